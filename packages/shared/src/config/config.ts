@@ -1,0 +1,114 @@
+// The configuration as the program uses it: defaults filled in, seconds turned into milliseconds,
+// names lower-cased. The file's own shape is schema.ts; supervisor/config/load.ts turns one into the other.
+
+export interface RateLimit {
+  readonly requestsPerSecond: number
+  readonly burst: number
+}
+
+/** SPEC 8. */
+export interface Limits {
+  readonly tlsHandshakeTimeoutMs: number
+  readonly requestHeaderTimeoutMs: number
+  readonly headerBytes: number
+  readonly headerCount: number
+  readonly keepAliveTimeoutMs: number
+  readonly bodyStallTimeoutMs: number
+  readonly connectionsPerWorker: number
+  readonly connectionsPerClient: number
+  readonly requestsPerConnection: number
+  readonly http2Streams: number
+  readonly upgradeIdleTimeoutMs: number
+  readonly upstreamConnectionsPerSite: number
+}
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
+export type LogFormat = 'text' | 'json'
+
+export interface Logging {
+  readonly level: LogLevel
+  readonly format: LogFormat
+  /** Written in addition to stdout. Absolute. */
+  readonly filePath: string | undefined
+}
+
+/** `welcome` is the upstream built into every worker; only the local profile uses it. */
+export type Upstream =
+  | { readonly kind: 'welcome' }
+  | {
+      readonly kind: 'tcp'
+      readonly scheme: 'http' | 'https'
+      /** Name or address, IPv6 without brackets. */
+      readonly host: string
+      readonly port: number
+      /** PEM of one more root to trust, already read (workers read no files). */
+      readonly caPem: string | undefined
+    }
+
+export interface Site {
+  /** Lower case; exact, or `*.example.com`. */
+  readonly host: string
+  readonly upstream: Upstream
+  readonly connectTimeoutMs: number
+  readonly requestTimeoutMs: number
+  readonly bodyLimitBytes: number
+  /** Unset: the client's general bucket is used. */
+  readonly rateLimit: RateLimit | undefined
+}
+
+export type ChallengeType = 'tls-alpn-01' | 'http-01'
+export type KeyType = 'ecdsa-p256' | 'ecdsa-p384' | 'rsa-2048' | 'rsa-4096'
+
+export interface AcmeSettings {
+  readonly mode: 'acme'
+  /** Lower case, in the file's order, never empty. */
+  readonly domains: readonly string[]
+  readonly cacheDir: string
+  readonly directoryUrl: string
+  readonly contact: string
+  readonly challenge: ChallengeType
+  readonly caFile: string | undefined
+  readonly eab: { readonly kid: string; readonly hmacFile: string } | undefined
+  readonly keyType: KeyType
+  readonly profile: string | undefined
+  readonly preferredChain: string | undefined
+}
+
+export interface ManualSettings {
+  readonly mode: 'manual'
+  readonly pairs: readonly { readonly certPath: string; readonly keyPath: string }[]
+}
+
+export interface InternalSettings {
+  readonly mode: 'internal'
+}
+
+export type TlsSettings = AcmeSettings | ManualSettings | InternalSettings
+
+export interface Listener {
+  /** Stable over reloads while its sockets stay the same: `127.0.0.1:443`, `127.0.0.1,::1:443`. */
+  readonly id: string
+  readonly bindAddrs: readonly string[]
+  /** 0: no redirect listener. */
+  readonly httpPort: number
+  readonly httpsPort: number
+  readonly tls: TlsSettings
+  readonly sites: readonly Site[]
+}
+
+export interface Config {
+  readonly workers: number | 'auto'
+  readonly user: string | undefined
+  readonly group: string | undefined
+  readonly stateDir: string
+  readonly allowWildcardBind: boolean
+  /** 0: disabled. */
+  readonly healthCheckPort: number
+  /** '': disabled. */
+  readonly adminSocketPath: string
+  readonly shutdownTimeoutMs: number
+  readonly logging: Logging
+  readonly rateLimit: RateLimit
+  readonly limits: Limits
+  readonly listeners: readonly Listener[]
+}

@@ -1,0 +1,73 @@
+// Every failure the proxy names, in one table: who caused it, whether the request may be sent
+// again, and what a client is told. Callers compare `code`, never message text.
+
+export type ErrorSource = 'client' | 'upstream' | 'internal' | 'operator'
+
+/** `if-reused`: only when the upstream connection had served a request before. */
+export type Retry = 'never' | 'if-reused' | 'safe'
+
+interface ErrorRow {
+  readonly source: ErrorSource
+  readonly retry: Retry
+  /** HTTP status of the answer; 0 where no client is waiting for one. */
+  readonly status: number
+}
+
+/** SPEC 7 (error table). Codes are stable: logs and programs rely on them. */
+export const ERRORS = {
+  BAD_HOST: { source: 'client', retry: 'never', status: 400 },
+  BAD_TARGET: { source: 'client', retry: 'never', status: 400 },
+  BAD_FRAMING: { source: 'client', retry: 'never', status: 400 },
+  UNKNOWN_HOST: { source: 'client', retry: 'never', status: 404 },
+  METHOD_NOT_ALLOWED: { source: 'client', retry: 'never', status: 405 },
+  BODY_STALLED: { source: 'client', retry: 'never', status: 408 },
+  BODY_TOO_LARGE: { source: 'client', retry: 'never', status: 413 },
+  EXPECTATION_FAILED: { source: 'client', retry: 'never', status: 417 },
+  MISDIRECTED: { source: 'client', retry: 'never', status: 421 },
+  RATE_LIMITED: { source: 'client', retry: 'never', status: 429 },
+  HEADERS_TOO_LARGE: { source: 'client', retry: 'never', status: 431 },
+  CLIENT_GONE: { source: 'client', retry: 'never', status: 0 },
+  UPSTREAM_CONNECT: { source: 'upstream', retry: 'safe', status: 502 },
+  UPSTREAM_RESET: { source: 'upstream', retry: 'if-reused', status: 502 },
+  UPSTREAM_PROTOCOL: { source: 'upstream', retry: 'never', status: 502 },
+  UPSTREAM_TLS: { source: 'upstream', retry: 'never', status: 502 },
+  UPSTREAM_CONNECT_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
+  UPSTREAM_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
+  UPSTREAM_TRUNCATED: { source: 'upstream', retry: 'never', status: 0 },
+  UPSTREAM_QUEUE_FULL: { source: 'upstream', retry: 'never', status: 503 },
+  INTERNAL: { source: 'internal', retry: 'never', status: 500 },
+  CONFIG: { source: 'operator', retry: 'never', status: 0 },
+  BIND: { source: 'operator', retry: 'never', status: 0 },
+  CERTIFICATE: { source: 'operator', retry: 'never', status: 0 },
+  ACME: { source: 'operator', retry: 'never', status: 0 },
+  CACHE: { source: 'operator', retry: 'never', status: 0 },
+  WORKER_BOOT: { source: 'internal', retry: 'never', status: 0 },
+  RUNTIME: { source: 'operator', retry: 'never', status: 0 },
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof ERRORS
+
+export interface ProxyErrorOptions {
+  readonly cause?: unknown
+  /** What the operator can do about it; never shown to clients. */
+  readonly hint?: string
+}
+
+export class ProxyError extends Error {
+  readonly code: ErrorCode
+  readonly source: ErrorSource
+  readonly retry: Retry
+  readonly status: number
+  readonly hint: string | undefined
+
+  constructor(code: ErrorCode, message: string, { cause, hint }: ProxyErrorOptions = {}) {
+    super(message, { cause })
+    this.name = 'ProxyError'
+    this.code = code
+    this.hint = hint
+    const row: ErrorRow = ERRORS[code]
+    this.source = row.source
+    this.retry = row.retry
+    this.status = row.status
+  }
+}

@@ -1,0 +1,103 @@
+// Everything the supervisor and a worker can say to each other. Neither imports the other;
+// a switch over one of these unions ends in assertNever.
+import type { ChallengeType, Limits, Logging, RateLimit, Site } from '../config/config.ts'
+
+/** What a worker needs to know of a listener: where to bind, what to serve. */
+export interface WorkerListener {
+  readonly id: string
+  readonly bindAddrs: readonly string[]
+  readonly httpPort: number
+  readonly httpsPort: number
+  readonly sites: readonly Site[]
+}
+
+export interface WorkerConfig {
+  readonly shutdownTimeoutMs: number
+  readonly logging: Logging
+  readonly rateLimit: RateLimit
+  readonly limits: Limits
+  readonly listeners: readonly WorkerListener[]
+}
+
+/** One certificate as a worker holds it: in memory only. */
+export interface PushedCertificate {
+  /** DNS names (lower case, `*.` possible) and IP addresses of the leaf's subjectAltName. */
+  readonly names: readonly string[]
+  /** Leaf first, then its chain. */
+  readonly certPem: string
+  readonly keyPem: string
+  /** Serial number of the leaf, upper-case hex: tells which certificate a worker serves. */
+  readonly serial: string
+}
+
+export interface ListenerCertificates {
+  readonly listenerId: string
+  readonly certificates: readonly PushedCertificate[]
+}
+
+/** One name being proved to the CA right now. */
+export type ArmedChallenge =
+  | {
+      readonly type: Extract<ChallengeType, 'tls-alpn-01'>
+      /** The SNI the CA will send, lower case. */
+      readonly serverName: string
+      readonly certPem: string
+      readonly keyPem: string
+    }
+  | {
+      readonly type: Extract<ChallengeType, 'http-01'>
+      readonly token: string
+      readonly keyAuthorization: string
+    }
+
+export interface ListenerChallenges {
+  readonly listenerId: string
+  readonly challenges: readonly ArmedChallenge[]
+}
+
+/** `challenge`: answer challenges only (SPEC 4). `serve`: traffic. */
+export type Stage = 'challenge' | 'serve'
+
+/** The whole state of a worker; sent once, when it has booted. */
+export interface WorkerStart {
+  readonly workerNumber: number
+  readonly config: WorkerConfig
+  readonly stage: Stage
+  readonly certificates: readonly ListenerCertificates[]
+  readonly challenges: readonly ListenerChallenges[]
+  readonly ticketKeys: Uint8Array
+}
+
+/** What may be pushed to a running worker; it answers each with an `ack` of the same `seq`. */
+export type Push =
+  | { readonly type: 'configure'; readonly config: WorkerConfig }
+  | { readonly type: 'certificates'; readonly listener: ListenerCertificates }
+  | { readonly type: 'challenges'; readonly listener: ListenerChallenges }
+  | { readonly type: 'stage'; readonly stage: Stage }
+  | { readonly type: 'ticket-keys'; readonly ticketKeys: Uint8Array }
+  | { readonly type: 'reopen-logs' }
+
+export type SupervisorToWorker =
+  | { readonly type: 'start'; readonly start: WorkerStart }
+  | { readonly type: 'push'; readonly seq: number; readonly push: Push }
+  /** Stop accepting, finish what is in flight until `timeoutMs` from now, exit 0. */
+  | { readonly type: 'drain'; readonly timeoutMs: number }
+
+export type WorkerToSupervisor =
+  /** Loaded and listening to the supervisor: wants its `start`. */
+  | { readonly type: 'booted' }
+  /** Bound to every port of its configuration. */
+  | { readonly type: 'ready' }
+  /** Cannot start; exits with EXIT_WORKER_BOOT after this. */
+  | { readonly type: 'boot-failed'; readonly failure: BootFailure }
+  | { readonly type: 'ack'; readonly seq: number; readonly error: string | undefined }
+
+export type BootFailure =
+  | {
+      readonly reason: 'bind'
+      readonly address: string
+      readonly port: number
+      /** `EADDRINUSE`, `EACCES`, `EADDRNOTAVAIL`, ... */
+      readonly code: string
+    }
+  | { readonly reason: 'internal'; readonly message: string }
