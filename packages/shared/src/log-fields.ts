@@ -32,7 +32,6 @@ export type LogFields = Readonly<Record<string, LogValue>>
 // Anything that is not a plain, visible ASCII word needs quotes.
 const PLAIN = /^[!#-<>-[\]-~]+$/u
 // Control bytes, line and paragraph separators, bidirectional overrides, lone surrogates.
-// oxlint-disable-next-line no-control-regex
 const ESCAPED =
   /["\\\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/gu
 
