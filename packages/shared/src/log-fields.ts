@@ -29,6 +29,14 @@ export type LogEvent =
 export type LogValue = string | number | boolean | undefined
 export type LogFields = Readonly<Record<string, LogValue>>
 
+/** What every part of the program logs through; the process decides where it goes. */
+export interface Log {
+  debug(event: LogEvent, fields?: LogFields): void
+  info(event: LogEvent, fields?: LogFields): void
+  warn(event: LogEvent, fields?: LogFields): void
+  error(event: LogEvent, fields?: LogFields): void
+}
+
 // Anything that is not a plain, visible ASCII word needs quotes.
 const PLAIN = /^[!#-<>-[\]-~]+$/u
 // Control bytes, line and paragraph separators, bidirectional overrides, lone surrogates.
