@@ -1,0 +1,38 @@
+// What the ClientHello told us about a connection, kept for the HTTP layer, which sees only the
+// TLSSocket that Node makes around the accepted one. Owns that association and nothing else.
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { SiteContext } from './contexts.ts'
+
+export interface Peeked {
+  /** The name the client sent, lower case. Node's own `servername` is false on a resumed TLS 1.2 connection. */
+  readonly serverName: string
+  /** The certificate that this connection is served with, also after newer ones have been installed. */
+  readonly context: SiteContext
+  /** Remembered at accept: a socket that is gone has no remote address any more. */
+  readonly clientIp: string
+}
+
+const peekedByRawSocket = new WeakMap<Socket, Peeked>()
+
+/** To be called before the raw socket is handed to a TLS server. */
+export function rememberPeeked(raw: Socket, peeked: Peeked): void {
+  peekedByRawSocket.set(raw, peeked)
+}
+
+/**
+ * Works from inside SNICallback until long after the socket has closed.
+ * @throws TypeError if the socket under `socket` did not come through the TLS front.
+ */
+export function peekedOf(socket: TLSSocket): Peeked {
+  const peeked = peekedByRawSocket.get(rawSocketOf(socket))
+  if (peeked === undefined) throw new TypeError('a TLS socket that the TLS front never saw')
+  return peeked
+}
+
+// Node tells nobody which TLSSocket it wraps around the socket of a 'connection' event, except by
+// this field, which net.Socket itself follows upwards to restart the timers of the sockets below.
+// Looking it up by remote address and port instead would fail as soon as the socket is gone.
+function rawSocketOf(socket: TLSSocket): Socket {
+  return (socket as unknown as { readonly _parent: Socket })._parent
+}
