@@ -25,6 +25,8 @@ export type LogEvent =
   | 'CERT_EXPIRED'
   | 'CERT_QUARANTINED'
   | 'INTERNAL_ERROR'
+  | 'PHASE'
+  | 'WORKER_BOOT_FAILED'
 
 export type LogValue = string | number | boolean | undefined
 export type LogFields = Readonly<Record<string, LogValue>>

@@ -1,0 +1,75 @@
+// `run`: load the configuration, serve until told to stop.
+import { homedir } from 'node:os'
+import { systemClock } from '@reverse-proxy/shared/clock'
+import type { Config } from '@reverse-proxy/shared/config/config'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import { EXIT_FAILURE } from '@reverse-proxy/shared/exit-codes'
+import { findAccount } from '../account.ts'
+import { internalCaPath } from '../certificates/internal-ca.ts'
+import { findConfig } from '../config/find.ts'
+import { loadConfig } from '../config/load.ts'
+import { localProfile } from '../config/local-profile.ts'
+import { ConfigErrors, renderConfigIssues } from '../config/report.ts'
+import { openSupervisorLogs } from '../logs.ts'
+import { Supervisor } from '../supervisor.ts'
+import { createProgressPrinter, renderFailure, renderLocalProfile } from '../terminal.ts'
+import { prepareWorkerProcess } from '../worker-process.ts'
+import type { CommandArgs } from './args.ts'
+
+/** Shutdown waits this long for the log (SPEC 9). */
+const FLUSH_TIMEOUT_MS = 2_000
+
+export async function run(args: CommandArgs): Promise<number> {
+  try {
+    return await serve(args)
+  } catch (error) {
+    if (error instanceof ConfigErrors) {
+      process.stderr.write(renderConfigIssues(error.issues, { color: process.stderr.isTTY }))
+      return EXIT_FAILURE
+    }
+    if (!(error instanceof ProxyError)) throw error
+    process.stderr.write(renderFailure(error))
+    return EXIT_FAILURE
+  }
+}
+
+async function serve(args: CommandArgs): Promise<number> {
+  const environment = { isRoot: process.getuid?.() === 0, env: process.env, homeDir: homedir() }
+  const path = await findConfig({ flag: args.configFlag, env: process.env, cwd: process.cwd() })
+  let config: Config
+  if (path === undefined) {
+    config = localProfile(environment)
+  } else {
+    const loaded = await loadConfig(path, { allowWildcardBindFlag: args.allowWildcardBind, environment })
+    process.stderr.write(renderConfigIssues(loaded.warnings, { color: process.stderr.isTTY }))
+    config = loaded.config
+  }
+
+  prepareWorkerProcess(config, environment.isRoot ? await findAccount(config.user, config.group) : undefined)
+  const logs = openSupervisorLogs(config.logging)
+  const supervisor = new Supervisor({
+    config,
+    clock: systemClock,
+    log: logs,
+    onProgress: createProgressPrinter(process.stderr),
+    onReady: () => {
+      if (path === undefined) process.stdout.write(describeLocalProfile(config))
+    },
+    onFailure: (error) => process.stderr.write(renderFailure(error)),
+  })
+  const exitCode = await supervisor.run()
+  await Promise.race([logs.flush(), new Promise((resolve) => setTimeout(resolve, FLUSH_TIMEOUT_MS))])
+  return exitCode
+}
+
+function describeLocalProfile(config: Config): string {
+  const [listener] = config.listeners
+  if (listener === undefined) return ''
+  const { httpsPort, httpPort } = listener
+  return renderLocalProfile({
+    pid: process.pid,
+    httpsPort,
+    httpPort,
+    caPath: internalCaPath(config.stateDir),
+  })
+}

@@ -1,0 +1,19 @@
+// What of the configuration a worker is told: nothing about keys, files or the CA.
+import type { Config } from '@reverse-proxy/shared/config/config'
+import type { WorkerConfig } from '@reverse-proxy/shared/ipc/messages'
+
+export function toWorkerConfig(config: Config): WorkerConfig {
+  return {
+    shutdownTimeoutMs: config.shutdownTimeoutMs,
+    logging: config.logging,
+    rateLimit: config.rateLimit,
+    limits: config.limits,
+    listeners: config.listeners.map(({ id, bindAddrs, httpPort, httpsPort, sites }) => ({
+      id,
+      bindAddrs,
+      httpPort,
+      httpsPort,
+      sites,
+    })),
+  }
+}

@@ -1,0 +1,50 @@
+// What the supervisor has been asked to do, in order. Handlers of signals, IPC and timers only
+// push here; the one loop in supervisor.ts takes from here and acts.
+import type { Clock } from '@reverse-proxy/shared/clock'
+import type { ProxyError } from '@reverse-proxy/shared/errors'
+
+export type Intent =
+  /** Drain and exit; `cut`: without waiting. */
+  | { readonly type: 'stop'; readonly cut: boolean; readonly reason: string }
+  /** A worker changed its state, or a deadline passed: converge again. */
+  | { readonly type: 'fleet-changed' }
+  | { readonly type: 'certificates-acquired' }
+  | { readonly type: 'workers-opened' }
+  | { readonly type: 'start-failed'; readonly error: ProxyError }
+  | { readonly type: 'background-ended' }
+
+/** Longest delay a timer takes; a later deadline is looked at again then. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
+export class IntentQueue {
+  readonly #clock: Clock
+  readonly #queue: Intent[] = []
+  #wake: (() => void) | undefined
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+  }
+
+  push(intent: Intent): void {
+    this.#queue.push(intent)
+    this.#wake?.()
+  }
+
+  /** The next intent, or undefined once `deadlineMs` (wall clock) has passed with none. */
+  async next(deadlineMs: number | undefined): Promise<Intent | undefined> {
+    if (this.#queue.length === 0) await this.#sleep(deadlineMs)
+    return this.#queue.shift()
+  }
+
+  async #sleep(deadlineMs: number | undefined): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve
+      if (deadlineMs === undefined) return
+      const delayMs = Math.min(Math.max(deadlineMs - this.#clock.nowMs(), 0), LONGEST_TIMER_MS)
+      timer = setTimeout(resolve, delayMs)
+    })
+    clearTimeout(timer)
+    this.#wake = undefined
+  }
+}

@@ -1,0 +1,45 @@
+// Which Node runs us, and with which flags a worker is started on it.
+
+/** Lines with the security fixes of 2026, oldest release of each that has them; see DESIGN. */
+const SUPPORTED = [
+  { major: 24, minor: 18, patch: 1 },
+  { major: 26, minor: 5, patch: 1 },
+] as const
+
+/** One clear line when `version` (`26.10.0`) cannot run the program; undefined when it can. */
+export function unsupportedRuntime(version: string): string | undefined {
+  const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number)
+  const newest = SUPPORTED.at(-1)
+  if (newest !== undefined && major > newest.major) return undefined
+  const line = SUPPORTED.find((candidate) => candidate.major === major)
+  if (line !== undefined && (minor > line.minor || (minor === line.minor && patch >= line.patch)))
+    return undefined
+  return (
+    `reverse-proxy needs Node 24 from 24.18.1 on, or 26.5.1 or newer; this is Node ${version}. ` +
+    'Start it with `npx -y pnpm@12 -F supervisor start`, which brings its own.'
+  )
+}
+
+/**
+ * Flags of a worker (SPEC 12): it may use the network, read its own code and write its log, nothing else.
+ * `allowedFlags` is what the running Node knows (`process.allowedNodeEnvironmentFlags`).
+ */
+export function workerFlags(
+  readable: readonly string[],
+  logFilePath: string | undefined,
+  allowedFlags: ReadonlySet<string>,
+): string[] {
+  const flags = [
+    '--permission',
+    ...readable.map((path) => `--allow-fs-read=${path}`),
+    '--disallow-code-generation-from-strings',
+    // Node says of --allow-net that it is experimental, http-proxy uses util._extend and url.parse: once per worker.
+    '--disable-warning=ExperimentalWarning',
+    '--disable-warning=DEP0060',
+    '--disable-warning=DEP0169',
+  ]
+  if (logFilePath !== undefined) flags.push(`--allow-fs-write=${logFilePath}`)
+  // Node 24 has no --allow-net and needs none.
+  if (allowedFlags.has('--allow-net')) flags.push('--allow-net')
+  return flags
+}

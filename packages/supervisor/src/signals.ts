@@ -1,0 +1,37 @@
+// Signal -> intent, nothing else. What each means is SPEC 4 and 11.
+import { closeSync, openSync } from 'node:fs'
+import type { IntentQueue } from './intents.ts'
+
+/** Listens until the returned function is called. */
+export function listenForSignals(intents: IntentQueue): () => void {
+  const startedOnTerminal = hasControllingTerminal()
+  let interrupted = false
+
+  const handlers: Partial<Record<NodeJS.Signals, () => void>> = {
+    SIGTERM: () => intents.push({ type: 'stop', cut: false, reason: 'SIGTERM' }),
+    SIGQUIT: () => intents.push({ type: 'stop', cut: true, reason: 'SIGQUIT' }),
+    SIGINT: () => {
+      intents.push({ type: 'stop', cut: interrupted, reason: 'SIGINT' })
+      interrupted = true
+    },
+    SIGHUP: () => {
+      // The terminal we were started from was closed: nobody is left to serve for.
+      if (startedOnTerminal && !hasControllingTerminal())
+        intents.push({ type: 'stop', cut: false, reason: 'terminal closed' })
+    },
+  }
+  for (const [signal, handler] of Object.entries(handlers)) process.on(signal, handler)
+  return () => {
+    for (const [signal, handler] of Object.entries(handlers)) process.off(signal, handler)
+  }
+}
+
+/** A process whose terminal has hung up gets ENXIO here, as does a daemon that never had one. */
+function hasControllingTerminal(): boolean {
+  try {
+    closeSync(openSync('/dev/tty', 'r'))
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,22 @@
+// How long a slot whose worker died stays empty. Pure.
+
+const FIRST_DELAY_MS = 100
+const LONGEST_DELAY_MS = 30_000
+/** A worker that lived this long was healthy: its death starts the count anew. */
+const HEALTHY_AFTER_MS = 60_000
+
+export interface Backoff {
+  /** Deaths in a row, none of which came after a healthy life. */
+  readonly deaths: number
+  /** Not before this (wall clock, ms) may the slot be filled again. */
+  readonly retryAtMs: number
+}
+
+export const NO_BACKOFF: Backoff = { deaths: 0, retryAtMs: 0 }
+
+/** SPEC 11: replaced at once, then after 0.1 s doubling to 30 s. */
+export function afterDeath(previous: Backoff, bornAtMs: number, diedAtMs: number): Backoff {
+  const deaths = diedAtMs - bornAtMs >= HEALTHY_AFTER_MS ? 1 : previous.deaths + 1
+  const delayMs = deaths === 1 ? 0 : Math.min(FIRST_DELAY_MS * 2 ** (deaths - 2), LONGEST_DELAY_MS)
+  return { deaths, retryAtMs: diedAtMs + delayMs }
+}

@@ -1,0 +1,86 @@
+// One worker seen from outside: its stage, its deadline, and the pushes it has not acknowledged.
+// Decides nothing; workers/plan.ts does.
+import type { Worker } from 'node:cluster'
+import type { Push, SupervisorToWorker, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
+import type { WorkerStage, WorkerView } from './plan.ts'
+
+/** What became of one push. `gone`: the worker died first, and its successor starts with the new state. */
+export type PushOutcome = { readonly pid: number; readonly slot: number } & (
+  | { readonly result: 'done' | 'gone' }
+  | { readonly result: 'refused'; readonly error: string }
+)
+
+export class WorkerHandle implements WorkerView {
+  readonly slot: number
+  readonly generation: number
+  readonly bornAtMs: number
+  stage: WorkerStage = 'booting'
+  deadlineMs: number
+  killed = false
+  /** Said in the log when it exits; set by whoever ends it. */
+  endReason: string | undefined
+  /** It has its `start` and takes pushes. */
+  started = false
+
+  readonly #worker: Worker
+  readonly #pending = new Map<number, (outcome: PushOutcome) => void>()
+  #seq = 0
+
+  constructor(worker: Worker, slot: number, generation: number, bornAtMs: number, bootTimeoutMs: number) {
+    this.#worker = worker
+    this.slot = slot
+    this.generation = generation
+    this.bornAtMs = bornAtMs
+    this.deadlineMs = bornAtMs + bootTimeoutMs
+    // A worker that dies while a message is on its way is not an error of ours.
+    worker.on('error', () => {})
+  }
+
+  get pid(): number {
+    return this.#worker.process.pid ?? -1
+  }
+
+  start(start: WorkerStart): void {
+    this.started = true
+    this.#send({ type: 'start', start })
+  }
+
+  /** Resolves when the worker has applied it, refused it, or is gone; never rejects. */
+  async push(push: Push): Promise<PushOutcome> {
+    const seq = ++this.#seq
+    return await new Promise<PushOutcome>((resolve) => {
+      this.#pending.set(seq, resolve)
+      this.#send({ type: 'push', seq, push })
+    })
+  }
+
+  onAck(seq: number, error: string | undefined): void {
+    const settle = this.#pending.get(seq)
+    this.#pending.delete(seq)
+    const { pid, slot } = this
+    settle?.(error === undefined ? { pid, slot, result: 'done' } : { pid, slot, result: 'refused', error })
+  }
+
+  drain(timeoutMs: number, deadlineMs: number): void {
+    this.stage = 'draining'
+    this.deadlineMs = deadlineMs
+    this.#send({ type: 'drain', timeoutMs })
+  }
+
+  kill(reason: string): void {
+    this.killed = true
+    this.endReason ??= reason
+    // Not worker.kill(): that waits for a disconnect, which a blocked worker never gives (node#22703).
+    this.#worker.process.kill('SIGKILL')
+  }
+
+  onExit(): void {
+    const { pid, slot } = this
+    for (const settle of this.#pending.values()) settle({ pid, slot, result: 'gone' })
+    this.#pending.clear()
+  }
+
+  #send(message: SupervisorToWorker): void {
+    if (this.#worker.isConnected()) this.#worker.send(message, () => {})
+  }
+}

@@ -1,0 +1,91 @@
+// What to do about the workers now. Pure: (what is wanted, what is there, the time) -> actions.
+// A slot is a worker's place (1..wanted); a generation is one rolling replacement of all of them.
+import type { Backoff } from './backoff.ts'
+import { NO_BACKOFF } from './backoff.ts'
+
+/** booting: forked, not bound yet. ready: serving. draining: told to finish and exit. */
+export type WorkerStage = 'booting' | 'ready' | 'draining'
+
+export interface WorkerView {
+  readonly pid: number
+  readonly slot: number
+  readonly generation: number
+  readonly stage: WorkerStage
+  /** When it must have left its stage (wall clock, ms); Infinity when ready. */
+  readonly deadlineMs: number
+  /** SIGKILL was sent; its exit is on the way. */
+  readonly killed: boolean
+}
+
+export interface Wanted {
+  readonly workers: number
+  readonly generation: number
+  /** False while stopping: nothing is forked, everything is drained. */
+  readonly running: boolean
+}
+
+export type Action =
+  | { readonly type: 'fork'; readonly slot: number; readonly generation: number }
+  | { readonly type: 'drain'; readonly pid: number }
+  | { readonly type: 'kill'; readonly pid: number; readonly reason: string }
+
+export interface Plan {
+  readonly actions: readonly Action[]
+  /** When to plan again if nothing happens before; undefined: only when something happens. */
+  readonly wakeAtMs: number | undefined
+}
+
+/** Generations older than the current one that may still be draining; an older one is cut. */
+const OLD_GENERATIONS = 2
+
+export function planWorkers(
+  wanted: Wanted,
+  workers: readonly WorkerView[],
+  backoffs: ReadonlyMap<number, Backoff>,
+  nowMs: number,
+): Plan {
+  const actions: Action[] = []
+  let wakeAtMs = Infinity
+  const alive = workers.filter((worker) => !worker.killed)
+
+  for (const worker of alive) {
+    if (worker.deadlineMs <= nowMs) {
+      const reason = worker.stage === 'booting' ? 'did not become ready in time' : 'drain time is over'
+      actions.push({ type: 'kill', pid: worker.pid, reason })
+    } else if (worker.stage === 'draining' && worker.generation < wanted.generation - OLD_GENERATIONS) {
+      actions.push({ type: 'kill', pid: worker.pid, reason: 'too many generations are draining' })
+    } else {
+      wakeAtMs = Math.min(wakeAtMs, worker.deadlineMs)
+    }
+  }
+
+  const staying = alive.filter((worker) => worker.stage !== 'draining')
+  for (const worker of staying) {
+    if (wanted.running && worker.slot <= wanted.workers) continue
+    if (worker.stage === 'ready') actions.push({ type: 'drain', pid: worker.pid })
+    else actions.push({ type: 'kill', pid: worker.pid, reason: 'not wanted any more' })
+  }
+
+  if (wanted.running) {
+    // One fresh worker of a roll boots at a time; empty slots are filled without waiting for each other.
+    let rollIsBooting = staying.some((worker) => worker.stage === 'booting')
+    for (let slot = 1; slot <= wanted.workers; slot++) {
+      const mine = staying.filter((worker) => worker.slot === slot)
+      const fresh = mine.find((worker) => worker.generation === wanted.generation)
+      if (fresh?.stage === 'ready') {
+        for (const old of mine) if (old !== fresh) actions.push({ type: 'drain', pid: old.pid })
+      }
+      if (fresh !== undefined) continue
+      const isRoll = mine.length > 0
+      if (isRoll && rollIsBooting) continue
+      const { retryAtMs } = backoffs.get(slot) ?? NO_BACKOFF
+      if (retryAtMs > nowMs) {
+        wakeAtMs = Math.min(wakeAtMs, retryAtMs)
+        continue
+      }
+      actions.push({ type: 'fork', slot, generation: wanted.generation })
+      if (isRoll) rollIsBooting = true
+    }
+  }
+  return { actions, wakeAtMs: wakeAtMs === Infinity ? undefined : wakeAtMs }
+}

@@ -1,0 +1,112 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import { NO_BACKOFF, afterDeath } from '../src/workers/backoff.ts'
+import type { Backoff } from '../src/workers/backoff.ts'
+import { planWorkers } from '../src/workers/plan.ts'
+import type { Wanted, WorkerStage, WorkerView } from '../src/workers/plan.ts'
+
+const NOW = 1_000_000
+const running = (workers: number, generation = 1): Wanted => ({ workers, generation, running: true })
+const none: ReadonlyMap<number, Backoff> = new Map()
+
+function worker(slot: number, stage: WorkerStage, more: Partial<WorkerView> = {}): WorkerView {
+  const deadlineMs = stage === 'ready' ? Infinity : NOW + 5_000
+  return { pid: 100 + slot, slot, generation: 1, stage, deadlineMs, killed: false, ...more }
+}
+
+test('start: every slot is filled at once', () => {
+  const { actions, wakeAtMs } = planWorkers(running(3), [], none, NOW)
+  assert.deepEqual(
+    actions,
+    [1, 2, 3].map((slot) => ({ type: 'fork', slot, generation: 1 })),
+  )
+  assert.equal(wakeAtMs, undefined)
+})
+
+test('nothing to do: a ready fleet is left alone', () => {
+  const fleet = [worker(1, 'ready'), worker(2, 'ready')]
+  assert.deepEqual(planWorkers(running(2), fleet, none, NOW), { actions: [], wakeAtMs: undefined })
+})
+
+test('a dead slot waits for its backoff, then is filled', () => {
+  const backoffs = new Map([[2, { deaths: 3, retryAtMs: NOW + 200 }]])
+  const fleet = [worker(1, 'ready')]
+  assert.deepEqual(planWorkers(running(2), fleet, backoffs, NOW), { actions: [], wakeAtMs: NOW + 200 })
+  assert.deepEqual(planWorkers(running(2), fleet, backoffs, NOW + 200).actions, [
+    { type: 'fork', slot: 2, generation: 1 },
+  ])
+})
+
+test('roll: one fresh worker boots at a time, and its predecessor drains only when it is ready', () => {
+  const old = [worker(1, 'ready'), worker(2, 'ready')]
+  assert.deepEqual(planWorkers(running(2, 2), old, none, NOW).actions, [
+    { type: 'fork', slot: 1, generation: 2 },
+  ])
+
+  const booting = worker(1, 'booting', { pid: 201, generation: 2 })
+  assert.deepEqual(planWorkers(running(2, 2), [...old, booting], none, NOW).actions, [])
+
+  const ready = worker(1, 'ready', { pid: 201, generation: 2 })
+  assert.deepEqual(planWorkers(running(2, 2), [...old, ready], none, NOW).actions, [
+    { type: 'drain', pid: 101 },
+    { type: 'fork', slot: 2, generation: 2 },
+  ])
+})
+
+test('deadlines: a worker that does not become ready, or does not end its drain, is killed', () => {
+  const fleet = [worker(1, 'booting', { deadlineMs: NOW }), worker(2, 'draining', { deadlineMs: NOW - 1 })]
+  const killed = planWorkers(running(2), fleet, none, NOW).actions.filter((action) => action.type === 'kill')
+  assert.deepEqual(
+    killed.map((action) => action.pid),
+    [101, 102],
+  )
+})
+
+test('stop: everything is drained, nothing is forked', () => {
+  const fleet = [worker(1, 'ready'), worker(2, 'booting'), worker(3, 'draining')]
+  const plan = planWorkers({ ...running(3), running: false }, fleet, none, NOW)
+  assert.deepEqual(
+    plan.actions.map((action) => action.type),
+    ['drain', 'kill'],
+  )
+})
+
+test('whatever the state: no slot ever gets two workers of one generation, and stopping never forks', () => {
+  const stage = fc.constantFrom<WorkerStage>('booting', 'ready', 'draining')
+  const anyWorker = fc.record({
+    pid: fc.integer({ min: 2, max: 9_999 }),
+    slot: fc.integer({ min: 1, max: 5 }),
+    generation: fc.integer({ min: 1, max: 4 }),
+    stage,
+    deadlineMs: fc.integer({ min: NOW - 10, max: NOW + 10 }),
+    killed: fc.boolean(),
+  })
+  const workers = fc.uniqueArray(anyWorker, { selector: (each) => each.pid, maxLength: 12 })
+  fc.assert(
+    fc.property(workers, fc.integer({ min: 1, max: 5 }), fc.boolean(), (fleet, count, isRunning) => {
+      const { actions } = planWorkers({ workers: count, generation: 4, running: isRunning }, fleet, none, NOW)
+      const forks = actions.filter((action) => action.type === 'fork')
+      if (!isRunning) assert.equal(forks.length, 0)
+      assert.equal(new Set(forks.map((fork) => fork.slot)).size, forks.length)
+      for (const { slot } of forks) {
+        assert.ok(slot <= count)
+        const twin = fleet.some(
+          (w) => w.slot === slot && w.generation === 4 && !w.killed && w.stage !== 'draining',
+        )
+        assert.ok(!twin)
+      }
+    }),
+  )
+})
+
+test('backoff: at once, then 0.1 s doubling to 30 s, forgotten after a healthy minute', () => {
+  let backoff = NO_BACKOFF
+  const delays: number[] = []
+  for (let death = 0; death < 12; death++) {
+    backoff = afterDeath(backoff, NOW, NOW + 10)
+    delays.push(backoff.retryAtMs - NOW - 10)
+  }
+  assert.deepEqual(delays, [0, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000])
+  assert.deepEqual(afterDeath(backoff, NOW, NOW + 60_000), { deaths: 1, retryAtMs: NOW + 60_000 })
+})
