@@ -1,0 +1,105 @@
+// A TLS client that sends bytes as they are and keeps what comes back; for what no HTTP library sends.
+import { once } from 'node:events'
+import tls from 'node:tls'
+import type { TestContext } from 'node:test'
+import { waitFor } from './wait.ts'
+
+export interface RawClientOptions {
+  readonly port: number
+  readonly host?: string
+  /** The SNI; undefined sends none. */
+  readonly serverName?: string | undefined
+  readonly alpn?: readonly string[]
+  /** PEM roots; without them any certificate is accepted. */
+  readonly ca?: string
+}
+
+export class RawClient {
+  readonly socket: tls.TLSSocket
+  /** All that came back, as latin1. */
+  received = ''
+  ended = false
+
+  private constructor(socket: tls.TLSSocket) {
+    this.socket = socket
+    socket.on('data', (chunk: Buffer) => (this.received += chunk.toString('latin1')))
+    socket.on('error', () => {})
+    socket.on('close', () => (this.ended = true))
+    socket.on('end', () => (this.ended = true))
+  }
+
+  /** Resolves after the handshake; rejects with the alert or network error. */
+  static async connect(t: TestContext, options: RawClientOptions): Promise<RawClient> {
+    const socket = openTls(options)
+    t.after(() => socket.destroy())
+    await once(socket, 'secureConnect')
+    return new RawClient(socket)
+  }
+
+  send(bytes: string | Buffer): void {
+    this.socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes)
+  }
+
+  /** Resolves with everything received, once it matches. */
+  async readUntil(pattern: RegExp, timeoutMs?: number): Promise<string> {
+    await waitFor(`the client to receive ${pattern}`, () => pattern.test(this.received), timeoutMs)
+    return this.received
+  }
+
+  /** Resolves with everything received, once the server has closed. */
+  async readToEnd(timeoutMs?: number): Promise<string> {
+    await waitFor('the server to close the connection', () => this.ended, timeoutMs)
+    return this.received
+  }
+}
+
+export type Handshake =
+  | {
+      readonly result: 'connected'
+      /** Names of the certificate shown. */
+      readonly subjectAltName: string
+      readonly serial: string
+      readonly alpn: string | false
+      /** DER of the certificate's acmeIdentifier extension is inside: it answers a challenge. */
+      readonly isChallenge: boolean
+    }
+  | { readonly result: 'failed'; readonly code: string }
+
+/** id-pe-acmeIdentifier, 1.3.6.1.5.5.7.1.31 (RFC 8737 3), as it stands in DER. */
+const ACME_IDENTIFIER = Buffer.from('06082b0601050507011f', 'hex')
+
+/** One handshake and what it showed; the connection is closed at once. */
+export async function handshake(options: RawClientOptions): Promise<Handshake> {
+  const socket = openTls(options)
+  try {
+    await once(socket, 'secureConnect')
+    const certificate = socket.getPeerX509Certificate()
+    if (certificate === undefined) return { result: 'failed', code: 'no certificate' }
+    return {
+      result: 'connected',
+      subjectAltName: certificate.subjectAltName ?? '',
+      serial: certificate.serialNumber,
+      alpn: socket.alpnProtocol ?? false,
+      isChallenge: certificate.raw.includes(ACME_IDENTIFIER),
+    }
+  } catch (error) {
+    return { result: 'failed', code: codeOf(error) }
+  } finally {
+    socket.on('error', () => {})
+    socket.destroy()
+  }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : String(error)
+}
+
+function openTls({ port, host = '127.0.0.1', serverName, alpn, ca }: RawClientOptions): tls.TLSSocket {
+  return tls.connect({
+    port,
+    host,
+    ...(serverName === undefined ? {} : { servername: serverName }),
+    ...(alpn === undefined ? {} : { ALPNProtocols: [...alpn] }),
+    ...(ca === undefined ? { rejectUnauthorized: false } : { ca }),
+  })
+}

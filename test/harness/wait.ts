@@ -1,0 +1,30 @@
+// Waiting for a state by looking at it, with a deadline; the only place in the tests that sleeps.
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const POLL_MS = 20
+
+type Maybe<T> = T | false | null | undefined
+
+/**
+ * Polls until `look` returns something other than false, null or undefined, and returns that.
+ * Throws with `what` (and the last error of `look`) when `timeoutMs` has passed.
+ */
+export async function waitFor<T>(
+  what: string,
+  look: () => Maybe<T> | Promise<Maybe<T>>,
+  timeoutMs = 10_000,
+): Promise<T> {
+  const deadlineMs = performance.now() + timeoutMs
+  let cause: unknown
+  for (;;) {
+    try {
+      const seen = await look()
+      if (seen !== false && seen !== null && seen !== undefined) return seen
+      cause = undefined
+    } catch (error) {
+      cause = error
+    }
+    if (performance.now() > deadlineMs) throw new Error(`waited ${timeoutMs} ms in vain: ${what}`, { cause })
+    await sleep(POLL_MS)
+  }
+}
