@@ -1,6 +1,10 @@
-// The certificates that one listener serves, by server name. Holds them in memory only;
-// which client may see which is decided in front.ts.
-import type { SecureContext } from 'node:tls'
+// The certificates that one listener serves, by server name, and the ones that answer challenges.
+// Holds them in memory only; which client may see which is decided in decision.ts.
+import { X509Certificate } from 'node:crypto'
+import { createSecureContext, type SecureContext } from 'node:tls'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import { TLS_POLICY } from './policy.ts'
 
 /** One certificate, ready to serve. A connection keeps the one it began with. */
 export interface SiteContext {
@@ -9,4 +13,98 @@ export interface SiteContext {
   readonly secureContext: SecureContext
   /** Whether a request for `host` (lower case, no port) may be answered on this certificate: else 421. */
   covers(host: string): boolean
+}
+
+interface LoadedCertificate {
+  readonly names: readonly string[]
+  readonly expiresMs: number
+  readonly context: SiteContext
+}
+
+/**
+ * A server name is looked up in this order:
+ * 1. a certificate that has exactly this name;
+ * 2. a certificate that has `*.` in place of the name's first label (never of more than one).
+ *
+ * Of several certificates with the same name the one that expires last is taken, so that a renewed
+ * file put beside the old one wins; if they expire together, the first of the list.
+ */
+export class SiteContexts {
+  #loaded: ReadonlyMap<string, LoadedCertificate> = new Map()
+  #byName: ReadonlyMap<string, LoadedCertificate> = new Map()
+
+  /**
+   * Serves `certificates`, and nothing else, from the next handshake on. Those that were there before
+   * keep their context.
+   * @throws ProxyError CERTIFICATE if one cannot be loaded; nothing has changed then.
+   */
+  replace(certificates: readonly PushedCertificate[]): void {
+    const loaded = new Map<string, LoadedCertificate>()
+    for (const certificate of certificates) {
+      const { certPem } = certificate
+      loaded.set(certPem, this.#loaded.get(certPem) ?? load(certificate))
+    }
+    this.#byName = indexByName(loaded.values())
+    this.#loaded = loaded
+  }
+
+  /** @param serverName lower case, as the client sent it: never one with `*` */
+  lookup(serverName: string): SiteContext | undefined {
+    const certificate = this.#byName.get(serverName) ?? this.#byName.get(wildcardOf(serverName))
+    return certificate?.context
+  }
+}
+
+/** The certificates of the tls-alpn-01 challenges under way, by the name the CA will ask for. */
+export class ChallengeContexts {
+  #byName: ReadonlyMap<string, SecureContext> = new Map()
+
+  /** @throws ProxyError CERTIFICATE if one cannot be loaded; nothing has changed then. */
+  replace(challenges: readonly ArmedChallenge[]): void {
+    const byName = new Map<string, SecureContext>()
+    for (const challenge of challenges) {
+      if (challenge.type !== 'tls-alpn-01') continue
+      const { serverName, certPem, keyPem } = challenge
+      byName.set(serverName, loadContext(serverName, certPem, keyPem))
+    }
+    this.#byName = byName
+  }
+
+  /** @param serverName lower case; for an address its reverse-lookup name (RFC 8738 6) */
+  lookup(serverName: string): SecureContext | undefined {
+    return this.#byName.get(serverName)
+  }
+}
+
+function load({ names, certPem, keyPem, serial }: PushedCertificate): LoadedCertificate {
+  const secureContext = loadContext(names[0] ?? serial, certPem, keyPem)
+  const nameSet = new Set(names)
+  const covers = (host: string) => nameSet.has(host) || nameSet.has(wildcardOf(host))
+  const expiresMs = new X509Certificate(certPem).validToDate.getTime()
+  return { names, expiresMs, context: { serial, secureContext, covers } }
+}
+
+function loadContext(name: string, certPem: string, keyPem: string): SecureContext {
+  try {
+    return createSecureContext({ ...TLS_POLICY, cert: certPem, key: keyPem })
+  } catch (cause) {
+    throw new ProxyError('CERTIFICATE', `the certificate for ${name} cannot be loaded`, { cause })
+  }
+}
+
+function indexByName(certificates: Iterable<LoadedCertificate>): Map<string, LoadedCertificate> {
+  const byName = new Map<string, LoadedCertificate>()
+  for (const certificate of certificates) {
+    for (const name of certificate.names) {
+      const present = byName.get(name)
+      if (present === undefined || certificate.expiresMs > present.expiresMs) byName.set(name, certificate)
+    }
+  }
+  return byName
+}
+
+/** `*.example.com` for `www.example.com`; for a name of one label something no certificate has. */
+function wildcardOf(host: string): string {
+  const dot = host.indexOf('.')
+  return dot < 0 ? '' : `*${host.slice(dot)}`
 }

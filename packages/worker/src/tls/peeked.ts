@@ -1,6 +1,6 @@
 // What the ClientHello told us about a connection, kept for the HTTP layer, which sees only the
 // TLSSocket that Node makes around the accepted one. Owns that association and nothing else.
-import type { Socket } from 'node:net'
+import { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { SiteContext } from './contexts.ts'
 
@@ -25,14 +25,11 @@ export function rememberPeeked(raw: Socket, peeked: Peeked): void {
  * @throws TypeError if the socket under `socket` did not come through the TLS front.
  */
 export function peekedOf(socket: TLSSocket): Peeked {
-  const peeked = peekedByRawSocket.get(rawSocketOf(socket))
+  // Node tells nobody which TLSSocket it wraps around the socket of a 'connection' event, except by this
+  // field, which net.Socket itself follows to the timers of the sockets below. Looking the connection up
+  // by remote address and port instead would fail as soon as the socket is gone.
+  const raw: unknown = Reflect.get(socket, '_parent')
+  const peeked = raw instanceof Socket ? peekedByRawSocket.get(raw) : undefined
   if (peeked === undefined) throw new TypeError('a TLS socket that the TLS front never saw')
   return peeked
-}
-
-// Node tells nobody which TLSSocket it wraps around the socket of a 'connection' event, except by
-// this field, which net.Socket itself follows upwards to restart the timers of the sockets below.
-// Looking it up by remote address and port instead would fail as soon as the socket is gone.
-function rawSocketOf(socket: TLSSocket): Socket {
-  return (socket as unknown as { readonly _parent: Socket })._parent
 }

@@ -1,0 +1,50 @@
+// Counts open connections, in all and by client, against limits that may change at any time.
+// Knows no sockets: who admits a connection also releases it, once.
+
+export interface ConnectionCaps {
+  readonly connectionsPerWorker: number
+  readonly connectionsPerClient: number
+}
+
+export type ConnectionRefusal = 'connections_per_worker' | 'connections_per_client'
+
+export class ConnectionLimits {
+  #caps: ConnectionCaps
+  #open = 0
+  readonly #openByClient = new Map<string, number>()
+
+  constructor(caps: ConnectionCaps) {
+    this.#caps = caps
+  }
+
+  /** Counts connections that are open at this moment. */
+  get open(): number {
+    return this.#open
+  }
+
+  /** Holds for the next connection; those that are open stay, also above the new limits. */
+  configure(caps: ConnectionCaps): void {
+    this.#caps = caps
+  }
+
+  /**
+   * Counts one more connection of `client` (a key of shared/client-key), or says which limit forbids it.
+   * The client's own limit is named first: it is the one that client can do something about.
+   */
+  admit(client: string): ConnectionRefusal | undefined {
+    const openOfClient = this.#openByClient.get(client) ?? 0
+    if (openOfClient >= this.#caps.connectionsPerClient) return 'connections_per_client'
+    if (this.#open >= this.#caps.connectionsPerWorker) return 'connections_per_worker'
+    this.#openByClient.set(client, openOfClient + 1)
+    this.#open += 1
+    return undefined
+  }
+
+  /** Exactly once for each admission of `client`. */
+  release(client: string): void {
+    const openOfClient = this.#openByClient.get(client) ?? 0
+    if (openOfClient <= 1) this.#openByClient.delete(client)
+    else this.#openByClient.set(client, openOfClient - 1)
+    this.#open -= 1
+  }
+}

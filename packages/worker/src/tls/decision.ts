@@ -1,0 +1,55 @@
+// What becomes of a client, by its ClientHello. Pure; front.ts acts on it.
+import type { Stage } from '@reverse-proxy/shared/ipc/messages'
+import type { Alert } from './alerts.ts'
+import { ACME_TLS_PROTOCOL } from './challenge-server.ts'
+import type { ClientHello, ClientHelloFault } from './client-hello.ts'
+import type { ChallengeContexts, SiteContext, SiteContexts } from './contexts.ts'
+
+export type HelloRefusal = 'starting' | 'no_server_name' | 'unknown_server_name' | 'no_challenge_armed'
+
+export type Decision =
+  | { readonly kind: 'serve'; readonly serverName: string; readonly context: SiteContext }
+  | { readonly kind: 'challenge'; readonly serverName: string }
+  | { readonly kind: 'refuse'; readonly alert: Alert; readonly reason: HelloRefusal }
+
+/** What is said to first bytes that are no usable ClientHello; to HTTP an alert would mean nothing. */
+export const FAULT_ALERTS = {
+  sslv2: 'protocol_version',
+  not_tls: 'unexpected_message',
+  too_large: 'decode_error',
+  malformed: 'decode_error',
+  bad_server_name: 'unrecognized_name',
+} as const satisfies Record<Exclude<ClientHelloFault, 'http'>, Alert>
+
+/**
+ * In this order:
+ * 1. The ALPN list is exactly `acme-tls/1`: the challenge certificate for the name, or no_application_protocol
+ *    (RFC 8737 3, RFC 7301 3.2). Any other list, also one that has `acme-tls/1` among others, is an ordinary
+ *    client's, which must never be shown a challenge certificate.
+ * 2. Stage `challenge`: unrecognized_name, whatever the name.
+ * 3. No server name: handshake_failure. There is no default certificate.
+ * 4. A name that no certificate covers: unrecognized_name.
+ * 5. Serve.
+ */
+export function decide(
+  { serverName, alpn }: ClientHello,
+  stage: Stage,
+  contexts: Pick<SiteContexts, 'lookup'>,
+  challenges: Pick<ChallengeContexts, 'lookup'>,
+): Decision {
+  if (alpn.length === 1 && alpn[0] === ACME_TLS_PROTOCOL) {
+    return serverName === undefined || challenges.lookup(serverName) === undefined
+      ? refuse('no_application_protocol', 'no_challenge_armed')
+      : { kind: 'challenge', serverName }
+  }
+  if (stage === 'challenge') return refuse('unrecognized_name', 'starting')
+  if (serverName === undefined) return refuse('handshake_failure', 'no_server_name')
+  const context = contexts.lookup(serverName)
+  return context === undefined
+    ? refuse('unrecognized_name', 'unknown_server_name')
+    : { kind: 'serve', serverName, context }
+}
+
+function refuse(alert: Alert, reason: HelloRefusal): Decision {
+  return { kind: 'refuse', alert, reason }
+}

@@ -1,0 +1,158 @@
+// One listener's front door: a connection is counted, its ClientHello is read, and then it is served,
+// shown a challenge certificate, or turned away with an alert. Speaks no HTTP, and no TLS of its own.
+import type { Socket } from 'node:net'
+import { assertNever } from '@reverse-proxy/shared/assert-never'
+import { clientKey, foldMappedAddress } from '@reverse-proxy/shared/client-key'
+import type { Stage } from '@reverse-proxy/shared/ipc/messages'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { ConnectionLimits, ConnectionRefusal } from '../limits/connections.ts'
+import { alertRecord } from './alerts.ts'
+import { ChallengeServer } from './challenge-server.ts'
+import type { ClientHello, ClientHelloFault } from './client-hello.ts'
+import type { ChallengeContexts, SiteContexts } from './contexts.ts'
+import { decide, FAULT_ALERTS, type HelloRefusal } from './decision.ts'
+import { sayFarewell } from './farewell.ts'
+import { peekClientHello, type PeekOutcome } from './peek.ts'
+import { rememberPeeked, type Peeked } from './peeked.ts'
+
+type Refusal = HelloRefusal | ClientHelloFault | ConnectionRefusal | 'timeout'
+
+export interface TlsFrontOptions {
+  readonly contexts: SiteContexts
+  readonly challenges: ChallengeContexts
+  /** Shared by all listeners of the worker. */
+  readonly connections: ConnectionLimits
+  readonly log: Log
+  readonly stage: Stage
+  /** From accept to the end of the ClientHello; the TLS server behind has its own timeout for the rest. */
+  readonly handshakeTimeoutMs: number
+  /**
+   * Takes over a socket whose client is to be served: emit it as a 'connection' of the site's HTTP
+   * server, in this same tick. All its bytes are in it again.
+   */
+  readonly serve: (socket: Socket, peeked: Peeked) => void
+}
+
+/** RFC 9110 15.5.1, for a browser that was told http:// where https:// was meant. */
+const HTTP_ANSWER = Buffer.from(
+  'HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 11\r\nConnection: close\r\n\r\nBad Request',
+)
+
+export class TlsFront {
+  readonly #options: TlsFrontOptions
+  readonly #challengeServer: ChallengeServer
+  /** Not handed over: being peeked at, answering a challenge, or saying farewell. */
+  readonly #sockets = new Set<Socket>()
+  #stage: Stage
+  #handshakeTimeoutMs: number
+
+  constructor(options: TlsFrontOptions) {
+    this.#options = options
+    this.#challengeServer = new ChallengeServer(options.challenges, options.log)
+    this.#stage = options.stage
+    this.#handshakeTimeoutMs = options.handshakeTimeoutMs
+  }
+
+  /** Holds for every ClientHello that is complete from now on. */
+  setStage(stage: Stage): void {
+    this.#stage = stage
+  }
+
+  /** Holds for every connection accepted from now on. */
+  setHandshakeTimeout(handshakeTimeoutMs: number): void {
+    this.#handshakeTimeoutMs = handshakeTimeoutMs
+  }
+
+  /** For the 'connection' event of a net.Server, whose sockets nobody else has touched. */
+  accept(socket: Socket): void {
+    // Whatever breaks the connection also closes it, and 'close' is what everyone here acts on.
+    socket.on('error', () => {})
+    const { remoteAddress } = socket
+    if (remoteAddress === undefined) {
+      socket.destroy() // the client was gone before we looked
+      return
+    }
+    const clientIp = foldMappedAddress(remoteAddress)
+    if (!this.#admit(socket, clientIp)) return
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+    peekClientHello(socket, this.#handshakeTimeoutMs, (outcome) => this.#onPeeked(socket, clientIp, outcome))
+  }
+
+  /**
+   * Cuts every connection that has not been handed over; idempotent. In a drain, wait a little before:
+   * a client whose hello is on its way is still to be served.
+   */
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #admit(socket: Socket, clientIp: string): boolean {
+    const { connections } = this.#options
+    const client = clientKey(clientIp)
+    const refusal = connections.admit(client)
+    if (refusal !== undefined) {
+      this.#logRefusal(clientIp, refusal)
+      socket.destroy()
+      return false
+    }
+    socket.once('close', () => connections.release(client))
+    return true
+  }
+
+  #onPeeked(socket: Socket, clientIp: string, outcome: PeekOutcome): void {
+    switch (outcome.kind) {
+      case 'hello':
+        this.#onHello(socket, clientIp, outcome.hello, outcome.bytes)
+        break
+      case 'fault': {
+        const { fault } = outcome
+        this.#logRefusal(clientIp, fault)
+        sayFarewell(socket, fault === 'http' ? HTTP_ANSWER : alertRecord(FAULT_ALERTS[fault]))
+        break
+      }
+      case 'timeout':
+        // Browsers open connections ahead of need and may never use them: not worth a line.
+        if (outcome.receivedBytes > 0) this.#logRefusal(clientIp, 'timeout')
+        socket.destroy()
+        break
+      case 'gone':
+        socket.destroy()
+        break
+    }
+  }
+
+  #onHello(socket: Socket, clientIp: string, hello: ClientHello, bytes: Buffer): void {
+    const { contexts, challenges, log, serve } = this.#options
+    const decision = decide(hello, this.#stage, contexts, challenges)
+    switch (decision.kind) {
+      case 'serve': {
+        const peeked = { serverName: decision.serverName, context: decision.context, clientIp }
+        rememberPeeked(socket, peeked)
+        this.#sockets.delete(socket)
+        socket.unshift(bytes)
+        serve(socket, peeked)
+        break
+      }
+      case 'challenge':
+        log.info('CERT_ORDER', {
+          status: 'challenged',
+          client_ip: clientIp,
+          server_name: decision.serverName,
+        })
+        socket.unshift(bytes)
+        this.#challengeServer.answer(socket, this.#handshakeTimeoutMs)
+        break
+      case 'refuse':
+        this.#logRefusal(clientIp, decision.reason, hello.serverName)
+        sayFarewell(socket, alertRecord(decision.alert))
+        break
+      default:
+        assertNever(decision)
+    }
+  }
+
+  #logRefusal(clientIp: string, reason: Refusal, serverName?: string): void {
+    this.#options.log.warn('TLS_REJECTED', { client_ip: clientIp, reason, server_name: serverName })
+  }
+}

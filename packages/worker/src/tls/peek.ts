@@ -1,0 +1,67 @@
+// Reads a new connection's first bytes until they are a whole ClientHello. Bounded in time and bytes.
+// Takes the bytes off the socket: whoever serves the connection puts them back (unshift) first.
+import type { Socket } from 'node:net'
+import { parseClientHello, type ClientHello, type ClientHelloFault } from './client-hello.ts'
+
+export type PeekOutcome =
+  | { readonly kind: 'hello'; readonly hello: ClientHello; readonly bytes: Buffer }
+  | { readonly kind: 'fault'; readonly fault: ClientHelloFault }
+  | { readonly kind: 'timeout'; readonly receivedBytes: number }
+  /** The client left first. */
+  | { readonly kind: 'gone' }
+
+/**
+ * Calls `onOutcome` exactly once, with no listener of its own left on the socket. For a hello this
+ * is in the tick in which its last byte was read; the caller must unshift the bytes in that same tick.
+ * @param timeoutMs from now to the last byte of the hello, however the bytes trickle in
+ */
+export function peekClientHello(
+  socket: Socket,
+  timeoutMs: number,
+  onOutcome: (outcome: PeekOutcome) => void,
+): void {
+  let chunks: Buffer[] = []
+  let receivedBytes = 0
+  let neededBytes = 1
+  const timer = setTimeout(() => finish({ kind: 'timeout', receivedBytes }), timeoutMs)
+  socket.on('readable', onReadable)
+  socket.on('end', onGone)
+  socket.on('close', onGone)
+
+  // Bytes stay in a buffer of our own while we wait: an unshift inside 'readable' would stall the socket.
+  function onReadable(): void {
+    for (;;) {
+      const chunk: Buffer | null = socket.read()
+      if (chunk === null) break
+      chunks.push(chunk)
+      receivedBytes += chunk.length
+    }
+    if (receivedBytes < neededBytes) return
+    const bytes = Buffer.concat(chunks, receivedBytes)
+    const parsed = parseClientHello(bytes)
+    switch (parsed.status) {
+      case 'complete':
+        finish({ kind: 'hello', hello: parsed, bytes })
+        break
+      case 'bad':
+        finish({ kind: 'fault', fault: parsed.reason })
+        break
+      case 'need-more':
+        chunks = [bytes]
+        neededBytes = parsed.atLeastBytes
+        break
+    }
+  }
+
+  function onGone(): void {
+    finish({ kind: 'gone' })
+  }
+
+  function finish(outcome: PeekOutcome): void {
+    clearTimeout(timer)
+    socket.off('readable', onReadable)
+    socket.off('end', onGone)
+    socket.off('close', onGone)
+    onOutcome(outcome)
+  }
+}
