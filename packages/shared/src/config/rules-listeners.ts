@@ -1,0 +1,137 @@
+// Rules about addresses and ports. Addresses are compared as the kernel would: `::1` and
+// `0:0:0:0:0:0:0:1` are one, `::ffff:127.0.0.1` is 127.0.0.1, a wildcard takes in its whole family.
+import { isWildcardAddress, parseIpAddress, type IpAddress } from '../ip-address.ts'
+import { configIssue, formatPath, type ConfigPath } from './issues.ts'
+import { listenersOf, type Placed, type Rule } from './rule.ts'
+import type { ConfigFile, ListenerFile, Sound } from './schema.ts'
+
+export const ruleBindAddresses: Rule = function* (file) {
+  for (const listener of listenersOf(file)) {
+    for (const { value, at } of writtenAddresses(listener)) {
+      if (parseIpAddress(value) !== undefined) continue
+      yield configIssue('BIND_ADDR_INVALID', at, `"${value}" is not an IP address`, bindAddrHint(value))
+    }
+  }
+}
+
+function bindAddrHint(text: string): string {
+  const inner = text.replace(/^\[(.*)\](?::\d+)?$|^([^:]*):\d+$/u, '$1$2')
+  if (inner !== text && parseIpAddress(inner)) return `write "${inner}"; ports are http_port and https_port`
+  if (text === '*' || text === '') return 'write an address of this machine; `ip addr` lists them'
+  return 'write an address such as "203.0.113.10" or "::1", not a name'
+}
+
+/** 2 */
+export const ruleWildcardBind: Rule = function* (file, { allowWildcardBind }) {
+  if (allowWildcardBind || (file.allow_wildcard_bind ?? false)) return
+  for (const listener of listenersOf(file)) {
+    for (const { value, at } of addressesOf(listener)) {
+      if (!isWildcardAddress(value)) continue
+      const message = `${value.text} listens on every address of the machine`
+      const hint = 'list the addresses, or set allow_wildcard_bind = true (or pass --allow-wildcard-bind)'
+      yield configIssue('WILDCARD_BIND', at, message, hint)
+    }
+  }
+}
+
+/** 3 and 10: one issue for two addresses in conflict, however many ports they share. */
+export const rulePorts: Rule = function* (file) {
+  const bound: Bound[] = []
+  for (const listener of listenersOf(file)) {
+    const ports = portsOf(listener.value)
+    for (const address of addressesOf(listener)) {
+      for (const earlier of bound) {
+        if (!overlaps(earlier.address, address.value)) continue
+        const shared = [...ports.keys()].filter((port) => earlier.ports.has(port))
+        if (shared.length === 0) continue
+        const also = formatPath(earlier.at)
+        const same = earlier.address.text === address.value.text
+        const message = `${address.value.text} port ${shared.join(' and ')}: ${
+          same ? `already bound by ${also}` : `overlaps ${earlier.address.text} of ${also}`
+        }`
+        yield configIssue(
+          'LISTENER_PORT_CLASH',
+          address.at,
+          message,
+          clashHint(earlier.listener === listener.value),
+        )
+      }
+      bound.push({ listener: listener.value, address: address.value, at: address.at, ports })
+    }
+  }
+}
+
+interface Bound {
+  readonly listener: Sound<ListenerFile>
+  readonly address: IpAddress
+  readonly at: ConfigPath
+  readonly ports: Ports
+}
+
+function clashHint(isSameListener: boolean): string {
+  return isSameListener
+    ? 'name each address once'
+    : 'give one of them another address or port, or put the sites of both under one listener'
+}
+
+/** 11 */
+export const ruleSamePorts: Rule = function* (file) {
+  for (const { value, at } of listenersOf(file)) {
+    if (value.http_port === undefined || value.http_port !== value.https_port) continue
+    const message = `http_port and https_port are both ${value.http_port}`
+    yield configIssue(
+      'SAME_PORTS',
+      [...at, 'http_port'],
+      message,
+      'write another port, or http_port = 0 for none',
+    )
+  }
+}
+
+/** 14 */
+export const ruleHealthPort: Rule = function* (file) {
+  const { health_check_port: port } = file
+  if (port === undefined || port === 0) return
+  for (const listener of listenersOf(file)) {
+    const key = portsOf(listener.value).get(port)
+    if (key === undefined) continue
+    if (![...addressesOf(listener)].some(({ value }) => overlaps(value, LOOPBACK))) continue
+    const message = `127.0.0.1 port ${port} is the health check's (health_check_port)`
+    const hint = `write another ${key}, or another health_check_port (0 for none)`
+    yield configIssue('HEALTH_PORT_CLASH', [...listener.at, key], message, hint)
+  }
+}
+
+const LOOPBACK: IpAddress = { family: 4, text: '127.0.0.1' }
+
+type Ports = ReadonlyMap<number, 'http_port' | 'https_port'>
+
+function portsOf({ http_port: http, https_port: https }: Sound<ListenerFile>): Ports {
+  const ports = new Map<number, 'http_port' | 'https_port'>()
+  if (http !== undefined && http !== 0) ports.set(http, 'http_port')
+  if (https !== undefined) ports.set(https, 'https_port')
+  return ports
+}
+
+function overlaps(a: IpAddress, b: IpAddress): boolean {
+  return a.family === b.family && (a.text === b.text || isWildcardAddress(a) || isWildcardAddress(b))
+}
+
+function* addressesOf(listener: Placed<Sound<ListenerFile>>): Generator<Placed<IpAddress>> {
+  for (const { value, at } of writtenAddresses(listener)) {
+    const address = parseIpAddress(value)
+    if (address !== undefined) yield { value: address, at }
+  }
+}
+
+function* writtenAddresses({ value, at }: Placed<Sound<ListenerFile>>): Generator<Placed<string>> {
+  const written: Sound<ConfigFile['listeners'][number]['bind_addr']> | undefined = value.bind_addr
+  if (written === undefined) return
+  if (typeof written === 'string') {
+    yield { value: written, at: [...at, 'bind_addr'] }
+    return
+  }
+  for (const [index, address] of written.entries()) {
+    if (address !== undefined) yield { value: address, at: [...at, 'bind_addr', index] }
+  }
+}

@@ -1,0 +1,208 @@
+// Rules about a listener's certificates: what each mode requires, and that every site is covered.
+import { nameCovers, parseHostName } from './host-name.ts'
+import { configIssue, formatPath, type ConfigIssue, type ConfigPath } from './issues.ts'
+import { listenersOf, sitesOf, tlsOf, type Placed, type Rule } from './rule.ts'
+import type { Sound, SiteFile, TlsFile } from './schema.ts'
+
+type TlsKey = keyof TlsFile
+
+const MAILTO = /^mailto:[^\s@,?]+@[^\s@,?]+$/iu
+const HTTPS_URL = /^https:\/\/[^\s/?#@]+(?:[/?][^\s#]*)?$/iu
+const PUBLIC_DIRECTORIES: readonly string[] = ['production', 'staging']
+
+// Keys with a default are left out: it cannot be told whether they were written.
+const KEYS_OF_MODE: Readonly<Record<TlsFile['mode'], readonly TlsKey[]>> = {
+  acme: [
+    'acme_domains',
+    'acme_cache_dir',
+    'acme_contact',
+    'acme_ca_file',
+    'acme_eab_kid',
+    'acme_eab_hmac_file',
+    'acme_profile',
+    'acme_preferred_chain',
+  ],
+  manual: ['cert_path', 'key_path', 'certificates'],
+  internal: [],
+}
+
+/** 4, and what else a mode requires or has no use for. */
+export const ruleModeKeys: Rule = function* (file) {
+  for (const tls of tlsOf(file)) {
+    const { mode } = tls.value
+    if (mode === undefined) continue
+    if (mode === 'acme') yield* missingAcmeKeys(tls)
+    if (mode === 'manual') yield* missingManualKeys(tls)
+    for (const [owner, keys] of Object.entries(KEYS_OF_MODE)) {
+      if (owner === mode) continue
+      for (const key of keys.filter((name) => Object.hasOwn(tls.value, name))) {
+        const message = `${key} has no effect with mode = "${mode}"`
+        yield configIssue('KEY_UNUSED', [...tls.at, key], message, `remove it, or write mode = "${owner}"`)
+      }
+    }
+  }
+}
+
+function* missingAcmeKeys({ value, at }: Placed<Sound<TlsFile>>): Generator<ConfigIssue> {
+  if (!Object.hasOwn(value, 'acme_domains')) {
+    const hint = 'add acme_domains = ["www.example.com"] with every host of this listener'
+    yield configIssue(
+      'ACME_DOMAINS_EMPTY',
+      [...at, 'acme_domains'],
+      'mode = "acme" requires acme_domains',
+      hint,
+    )
+  }
+  if (!Object.hasOwn(value, 'acme_cache_dir')) {
+    yield missingKey(at, 'acme_cache_dir', 'mode = "acme"', '"/var/lib/reverse-proxy/acme/main"')
+  }
+  if (!Object.hasOwn(value, 'acme_contact')) {
+    yield missingKey(at, 'acme_contact', 'mode = "acme"', '"mailto:admin@example.com"')
+  }
+}
+
+function* missingManualKeys({ value, at }: Placed<Sound<TlsFile>>): Generator<ConfigIssue> {
+  const hasCertificate = Object.hasOwn(value, 'cert_path')
+  const hasKey = Object.hasOwn(value, 'key_path')
+  if (!hasCertificate && (hasKey || !Object.hasOwn(value, 'certificates'))) {
+    yield missingKey(
+      at,
+      'cert_path',
+      hasKey ? 'key_path' : 'mode = "manual"',
+      '"/etc/ssl/example.com/fullchain.pem"',
+    )
+  }
+  if (!hasKey && (hasCertificate || !Object.hasOwn(value, 'certificates'))) {
+    const owner = hasCertificate ? 'cert_path' : 'mode = "manual"'
+    yield missingKey(at, 'key_path', owner, '"/etc/ssl/example.com/privkey.pem"')
+  }
+}
+
+function missingKey(at: ConfigPath, key: TlsKey, owner: string, example: string): ConfigIssue {
+  return configIssue('KEY_MISSING', [...at, key], `${owner} requires ${key}`, `add ${key} = ${example}`)
+}
+
+/** 16 for names of a certificate, and 21 */
+export const ruleAcmeDomains: Rule = function* (file, { toAscii }) {
+  for (const { value, at } of tlsOf(file)) {
+    if (value.mode !== 'acme') continue
+    for (const [index, domain] of (value.acme_domains ?? []).entries()) {
+      if (domain === undefined) continue
+      const key = [...at, 'acme_domains', index]
+      const name = parseHostName(domain, toAscii)
+      if (typeof name !== 'string') {
+        yield configIssue('ACME_DOMAIN_INVALID', key, name.message, name.hint)
+      } else if (name.startsWith('*.')) {
+        const message = `"${name}" can be proved by DNS alone, which is not supported`
+        yield configIssue('ACME_DOMAIN_WILDCARD', key, message, 'list each name, or use mode = "manual"')
+      }
+    }
+  }
+}
+
+/** 19, and the other things the CA is told. */
+export const ruleAcmeAccount: Rule = function* (file) {
+  for (const { value, at } of tlsOf(file)) {
+    if (value.mode !== 'acme') continue
+    const { acme_contact: contact, acme_directory: directory } = value
+    // RFC 8555 7.3: one address and no header fields.
+    if (contact !== undefined && !MAILTO.test(contact)) {
+      const hint = `write "${MAILTO.test(`mailto:${contact}`) ? `mailto:${contact}` : 'mailto:admin@example.com'}"`
+      yield configIssue(
+        'ACME_CONTACT_INVALID',
+        [...at, 'acme_contact'],
+        `"${contact}" is not a mailto: URI`,
+        hint,
+      )
+    }
+    if (directory !== undefined && !PUBLIC_DIRECTORIES.includes(directory) && !HTTPS_URL.test(directory)) {
+      const message = `"${directory}" is not a directory of a CA`
+      const hint = 'write "production", "staging", or an https:// URL'
+      yield configIssue('ACME_DIRECTORY_INVALID', [...at, 'acme_directory'], message, hint)
+    }
+    const [given, missing] = Object.hasOwn(value, 'acme_eab_kid')
+      ? (['acme_eab_kid', 'acme_eab_hmac_file'] as const)
+      : (['acme_eab_hmac_file', 'acme_eab_kid'] as const)
+    if (Object.hasOwn(value, given) && !Object.hasOwn(value, missing)) {
+      const message = `external account binding needs both ${given} and ${missing}`
+      yield configIssue('ACME_EAB_INCOMPLETE', [...at, given], message, `add ${missing}, or remove ${given}`)
+    }
+  }
+}
+
+/** 20 */
+export const ruleCacheDirs: Rule = function* (file, { resolvePath }) {
+  const first = new Map<string, string>()
+  for (const { value, at } of tlsOf(file)) {
+    if (value.mode !== 'acme' || value.acme_cache_dir === undefined) continue
+    const directory = resolvePath(value.acme_cache_dir)
+    const owner = first.get(directory)
+    if (owner === undefined) {
+      first.set(directory, formatPath(at))
+    } else {
+      const message = `${directory} is already the cache of ${owner}`
+      yield configIssue(
+        'ACME_CACHE_DIR_SHARED',
+        [...at, 'acme_cache_dir'],
+        message,
+        'give each listener its own',
+      )
+    }
+  }
+}
+
+/** 23 for ACME; manual certificates have to be read first. */
+export const ruleCoverage: Rule = function* (file, { toAscii }) {
+  for (const listener of listenersOf(file)) {
+    const { tls } = listener.value
+    if (tls?.mode !== 'acme' || tls.acme_domains === undefined || tls.acme_domains.includes(undefined))
+      continue
+    const names = tls.acme_domains.flatMap((domain = '') => domain.toLowerCase())
+    for (const site of sitesOf(listener)) {
+      yield* uncoveredHost(site, names, toAscii, (host) => ({
+        message: `"${host}" is not in acme_domains of this listener, so nobody could reach it`,
+        hint: host.startsWith('*.')
+          ? 'a wildcard needs a certificate of mode = "manual"; list the names one by one'
+          : `add "${host}" to acme_domains`,
+      }))
+    }
+  }
+}
+
+/** The issue of a site that none of `names` covers; nothing for a host that is no host name. */
+export function* uncoveredHost(
+  { value, at }: Placed<Sound<SiteFile>>,
+  names: readonly string[],
+  toAscii: (name: string) => string,
+  explain: (host: string) => { message: string; hint: string },
+): Generator<ConfigIssue> {
+  if (value.host === undefined) return
+  const host = parseHostName(value.host, toAscii)
+  if (typeof host !== 'string' || names.some((name) => nameCovers(name, host))) return
+  const { message, hint } = explain(host)
+  yield configIssue('HOST_NOT_COVERED', [...at, 'host'], message, hint)
+}
+
+/** 24 and 25 */
+export const ruleAcmeChallenge: Rule = function* (file) {
+  for (const { value, at } of listenersOf(file)) {
+    const { tls, http_port: httpPort, https_port: httpsPort } = value
+    if (tls?.mode !== 'acme' || tls.acme_challenge === undefined) continue
+    const isHttp = tls.acme_challenge === 'http-01'
+    const challengeAt = [...at, 'tls', 'acme_challenge']
+    if (isHttp && httpPort === 0) {
+      const message = 'http-01 is answered on http_port, which is 0'
+      const hint = 'write http_port = 80, or acme_challenge = "tls-alpn-01"'
+      yield configIssue('ACME_HTTP_PORT_DISABLED', challengeAt, message, hint)
+      continue
+    }
+    const [key, port, expected] = isHttp
+      ? (['http_port', httpPort, 80] as const)
+      : (['https_port', httpsPort, 443] as const)
+    if (port === undefined || port === expected || !PUBLIC_DIRECTORIES.includes(tls.acme_directory ?? ''))
+      continue
+    const message = `the CA proves a name on port ${expected}, and ${key} is ${port}`
+    const hint = `see to it that port ${expected} of the public address leads to ${port}`
+    yield configIssue('ACME_CHALLENGE_PORT', [...at, key], message, hint)
+  }
+}

@@ -1,0 +1,44 @@
+// The rules of SPEC 3 that need no file, in one list; each yields every breach it finds.
+// They are given what is sound of a file (schema.ts) and have no opinion on the rest, so that a
+// mistake in one place hides none in another. Rules 1, 8, 9, 12, 13, 18 and 22 are the schema's.
+import type { ConfigIssue } from './issues.ts'
+import type { Rule, RuleContext } from './rule.ts'
+import {
+  ruleBindAddresses,
+  ruleHealthPort,
+  rulePorts,
+  ruleSamePorts,
+  ruleWildcardBind,
+} from './rules-listeners.ts'
+import { ruleHosts, ruleUniqueHosts, ruleUnusedKeys, ruleUpstreams } from './rules-sites.ts'
+import {
+  ruleAcmeAccount,
+  ruleAcmeChallenge,
+  ruleAcmeDomains,
+  ruleCacheDirs,
+  ruleCoverage,
+  ruleModeKeys,
+} from './rules-tls.ts'
+import type { ConfigFile, Sound } from './schema.ts'
+
+const RULES: readonly Rule[] = [
+  ruleBindAddresses,
+  ruleWildcardBind, // 2
+  rulePorts, // 3, 10
+  ruleSamePorts, // 11
+  ruleHealthPort, // 14
+  ruleHosts, // 6, 15, 16
+  ruleUniqueHosts, // 7
+  ruleUpstreams, // 6, 17
+  ruleUnusedKeys,
+  ruleModeKeys, // 4
+  ruleAcmeDomains, // 16, 21
+  ruleAcmeAccount, // 19
+  ruleCacheDirs, // 20
+  ruleCoverage, // 23
+  ruleAcmeChallenge, // 24, 25
+]
+
+export function checkRules(file: Sound<ConfigFile>, context: RuleContext): ConfigIssue[] {
+  return RULES.flatMap((rule) => [...rule(file, context)])
+}

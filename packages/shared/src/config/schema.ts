@@ -1,0 +1,274 @@
+// The configuration file as an operator writes it (TOML, snake_case): the one definition that gives
+// the type, the validation, the defaults, and what editors show. What a schema cannot say is in rules.ts.
+import { Type, type Static, type TProperties, type TSchema, type TSchemaOptions } from 'typebox'
+
+/** Node's timers end at 2^31 - 1 ms. */
+const SECONDS_MAX = 2_147_483
+const COUNT_MAX = 1_000_000_000
+
+/** A TOML table. A key with a default is always there once validated, yet need not be written. */
+function table<Keys extends TProperties>(keys: Keys, options: TSchemaOptions = {}) {
+  const required = Object.keys(keys).filter((key) => isRequired(keys[key]))
+  return Type.Object(keys, { additionalProperties: false, required, ...options })
+}
+
+function isRequired(schema: TSchema | undefined): boolean {
+  return !Type.IsOptional(schema) && !Object.hasOwn(schema ?? {}, 'default')
+}
+
+function seconds(description: string, byDefault: number) {
+  return Type.Number({ exclusiveMinimum: 0, maximum: SECONDS_MAX, default: byDefault, description })
+}
+
+function count(description: string, byDefault: number) {
+  return Type.Integer({ minimum: 1, maximum: COUNT_MAX, default: byDefault, description })
+}
+
+function path(description: string, example: string) {
+  return Type.Optional(Type.String({ minLength: 1, description, examples: [example] }))
+}
+
+const rateLimit = {
+  requests_per_second: Type.Number({
+    exclusiveMinimum: 0,
+    maximum: COUNT_MAX,
+    description: 'Requests per second that one client (IPv4 address or IPv6 /64) may keep up.',
+    examples: [50],
+  }),
+  burst: Type.Integer({
+    minimum: 1,
+    maximum: COUNT_MAX,
+    description: 'Requests that one client may make at once before requests_per_second binds.',
+    examples: [100],
+  }),
+}
+
+const body = {
+  limit_bytes: Type.Integer({
+    minimum: 1,
+    maximum: Number.MAX_SAFE_INTEGER,
+    description: 'Largest request body in bytes; a larger one is answered 413.',
+    examples: [10_485_760],
+  }),
+}
+
+const limits = table(
+  {
+    tls_handshake_timeout_secs: seconds('Time for a TLS handshake.', 10),
+    request_header_timeout_secs: seconds('Time for a whole request head to arrive.', 15),
+    header_bytes: count('Largest request head in bytes; a larger one is answered 431.', 32_768),
+    header_count: count('Most header fields of a request.', 100),
+    keep_alive_timeout_secs: seconds('How long an idle client connection is kept open.', 60),
+    body_stall_timeout_secs: seconds(
+      'Longest silence of a client in the middle of a body; not counted while the upstream holds it back.',
+      30,
+    ),
+    connections_per_worker: count('Client connections that one worker holds at once.', 10_000),
+    connections_per_client: count('Connections of one client (IPv4 address or IPv6 /64) at once.', 256),
+    requests_per_connection: count('Requests served on one connection before it is closed.', 10_000),
+    http2_streams: count('Concurrent streams of one HTTP/2 connection.', 100),
+    upgrade_idle_timeout_secs: seconds('Longest silence on a WebSocket, in both directions.', 3600),
+    upstream_connections_per_site: count('Connections of one worker to the upstream of one site.', 256),
+  },
+  { default: {}, description: 'Bounds on what a client may hold or delay.' },
+)
+
+const logging = table(
+  {
+    level: Type.Enum(['trace', 'debug', 'info', 'warn', 'error'], {
+      default: 'info',
+      description: 'Least severe level that is written.',
+    }),
+    format: Type.Enum(['text', 'json'], {
+      default: 'text',
+      description: 'One line of words, or one JSON object.',
+    }),
+    log_file_path: path(
+      'File written in addition to stdout; SIGUSR2 reopens it.',
+      '/var/log/reverse-proxy/proxy.log',
+    ),
+  },
+  { default: {}, description: 'Where and how log lines are written.' },
+)
+
+const certificatePair = table(
+  {
+    cert_path: Type.String({
+      minLength: 1,
+      description: 'PEM file: the certificate of the site first, then its chain.',
+      examples: ['/etc/ssl/example.com/fullchain.pem'],
+    }),
+    key_path: Type.String({
+      minLength: 1,
+      description: 'PEM file: the private key of that certificate, without a passphrase.',
+      examples: ['/etc/ssl/example.com/privkey.pem'],
+    }),
+  },
+  { description: 'A certificate and its key; which one a client gets is decided by the names in it.' },
+)
+
+// One flat table rather than one for each mode: a union gives an operator who mistypes `mode` a page
+// of errors, and defaults cannot live inside it. What a mode requires is in rules-tls.ts.
+const tls = table(
+  {
+    mode: Type.Enum(['acme', 'manual', 'internal'], {
+      description:
+        'acme: from a public CA. manual: from files. internal: from a CA of its own, for development.',
+      examples: ['acme'],
+    }),
+    acme_domains: Type.Optional(
+      Type.Array(Type.String(), {
+        minItems: 1,
+        description: 'Names of the one certificate of this listener. Required with mode = "acme".',
+        examples: [['example.com', 'www.example.com']],
+      }),
+    ),
+    acme_cache_dir: path(
+      'Directory for the account key and the certificate, one for each listener. Required with mode = "acme".',
+      '/var/lib/reverse-proxy/acme/main',
+    ),
+    acme_directory: Type.String({
+      default: 'production',
+      description: "Let's Encrypt production or staging, or the https URL of another CA's directory.",
+    }),
+    acme_contact: Type.Optional(
+      Type.String({
+        description: 'Where the CA may write to, a mailto: URI. Required with mode = "acme".',
+        examples: ['mailto:admin@example.com'],
+      }),
+    ),
+    acme_challenge: Type.Enum(['tls-alpn-01', 'http-01'], {
+      default: 'tls-alpn-01',
+      description: 'How a name is proved: on https_port (443 for a public CA), or on http_port (80).',
+    }),
+    acme_ca_file: path('PEM roots to trust when talking to the ACME server.', '/etc/ssl/acme-root.pem'),
+    acme_eab_kid: path('Key identifier of an external account binding.', 'kid-1'),
+    acme_eab_hmac_file: path(
+      'File with the base64url HMAC key of that binding.',
+      '/etc/reverse-proxy/eab.key',
+    ),
+    acme_key_type: Type.Enum(['ecdsa-p256', 'ecdsa-p384', 'rsa-2048', 'rsa-4096'], {
+      default: 'ecdsa-p256',
+      description: 'Key of the certificate.',
+    }),
+    acme_profile: path('Certificate profile asked of the CA.', 'shortlived'),
+    acme_preferred_chain: path(
+      'Common name of the issuer at the top of the chain to prefer.',
+      'ISRG Root X1',
+    ),
+    cert_path: path(
+      'PEM certificate and chain. mode = "manual" requires this or certificates.',
+      '/etc/ssl/chain.pem',
+    ),
+    key_path: path('PEM private key of cert_path.', '/etc/ssl/key.pem'),
+    certificates: Type.Optional(
+      Type.Array(certificatePair, {
+        minItems: 1,
+        description: 'Several certificates for mode = "manual", chosen by the names in them.',
+        examples: [[{ cert_path: '/etc/ssl/chain.pem', key_path: '/etc/ssl/key.pem' }]],
+      }),
+    ),
+  },
+  { description: 'Where the certificates of this listener come from.' },
+)
+
+const site = table(
+  {
+    host: Type.String({
+      description: 'Name that is served: exact, or *.example.com.',
+      examples: ['www.example.com'],
+    }),
+    upstream: Type.String({
+      description: 'Where its requests go: host:port or [IPv6]:port.',
+      examples: ['127.0.0.1:3000'],
+    }),
+    upstream_scheme: Type.Enum(['http', 'https'], {
+      default: 'http',
+      description: 'How the upstream is spoken to; https verifies its certificate.',
+    }),
+    upstream_ca_file: path(
+      'PEM root trusted for this upstream besides those of the system.',
+      '/etc/ssl/upstream.pem',
+    ),
+    upstream_connect_timeout_secs: seconds('Time to connect to the upstream; then 504.', 5),
+    upstream_request_timeout_secs: seconds(
+      'Longest wait for the response head, and then between two pieces of the body.',
+      60,
+    ),
+    rate_limit: Type.Optional(
+      table(rateLimit, { description: 'Replaces the general rate limit for this site.' }),
+    ),
+    body: Type.Optional(table(body, { description: 'Replaces the general body limit for this site.' })),
+  },
+  { description: 'One host name and where its requests go.' },
+)
+
+const port = (description: string, minimum: 0 | 1, byDefault: number) =>
+  Type.Integer({ minimum, maximum: 65_535, default: byDefault, description })
+
+const listener = table(
+  {
+    bind_addr: Type.Union(
+      [Type.String({ description: 'One IP address.' }), Type.Array(Type.String(), { minItems: 1 })],
+      {
+        description: 'The IP address to listen on, or an array of them. "::" is IPv6 alone.',
+        examples: ['203.0.113.10'],
+      },
+    ),
+    http_port: port('Port that redirects to HTTPS and answers http-01 challenges; 0 disables it.', 0, 80),
+    https_port: port('Port that serves the sites.', 1, 443),
+    tls,
+    sites: Type.Array(site, { minItems: 1, description: 'The sites of this listener.' }),
+  },
+  { description: 'Addresses and ports, the certificates shown there, and the sites served there.' },
+)
+
+export const configSchema = table(
+  {
+    workers: Type.Union([Type.Enum(['auto']), Type.Integer({ minimum: 1, maximum: 1024 })], {
+      default: 'auto',
+      description: 'Worker processes; "auto" is one for each processor.',
+    }),
+    user: path('Account that the workers run as when the program is started as root.', 'reverse-proxy'),
+    group: path('Group that the workers run as; without it the main group of user.', 'reverse-proxy'),
+    state_dir: path('Directory for the internal CA and its certificates.', '/var/lib/reverse-proxy'),
+    allow_wildcard_bind: Type.Boolean({
+      default: false,
+      description: 'Permits bind_addr 0.0.0.0 and ::, which listen on every address of the machine.',
+    }),
+    health_check_port: port('Port on 127.0.0.1 for /health and /metrics; 0 disables it.', 0, 9900),
+    admin_socket_path: Type.Optional(
+      Type.String({
+        description: 'Unix socket that takes commands from its owner; "" disables it.',
+        examples: ['/run/reverse-proxy/admin.sock'],
+      }),
+    ),
+    shutdown_timeout_secs: seconds('Time for requests in flight to end when a worker stops.', 30),
+    logging,
+    rate_limit: table(rateLimit, { description: 'What one client may ask of the whole proxy.' }),
+    body: table(body, { description: 'The limit on request bodies.' }),
+    limits,
+    listeners: Type.Array(listener, { minItems: 1, description: 'Where the proxy listens, and for what.' }),
+  },
+  {
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    title: 'reverse-proxy configuration',
+    description: 'The configuration file of reverse-proxy.',
+  },
+)
+
+/** A valid file with its defaults filled in. */
+export type ConfigFile = Static<typeof configSchema>
+export type ListenerFile = ConfigFile['listeners'][number]
+export type SiteFile = ListenerFile['sites'][number]
+export type TlsFile = ListenerFile['tls']
+
+/**
+ * What is left of a file when every value that breaks the schema is made undefined. A key that was
+ * written wrongly is there, with the value undefined; a key that was not written is not there.
+ */
+export type Sound<T> = T extends readonly (infer Element)[]
+  ? readonly (Sound<Element> | undefined)[]
+  : T extends object
+    ? { readonly [Key in keyof T]?: Sound<T[Key]> | undefined }
+    : T

@@ -1,0 +1,47 @@
+// What loading a configuration throws: every issue of the file, each with its place.
+import type { ConfigIssue } from '@reverse-proxy/shared/config/issues'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+
+/** An issue with the place it has in the file, where it has one. */
+export interface PlacedIssue extends ConfigIssue {
+  readonly file: string
+  /** From 1. */
+  readonly line: number | undefined
+  /** From 1, in UTF-16 code units. */
+  readonly column: number | undefined
+}
+
+/** Code CONFIG. */
+export class ConfigErrors extends ProxyError {
+  readonly file: string
+  /** In the order of the file, warnings included. */
+  readonly issues: readonly PlacedIssue[]
+
+  constructor(file: string, issues: readonly PlacedIssue[], cause?: unknown) {
+    super('CONFIG', `${file}: ${countIssues(issues)}`, { cause, hint: 'reverse-proxy validate lists them' })
+    this.name = 'ConfigErrors'
+    this.file = file
+    this.issues = issues
+  }
+}
+
+/** The error of a file that could not be understood far enough to say more. */
+export function fileError(
+  file: string,
+  issue: ConfigIssue,
+  { line, column, cause }: { line?: number; column?: number; cause: unknown },
+): ConfigErrors {
+  return new ConfigErrors(file, [{ ...issue, file, line, column }], cause)
+}
+
+/** `2 errors, 1 warning` */
+export function countIssues(issues: readonly ConfigIssue[]): string {
+  const errors = issues.filter(({ severity }) => severity === 'error').length
+  const counts = [plural(errors, 'error'), plural(issues.length - errors, 'warning')]
+  return counts.filter((text) => text !== '').join(', ')
+}
+
+function plural(count: number, noun: string): string {
+  if (count === 0) return ''
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}

@@ -1,0 +1,146 @@
+// The checks that need other files (rules 5, and 23 for manual certificates), and the contents that
+// workers need of them. A file is named in an issue, never quoted.
+import { configIssue, type ConfigIssue, type ConfigPath } from '@reverse-proxy/shared/config/issues'
+import {
+  everySiteOf,
+  listenersOf,
+  sitesOf,
+  tlsOf,
+  type Placed,
+  type RuleContext,
+} from '@reverse-proxy/shared/config/rule'
+import { uncoveredHost } from '@reverse-proxy/shared/config/rules-tls'
+import type { ConfigFile, ListenerFile, Sound } from '@reverse-proxy/shared/config/schema'
+import { inspectPair } from '../certificates/inspect.ts'
+import { certificateFault, keyFault, type PemFault } from './pem.ts'
+import { READ_HINTS, ReadError, readSmallFile } from './read.ts'
+
+export interface CheckedFiles {
+  readonly issues: readonly ConfigIssue[]
+  /** Contents by absolute path. */
+  readonly upstreamCaPem: ReadonlyMap<string, string>
+}
+
+type FileContext = Pick<RuleContext, 'resolvePath' | 'toAscii'>
+
+/** Reads every file that a sound part of the configuration names. */
+export async function checkFiles(file: Sound<ConfigFile>, context: FileContext): Promise<CheckedFiles> {
+  const issues: ConfigIssue[] = []
+  const upstreamCaPem = new Map<string, string>()
+  for (const listener of listenersOf(file)) {
+    if (listener.value.tls?.mode === 'manual') issues.push(...(await checkManual(listener, context)))
+  }
+  for (const { value, at } of tlsOf(file)) {
+    if (value.mode !== 'acme') continue
+    const roots = await readText(value.acme_ca_file, [...at, 'acme_ca_file'], context, issues)
+    if (roots !== undefined) issues.push(...pemIssues(certificateFault(roots.text), roots))
+    const hmac = await readText(value.acme_eab_hmac_file, [...at, 'acme_eab_hmac_file'], context, issues)
+    if (hmac !== undefined) issues.push(...hmacIssues(hmac))
+  }
+  for (const { value, at } of everySiteOf(file)) {
+    const root = await readText(value.upstream_ca_file, [...at, 'upstream_ca_file'], context, issues)
+    if (root === undefined) continue
+    issues.push(...pemIssues(certificateFault(root.text), root))
+    upstreamCaPem.set(root.path, root.text)
+  }
+  return { issues, upstreamCaPem }
+}
+
+/** One pair after the other; then whether every site is covered, if all of them are in order. */
+async function checkManual(
+  listener: Placed<Sound<ListenerFile>>,
+  context: FileContext,
+): Promise<ConfigIssue[]> {
+  const issues: ConfigIssue[] = []
+  const names: string[] = []
+  const pairs = [...pairsOf(listener)]
+  let isWhole = pairs.length > 0
+  for (const { value, at } of pairs) {
+    const certificate = await readText(value.cert_path, [...at, 'cert_path'], context, issues)
+    const key = await readText(value.key_path, [...at, 'key_path'], context, issues)
+    const found = pairNames(certificate, key, issues)
+    if (found === undefined) isWhole = false
+    else names.push(...found)
+  }
+  if (!isWhole) return issues
+  for (const site of sitesOf(listener)) {
+    issues.push(
+      ...uncoveredHost(site, names, context.toAscii, (host) => ({
+        message: `no certificate of this listener is for "${host}", so nobody could reach it`,
+        hint: `they are for ${names.join(', ') || 'no name at all'}; add a pair under certificates, or correct the host`,
+      })),
+    )
+  }
+  return issues
+}
+
+/** The names of a certificate whose key is in order; undefined, with issues, when something is not. */
+function pairNames(
+  certificate: TextFile | undefined,
+  key: TextFile | undefined,
+  issues: ConfigIssue[],
+): readonly string[] | undefined {
+  const found = [
+    ...(certificate === undefined ? [] : pemIssues(certificateFault(certificate.text), certificate)),
+    ...(key === undefined ? [] : pemIssues(keyFault(key.text), key)),
+  ]
+  issues.push(...found)
+  if (certificate === undefined || key === undefined || found.length > 0) return undefined
+  const inspection = inspectPair(certificate.text, key.text)
+  if (inspection.ok) return inspection.facts.names
+  const hint =
+    'name the key that the certificate was requested with; in its file the certificate of the site is first'
+  issues.push(configIssue('KEY_MISMATCH', key.at, `${key.path}: ${inspection.reason}`, hint))
+  return undefined
+}
+
+interface Pair {
+  readonly cert_path?: string | undefined
+  readonly key_path?: string | undefined
+}
+
+function* pairsOf({ value, at }: Placed<Sound<ListenerFile>>): Generator<Placed<Pair>> {
+  const { tls } = value
+  if (tls === undefined) return
+  const { cert_path, key_path } = tls
+  if (cert_path !== undefined || key_path !== undefined)
+    yield { value: { cert_path, key_path }, at: [...at, 'tls'] }
+  for (const [index, pair] of (tls.certificates ?? []).entries()) {
+    yield { value: pair ?? {}, at: [...at, 'tls', 'certificates', index] }
+  }
+}
+
+interface TextFile {
+  readonly text: string
+  readonly path: string
+  readonly at: ConfigPath
+}
+
+/** Undefined when there is no such key, and when it cannot be read, which is an issue. */
+async function readText(
+  name: string | undefined,
+  at: ConfigPath,
+  { resolvePath }: FileContext,
+  issues: ConfigIssue[],
+): Promise<TextFile | undefined> {
+  if (name === undefined) return undefined
+  const path = resolvePath(name)
+  try {
+    return { text: (await readSmallFile(path)).toString('latin1'), path, at }
+  } catch (error) {
+    if (!(error instanceof ReadError)) throw error
+    issues.push(configIssue('FILE_UNREADABLE', at, error.message, READ_HINTS[error.fault]))
+    return undefined
+  }
+}
+
+function pemIssues(fault: PemFault | undefined, { path, at }: TextFile): ConfigIssue[] {
+  return fault === undefined ? [] : [configIssue(fault.code, at, `${path} ${fault.message}`, fault.hint)]
+}
+
+/** RFC 8555 7.3.4: the CA gives the key in base64url. */
+function hmacIssues({ text, path, at }: TextFile): ConfigIssue[] {
+  if (/^[\w+/-]+={0,2}$/u.test(text.trim())) return []
+  const hint = 'write the HMAC key as the CA shows it (base64url), alone in the file'
+  return [configIssue('FILE_UNREADABLE', at, `${path} holds no base64url key`, hint)]
+}

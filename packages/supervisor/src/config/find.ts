@@ -1,0 +1,35 @@
+// Which configuration file to read (SPEC 2).
+import { stat } from 'node:fs/promises'
+import { resolve } from 'node:path'
+
+export interface FindOptions {
+  /** The value of --config. */
+  readonly flag: string | undefined
+  readonly env: NodeJS.ProcessEnv
+  readonly cwd: string
+  readonly systemPath?: string
+}
+
+/**
+ * The absolute path of the file to read; undefined for the built-in local profile. A file that was
+ * named is returned whether it exists or not: reading it is what reports that.
+ */
+export async function findConfig(options: FindOptions): Promise<string | undefined> {
+  const { flag, env, cwd, systemPath = '/etc/reverse-proxy/config.toml' } = options
+  // A package manager runs scripts in the package's directory and says here where the user was.
+  const base = env['INIT_CWD'] ?? cwd
+  const named = flag ?? env['REVERSE_PROXY_CONFIG']
+  if (named !== undefined && named !== '') return resolve(base, named)
+  return (await mayExist(systemPath)) ? systemPath : undefined
+}
+
+async function mayExist(path: string): Promise<boolean> {
+  try {
+    await stat(path)
+    return true
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    // Anything else (EACCES, ELOOP) means that an operator put something there: never pass it over in silence.
+    return code !== 'ENOENT' && code !== 'ENOTDIR'
+  }
+}

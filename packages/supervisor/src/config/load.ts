@@ -1,0 +1,70 @@
+// A configuration file to a Config, or to every error in it at once: shape, rules, and the files it
+// names are all checked, each on whatever the others leave standing.
+import { dirname, resolve } from 'node:path'
+import { domainToASCII } from 'node:url'
+import type { Config } from '@reverse-proxy/shared/config/config'
+import { configIssue, type ConfigIssue } from '@reverse-proxy/shared/config/issues'
+import { checkRules } from '@reverse-proxy/shared/config/rules'
+import { ConfigErrors, fileError, type PlacedIssue } from './config-errors.ts'
+import type { Environment } from './environment.ts'
+import { checkFiles } from './files.ts'
+import { toConfig } from './normalise.ts'
+import { decodeText, parseToml } from './parse.ts'
+import { locator } from './positions.ts'
+import { READ_HINTS, ReadError, readSmallFile } from './read.ts'
+import { checkDocument } from './schema-check.ts'
+
+export interface LoadOptions {
+  readonly allowWildcardBindFlag: boolean
+  readonly environment: Environment
+}
+
+export interface LoadedConfig {
+  readonly config: Config
+  readonly warnings: readonly PlacedIssue[]
+}
+
+/** Reads and checks everything, changes nothing. Throws ConfigErrors. */
+export async function loadConfig(path: string, options: LoadOptions): Promise<LoadedConfig> {
+  const text = decodeText(path, await readConfig(path))
+  const { issues: breaches, sound, complete } = checkDocument(parseToml(path, text))
+
+  const { allowWildcardBindFlag, environment } = options
+  const directory = dirname(resolve(path))
+  const resolvePath = (name: string) => resolve(directory, name)
+  const context = { allowWildcardBind: allowWildcardBindFlag, resolvePath, toAscii: domainToASCII }
+  const { issues: fileIssues, upstreamCaPem } = await checkFiles(sound, context)
+
+  const issues = await placed(path, text, [...breaches, ...checkRules(sound, context), ...fileIssues])
+  if (complete === undefined || issues.some(({ severity }) => severity === 'error')) {
+    throw new ConfigErrors(path, issues)
+  }
+  const config = toConfig(complete, { environment, allowWildcardBindFlag, resolvePath, upstreamCaPem })
+  return { config, warnings: issues }
+}
+
+async function readConfig(path: string): Promise<Buffer> {
+  try {
+    return await readSmallFile(path)
+  } catch (error) {
+    if (!(error instanceof ReadError)) throw error
+    const { fault, message } = error
+    const code =
+      fault === 'changed'
+        ? 'CONFIG_CHANGED'
+        : fault === 'too-large'
+          ? 'CONFIG_TOO_LARGE'
+          : 'CONFIG_UNREADABLE'
+    const issue = configIssue(code, [], message, READ_HINTS[fault])
+    throw fileError(path, issue, { cause: error })
+  }
+}
+
+/** In the order of the file. */
+async function placed(file: string, text: string, issues: readonly ConfigIssue[]): Promise<PlacedIssue[]> {
+  if (issues.length === 0) return []
+  const locate = await locator(text)
+  return issues
+    .map((issue) => ({ ...issue, file, ...locate(issue.at) }))
+    .toSorted((a, b) => a.line - b.line || a.column - b.column)
+}

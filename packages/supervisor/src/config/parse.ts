@@ -1,0 +1,36 @@
+// Bytes to a TOML document. Nothing is said here about what the document means.
+import { configIssue } from '@reverse-proxy/shared/config/issues'
+import { parse, TomlError } from 'smol-toml'
+import { fileError } from './config-errors.ts'
+
+const MAX_DEPTH = 32
+
+/** The text of a file; throws ConfigErrors unless it is UTF-8. A byte order mark is dropped. */
+export function decodeText(file: string, bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    const issue = configIssue('TOML_SYNTAX', [], 'the file is not UTF-8', 'save it as UTF-8')
+    throw fileError(file, issue, { cause })
+  }
+}
+
+/** The document of a text, a fresh object; throws ConfigErrors with the one place where TOML ends. */
+export function parseToml(file: string, text: string): unknown {
+  try {
+    return parse(text, { maxDepth: MAX_DEPTH })
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error
+    const { line, column } = error
+    const [message = ''] = error.message.replace(/^Invalid TOML document: /u, '').split('\n')
+    const issue = configIssue('TOML_SYNTAX', [], message, syntaxHint(text.split('\n')[line - 1] ?? ''))
+    throw fileError(file, issue, { line, column, cause: error })
+  }
+}
+
+function syntaxHint(line: string): string {
+  const value = /^\s*[\w.-]+\s*=\s*([^\s"'[{#][^#]*?)\s*(?:#.*)?$/u.exec(line)?.[1]
+  if (value !== undefined && !/^[\d+-]|^(?:true|false|inf|nan)$/u.test(value))
+    return `text needs quotes: "${value}"`
+  return `the line is: ${line.trim().slice(0, 80)}`
+}

@@ -1,0 +1,40 @@
+// What can be wrong with certificates and keys in PEM. Pure: text in, verdict out.
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import type { IssueCode } from '@reverse-proxy/shared/config/issues'
+
+export interface PemFault {
+  readonly code: Extract<IssueCode, 'CERTIFICATE_INVALID' | 'KEY_INVALID'>
+  /** Continues a sentence that begins with the path of the file. */
+  readonly message: string
+  readonly hint: string
+}
+
+const BLOCK = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/gu
+
+/** Undefined when `pem` holds one certificate or more, each of which can be read. */
+export function certificateFault(pem: string): PemFault | undefined {
+  const hint = 'it begins with -----BEGIN CERTIFICATE-----; a certificate from a CA is usually fullchain.pem'
+  const blocks = pem.match(BLOCK) ?? []
+  if (blocks.length === 0) return { code: 'CERTIFICATE_INVALID', message: 'holds no PEM certificate', hint }
+  try {
+    for (const block of blocks) void new X509Certificate(block)
+    return undefined
+  } catch {
+    return { code: 'CERTIFICATE_INVALID', message: 'holds a certificate that cannot be read', hint }
+  }
+}
+
+/** Undefined when `pem` holds a private key that needs no passphrase. */
+export function keyFault(pem: string): PemFault | undefined {
+  if (/-----BEGIN ENCRYPTED|Proc-Type: 4,ENCRYPTED/u.test(pem)) {
+    const hint = 'write it without: openssl pkey -in key.pem -out plain.pem'
+    return { code: 'KEY_INVALID', message: 'holds a key with a passphrase', hint }
+  }
+  try {
+    createPrivateKey(pem)
+    return undefined
+  } catch {
+    const hint = 'it begins with -----BEGIN PRIVATE KEY----- (or EC PRIVATE KEY, RSA PRIVATE KEY)'
+    return { code: 'KEY_INVALID', message: 'holds no private key that can be read', hint }
+  }
+}

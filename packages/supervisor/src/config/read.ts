@@ -1,0 +1,81 @@
+// Reading the small files that a configuration consists of: bounded, regular files only, and the
+// configuration itself only if it stood still meanwhile.
+import { constants, type BigIntStats } from 'node:fs'
+import { open, stat, type FileHandle } from 'node:fs/promises'
+
+export const MAX_FILE_BYTES = 1024 * 1024
+
+export type ReadFault = 'missing' | 'denied' | 'not-a-file' | 'too-large' | 'changed' | 'failed'
+
+export class ReadError extends Error {
+  readonly fault: ReadFault
+
+  constructor(fault: ReadFault, message: string, cause?: unknown) {
+    super(message, { cause })
+    this.name = 'ReadError'
+    this.fault = fault
+  }
+}
+
+/**
+ * The bytes of a regular file of at most MAX_FILE_BYTES. `changed` when they may be a mixture of two
+ * versions: the file was written, or another one took its name, between the first look and the last.
+ * `readAll` is how the bytes are had from the open file.
+ */
+export async function readSmallFile(
+  path: string,
+  readAll = (handle: FileHandle): Promise<Buffer> => handle.readFile(),
+): Promise<Buffer> {
+  try {
+    // Not to hang where somebody put a pipe.
+    await using handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
+    const before = await handle.stat({ bigint: true })
+    if (!before.isFile()) throw new ReadError('not-a-file', `${path} is not a regular file`)
+    if (before.size > MAX_FILE_BYTES) {
+      throw new ReadError('too-large', `${path} has ${before.size} bytes; at most ${MAX_FILE_BYTES} are read`)
+    }
+    const bytes = await readAll(handle)
+    const after = await handle.stat({ bigint: true })
+    const named = await stat(path, { bigint: true })
+    if (isSame(before, after) && isSame(before, named) && BigInt(bytes.length) === before.size) return bytes
+  } catch (error) {
+    throw error instanceof ReadError ? error : readError(path, error)
+  }
+  throw new ReadError('changed', `${path} changed while it was being read`)
+}
+
+function isSame(a: BigIntStats, b: BigIntStats): boolean {
+  return (
+    a.dev === b.dev &&
+    a.ino === b.ino &&
+    a.size === b.size &&
+    a.mtimeNs === b.mtimeNs &&
+    a.ctimeNs === b.ctimeNs
+  )
+}
+
+function readError(path: string, cause: unknown): ReadError {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  switch (code) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return new ReadError('missing', `${path} does not exist`, cause)
+    case 'EACCES':
+    case 'EPERM':
+      return new ReadError('denied', `${path} may not be read`, cause)
+    case 'EISDIR':
+      return new ReadError('not-a-file', `${path} is a directory`, cause)
+    default:
+      return new ReadError('failed', `${path} cannot be read: ${String(code ?? cause)}`, cause)
+  }
+}
+
+/** What an operator can do about it. */
+export const READ_HINTS: Readonly<Record<ReadFault, string>> = {
+  missing: 'check the spelling; a relative path counts from the directory of the configuration file',
+  denied: 'let the account that starts the program read it (and enter its directories)',
+  'not-a-file': 'name a regular file',
+  'too-large': 'is it the right file?',
+  changed: 'try again when nothing writes to it; editors and scripts should write elsewhere and rename',
+  failed: 'check the disk and the mount',
+}
