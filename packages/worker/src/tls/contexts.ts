@@ -57,38 +57,34 @@ export class SiteContexts {
 
 /** The certificates of the tls-alpn-01 challenges under way, by the name the CA will ask for. */
 export class ChallengeContexts {
-  #byName: ReadonlyMap<string, SecureContext> = new Map()
+  #byName: ReadonlyMap<string, SiteContext> = new Map()
 
   /** @throws ProxyError CERTIFICATE if one cannot be loaded; nothing has changed then. */
   replace(challenges: readonly ArmedChallenge[]): void {
-    const byName = new Map<string, SecureContext>()
+    const byName = new Map<string, SiteContext>()
     for (const challenge of challenges) {
       if (challenge.type !== 'tls-alpn-01') continue
       const { serverName, certPem, keyPem } = challenge
-      byName.set(serverName, loadContext(serverName, certPem, keyPem))
+      byName.set(serverName, load({ names: [serverName], certPem, keyPem }).context)
     }
     this.#byName = byName
   }
 
   /** @param serverName lower case; for an address its reverse-lookup name (RFC 8738 6) */
-  lookup(serverName: string): SecureContext | undefined {
+  lookup(serverName: string): SiteContext | undefined {
     return this.#byName.get(serverName)
   }
 }
 
-function load({ names, certPem, keyPem, serial }: PushedCertificate): LoadedCertificate {
-  const secureContext = loadContext(names[0] ?? serial, certPem, keyPem)
-  const nameSet = new Set(names)
-  const covers = (host: string) => nameSet.has(host) || nameSet.has(wildcardOf(host))
-  const expiresMs = new X509Certificate(certPem).validToDate.getTime()
-  return { names, expiresMs, context: { serial, secureContext, covers } }
-}
-
-function loadContext(name: string, certPem: string, keyPem: string): SecureContext {
+function load({ names, certPem, keyPem }: Omit<PushedCertificate, 'serial'>): LoadedCertificate {
   try {
-    return createSecureContext({ ...TLS_POLICY, cert: certPem, key: keyPem })
+    const secureContext = createSecureContext({ ...TLS_POLICY, cert: certPem, key: keyPem })
+    const { serialNumber: serial, validToDate } = new X509Certificate(certPem)
+    const nameSet = new Set(names)
+    const covers = (host: string) => nameSet.has(host) || nameSet.has(wildcardOf(host))
+    return { names, expiresMs: validToDate.getTime(), context: { serial, secureContext, covers } }
   } catch (cause) {
-    throw new ProxyError('CERTIFICATE', `the certificate for ${name} cannot be loaded`, { cause })
+    throw new ProxyError('CERTIFICATE', `the certificate for ${names.join(', ')} cannot be loaded`, { cause })
   }
 }
 

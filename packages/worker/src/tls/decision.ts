@@ -8,8 +8,11 @@ import type { ChallengeContexts, SiteContext, SiteContexts } from './contexts.ts
 export type HelloRefusal = 'starting' | 'no_server_name' | 'unknown_server_name' | 'no_challenge_armed'
 
 export type Decision =
-  | { readonly kind: 'serve'; readonly serverName: string; readonly context: SiteContext }
-  | { readonly kind: 'challenge'; readonly serverName: string }
+  | {
+      readonly kind: 'serve' | 'challenge'
+      readonly serverName: string
+      readonly context: SiteContext
+    }
   | { readonly kind: 'refuse'; readonly alert: Alert; readonly reason: HelloRefusal }
 
 /** What is said to first bytes that are no usable ClientHello; to HTTP an alert would mean nothing. */
@@ -38,16 +41,17 @@ export function decide(
   challenges: Pick<ChallengeContexts, 'lookup'>,
 ): Decision {
   if (alpn.length === 1 && alpn[0] === ACME_TLS_PROTOCOL) {
-    return serverName === undefined || challenges.lookup(serverName) === undefined
-      ? refuse('no_application_protocol', 'no_challenge_armed')
-      : { kind: 'challenge', serverName }
+    const context = serverName === undefined ? undefined : challenges.lookup(serverName)
+    if (serverName === undefined || context === undefined) {
+      return refuse('no_application_protocol', 'no_challenge_armed')
+    }
+    return { kind: 'challenge', serverName, context }
   }
   if (stage === 'challenge') return refuse('unrecognized_name', 'starting')
   if (serverName === undefined) return refuse('handshake_failure', 'no_server_name')
   const context = contexts.lookup(serverName)
-  return context === undefined
-    ? refuse('unrecognized_name', 'unknown_server_name')
-    : { kind: 'serve', serverName, context }
+  if (context === undefined) return refuse('unrecognized_name', 'unknown_server_name')
+  return { kind: 'serve', serverName, context }
 }
 
 function refuse(alert: Alert, reason: HelloRefusal): Decision {

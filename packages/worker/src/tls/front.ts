@@ -1,7 +1,6 @@
 // One listener's front door: a connection is counted, its ClientHello is read, and then it is served,
 // shown a challenge certificate, or turned away with an alert. Speaks no HTTP, and no TLS of its own.
 import type { Socket } from 'node:net'
-import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { clientKey, foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type { Stage } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
@@ -48,7 +47,7 @@ export class TlsFront {
 
   constructor(options: TlsFrontOptions) {
     this.#options = options
-    this.#challengeServer = new ChallengeServer(options.challenges, options.log)
+    this.#challengeServer = new ChallengeServer(options.log)
     this.#stage = options.stage
     this.#handshakeTimeoutMs = options.handshakeTimeoutMs
   }
@@ -123,33 +122,30 @@ export class TlsFront {
   }
 
   #onHello(socket: Socket, clientIp: string, hello: ClientHello, bytes: Buffer): void {
-    const { contexts, challenges, log, serve } = this.#options
+    const { contexts, challenges } = this.#options
     const decision = decide(hello, this.#stage, contexts, challenges)
-    switch (decision.kind) {
-      case 'serve': {
-        const peeked = { serverName: decision.serverName, context: decision.context, clientIp }
-        rememberPeeked(socket, peeked)
-        this.#sockets.delete(socket)
-        socket.unshift(bytes)
-        serve(socket, peeked)
-        break
-      }
-      case 'challenge':
-        log.info('CERT_ORDER', {
-          status: 'challenged',
-          client_ip: clientIp,
-          server_name: decision.serverName,
-        })
-        socket.unshift(bytes)
-        this.#challengeServer.answer(socket, this.#handshakeTimeoutMs)
-        break
-      case 'refuse':
-        this.#logRefusal(clientIp, decision.reason, hello.serverName)
-        sayFarewell(socket, alertRecord(decision.alert))
-        break
-      default:
-        assertNever(decision)
+    if (decision.kind === 'refuse') {
+      this.#logRefusal(clientIp, decision.reason, hello.serverName)
+      sayFarewell(socket, alertRecord(decision.alert))
+      return
     }
+    const { serverName, context } = decision
+    const peeked = { serverName, context, clientIp }
+    rememberPeeked(socket, peeked)
+    socket.unshift(bytes)
+    if (decision.kind === 'serve') this.#serve(socket, peeked)
+    else this.#answerChallenge(socket, peeked)
+  }
+
+  #serve(socket: Socket, peeked: Peeked): void {
+    this.#sockets.delete(socket)
+    this.#options.serve(socket, peeked)
+  }
+
+  #answerChallenge(socket: Socket, { clientIp, serverName }: Peeked): void {
+    const fields = { status: 'challenged', client_ip: clientIp, server_name: serverName }
+    this.#options.log.info('CERT_ORDER', fields)
+    this.#challengeServer.answer(socket, this.#handshakeTimeoutMs)
   }
 
   #logRefusal(clientIp: string, reason: Refusal, serverName?: string): void {

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import * as fc from 'fast-check'
+import { ConnectionLimits } from '../src/limits/connections.ts'
+
+test('neither a client nor the worker ever has more than its limit, and all is given back', () => {
+  const step = fc.record({ client: fc.constantFrom('a', 'b', 'c'), opens: fc.boolean() })
+  fc.assert(
+    fc.property(
+      fc.array(step, { maxLength: 200 }),
+      fc.integer({ min: 1, max: 8 }),
+      fc.integer({ min: 1, max: 4 }),
+      (steps, connectionsPerWorker, connectionsPerClient) => {
+        const limits = new ConnectionLimits({ connectionsPerWorker, connectionsPerClient })
+        const open: string[] = []
+        for (const { client, opens } of steps) {
+          const ofClient = open.filter((each) => each === client).length
+          if (opens) {
+            const workerIsFull = open.length >= connectionsPerWorker
+            const refusal = limits.admit(client)
+            if (refusal === undefined) open.push(client)
+            if (ofClient >= connectionsPerClient) assert.equal(refusal, 'connections_per_client')
+            else assert.equal(refusal, workerIsFull ? 'connections_per_worker' : undefined)
+          } else if (ofClient > 0) {
+            limits.release(client)
+            open.splice(open.indexOf(client), 1)
+          }
+          assert.equal(limits.open, open.length)
+        }
+      },
+    ),
+  )
+})
+
+test('new limits hold for the next connection; those above them stay', () => {
+  const limits = new ConnectionLimits({ connectionsPerWorker: 3, connectionsPerClient: 3 })
+  for (let i = 0; i < 3; i++) assert.equal(limits.admit('a'), undefined)
+  limits.configure({ connectionsPerWorker: 3, connectionsPerClient: 1 })
+  assert.equal(limits.open, 3)
+  limits.release('a')
+  assert.equal(limits.admit('a'), 'connections_per_client')
+  assert.equal(limits.admit('b'), undefined)
+  assert.equal(limits.admit('c'), 'connections_per_worker')
+})

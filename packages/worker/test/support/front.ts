@@ -1,0 +1,112 @@
+// A worker's TLS side in one process: net.Server -> TlsFront -> an HTTP server that never listens.
+import assert from 'node:assert/strict'
+import http2, { type Http2SecureServer } from 'node:http2'
+import net from 'node:net'
+import type { TestContext } from 'node:test'
+import { TLSSocket } from 'node:tls'
+import type { ArmedChallenge, PushedCertificate, Stage } from '@reverse-proxy/shared/ipc/messages'
+import type { Log, LogFields } from '@reverse-proxy/shared/log-fields'
+import { ConnectionLimits, type ConnectionCaps } from '../../src/limits/connections.ts'
+import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
+import { TlsFront } from '../../src/tls/front.ts'
+import { peekedOf } from '../../src/tls/peeked.ts'
+import { SESSION_ID_CONTEXT, TLS_POLICY } from '../../src/tls/policy.ts'
+import { listen } from './sockets.ts'
+
+export interface FrontOptions {
+  readonly certificates?: readonly PushedCertificate[]
+  readonly challenges?: readonly ArmedChallenge[]
+  readonly caps?: ConnectionCaps
+  readonly stage?: Stage
+  readonly handshakeTimeoutMs?: number
+}
+
+export interface RunningFront {
+  readonly port: number
+  readonly front: TlsFront
+  readonly contexts: SiteContexts
+  readonly connections: ConnectionLimits
+  readonly logged: Logged[]
+  /** Every connection that was handed over and finished its handshake. */
+  readonly served: Served[]
+  /** Of the listening server: all that are open, in whatever phase. */
+  readonly openSockets: () => Promise<number>
+}
+
+export interface Served {
+  readonly socket: TLSSocket
+  readonly resumed: boolean
+}
+
+export interface Logged extends LogFields {
+  readonly level: string
+  readonly event: string
+}
+
+/** Answers every request with `<server name> <certificate serial> <client address>`. */
+export async function startFront(t: TestContext, options: FrontOptions): Promise<RunningFront> {
+  const contexts = new SiteContexts()
+  contexts.replace(options.certificates ?? [])
+  const challenges = new ChallengeContexts()
+  challenges.replace(options.challenges ?? [])
+  const connections = new ConnectionLimits(
+    options.caps ?? { connectionsPerWorker: 1000, connectionsPerClient: 1000 },
+  )
+  const logged: Logged[] = []
+  const served: Served[] = []
+  const httpServer = siteServer(served)
+  const front = new TlsFront({
+    contexts,
+    challenges,
+    connections,
+    log: recordingLog(logged),
+    stage: options.stage ?? 'serve',
+    handshakeTimeoutMs: options.handshakeTimeoutMs ?? 10_000,
+    serve: (socket) => httpServer.emit('connection', socket),
+  })
+  const sockets = new Set<net.Socket>()
+  const listener = net.createServer({ noDelay: true }, (socket) => {
+    sockets.add(socket)
+    front.accept(socket)
+  })
+  const port = await listen(t, listener)
+  t.after(() => {
+    for (const socket of sockets) socket.destroy()
+  })
+  const openSockets = async () =>
+    await new Promise<number>((resolve, reject) => {
+      listener.getConnections((error, count) => (error === null ? resolve(count) : reject(error)))
+    })
+  return { port, front, contexts, connections, logged, served, openSockets }
+}
+
+function siteServer(served: Served[]): Http2SecureServer {
+  const server = http2.createSecureServer({
+    ...TLS_POLICY,
+    allowHTTP1: true,
+    sessionIdContext: SESSION_ID_CONTEXT,
+    SNICallback(this: TLSSocket, _serverName, done) {
+      done(null, peekedOf(this).context.secureContext)
+    },
+  })
+  server.on('secureConnection', (socket: TLSSocket) =>
+    served.push({ socket, resumed: socket.isSessionReused() }),
+  )
+  server.on('tlsClientError', (_error, socket: TLSSocket) => socket.destroy())
+  server.on('request', (request, response) => {
+    const socket = request.httpVersionMajor === 2 ? request.stream.session?.socket : request.socket
+    assert.ok(socket instanceof TLSSocket)
+    const { serverName, context, clientIp } = peekedOf(socket)
+    response.end(`${serverName} ${context.serial} ${clientIp}`)
+  })
+  server.emit('listening')
+  return server
+}
+
+function recordingLog(logged: Logged[]): Log {
+  const at =
+    (level: string) =>
+    (event: string, fields: LogFields = {}) =>
+      void logged.push({ level, event, ...fields })
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }
+}
