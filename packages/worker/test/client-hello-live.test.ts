@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import net from 'node:net'
+import { Duplex } from 'node:stream'
 import { test, type TestContext } from 'node:test'
 import tls from 'node:tls'
 import { parseClientHello, type ClientHello } from '../src/tls/client-hello.ts'
+import { makeCertificate } from './support/certificates.ts'
 import { listen, next } from './support/sockets.ts'
 
 const TIMEOUT = { timeout: 20_000 }
@@ -82,3 +84,52 @@ test('node, whose hello with a post-quantum key share needs two segments', TIMEO
   const old = await capture(t, node(t, { maxVersion: 'TLSv1.2' }))
   assert.deepEqual(old.hello, { serverName: undefined, alpn: [] })
 })
+
+/** What Node's TLS makes of a ClientHello: undefined if it refuses it before it has looked at both. */
+async function understoodByTls(bytes: Buffer, context: tls.SecureContext): Promise<ClientHello | undefined> {
+  let serverName: string | undefined
+  let alpn: readonly string[] | undefined
+  await new Promise<void>((resolve) => {
+    const wire = new Duplex({ read() {}, write: () => resolve() })
+    const socket = new tls.TLSSocket(wire, {
+      isServer: true,
+      secureContext: context,
+      SNICallback: (name, done) => {
+        serverName = name.toLowerCase()
+        done(null, context)
+      },
+      ALPNCallback: ({ protocols }) => {
+        alpn = protocols
+        return protocols[0]
+      },
+    })
+    socket.on('error', () => resolve())
+    wire.push(bytes)
+  })
+  return serverName === undefined || alpn === undefined ? undefined : { serverName, alpn }
+}
+
+test(
+  'the TLS library reads the same name and list out of a hello with one byte changed',
+  TIMEOUT,
+  async (t) => {
+    const { certPem, keyPem } = makeCertificate(['a.example'])
+    const context = tls.createSecureContext({ cert: certPem, key: keyPem })
+    const options = { servername: 'a.example', ALPNProtocols: ['h2', 'acme-tls/1'] }
+    let compared = 0
+    for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+      const { bytes } = await capture(t, node(t, { ...options, maxVersion, ecdhCurve: 'X25519' }))
+      for (let position = 0; position < bytes.length; position++) {
+        const changed = Buffer.from(bytes)
+        changed[position] = (bytes.readUInt8(position) + 1) & 0x7f // Node shows protocol names as 7-bit ASCII
+        const parsed = parseClientHello(changed)
+        if (parsed.status !== 'complete') continue
+        const understood = await understoodByTls(changed, context)
+        if (understood === undefined) continue
+        assert.deepEqual({ serverName: parsed.serverName, alpn: parsed.alpn }, understood, `byte ${position}`)
+        compared += 1
+      }
+    }
+    assert.ok(compared > 200, `${compared} compared`)
+  },
+)
