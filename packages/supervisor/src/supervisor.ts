@@ -15,6 +15,7 @@ import type {
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { CertificateManager } from './certificates/manager.ts'
+import { createCertificateJobs } from './certificates/jobs.ts'
 import { createCertificateManager } from './certificates/manager.ts'
 import type { OrderProgress } from './certificates/progress.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
@@ -35,11 +36,11 @@ export interface SupervisorOptions {
   readonly clock: Clock
   readonly log: Log
   /** Certificates are being ordered; for a terminal. */
-  onProgress(progress: OrderProgress): void
+  readonly onProgress: (progress: OrderProgress) => void
   /** Traffic is served. */
-  onReady(): void
+  readonly onReady: () => void
   /** The one clear error of a start that failed. */
-  onFailure(error: ProxyError): void
+  readonly onFailure: (error: ProxyError) => void
 }
 
 export class Supervisor {
@@ -47,6 +48,7 @@ export class Supervisor {
   readonly #workerCount: number
   readonly #intents: IntentQueue
   readonly #fleet: Fleet
+  readonly #jobs = createCertificateJobs()
   readonly #managers: readonly CertificateManager[]
   readonly #background = new AbortController()
 
@@ -78,6 +80,7 @@ export class Supervisor {
       createCertificateManager(listener, config.stateDir, {
         clock,
         log,
+        jobs: this.#jobs,
         publish: async (id, certificates) => await this.#publish(id, certificates),
         arm: async (id, challenges) => await this.#arm(id, challenges),
         progress: options.onProgress,
@@ -186,8 +189,12 @@ export class Supervisor {
     this.#options.log.info('STOPPING', { reason, timeout_ms: this.#options.config.shutdownTimeoutMs })
     this.#fleet.drain()
     this.#background.abort(new ProxyError('ACME', `stopped: ${reason}`))
-    const closed = this.#managers.map(async (manager) => await manager.close())
-    void Promise.allSettled(closed).then(() => this.#intents.push({ type: 'background-ended' }))
+    void this.#endBackground().then(() => this.#intents.push({ type: 'background-ended' }))
+  }
+
+  async #endBackground(): Promise<void> {
+    await Promise.allSettled(this.#managers.map(async (manager) => await manager.close()))
+    await this.#jobs.close()
   }
 
   #fail(error: unknown): void {

@@ -1,15 +1,16 @@
 // `run`: load the configuration, serve until told to stop.
-import { homedir } from 'node:os'
 import { systemClock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_FAILURE } from '@reverse-proxy/shared/exit-codes'
 import { findAccount } from '../account.ts'
 import { internalCaPath } from '../certificates/internal-ca.ts'
+import { ConfigErrors } from '../config/config-errors.ts'
+import { processEnvironment } from '../config/environment.ts'
 import { findConfig } from '../config/find.ts'
 import { loadConfig } from '../config/load.ts'
 import { localProfile } from '../config/local-profile.ts'
-import { ConfigErrors, renderConfigIssues } from '../config/report.ts'
+import { renderConfigIssues } from '../config/report.ts'
 import { openSupervisorLogs } from '../logs.ts'
 import { Supervisor } from '../supervisor.ts'
 import { createProgressPrinter, renderFailure, renderLocalProfile } from '../terminal.ts'
@@ -34,7 +35,7 @@ export async function run(args: CommandArgs): Promise<number> {
 }
 
 async function serve(args: CommandArgs): Promise<number> {
-  const environment = { isRoot: process.getuid?.() === 0, env: process.env, homeDir: homedir() }
+  const environment = processEnvironment()
   const path = await findConfig({ flag: args.configFlag, env: process.env, cwd: process.cwd() })
   let config: Config
   if (path === undefined) {

@@ -22,11 +22,11 @@ export interface FleetOptions {
   readonly clock: Clock
   readonly log: Log
   /** The state a worker begins with, asked for when it has booted. */
-  startOf(slot: number): WorkerStart
-  drainTimeoutMs(): number
+  readonly startOf: (slot: number) => WorkerStart
+  readonly drainTimeoutMs: () => number
   /** Anything changed: the loop should converge. */
-  onChange(): void
-  onBootFailed(failure: BootFailure): void
+  readonly onChange: () => void
+  readonly onBootFailed: (failure: BootFailure) => void
 }
 
 export class Fleet {

@@ -1,0 +1,168 @@
+// A worker's life: booting -> serving -> draining -> stopped. It applies what the supervisor pushes,
+// one message after the other, and acknowledges each.
+import { assertNever } from '@reverse-proxy/shared/assert-never'
+import { EXIT_OK, EXIT_WORKER_BOOT } from '@reverse-proxy/shared/exit-codes'
+import type {
+  BootFailure,
+  Push,
+  SupervisorToWorker,
+  WorkerConfig,
+  WorkerStart,
+  WorkerToSupervisor,
+} from '@reverse-proxy/shared/ipc/messages'
+import type { Logs } from '@reverse-proxy/shared/logs'
+import { createAccessLog } from './access-log.ts'
+import { BindError } from './bound-sockets.ts'
+import { ConnectionLimits } from './limits/connections.ts'
+import { TrafficListener } from './listener.ts'
+import { openWorkerLogs } from './logs.ts'
+import type { Welcome } from './welcome/server.ts'
+import { startWelcome } from './welcome/server.ts'
+
+/** A shutdown waits this long for the log (SPEC 9). */
+const FLUSH_TIMEOUT_MS = 2_000
+
+export interface WorkerProcess {
+  tell(message: WorkerToSupervisor, then?: () => void): void
+  exit(code: typeof EXIT_OK | typeof EXIT_WORKER_BOOT): void
+}
+
+type Phase = 'booting' | 'serving' | 'draining' | 'stopped'
+
+export class WorkerLifecycle {
+  readonly #process: WorkerProcess
+  #phase: Phase = 'booting'
+  #config: WorkerConfig | undefined
+  #logs: Logs | undefined
+  #connections: ConnectionLimits | undefined
+  #welcome: Welcome | undefined
+  readonly #listeners = new Map<string, TrafficListener>()
+  /** Messages are applied in the order they came: each waits for the one before, but none for a drain to end. */
+  #applied: Promise<void> = Promise.resolve()
+
+  constructor(workerProcess: WorkerProcess) {
+    this.#process = workerProcess
+  }
+
+  onMessage(message: SupervisorToWorker): void {
+    switch (message.type) {
+      case 'start':
+        this.#enqueue(async () => await this.#start(message.start))
+        break
+      case 'push':
+        this.#enqueue(() => this.#acknowledge(message.seq, message.push))
+        break
+      case 'drain':
+        this.#enqueue(() => void this.#drain(message.timeoutMs))
+        break
+      default:
+        assertNever(message)
+    }
+  }
+
+  /** The supervisor died: finish what is in flight and go (SPEC 11). */
+  onSupervisorGone(): void {
+    this.#enqueue(() => void this.#drain(this.#config?.shutdownTimeoutMs ?? 0))
+  }
+
+  #enqueue(apply: () => Promise<void> | void): void {
+    this.#applied = this.#applied.then(apply)
+  }
+
+  async #start(start: WorkerStart): Promise<void> {
+    try {
+      this.#config = start.config
+      const logs = (this.#logs = openWorkerLogs(start.config.logging))
+      const needsWelcome = start.config.listeners.some(({ sites }) =>
+        sites.some(({ upstream }) => upstream.kind === 'welcome'),
+      )
+      if (needsWelcome) this.#welcome = await startWelcome(start.workerNumber)
+      const connections = (this.#connections = new ConnectionLimits(start.config.limits))
+      const accessLog = createAccessLog(logs, start.workerNumber)
+      for (const config of start.config.listeners) {
+        const listener = new TrafficListener({
+          config,
+          workerConfig: start.config,
+          stage: start.stage,
+          certificates:
+            start.certificates.find(({ listenerId }) => listenerId === config.id)?.certificates ?? [],
+          challenges: start.challenges.find(({ listenerId }) => listenerId === config.id)?.challenges ?? [],
+          ticketKeys: start.ticketKeys,
+          connections,
+          log: logs,
+          accessLog,
+          welcome: this.#welcome,
+        })
+        this.#listeners.set(config.id, listener)
+        await listener.bind()
+      }
+      this.#phase = 'serving'
+      this.#process.tell({ type: 'ready' })
+    } catch (error) {
+      this.#phase = 'stopped'
+      this.#process.tell({ type: 'boot-failed', failure: describe(error) }, () =>
+        this.#process.exit(EXIT_WORKER_BOOT),
+      )
+    }
+  }
+
+  #acknowledge(seq: number, push: Push): void {
+    let error: string | undefined
+    try {
+      if (this.#phase === 'serving') this.#apply(push)
+    } catch (cause) {
+      error = cause instanceof Error ? cause.message : String(cause)
+    }
+    this.#process.tell({ type: 'ack', seq, error })
+  }
+
+  #apply(push: Push): void {
+    switch (push.type) {
+      case 'configure':
+        this.#config = push.config
+        this.#connections?.configure(push.config.limits)
+        for (const config of push.config.listeners)
+          this.#listeners.get(config.id)?.configure(config, push.config)
+        break
+      case 'certificates':
+        this.#listeners.get(push.listener.listenerId)?.setCertificates(push.listener.certificates)
+        break
+      case 'challenges':
+        this.#listeners.get(push.listener.listenerId)?.setChallenges(push.listener.challenges)
+        break
+      case 'stage':
+        for (const listener of this.#listeners.values()) listener.setStage(push.stage)
+        break
+      case 'ticket-keys':
+        for (const listener of this.#listeners.values()) listener.setTicketKeys(push.ticketKeys)
+        break
+      case 'reopen-logs':
+        this.#logs?.reopen()
+        break
+      default:
+        assertNever(push)
+    }
+  }
+
+  async #drain(timeoutMs: number): Promise<void> {
+    if (this.#phase === 'draining' || this.#phase === 'stopped') return
+    this.#phase = 'draining'
+    await Promise.all([...this.#listeners.values()].map(async (listener) => await listener.drain(timeoutMs)))
+    this.#welcome?.close()
+    this.#phase = 'stopped'
+    const flushed = this.#logs?.flush() ?? Promise.resolve()
+    await Promise.race([flushed, new Promise((resolve) => setTimeout(resolve, FLUSH_TIMEOUT_MS))])
+    this.#process.exit(EXIT_OK)
+  }
+}
+
+function describe(error: unknown): BootFailure {
+  if (error instanceof BindError) {
+    const { address, port, code } = error
+    return { reason: 'bind', address, port, code }
+  }
+  return {
+    reason: 'internal',
+    message: error instanceof Error ? (error.stack ?? error.message) : String(error),
+  }
+}

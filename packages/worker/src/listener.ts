@@ -1,0 +1,143 @@
+// One listener of the configuration as a worker runs it: sockets -> TLS front -> site server, and
+// beside it the redirect server. Puts the rooms together and passes on what the supervisor pushes.
+import type { Socket } from 'node:net'
+import { clientKey, foldMappedAddress } from '@reverse-proxy/shared/client-key'
+import type {
+  ArmedChallenge,
+  PushedCertificate,
+  Stage,
+  WorkerConfig,
+  WorkerListener,
+} from '@reverse-proxy/shared/ipc/messages'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import { BoundSockets } from './bound-sockets.ts'
+import type { AccessLog } from './http/access-log-entry.ts'
+import { RedirectServer } from './http/redirect.ts'
+import { SiteServer } from './http/server.ts'
+import type { ConnectionLimits } from './limits/connections.ts'
+import { ChallengeContexts, SiteContexts } from './tls/contexts.ts'
+import { TlsFront } from './tls/front.ts'
+import type { Welcome } from './welcome/server.ts'
+
+/** A client whose ClientHello is under way when the drain begins is still served; this long is waited for it. */
+const HELLO_GRACE_MS = 1_000
+
+export interface TrafficListenerOptions {
+  readonly config: WorkerListener
+  readonly workerConfig: WorkerConfig
+  readonly stage: Stage
+  readonly certificates: readonly PushedCertificate[]
+  readonly challenges: readonly ArmedChallenge[]
+  readonly ticketKeys: Uint8Array
+  /** Shared by all listeners of the worker. */
+  readonly connections: ConnectionLimits
+  readonly log: Log
+  readonly accessLog: AccessLog
+  readonly welcome: Welcome | undefined
+}
+
+export class TrafficListener {
+  readonly #config: WorkerListener
+  readonly #connections: ConnectionLimits
+  readonly #log: Log
+  readonly #sockets = new BoundSockets()
+  readonly #contexts = new SiteContexts()
+  readonly #challengeContexts = new ChallengeContexts()
+  #keyAuthorizations: ReadonlyMap<string, string> = new Map()
+  readonly #front: TlsFront
+  readonly #sites: SiteServer
+  readonly #redirect: RedirectServer
+
+  constructor(options: TrafficListenerOptions) {
+    const { config, workerConfig, log, accessLog, stage, connections } = options
+    this.#config = config
+    this.#connections = connections
+    this.#log = log
+    this.#sites = new SiteServer(
+      { sites: config.sites, limits: workerConfig.limits },
+      {
+        accessLog,
+        log,
+        ticketKeys: options.ticketKeys,
+        resolveWelcome: () => {
+          if (options.welcome === undefined)
+            throw new Error('no site of this worker wants the welcome upstream')
+          return options.welcome
+        },
+      },
+    )
+    this.#front = new TlsFront({
+      contexts: this.#contexts,
+      challenges: this.#challengeContexts,
+      connections,
+      log,
+      stage,
+      handshakeTimeoutMs: workerConfig.limits.tlsHandshakeTimeoutMs,
+      serve: (socket, peeked) => this.#sites.adopt(socket, peeked),
+    })
+    this.#redirect = new RedirectServer(
+      { sites: config.sites, limits: workerConfig.limits, httpsPort: config.httpsPort },
+      stage,
+      { accessLog, log, keyAuthorizationOf: (token) => this.#keyAuthorizations.get(token) },
+    )
+    this.setCertificates(options.certificates)
+    this.setChallenges(options.challenges)
+  }
+
+  /** @throws BindError */
+  async bind(): Promise<void> {
+    const { bindAddrs, httpsPort, httpPort } = this.#config
+    await this.#sockets.bind(bindAddrs, httpsPort, (socket) => this.#front.accept(socket))
+    if (httpPort !== 0) await this.#sockets.bind(bindAddrs, httpPort, (socket) => this.#acceptPlain(socket))
+  }
+
+  /** In place; the addresses and ports stay. */
+  configure(config: WorkerListener, { limits }: WorkerConfig): void {
+    const { sites, httpsPort } = config
+    this.#sites.configure({ sites, limits })
+    this.#redirect.configure({ sites, limits, httpsPort })
+    this.#front.setHandshakeTimeout(limits.tlsHandshakeTimeoutMs)
+  }
+
+  /** @throws ProxyError CERTIFICATE; nothing has changed then */
+  setCertificates(certificates: readonly PushedCertificate[]): void {
+    this.#contexts.replace(certificates)
+  }
+
+  /** @throws ProxyError CERTIFICATE; nothing has changed then */
+  setChallenges(challenges: readonly ArmedChallenge[]): void {
+    this.#challengeContexts.replace(challenges)
+    const http01 = challenges.filter((challenge) => challenge.type === 'http-01')
+    this.#keyAuthorizations = new Map(http01.map(({ token, keyAuthorization }) => [token, keyAuthorization]))
+  }
+
+  setStage(stage: Stage): void {
+    this.#front.setStage(stage)
+    this.#redirect.setStage(stage)
+  }
+
+  setTicketKeys(ticketKeys: Uint8Array): void {
+    this.#sites.setTicketKeys(ticketKeys)
+  }
+
+  /** Accepts nothing more, finishes what is in flight, cuts what is left after `timeoutMs`. */
+  async drain(timeoutMs: number): Promise<void> {
+    // First of all: a hand-off of node:cluster that is under way is refused, and another worker gets it.
+    this.#sockets.close()
+    setTimeout(() => this.#front.close(), Math.min(HELLO_GRACE_MS, timeoutMs)).unref()
+    await Promise.all([this.#sites.drain(timeoutMs), this.#redirect.drain(timeoutMs)])
+    this.#front.close()
+  }
+
+  #acceptPlain(socket: Socket): void {
+    const client = clientKey(foldMappedAddress(socket.remoteAddress ?? ''))
+    const refusal = this.#connections.admit(client)
+    if (refusal !== undefined) {
+      this.#log.warn('CLIENT_ERROR', { client_ip: socket.remoteAddress, reason: refusal })
+      socket.destroy()
+      return
+    }
+    socket.once('close', () => this.#connections.release(client))
+    this.#redirect.adopt(socket)
+  }
+}

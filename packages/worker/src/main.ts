@@ -1,0 +1,30 @@
+// Entry point of a worker process: signals, messages, exit. What a worker is, is lifecycle.ts.
+import cluster from 'node:cluster'
+import { EXIT_OK, EXIT_WORKER_BOOT } from '@reverse-proxy/shared/exit-codes'
+import type { SupervisorToWorker, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
+import { WorkerLifecycle } from './lifecycle.ts'
+
+// SPEC 4: only the supervisor's messages and SIGKILL end a worker. A signal that the whole process
+// group gets (Ctrl-C, a closed terminal) is the supervisor's to interpret.
+const IGNORED_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGTTIN', 'SIGTTOU'] as const
+for (const signal of IGNORED_SIGNALS) process.on(signal, () => {})
+
+/** Writes what is left to say, then ends the process. */
+function exit(code: typeof EXIT_OK | typeof EXIT_WORKER_BOOT): void {
+  if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true
+  process.exit(code)
+}
+
+function tell(message: WorkerToSupervisor, then: () => void = () => {}): void {
+  if (process.send === undefined || !process.connected) then()
+  else process.send(message, undefined, undefined, then)
+}
+
+const lifecycle = new WorkerLifecycle({ tell, exit })
+process.on('message', (message: SupervisorToWorker) => lifecycle.onMessage(message))
+// Without the flag, node:cluster ends a worker at once when its supervisor is gone, and cuts its requests.
+cluster.worker?.on('disconnect', () => {
+  if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true
+  lifecycle.onSupervisorGone()
+})
+tell({ type: 'booted' })
