@@ -1,0 +1,209 @@
+// The pass that sends: one request to the site's upstream and its answer back, both streaming, on
+// undici's dispatch interface. Whichever side goes first takes the other with it; an answer cut short
+// is cut short for the client, too.
+import type { Dispatcher } from 'undici'
+import type { Limits } from '@reverse-proxy/shared/config/config'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { AccessLog } from '../http/access-log-entry.ts'
+import type { AnswerSource, ClientExchange } from '../http/client-exchange.ts'
+import { answerError } from '../http/error-response.ts'
+import type { BodyFraming } from '../http/framing.ts'
+import { clientResponseHeaders, clientTrailers, upstreamRequestHeaders } from '../http/headers.ts'
+import { RequestBody } from '../limits/body.ts'
+import type { Route } from './route.ts'
+import { upstreamFault, type UpstreamFault } from './upstream-error.ts'
+import type { PooledConnection, PoolJob } from './upstream-pool.ts'
+
+export interface TransportDeps {
+  readonly accessLog: AccessLog
+  readonly limits: () => Pick<Limits, 'bodyStallTimeoutMs'>
+}
+
+/** RFC 9110 9.2.2. */
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+const EARLY_HINTS = 103
+const QUEUE_FULL_RETRY_SECS = 1
+/** A reason phrase that may stand in a status line of ours. */
+const PLAIN_PHRASE = /^[\t\u0020-\u007e]*$/
+
+/** Starts it; everything after is `exchange`'s and undici's callbacks. */
+export function forward(exchange: ClientExchange, route: Route, deps: TransportDeps): void {
+  new Forwarding(exchange, route, deps).start()
+}
+
+class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
+  readonly #exchange: ClientExchange
+  readonly #route: Route
+  readonly #deps: TransportDeps
+  readonly #options: Dispatcher.DispatchOptions
+  readonly #body: RequestBody | null
+  #connection: PooledConnection | undefined
+  #controller: Dispatcher.DispatchController | undefined
+  #isOnReused = false
+  #isRetried = false
+  /** A byte of the response has come. */
+  #isAnswered = false
+  #isClientGone = false
+
+  constructor(exchange: ClientExchange, route: Route, deps: TransportDeps) {
+    this.#exchange = exchange
+    this.#route = route
+    this.#deps = deps
+    const { body, path } = exchange.request
+    const { bodyLimitBytes: limitBytes, requestTimeoutMs } = route.site
+    const stallTimeoutMs = deps.limits().bodyStallTimeoutMs
+    this.#body = body.kind === 'none' ? null : new RequestBody(exchange.body, { limitBytes, stallTimeoutMs })
+    this.#options = {
+      method: exchange.head.method,
+      path,
+      headers: upstreamRequestHeaders(exchange.head.rawHeaders, {
+        clientIp: exchange.connection.clientIp,
+        authority: exchange.request.authority,
+        connectionOptions: exchange.request.connectionOptions,
+        contentLength: lengthOf(body),
+      }),
+      body: this.#body,
+      // undici starts the first when the request has been sent, and stops the second while we are paused.
+      headersTimeout: requestTimeoutMs,
+      bodyTimeout: requestTimeoutMs,
+    }
+  }
+
+  start(): void {
+    this.#exchange.source = this
+    this.#exchange.upstream = this.#route.pool.label
+    this.#route.pool.acquire(this)
+  }
+
+  // PoolJob
+
+  onConnection(connection: PooledConnection): void {
+    this.#connection = connection
+    connection.dispatch(this.#options, this)
+  }
+
+  onNoConnection(error: ProxyError): void {
+    this.#body?.destroy()
+    this.#fail(error)
+  }
+
+  // AnswerSource
+
+  onDrain(): void {
+    this.#controller?.resume()
+  }
+
+  onClientGone(): void {
+    this.#isClientGone = true
+    if (this.#controller !== undefined) {
+      this.#controller.abort(new ProxyError('CLIENT_GONE', 'the client went'))
+    } else if (this.#connection === undefined) {
+      this.#route.pool.cancel(this)
+      this.#body?.destroy()
+    }
+    // Else it has a connection but has not been written: onRequestStart will see.
+  }
+
+  // DispatchHandler
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    this.#isOnReused = this.#connection?.beginRequest() === true
+    if (this.#isClientGone) controller.abort(new ProxyError('CLIENT_GONE', 'the client went'))
+  }
+
+  onResponseStarted(): void {
+    this.#isAnswered = true
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    _headers: unknown,
+    statusMessage?: string,
+  ): void {
+    const exchange = this.#exchange
+    const { list, contentLength, mayHaveTrailers } = clientResponseHeaders(
+      toStrings(controller.rawHeaders),
+      exchange.canAnnounceTrailers,
+    )
+    if (status >= 200) {
+      const reason = statusMessage !== undefined && PLAIN_PHRASE.test(statusMessage) ? statusMessage : ''
+      exchange.respond({ status, reason, headers: list, contentLength, mayHaveTrailers })
+    } else if (status === EARLY_HINTS) {
+      exchange.inform(status, list)
+    }
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (!this.#exchange.write(chunk)) controller.pause()
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    this.#exchange.end(clientTrailers(toStrings(controller.rawTrailers)))
+    this.#connection?.release()
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
+    const connection = this.#connection
+    this.#connection = undefined
+    this.#controller = undefined
+    // First, so that a retry does not find this connection in its way.
+    connection?.fail()
+    if (this.#mayRetry(error)) {
+      this.#isRetried = true
+      this.#route.pool.acquire(this, true)
+    } else {
+      this.#fail(error)
+    }
+  }
+
+  /** SPEC 7: on a reused connection, before any byte of response, and safe to repeat; once. */
+  #mayRetry(error: Error): boolean {
+    return (
+      this.#isOnReused &&
+      !this.#isAnswered &&
+      !this.#isRetried &&
+      !this.#isClientGone &&
+      this.#body === null &&
+      IDEMPOTENT.has(this.#exchange.head.method) &&
+      upstreamFault(error).code === 'UPSTREAM_RESET'
+    )
+  }
+
+  #fail(error: Error): void {
+    const exchange = this.#exchange
+    if (this.#isClientGone || exchange.isOver) return
+    const fault = upstreamFault(error)
+    this.#report(fault)
+    answerError(
+      exchange,
+      fault.code,
+      fault.code === 'UPSTREAM_QUEUE_FULL' ? QUEUE_FULL_RETRY_SECS : undefined,
+    )
+  }
+
+  #report({ code, words }: UpstreamFault): void {
+    if (!code.startsWith('UPSTREAM_')) return
+    // The client has had a part already: what matters is that it will not get the rest.
+    const isCut = this.#exchange.isAnswered && (code === 'UPSTREAM_RESET' || code === 'UPSTREAM_PROTOCOL')
+    const { host } = this.#exchange.request
+    this.#deps.accessLog.upstreamError({
+      host,
+      upstream: this.#route.pool.label,
+      error: isCut ? 'truncated' : words,
+    })
+  }
+}
+
+function lengthOf(body: BodyFraming): number | undefined {
+  return body.kind === 'length' ? body.bytes : undefined
+}
+
+/** Header bytes as the runtime's own parser would give them: a character for each byte. */
+function toStrings(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
+  const list: string[] = []
+  if (!Array.isArray(raw)) return list
+  for (const part of raw) list.push(typeof part === 'string' ? part : part.toString('latin1'))
+  return list
+}

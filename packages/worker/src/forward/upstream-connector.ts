@@ -1,0 +1,101 @@
+// One connection to an upstream: TCP, or TLS verified against the upstream's own name. A failure says
+// in which step it happened. No connection and no TLS session is shared between upstreams.
+import { connect as connectTcp, isIP, type Socket } from 'node:net'
+import { connect as connectTls, createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+
+export interface UpstreamAddress {
+  readonly scheme: 'http' | 'https'
+  /** Name or address, IPv6 without brackets. */
+  readonly host: string
+  readonly port: number
+  /** PEM of one more root to trust. */
+  readonly caPem: string | undefined
+}
+
+export type Connected = (error: Error | null, socket: Socket | null) => void
+
+const KEEP_ALIVE_PROBE_MS = 60_000
+
+/** `127.0.0.1:3000`, `[::1]:3000`: as people write it. */
+export function upstreamLabel({ host, port }: UpstreamAddress): string {
+  return `${isIP(host) === 6 ? `[${host}]` : host}:${port}`
+}
+
+export class UpstreamConnector {
+  readonly #address: UpstreamAddress
+  #secureContext: SecureContext | undefined
+  #session: Buffer | undefined
+
+  constructor(address: UpstreamAddress) {
+    this.#address = address
+  }
+
+  /**
+   * Calls back once, with a socket that is ready for HTTP/1.1 or with a ProxyError UPSTREAM_CONNECT,
+   * UPSTREAM_TLS or UPSTREAM_CONNECT_TIMEOUT. `timeoutMs` is for all steps together.
+   */
+  connect(timeoutMs: number, callback: Connected): void {
+    let isDone = false
+    let isReached = false
+    const socket = this.#open()
+    const done = (error: Error | null): void => {
+      if (isDone) return
+      isDone = true
+      clearTimeout(timer)
+      socket.off('error', onError)
+      if (error === null) {
+        callback(null, socket)
+        return
+      }
+      socket.on('error', ignore)
+      socket.destroy()
+      callback(error, null)
+    }
+    const onError = (cause: Error): void => {
+      done(
+        isReached
+          ? new ProxyError('UPSTREAM_TLS', 'no TLS with the upstream', { cause })
+          : new ProxyError('UPSTREAM_CONNECT', 'no connection to the upstream', { cause }),
+      )
+    }
+    const timer = setTimeout(() => {
+      done(new ProxyError('UPSTREAM_CONNECT_TIMEOUT', 'the upstream did not accept in time'))
+    }, timeoutMs)
+    socket.on('error', onError)
+    socket.once('connect', () => {
+      isReached = true
+    })
+    socket.once(this.#address.scheme === 'https' ? 'secureConnect' : 'connect', () => done(null))
+  }
+
+  #open(): Socket {
+    const { scheme, host, port } = this.#address
+    const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS }
+    if (scheme === 'http') return connectTcp(options)
+    this.#secureContext ??= this.#createSecureContext()
+    const socket = connectTls({
+      ...options,
+      // RFC 6066 3: an address is no server name; it is verified against the certificate's addresses.
+      ...(isIP(host) === 0 ? { servername: host } : {}),
+      secureContext: this.#secureContext,
+      ALPNProtocols: ['http/1.1'],
+      ...(this.#session === undefined ? {} : { session: this.#session }),
+    })
+    socket.on('session', (session) => {
+      this.#session = session
+    })
+    return socket
+  }
+
+  #createSecureContext(): SecureContext {
+    const { caPem } = this.#address
+    // `ca` replaces the default roots; one more is wanted, not one instead.
+    return createSecureContext({
+      minVersion: 'TLSv1.2',
+      ...(caPem === undefined ? {} : { ca: [...getCACertificates('default'), caPem] }),
+    })
+  }
+}
+
+function ignore(): void {}

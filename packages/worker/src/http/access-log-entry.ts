@@ -1,0 +1,34 @@
+// What is said about every request when it is over, and about every upstream that failed one.
+// access-log.ts writes it; the data plane only fills it in.
+
+export interface RequestEntry {
+  readonly clientIp: string
+  /** Lower case, without port; undefined if the request named none that could be understood. */
+  readonly host: string | undefined
+  readonly method: string
+  /** Path and query as the client sent them. */
+  readonly path: string
+  /** As answered; 499 if the client went before there was an answer. */
+  readonly status: number
+  /** `host:port`; undefined if the request went nowhere. */
+  readonly upstream: string | undefined
+  readonly durationMs: number
+  /** Of the response body, as handed to the client's connection; of an upgraded connection, all of them. */
+  readonly bytes: number
+  readonly proto: 'http/1.0' | 'http/1.1' | 'h2'
+}
+
+export interface UpstreamErrorEntry {
+  readonly host: string
+  readonly upstream: string
+  /** A few stable words: `connection refused`, `timeout`, `truncated`, ... */
+  readonly error: string
+}
+
+export interface AccessLog {
+  request(entry: RequestEntry): void
+  upstreamError(entry: UpstreamErrorEntry): void
+}
+
+/** The client closed before it was answered; the number is nginx's and means the same there. */
+export const STATUS_CLIENT_GONE = 499

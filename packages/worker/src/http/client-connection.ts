@@ -1,0 +1,110 @@
+// What the exchanges on one client connection share.
+import type { Socket } from 'node:net'
+import type { SiteContext } from '../tls/contexts.ts'
+import type { ClientConnections } from './client-connections.ts'
+
+export interface ClientConnection {
+  readonly clientIp: string
+  /** Undefined where there is no TLS. */
+  readonly certificate: Pick<SiteContext, 'covers'> | undefined
+}
+
+/** An exchange as its connection sees it. */
+interface Http1Party {
+  readonly isRequestComplete: boolean
+  onConnectionClosed(): void
+  onUnreadable(): void
+}
+
+/** An HTTP/1 connection: its exchanges end with it, and it may have to end with one of them. */
+export class Http1Connection implements ClientConnection {
+  readonly clientIp: string
+  readonly certificate: Pick<SiteContext, 'covers'> | undefined
+  readonly socket: Socket
+  /** Nothing that comes after the newest request is read any more. */
+  isClosing = false
+  readonly #all: Pick<ClientConnections, 'isDraining'>
+  readonly #open = new Set<Http1Party>()
+  #newest: Http1Party | undefined
+  #requests = 0
+
+  constructor(
+    socket: Socket,
+    client: { readonly clientIp: string; readonly context?: Pick<SiteContext, 'covers'> },
+    all: Pick<ClientConnections, 'isDraining'>,
+  ) {
+    this.socket = socket
+    this.clientIp = client.clientIp
+    this.certificate = client.context
+    this.#all = all
+    socket.once('close', () => this.#closed())
+  }
+
+  get hasOpenExchange(): boolean {
+    return this.#open.size > 0
+  }
+
+  began(exchange: Http1Party): void {
+    this.#requests += 1
+    this.#newest = exchange
+    this.#open.add(exchange)
+  }
+
+  ended(exchange: Http1Party): void {
+    this.#open.delete(exchange)
+    if (this.isClosing && this.#open.size === 0) this.socket.destroySoon()
+  }
+
+  /** Whether the answer to `exchange` should be the connection's last: not while others wait behind it. */
+  isLast(exchange: Http1Party, requestsPerConnection: number): boolean {
+    if (exchange !== this.#newest) return false
+    return this.isClosing || this.#all.isDraining || this.#requests >= requestsPerConnection
+  }
+
+  /**
+   * What the client sends is no HTTP. Answers that are owed are still given, and then the connection ends.
+   * @returns false if none is owed, so that this can be said on the connection itself
+   */
+  unreadable(): boolean {
+    this.isClosing = true
+    if (!this.hasOpenExchange) return false
+    // Else it is what came after the newest request that cannot be read, and not that.
+    if (this.#newest?.isRequestComplete === false) this.#newest.onUnreadable()
+    return true
+  }
+
+  #closed(): void {
+    for (const exchange of this.#open) exchange.onConnectionClosed()
+    this.#open.clear()
+  }
+}
+
+/** An HTTP/2 connection. Its streams end with it by themselves. */
+export class Http2Connection implements ClientConnection {
+  readonly clientIp: string
+  readonly certificate: Pick<SiteContext, 'covers'>
+  #requests = 0
+  #open = 0
+
+  constructor(client: { readonly clientIp: string; readonly context: Pick<SiteContext, 'covers'> }) {
+    this.clientIp = client.clientIp
+    this.certificate = client.context
+  }
+
+  get requests(): number {
+    return this.#requests
+  }
+
+  get hasOpenExchange(): boolean {
+    return this.#open > 0
+  }
+
+  began(): void {
+    this.#requests += 1
+    this.#open += 1
+  }
+
+  ended(): void {
+    this.#open -= 1
+  }
+}

@@ -1,0 +1,77 @@
+// Every client connection of one server, and how they are brought to an end without failing a request.
+// Node's own close() is of no use here: the server never listens, and its close callback never comes.
+import type { Http2Session } from 'node:http2'
+import type { Socket } from 'node:net'
+
+/** Long enough for a client to have read our GOAWAY, or the `Connection: close` of its next answer. */
+const NOTICE_MS = 1000
+const SWEEP_INTERVAL_MS = 50
+/** RFC 9113 6.8: a GOAWAY with this last stream id announces the end without refusing anything yet. */
+const MAX_STREAM_ID = 2 ** 31 - 1
+
+export class ClientConnections {
+  readonly #sockets = new Set<Socket>()
+  readonly #sessions = new Set<Http2Session>()
+  readonly #closeIdle: () => void
+  #drained: Promise<void> | undefined
+
+  /** @param closeIdle closes the HTTP/1 connections that wait for a request */
+  constructor(closeIdle: () => void) {
+    this.#closeIdle = closeIdle
+  }
+
+  get isDraining(): boolean {
+    return this.#drained !== undefined
+  }
+
+  get size(): number {
+    return this.#sockets.size
+  }
+
+  /** @param socket the one that was accepted, below TLS: it lives through an upgrade, too */
+  add(socket: Socket): void {
+    this.#sockets.add(socket)
+    socket.once('close', () => this.#sockets.delete(socket))
+  }
+
+  addSession(session: Http2Session): void {
+    this.#sessions.add(session)
+    session.once('close', () => this.#sessions.delete(session))
+    if (this.isDraining) retireSession(session)
+  }
+
+  /**
+   * Two phases. At once: GOAWAY, and `Connection: close` on every further answer. A second later: idle
+   * connections are closed, and so is each one that becomes idle. Ends when all are gone, upgraded ones
+   * included; what is left after `timeoutMs` is cut.
+   */
+  drain(timeoutMs: number): Promise<void> {
+    this.#drained ??= new Promise((resolve) => this.#startDrain(timeoutMs, resolve))
+    return this.#drained
+  }
+
+  destroy(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  #startDrain(timeoutMs: number, resolve: () => void): void {
+    for (const session of this.#sessions) retireSession(session)
+    const startMs = performance.now()
+    const sweep = setInterval(() => {
+      const elapsedMs = performance.now() - startMs
+      if (elapsedMs >= timeoutMs) this.destroy()
+      else if (elapsedMs >= NOTICE_MS) this.#closeIdle()
+      // A connection handed over before the listener closed may still be on its way during the first second.
+      if (this.#sockets.size > 0 || elapsedMs < Math.min(NOTICE_MS, timeoutMs)) return
+      clearInterval(sweep)
+      resolve()
+    }, SWEEP_INTERVAL_MS)
+  }
+}
+
+/** The end of an HTTP/2 session in the same two steps, so that no request crosses our GOAWAY and is lost. */
+export function retireSession(session: Http2Session): void {
+  if (session.closed || session.destroyed) return
+  session.goaway(0, MAX_STREAM_ID)
+  setTimeout(() => session.close(), NOTICE_MS).unref()
+}

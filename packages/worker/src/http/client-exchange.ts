@@ -1,0 +1,120 @@
+// One request and its answer as the rest of the data plane sees them, whichever protocol carries
+// them. Knows how far the answer is and reports it once, when it is over; the two protocols are
+// http1-exchange.ts and http2-exchange.ts.
+import type { Readable } from 'node:stream'
+import type { Route } from '../forward/route.ts'
+import { STATUS_CLIENT_GONE, type AccessLog } from './access-log-entry.ts'
+import type { ClientConnection } from './client-connection.ts'
+import type { ParsedRequest, RequestHead } from './framing.ts'
+
+export interface ExchangeDeps {
+  readonly accessLog: AccessLog
+  /** Monotonic. */
+  readonly nowMs: () => number
+}
+
+/** Whoever produces the answer. */
+export interface AnswerSource {
+  /** After `write` said false: more is wanted. */
+  onDrain(): void
+  /** Nobody is there any more to be answered. Not called after `end` or `truncate`. */
+  onClientGone(): void
+}
+
+export interface Answer {
+  readonly status: number
+  /** Ignored by HTTP/2. Empty: the usual phrase. */
+  readonly reason: string
+  /** Name, value, name, value ...; without Content-Length. */
+  readonly headers: string[]
+  readonly contentLength: string | undefined
+  readonly mayHaveTrailers: boolean
+}
+
+export abstract class ClientExchange {
+  readonly head: RequestHead
+  readonly connection: ClientConnection
+  /** Set by the pipeline when it has found the site. */
+  route: Route | undefined
+  source: AnswerSource | undefined
+  /** `host:port` of the upstream that has been asked. */
+  upstream: string | undefined
+  protected bytesSent = 0
+  /** Of the answer; 0 until its head has been written. */
+  protected status = 0
+  protected isEnded = false
+  #isOver = false
+  #request: ParsedRequest | undefined
+  readonly #deps: ExchangeDeps
+  readonly #startMs: number
+
+  constructor(head: RequestHead, connection: ClientConnection, deps: ExchangeDeps) {
+    this.head = head
+    this.connection = connection
+    this.#deps = deps
+    this.#startMs = deps.nowMs()
+  }
+
+  /** @throws TypeError before the pipeline's first pass has set it */
+  get request(): ParsedRequest {
+    if (this.#request === undefined) throw new TypeError('the request has not been parsed yet')
+    return this.#request
+  }
+
+  set request(request: ParsedRequest) {
+    this.#request = request
+  }
+
+  /** True also while nobody knows yet. */
+  get mayHaveBody(): boolean {
+    return this.#request?.body.kind !== 'none'
+  }
+
+  /** The request body. Only for a request that has one. */
+  abstract get body(): Readable
+  /** Whether the head of the answer has been written: no other answer is possible any more. */
+  get isAnswered(): boolean {
+    return this.status !== 0
+  }
+
+  /** The answer is over, or nobody is left to have it. */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  /** The trailer field itself is allowed in this protocol's answer. */
+  abstract get canAnnounceTrailers(): boolean
+
+  /** An interim response (1xx, not 101). Left out where the protocol has none. */
+  abstract inform(status: number, headers: readonly string[]): void
+  /** @throws TypeError or RangeError if the runtime refuses a header or the status; nothing is sent then */
+  abstract respond(answer: Answer): void
+  /** @returns false: wait for `onDrain` */
+  abstract write(chunk: Uint8Array): boolean
+  /** Completes the answer, also while the request's body is still coming. */
+  abstract end(trailers: readonly string[]): void
+  /** Cuts the answer so that the client cannot take it for complete. */
+  abstract truncate(): void
+  /** After this answer the connection is of no more use, because its bytes cannot be trusted. */
+  abstract closeAfterwards(): void
+
+  /** To be called by the protocol, once nothing more can be sent. Idempotent. */
+  protected over(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    const { head, connection, upstream, status } = this
+    this.#deps.accessLog.request({
+      clientIp: connection.clientIp,
+      host: this.#request?.host,
+      method: head.method,
+      path: head.target,
+      status: status === 0 ? STATUS_CLIENT_GONE : status,
+      upstream,
+      durationMs: Math.round(this.#deps.nowMs() - this.#startMs),
+      bytes: this.bytesSent,
+      proto: head.protocol,
+    })
+    if (!this.isEnded) this.source?.onClientGone()
+    this.source = undefined
+  }
+}

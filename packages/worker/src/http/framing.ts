@@ -1,0 +1,222 @@
+// What a request says about itself, and whether it says so without ambiguity. Pure: one pass over the
+// header list, then a decision. Nothing behind this file looks at the client's framing headers again:
+// every request is framed anew from what is decided here.
+import type { Limits } from '@reverse-proxy/shared/config/config'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import { parseAuthority, parseTarget } from './target.ts'
+
+export type Protocol = 'http/1.0' | 'http/1.1' | 'h2'
+
+/** A request's head as the parser gave it. */
+export interface RequestHead {
+  readonly protocol: Protocol
+  readonly method: string
+  /** The request target or `:path`; '' where there is none (CONNECT over HTTP/2). */
+  readonly target: string
+  /** `:authority`. */
+  readonly authority: string | undefined
+  /** `:scheme`. */
+  readonly scheme: string | undefined
+  /** Name, value, name, value ...; in the client's order and case, without pseudo-headers. */
+  readonly rawHeaders: readonly string[]
+  /** HTTP/2: END_STREAM came with the header section, so there is no body. */
+  readonly endsWithHead: boolean
+  /** The runtime has seen a WebSocket handshake and given the socket away. */
+  readonly upgrade: boolean
+}
+
+export type BodyFraming =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'length'; readonly bytes: number }
+  | { readonly kind: 'unknown' }
+
+export interface ParsedRequest {
+  /** For routing: lower case, no port. */
+  readonly host: string
+  /** For the upstream: Host or `:authority` as the client wrote it. */
+  readonly authority: string
+  /** Origin-form, byte for byte. */
+  readonly path: string
+  readonly body: BodyFraming
+  readonly expectsContinue: boolean
+  /** Lower-case header names that `Connection` lists: not to be passed on. */
+  readonly connectionOptions: readonly string[]
+}
+
+type HeadLimits = Pick<Limits, 'headerBytes' | 'headerCount'>
+
+const NO_BODY: BodyFraming = { kind: 'none' }
+const UNKNOWN_LENGTH: BodyFraming = { kind: 'unknown' }
+const NO_OPTIONS: readonly string[] = []
+/** `: ` and CRLF: what a header line costs beside its name and value. */
+const LINE_OVERHEAD_BYTES = 4
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
+const DIGITS = /^[0-9]{1,15}$/
+// RFC 6455 4.1: sixteen bytes in base64.
+const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/
+
+/** The headers that decide about framing and routing, each with every value it came with. */
+class Framing {
+  bytes = 0
+  hosts: string[] = []
+  contentLengths: string[] = []
+  transferEncodings: string[] = []
+  expectations: string[] = []
+  connection: string[] = []
+  websocketKeys: string[] = []
+  hasConnectionSpecific = false
+
+  constructor(rawHeaders: readonly string[]) {
+    for (let i = 0; i < rawHeaders.length; i += 2) {
+      this.#add(rawHeaders[i]!.toLowerCase(), rawHeaders[i + 1]!)
+    }
+  }
+
+  #add(name: string, value: string): void {
+    this.bytes += name.length + value.length + LINE_OVERHEAD_BYTES
+    switch (name) {
+      case 'host':
+        this.hosts.push(value)
+        break
+      case 'content-length':
+        this.contentLengths.push(value)
+        break
+      case 'transfer-encoding':
+        this.transferEncodings.push(value)
+        break
+      case 'expect':
+        this.expectations.push(value)
+        break
+      case 'connection':
+        this.connection.push(value)
+        break
+      case 'sec-websocket-key':
+        this.websocketKeys.push(value)
+        break
+      case 'keep-alive':
+      case 'proxy-connection':
+      case 'upgrade':
+        this.hasConnectionSpecific = true
+        break
+      default:
+    }
+  }
+}
+
+/**
+ * @throws ProxyError BAD_HOST, BAD_TARGET, BAD_FRAMING, HEADERS_TOO_LARGE, METHOD_NOT_ALLOWED, EXPECTATION_FAILED
+ */
+export function parseRequest(head: RequestHead, limits: HeadLimits): ParsedRequest {
+  const { rawHeaders } = head
+  const framing = new Framing(rawHeaders)
+  if (rawHeaders.length / 2 > limits.headerCount || framing.bytes + head.target.length > limits.headerBytes) {
+    throw new ProxyError('HEADERS_TOO_LARGE', 'header section too large')
+  }
+  if (head.method === 'CONNECT') throw new ProxyError('METHOD_NOT_ALLOWED', 'CONNECT')
+  if (head.protocol === 'h2') checkHttp2(head, framing)
+  const body = bodyFraming(head, framing)
+  if (head.upgrade) checkWebSocket(framing)
+  const authorityText = singleAuthority(head, framing.hosts)
+  const authority = parseAuthority(authorityText)
+  return {
+    host: authority.host,
+    authority: authorityText,
+    path: parseTarget(head.target, authority),
+    body,
+    expectsContinue: expectsContinue(head, framing.expectations),
+    connectionOptions: connectionOptions(framing.connection),
+  }
+}
+
+/**
+ * Whether the runtime should give this request's socket away: a WebSocket handshake, without a body.
+ * Whatever else wants an upgrade is served as an ordinary request, its `Upgrade` removed.
+ */
+export function isWebSocketHandshake(
+  method: string,
+  httpVersion: string,
+  rawHeaders: readonly string[],
+): boolean {
+  if (method !== 'GET' || httpVersion !== '1.1') return false
+  const upgrades: string[] = []
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!.toLowerCase()
+    if (name === 'upgrade') upgrades.push(rawHeaders[i + 1]!)
+    else if (name === 'content-length' || name === 'transfer-encoding') return false
+  }
+  return upgrades.length === 1 && upgrades[0]?.toLowerCase() === 'websocket'
+}
+
+function checkHttp2(head: RequestHead, framing: Framing): void {
+  // RFC 9113 8.2.2: connection-specific fields make the request malformed.
+  if (
+    framing.hasConnectionSpecific ||
+    framing.connection.length > 0 ||
+    framing.transferEncodings.length > 0
+  ) {
+    throw new ProxyError('BAD_FRAMING', 'connection-specific header over HTTP/2')
+  }
+  if (!TOKEN.test(head.method)) throw new ProxyError('BAD_TARGET', 'malformed :method')
+  // RFC 9113 8.3.1 allows other schemes; we are a gateway to none of them.
+  if (head.scheme !== 'https' && head.scheme !== 'http') throw new ProxyError('BAD_TARGET', 'bad :scheme')
+  if (!head.target.startsWith('/')) throw new ProxyError('BAD_TARGET', 'bad :path')
+}
+
+/** RFC 9112 6, stricter where it leaves a choice: what two parsers could read differently is refused. */
+function bodyFraming(head: RequestHead, { contentLengths, transferEncodings }: Framing): BodyFraming {
+  if (transferEncodings.length > 0) {
+    if (contentLengths.length > 0)
+      throw new ProxyError('BAD_FRAMING', 'both Content-Length and Transfer-Encoding')
+    if (transferEncodings.length > 1 || transferEncodings[0]?.toLowerCase() !== 'chunked') {
+      throw new ProxyError('BAD_FRAMING', 'Transfer-Encoding is not exactly chunked')
+    }
+    // RFC 9112 6.1: a Transfer-Encoding in HTTP/1.0 means faulty framing.
+    if (head.protocol === 'http/1.0') throw new ProxyError('BAD_FRAMING', 'Transfer-Encoding in HTTP/1.0')
+    return UNKNOWN_LENGTH
+  }
+  if (contentLengths.length > 1) throw new ProxyError('BAD_FRAMING', 'several Content-Length')
+  const [declared] = contentLengths
+  if (declared !== undefined) {
+    if (!DIGITS.test(declared)) throw new ProxyError('BAD_FRAMING', 'malformed Content-Length')
+    const bytes = Number(declared)
+    if (head.endsWithHead && bytes > 0) throw new ProxyError('BAD_FRAMING', 'Content-Length without a body')
+    return bytes === 0 ? NO_BODY : { kind: 'length', bytes }
+  }
+  return head.protocol === 'h2' && !head.endsWithHead ? UNKNOWN_LENGTH : NO_BODY
+}
+
+function checkWebSocket({ websocketKeys }: Framing): void {
+  if (websocketKeys.length !== 1 || !WEBSOCKET_KEY.test(websocketKeys[0]!)) {
+    throw new ProxyError('BAD_FRAMING', 'a WebSocket handshake without a proper key')
+  }
+}
+
+function singleAuthority(head: RequestHead, hosts: readonly string[]): string {
+  if (hosts.length > 1) throw new ProxyError('BAD_HOST', 'several Host headers')
+  const [host] = hosts
+  const authority = head.authority ?? host
+  if (authority === undefined) throw new ProxyError('BAD_HOST', 'no Host')
+  // RFC 9113 8.3.1: Host, if there, must agree with :authority.
+  if (host !== undefined && host.toLowerCase() !== authority.toLowerCase()) {
+    throw new ProxyError('BAD_HOST', 'Host and :authority differ')
+  }
+  return authority
+}
+
+function expectsContinue(head: RequestHead, expectations: readonly string[]): boolean {
+  if (expectations.length === 0) return false
+  if (expectations.length > 1 || expectations[0]?.toLowerCase() !== '100-continue') {
+    throw new ProxyError('EXPECTATION_FAILED', 'an expectation other than 100-continue')
+  }
+  // RFC 9110 10.1.1: from HTTP/1.0 it is to be ignored.
+  return head.protocol !== 'http/1.0'
+}
+
+function connectionOptions(values: readonly string[]): readonly string[] {
+  if (values.length === 0) return NO_OPTIONS
+  return values
+    .join(',')
+    .split(',')
+    .map((option) => option.trim().toLowerCase())
+    .filter((option) => option !== '')
+}

@@ -1,0 +1,136 @@
+// The header lists that cross the proxy, in both directions: raw lists in, raw lists out, no objects
+// in between. Pure. The order is the point: first everything that must not pass is left out, then
+// ours is added, so that no client can name one of ours in `Connection` and have it removed.
+
+export interface Forwarded {
+  readonly clientIp: string
+  /** Host or `:authority` as the client wrote it. */
+  readonly authority: string
+  readonly connectionOptions: readonly string[]
+  /** Of the body; undefined if there is none or its length is not known. */
+  readonly contentLength: number | undefined
+}
+
+export interface ResponseHeaders {
+  /** Without Content-Length; names in lower case. */
+  readonly list: string[]
+  readonly contentLength: string | undefined
+  /** Trailers can follow, because the upstream's answer came in chunks. */
+  readonly mayHaveTrailers: boolean
+}
+
+// RFC 9110 7.6.1, and Expect, which the proxy has answered by now; Trailer, since request trailers are discarded.
+const HOP_BY_HOP = [
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+] as const
+
+const FORWARDING = [
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-host',
+  'x-real-ip',
+] as const
+
+const NOT_FROM_CLIENT: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
+  ...FORWARDING,
+  'expect',
+  'trailer',
+  'host',
+  'content-length',
+])
+const NOT_FROM_UPSTREAM: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'server', 'content-length', 'trailer'])
+const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
+  ...NOT_FROM_UPSTREAM,
+  ...NOT_FROM_CLIENT,
+  'set-cookie',
+  'content-encoding',
+  'content-type',
+])
+
+/** The header section of the upstream's request. Cookie crumbs of HTTP/2 are joined. */
+export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded: Forwarded): string[] {
+  const { clientIp, authority, connectionOptions, contentLength } = forwarded
+  const list = ['Host', authority]
+  let cookieAt = -1
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!
+    const lowerName = name.toLowerCase()
+    if (NOT_FROM_CLIENT.has(lowerName) || connectionOptions.includes(lowerName) || isDisguised(lowerName))
+      continue
+    const value = rawHeaders[i + 1]!
+    if (lowerName === 'cookie') {
+      // RFC 9113 8.2.3: into a single field before it goes where there is no HPACK.
+      if (cookieAt !== -1) {
+        list[cookieAt] += `; ${value}`
+        continue
+      }
+      cookieAt = list.length + 1
+    }
+    list.push(name, value)
+  }
+  if (contentLength !== undefined) list.push('Content-Length', String(contentLength))
+  list.push('X-Real-IP', clientIp, 'X-Forwarded-For', clientIp)
+  list.push('X-Forwarded-Proto', 'https', 'X-Forwarded-Host', authority)
+  return list
+}
+
+/** The header section of the client's answer, from the upstream's. */
+export function clientResponseHeaders(
+  rawHeaders: readonly string[],
+  keepTrailerField: boolean,
+): ResponseHeaders {
+  const connectionOptions = optionsOf(rawHeaders)
+  const list: string[] = []
+  let contentLength: string | undefined
+  let announced: string | undefined
+  let mayHaveTrailers = false
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!.toLowerCase()
+    const value = rawHeaders[i + 1]!
+    if (NOT_FROM_UPSTREAM.has(name)) {
+      if (name === 'content-length') contentLength = value
+      else if (name === 'transfer-encoding') mayHaveTrailers = true
+      else if (name === 'trailer') announced = value
+    } else if (!connectionOptions.includes(name)) {
+      list.push(name, value)
+    }
+  }
+  if (!mayHaveTrailers) return { list, contentLength, mayHaveTrailers }
+  if (announced !== undefined && keepTrailerField) list.push('trailer', announced)
+  // RFC 9112 6.3: Transfer-Encoding overrides Content-Length.
+  return { list, contentLength: undefined, mayHaveTrailers }
+}
+
+/** Response trailers, without what must not be a trailer (RFC 9110 6.5.1). */
+export function clientTrailers(rawTrailers: readonly string[]): string[] {
+  const list: string[] = []
+  for (let i = 0; i < rawTrailers.length; i += 2) {
+    const name = rawTrailers[i]!.toLowerCase()
+    if (!NOT_IN_TRAILERS.has(name)) list.push(name, rawTrailers[i + 1]!)
+  }
+  return list
+}
+
+/** CGI and WSGI spell `-` and `_` alike: `X_Forwarded_For` would be read as ours. */
+function isDisguised(lowerName: string): boolean {
+  return lowerName.includes('_') && (FORWARDING as readonly string[]).includes(lowerName.replaceAll('_', '-'))
+}
+
+function optionsOf(rawHeaders: readonly string[]): readonly string[] {
+  const options: string[] = []
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]!.toLowerCase() !== 'connection') continue
+    for (const option of rawHeaders[i + 1]!.split(',')) options.push(option.trim().toLowerCase())
+  }
+  return options
+}

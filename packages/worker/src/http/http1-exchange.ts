@@ -1,0 +1,166 @@
+// A request over HTTP/1 and its answer, on the runtime's IncomingMessage and ServerResponse. Adds
+// what they lack: a head that leaves at once, an answer that reaches a client which is still sending,
+// an end that is noticed also by a request waiting in a pipeline.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Readable } from 'node:stream'
+import { ClientExchange, type Answer, type ExchangeDeps } from './client-exchange.ts'
+import type { Http1Connection } from './client-connection.ts'
+import { answerError } from './error-response.ts'
+
+export interface Http1Deps extends ExchangeDeps {
+  /** SPEC 8 `requests_per_connection`, as it is now. */
+  readonly requestsPerConnection: () => number
+}
+
+/** How long a client that is still sending may take to read its answer and stop. */
+const LINGER_MS = 1000
+
+const exchangeOf = new WeakMap<ServerResponse, Http1Exchange>()
+
+export class Http1Exchange extends ClientExchange {
+  readonly #req: IncomingMessage
+  readonly #res: ServerResponse
+  readonly #http1: Http1Connection
+  readonly #requestsPerConnection: () => number
+  #lingering: NodeJS.Timeout | undefined
+
+  constructor(
+    req: IncomingMessage,
+    res: ServerResponse,
+    connection: Http1Connection,
+    deps: Http1Deps,
+    isUpgrade = false,
+  ) {
+    super(
+      {
+        protocol: req.httpVersion === '1.1' ? 'http/1.1' : 'http/1.0',
+        method: req.method ?? '',
+        target: req.url ?? '',
+        authority: undefined,
+        scheme: undefined,
+        rawHeaders: req.rawHeaders,
+        endsWithHead: false,
+        upgrade: isUpgrade,
+      },
+      connection,
+      deps,
+    )
+    this.#req = req
+    this.#res = res
+    this.#http1 = connection
+    this.#requestsPerConnection = deps.requestsPerConnection
+    exchangeOf.set(res, this)
+    connection.began(this)
+    res.on('finish', onFinish)
+    res.on('drain', onDrain)
+    res.on('error', ignore)
+  }
+
+  get body(): Readable {
+    return this.#req
+  }
+
+  get canAnnounceTrailers(): boolean {
+    return this.head.protocol === 'http/1.1' && this.head.method !== 'HEAD'
+  }
+
+  /** The request has been read to its end, so the next one can be. */
+  get isRequestComplete(): boolean {
+    return this.#req.complete || !this.mayHaveBody
+  }
+
+  inform(status: number, headers: readonly string[]): void {
+    // RFC 9110 15.2: an HTTP/1.0 client knows no interim responses.
+    if (this.head.protocol === 'http/1.0' || this.isOver || this.#res.headersSent) return
+    if (status === 100) this.#res.writeContinue()
+    else this.#res.writeInformation(status, [...headers])
+  }
+
+  respond({ status, reason, headers, contentLength }: Answer): void {
+    if (this.isOver) return
+    const res = this.#res
+    // Content-Length goes last: once it knows one, the runtime decodes a Content-Disposition anew, as
+    // UTF-8, and the bytes of a file name would no longer be the upstream's.
+    if (contentLength !== undefined && status !== 204) headers.push('content-length', contentLength)
+    // A body that is still coming when the answer starts may never be read to its end.
+    if (!this.isRequestComplete || this.#http1.isLast(this, this.#requestsPerConnection())) {
+      res.shouldKeepAlive = false
+    }
+    if (reason === '') res.writeHead(status, headers)
+    else res.writeHead(status, reason, headers)
+    if (!res.shouldKeepAlive) this.#http1.isClosing = true
+    this.status = status
+    // Together with the first chunk, if that is here already; an event stream may be silent for long.
+    process.nextTick(flushHead, res)
+  }
+
+  write(chunk: Uint8Array): boolean {
+    if (this.isOver) return true
+    this.bytesSent += chunk.length
+    return this.#res.write(chunk)
+  }
+
+  end(trailers: readonly string[]): void {
+    if (this.isOver || this.isEnded) return
+    this.isEnded = true
+    if (trailers.length > 0) this.#addTrailers(trailers)
+    if (this.isRequestComplete) this.#res.end()
+    else this.#linger()
+  }
+
+  truncate(): void {
+    if (this.isOver) return
+    this.isEnded = true
+    this.#http1.socket.destroy()
+  }
+
+  closeAfterwards(): void {
+    this.#res.shouldKeepAlive = false
+    this.#http1.isClosing = true
+  }
+
+  /** The rest of the body is no HTTP. */
+  onUnreadable(): void {
+    answerError(this, 'BAD_FRAMING')
+  }
+
+  onConnectionClosed(): void {
+    this.finished()
+  }
+
+  finished(): void {
+    clearTimeout(this.#lingering)
+    this.#http1.ended(this)
+    this.over()
+  }
+
+  #addTrailers(trailers: readonly string[]): void {
+    const pairs: [string, string][] = []
+    for (let i = 0; i < trailers.length; i += 2) pairs.push([trailers[i]!, trailers[i + 1]!])
+    this.#res.addTrailers(pairs)
+  }
+
+  // RFC 9112 9.6: closing while the client still sends resets the connection, and the reset can destroy
+  // an answer it has not read yet. All but the end is with the client by now; the end waits until the
+  // client has stopped, or has had the time to.
+  #linger(): void {
+    const res = this.#res
+    this.#req.resume()
+    this.#req.once('end', () => res.end())
+    this.#lingering = setTimeout(() => res.end(), LINGER_MS)
+  }
+}
+
+function flushHead(res: ServerResponse): void {
+  if (!res.destroyed && !res.writableEnded) res.flushHeaders()
+}
+
+function onFinish(this: ServerResponse): void {
+  exchangeOf.get(this)?.finished()
+}
+
+function onDrain(this: ServerResponse): void {
+  exchangeOf.get(this)?.source?.onDrain()
+}
+
+function ignore(): void {}

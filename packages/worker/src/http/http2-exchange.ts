@@ -1,0 +1,183 @@
+// A request over HTTP/2 and its answer, on the runtime's stream itself: the compatibility layer would
+// build objects of what are lists here and there.
+import { constants, type ServerHttp2Stream } from 'node:http2'
+import type { Readable } from 'node:stream'
+import { ClientExchange, type Answer, type ExchangeDeps } from './client-exchange.ts'
+import type { Http2Connection } from './client-connection.ts'
+import type { RequestHead } from './framing.ts'
+
+const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
+const WITHOUT_BODY = { endStream: true } as const
+const WITH_TRAILERS = { waitForTrailers: true } as const
+
+const exchangeOf = new WeakMap<ServerHttp2Stream, Http2Exchange>()
+
+export class Http2Exchange extends ClientExchange {
+  readonly #stream: ServerHttp2Stream
+  readonly #http2: Http2Connection
+  #trailers: readonly string[] = []
+
+  constructor(
+    stream: ServerHttp2Stream,
+    rawHeaders: readonly string[],
+    connection: Http2Connection,
+    deps: ExchangeDeps,
+  ) {
+    super(parseHead(stream, rawHeaders), connection, deps)
+    this.#stream = stream
+    this.#http2 = connection
+    connection.began()
+    exchangeOf.set(stream, this)
+    stream.on('close', onClose)
+    stream.on('drain', onDrain)
+    stream.on('error', ignore)
+  }
+
+  get body(): Readable {
+    return this.#stream
+  }
+
+  get canAnnounceTrailers(): boolean {
+    return this.head.method !== 'HEAD'
+  }
+
+  inform(status: number, headers: readonly string[]): void {
+    if (this.#isClosed || this.#stream.headersSent) return
+    const fields: Record<string, string | string[]> = { ':status': String(status) }
+    collect(headers, fields)
+    this.#stream.additionalHeaders(fields)
+  }
+
+  respond({ status, headers, contentLength, mayHaveTrailers }: Answer): void {
+    const stream = this.#stream
+    if (this.#isClosed) return
+    const list = [':status', String(status), ...headers]
+    if (contentLength !== undefined && status !== 204) list.push('content-length', contentLength)
+    if (this.head.method === 'HEAD') {
+      stream.respond(list, WITHOUT_BODY)
+    } else if (mayHaveTrailers) {
+      stream.on('wantTrailers', onWantTrailers)
+      stream.respond(list, WITH_TRAILERS)
+    } else {
+      stream.respond(list)
+    }
+    this.status = status
+  }
+
+  write(chunk: Uint8Array): boolean {
+    if (this.#isClosed) return true
+    this.bytesSent += chunk.length
+    return this.#stream.write(chunk)
+  }
+
+  end(trailers: readonly string[]): void {
+    if (this.#isClosed || this.isEnded) return
+    this.isEnded = true
+    this.#trailers = trailers
+    const stream = this.#stream
+    stream.end()
+    if (stream.readableEnded) return
+    // What is left of the request's body is dropped, and once the answer is out the client is told to
+    // stop (RFC 9113 8.1).
+    stream.resume()
+    if (!stream.endAfterHeaders) stream.once('finish', onAnsweredEarly)
+  }
+
+  truncate(): void {
+    if (this.#isClosed) return
+    this.isEnded = true
+    this.#stream.close(NGHTTP2_INTERNAL_ERROR)
+  }
+
+  closeAfterwards(): void {
+    // A malformed request is an error of its stream (RFC 9113 8.1.1); the connection's framing is sound.
+  }
+
+  closed(): void {
+    this.#http2.ended()
+    this.over()
+  }
+
+  sendTrailers(): void {
+    const fields: Record<string, string | string[]> = {}
+    collect(this.#trailers, fields)
+    try {
+      this.#stream.sendTrailers(fields)
+    } catch {
+      // The body is complete; a field that HTTP/2 has no spelling for is not worth its loss.
+      this.#stream.sendTrailers({})
+    }
+  }
+
+  get #isClosed(): boolean {
+    return this.isOver || this.#stream.closed || this.#stream.destroyed
+  }
+}
+
+function parseHead(stream: ServerHttp2Stream, rawHeaders: readonly string[]): RequestHead {
+  let method = ''
+  let target = ''
+  let authority: string | undefined
+  let scheme: string | undefined
+  let fields = 0
+  // RFC 9113 8.3: pseudo-headers come first, each at most once, or the runtime has refused the stream.
+  while (fields < rawHeaders.length && rawHeaders[fields]?.startsWith(':') === true) {
+    const value = rawHeaders[fields + 1] ?? ''
+    switch (rawHeaders[fields]) {
+      case ':method':
+        method = value
+        break
+      case ':path':
+        target = value
+        break
+      case ':authority':
+        authority = value
+        break
+      case ':scheme':
+        scheme = value
+        break
+      case undefined:
+      default:
+    }
+    fields += 2
+  }
+  return {
+    protocol: 'h2',
+    method,
+    target,
+    authority,
+    scheme,
+    rawHeaders: rawHeaders.slice(fields),
+    endsWithHead: stream.endAfterHeaders,
+    upgrade: false,
+  }
+}
+
+/** A field that comes several times becomes an array. */
+function collect(list: readonly string[], into: Record<string, string | string[]>): void {
+  for (let i = 0; i < list.length; i += 2) {
+    const name = list[i]!.toLowerCase()
+    const value = list[i + 1]!
+    const present = into[name]
+    if (present === undefined) into[name] = value
+    else into[name] = Array.isArray(present) ? [...present, value] : [present, value]
+  }
+}
+
+function onClose(this: ServerHttp2Stream): void {
+  exchangeOf.get(this)?.closed()
+}
+
+function onDrain(this: ServerHttp2Stream): void {
+  exchangeOf.get(this)?.source?.onDrain()
+}
+
+function onWantTrailers(this: ServerHttp2Stream): void {
+  exchangeOf.get(this)?.sendTrailers()
+}
+
+function onAnsweredEarly(this: ServerHttp2Stream): void {
+  if (!this.readableEnded) this.close(NGHTTP2_NO_ERROR)
+}
+
+function ignore(): void {}

@@ -1,0 +1,44 @@
+// SPEC 8 in the runtime's words. Where we count ourselves (header bytes, header count), the runtime's own
+// limit is twice ours, so that we get to see the request and can answer 431. Pure.
+import type { SecureServerOptions, Settings } from 'node:http2'
+import type { Limits } from '@reverse-proxy/shared/config/config'
+
+/** How far HTTP/2 may run ahead of its reader on one stream. */
+const STREAM_WINDOW_BYTES = 256 * 1024
+/** Deadlines are looked after this often. */
+const SWEEP_INTERVAL_MS = 1000
+
+export function runtimeHeaderBytes(limits: Limits): number {
+  return 2 * limits.headerBytes
+}
+
+export function http1Timeouts(limits: Limits) {
+  return {
+    headersTimeout: limits.requestHeaderTimeoutMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    connectionsCheckingInterval: SWEEP_INTERVAL_MS,
+  }
+}
+
+export function http2Settings(limits: Limits): Settings {
+  return {
+    maxConcurrentStreams: limits.http2Streams,
+    maxHeaderListSize: runtimeHeaderBytes(limits),
+    initialWindowSize: STREAM_WINDOW_BYTES,
+    enablePush: false,
+  }
+}
+
+/** With the flood guards. Rapid reset: the runtime's own burst and rate. */
+export function http2Options(limits: Limits): SecureServerOptions {
+  return {
+    settings: http2Settings(limits),
+    maxHeaderListPairs: 2 * limits.headerCount,
+    maxOutstandingPings: 10,
+    maxSettings: 32,
+    maxSessionInvalidFrames: 100,
+    maxSessionRejectedStreams: 100,
+    // An upstream that repeats a header is not for us to correct.
+    strictSingleValueFields: false,
+  }
+}

@@ -1,0 +1,218 @@
+// The HTTPS side of one listener: HTTP/1.1 and HTTP/2 on connections that the TLS front has looked at.
+// Owns the runtime's server, which never listens, and every connection handed to it; what is done with
+// a request is the pipeline's.
+import type { Http2Session, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import type { Limits, Site } from '@reverse-proxy/shared/config/config'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import { Pipeline } from '../forward/pipeline.ts'
+import { Routes, type WelcomeAddress } from '../forward/routes.ts'
+import { peekedOf, type Peeked } from '../tls/peeked.ts'
+import type { AccessLog } from './access-log-entry.ts'
+import { Http1Connection, Http2Connection } from './client-connection.ts'
+import { ClientConnections, retireSession } from './client-connections.ts'
+import { answerClientError } from './client-error.ts'
+import type { ClientExchange } from './client-exchange.ts'
+import { isWebSocketHandshake } from './framing.ts'
+import { Http1Exchange, type Http1Deps } from './http1-exchange.ts'
+import { Http2Exchange } from './http2-exchange.ts'
+import { http1Timeouts, http2Settings, runtimeHeaderBytes } from './runtime-limits.ts'
+import { createRuntimeServer, type RuntimeServer } from './runtime-server.ts'
+import { UpgradeExchange } from './upgrade-exchange.ts'
+
+export interface SiteServerSettings {
+  readonly sites: readonly Site[]
+  readonly limits: Limits
+}
+
+export interface SiteServerDeps {
+  readonly accessLog: AccessLog
+  readonly log: Log
+  /** 48 bytes, the same in all workers. */
+  readonly ticketKeys: Uint8Array
+  /** Where the built-in welcome upstream of this worker listens. */
+  readonly resolveWelcome: () => WelcomeAddress
+}
+
+/** HTTP/2 gives a stream that much ahead of its reader, and a connection four times as much. */
+const SESSION_WINDOW_BYTES = 1024 * 1024
+
+export class SiteServer {
+  readonly #log: Log
+  readonly #server: RuntimeServer
+  readonly #connections = new ClientConnections(() => this.#server.closeIdleConnections())
+  readonly #handshakes = new Map<Peeked, NodeJS.Timeout>()
+  readonly #http1 = new WeakMap<Socket, Http1Connection>()
+  readonly #http2 = new WeakMap<Http2Session, Http2Connection>()
+  readonly #routes: Routes
+  readonly #pipeline: Pipeline
+  readonly #exchangeDeps: Http1Deps
+  #limits: Limits
+
+  constructor(settings: SiteServerSettings, deps: SiteServerDeps) {
+    this.#log = deps.log
+    this.#limits = settings.limits
+    this.#routes = new Routes(deps.resolveWelcome)
+    this.#routes.configure(settings.sites, settings.limits)
+    const { accessLog, log } = deps
+    this.#pipeline = new Pipeline({
+      accessLog,
+      log,
+      limits: () => this.#limits,
+      router: () => this.#routes.router,
+    })
+    this.#exchangeDeps = {
+      accessLog,
+      nowMs: () => performance.now(),
+      requestsPerConnection: () => this.#limits.requestsPerConnection,
+    }
+    this.#server = createRuntimeServer(settings.limits, deps.ticketKeys)
+    this.#server.shouldUpgradeCallback = (req) =>
+      isWebSocketHandshake(req.method ?? '', req.httpVersion, req.rawHeaders)
+    this.#listen()
+  }
+
+  /** A socket from the TLS front: nothing but the ClientHello has been read, and that has been put back. */
+  adopt(socket: Socket, peeked: Peeked): void {
+    this.#connections.add(socket)
+    // The runtime's own handshake timeout starts anew with every byte.
+    const timer = setTimeout(() => socket.destroy(), this.#limits.tlsHandshakeTimeoutMs)
+    this.#handshakes.set(peeked, timer)
+    socket.once('close', () => this.#endHandshake(peeked))
+    socket.on('error', ignore)
+    this.#server.emit('connection', socket)
+  }
+
+  /** Number of open connections, upgraded ones included. */
+  get connectionCount(): number {
+    return this.#connections.size
+  }
+
+  /** In place, from the next request on (of limits that the runtime keeps: the next connection). */
+  configure({ sites, limits }: SiteServerSettings): void {
+    this.#limits = limits
+    this.#routes.configure(sites, limits)
+    Object.assign(this.#server, http1Timeouts(limits), { maxHeaderSize: runtimeHeaderBytes(limits) })
+    this.#server.updateSettings(http2Settings(limits))
+  }
+
+  setTicketKeys(ticketKeys: Uint8Array): void {
+    this.#server.setTicketKeys(Buffer.from(ticketKeys))
+  }
+
+  /** Finishes what is in flight; cuts what is left after `timeoutMs`. */
+  async drain(timeoutMs: number): Promise<void> {
+    await this.#connections.drain(timeoutMs)
+    this.#routes.close()
+  }
+
+  /** Now. Idempotent. */
+  destroy(): void {
+    this.#connections.destroy()
+    this.#routes.destroy()
+  }
+
+  #listen(): void {
+    const server = this.#server
+    server.on('secureConnection', (socket) => this.#endHandshake(peekedOf(socket)))
+    server.prependListener('tlsClientError', (error, socket) => this.#onTlsError(error, socket))
+    const onRequest = (req: IncomingMessage, res: ServerResponse): void => this.#onHttp1(req, res)
+    server.on('request', onRequest)
+    // Both are the pipeline's to answer: it knows the host, the limits and the method.
+    server.on('checkContinue', onRequest)
+    server.on('checkExpectation', onRequest)
+    server.on('upgrade', (req, _socket, head) => this.#onGivenAway(req, head))
+    server.on('connect', (req, _socket, head) => this.#onGivenAway(req, head))
+    server.on('clientError', (error, socket) => this.#onClientError(error, socket))
+    server.on('session', (session) => this.#onSession(session))
+    server.on('stream', (stream, _headers, _flags, rawHeaders) => this.#onStream(stream, rawHeaders))
+    server.on('sessionError', (error) => this.#log.debug('CLIENT_ERROR', { error: codeOf(error) }))
+    server.on('error', (error) => this.#log.error('INTERNAL_ERROR', { error: error.message }))
+    // Only this starts the runtime's header deadline and its list of idle connections.
+    server.emit('listening')
+  }
+
+  #endHandshake(peeked: Peeked): void {
+    clearTimeout(this.#handshakes.get(peeked))
+    this.#handshakes.delete(peeked)
+  }
+
+  #onTlsError(error: Error, socket: TLSSocket): void {
+    const clientIp = peekedOf(socket).clientIp
+    this.#log.debug('TLS_FAILED', { client_ip: clientIp, error: codeOf(error) })
+    socket.destroy()
+  }
+
+  #http1ConnectionOf(socket: Socket): Http1Connection {
+    let connection = this.#http1.get(socket)
+    if (connection === undefined) {
+      connection = new Http1Connection(socket, peekedOf(overTls(socket)), this.#connections)
+      this.#http1.set(socket, connection)
+    }
+    return connection
+  }
+
+  #onHttp1(req: IncomingMessage, res: ServerResponse): void {
+    const connection = this.#http1ConnectionOf(req.socket)
+    // Sent behind a request whose answer ends the connection: not a request any more.
+    if (connection.isClosing) return
+    this.#handle(new Http1Exchange(req, res, connection, this.#exchangeDeps))
+  }
+
+  #onGivenAway(req: IncomingMessage, head: Buffer): void {
+    const connection = this.#http1ConnectionOf(req.socket)
+    // A tunnel behind answers that are still owed would come before them.
+    if (connection.isClosing || connection.hasOpenExchange) req.socket.destroy()
+    else this.#handle(new UpgradeExchange(req, head, connection, this.#exchangeDeps))
+  }
+
+  #onClientError(error: Error, socket: Socket): void {
+    // A failed handshake comes here as well, when it has been dealt with.
+    if (socket.destroyed) return
+    const connection = this.#http1ConnectionOf(socket)
+    const status = answerClientError(error, connection)
+    this.#log.info('CLIENT_ERROR', { client_ip: connection.clientIp, status, error: codeOf(error) })
+  }
+
+  #onSession(session: ServerHttp2Session): void {
+    // The session's `socket` is a proxy of the TLSSocket: good enough for asking what it came with.
+    const connection = new Http2Connection(peekedOf(overTls(session.socket)))
+    this.#http2.set(session, connection)
+    this.#connections.addSession(session)
+    session.setLocalWindowSize(SESSION_WINDOW_BYTES)
+    session.on('error', ignore)
+    // Every frame starts it anew; while a request is open, that request has deadlines of its own.
+    session.setTimeout(this.#limits.keepAliveTimeoutMs, () => {
+      if (!connection.hasOpenExchange) session.close()
+    })
+  }
+
+  #onStream(stream: ServerHttp2Stream, rawHeaders: readonly string[]): void {
+    const { session } = stream
+    const connection = session === undefined ? undefined : this.#http2.get(session)
+    if (session === undefined || connection === undefined) {
+      // Reset before we came to it.
+      stream.on('error', ignore)
+      return
+    }
+    this.#handle(new Http2Exchange(stream, rawHeaders, connection, this.#exchangeDeps))
+    if (connection.requests === this.#limits.requestsPerConnection) retireSession(session)
+  }
+
+  #handle(exchange: ClientExchange): void {
+    this.#pipeline.handle(exchange)
+  }
+}
+
+function overTls(socket: Socket): TLSSocket {
+  if (socket instanceof TLSSocket) return socket
+  throw new TypeError('a client connection without TLS')
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : error.message
+}
+
+function ignore(): void {}

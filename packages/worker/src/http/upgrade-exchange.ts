@@ -1,0 +1,43 @@
+// A request whose socket the runtime has given away: a WebSocket handshake, or CONNECT. Answers it as
+// an ordinary HTTP/1 exchange would for as long as there is no tunnel.
+import { ServerResponse, type IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { Http1Connection } from './client-connection.ts'
+import { Http1Exchange, type Http1Deps } from './http1-exchange.ts'
+
+export class UpgradeExchange extends Http1Exchange {
+  readonly socket: Socket
+  /** What the client has already sent after the head. */
+  readonly firstBytes: Buffer
+  #isOpen = false
+  #bytesBefore = 0
+
+  constructor(req: IncomingMessage, firstBytes: Buffer, connection: Http1Connection, deps: Http1Deps) {
+    const { socket } = connection
+    // The runtime's own listeners went with the request: an early reset must find this one.
+    socket.on('error', ignore)
+    const res = new ServerResponse(req)
+    res.shouldKeepAlive = false
+    res.assignSocket(socket)
+    res.on('finish', () => socket.destroySoon())
+    socket.on('drain', () => res.emit('drain'))
+    super(req, res, connection, deps, true)
+    this.socket = socket
+    this.firstBytes = firstBytes
+  }
+
+  /** From now on the bytes on the socket are the tunnel's; the exchange is over when it closes. */
+  opened(): void {
+    this.#isOpen = true
+    this.#bytesBefore = this.socket.bytesWritten
+    this.status = 101
+    this.isEnded = true
+  }
+
+  override finished(): void {
+    if (this.#isOpen) this.bytesSent = this.socket.bytesWritten - this.#bytesBefore
+    super.finished()
+  }
+}
+
+function ignore(): void {}
