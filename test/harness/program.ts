@@ -10,6 +10,12 @@ import { waitFor } from './wait.ts'
 /** After its own deadline, how long a program may take to be gone when a test is over. */
 const STOP_MS = 15_000
 
+// A test file that is cut short (its time is up) takes its programs with it.
+const running = new Set<number>()
+process.on('exit', () => {
+  for (const groupId of running) kill(-groupId)
+})
+
 export interface Exit {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
@@ -34,6 +40,7 @@ export class Program {
     this.#child = child
     this.stdout.collect(child.stdout)
     this.stderr.collect(child.stderr)
+    if (child.pid !== undefined) running.add(child.pid)
     const { promise, resolve, reject } = Promise.withResolvers<Exit>()
     this.exited = promise
     // Who does not wait for the end learns of a failed start by the missing output.
@@ -93,7 +100,8 @@ export class Program {
       await waitFor('the program to stop after SIGTERM', () => this.hasExited, STOP_MS)
       await this.assertNoProcessLeft()
     } finally {
-      for (const pid of this.processes()) kill(pid)
+      kill(-this.pid)
+      running.delete(this.pid)
       if (!t.passed) this.#printOutput()
     }
   }

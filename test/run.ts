@@ -1,0 +1,125 @@
+// `pnpm test [--long] [WORD...]`: every test file, or those whose path contains one of the words.
+// Unit tests first, with coverage; then the program as a whole over real sockets.
+import { spawnSync } from 'node:child_process'
+import { globSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { run } from 'node:test'
+import { spec } from 'node:test/reporters'
+import { provideRequirements } from './requirements.ts'
+
+const ROOT = join(import.meta.dirname, '..')
+const COVERAGE_DIRECTORY = join(ROOT, 'coverage')
+const RUNTIME_MAJOR = '26'
+
+/** Test files at a time: they wait more than they compute. */
+const CONCURRENCY = 2
+/** For a test that does not name its own. */
+const TEST_TIMEOUT_MS = 60_000
+const LONG_TEST_TIMEOUT_MS = 600_000
+/** For everything: what hangs must not hang whoever waits for the answer. */
+const RUN_TIMEOUT_MS = 600_000
+const LONG_RUN_TIMEOUT_MS = 3_600_000
+
+/** Percent of lines, functions and branches that the unit tests of a full run must reach. */
+const COVERAGE_THRESHOLDS = { lines: 50, functions: 50, branches: 50 }
+
+interface Totals {
+  passed: number
+  failed: number
+}
+
+const words = process.argv.slice(2).filter((argument) => argument !== '--')
+const long = words.includes('--long')
+const filters = words.filter((word) => word !== '--long')
+process.exitCode = await main()
+
+async function main(): Promise<number> {
+  const [major] = process.versions.node.split('.')
+  if (major !== RUNTIME_MAJOR) {
+    return refuse(
+      `Tests run on Node ${RUNTIME_MAJOR}, this is ${process.versions.node}: type \`npx -y pnpm@12 test\``,
+    )
+  }
+  const missing = provideRequirements()
+  if (missing !== undefined) return refuse(missing)
+  // Read by the tests that can do more when there is time.
+  if (long) process.env['REVERSE_PROXY_TEST_SIZE'] = 'full'
+
+  const unitFiles = select('packages/*/test/**/*.test.ts')
+  const wholeFiles = select('test/**/*.test.ts')
+  if (unitFiles.length + wholeFiles.length === 0)
+    return refuse(`No test file's path contains ${filters.join(' or ')}`)
+
+  const unit = await runWithCoverage(unitFiles)
+  const whole = await runFiles(wholeFiles)
+  const covered = filters.length > 0 || reportCoverage()
+  const failed = unit.failed + whole.failed
+  process.stdout.write(`\n${unit.passed + whole.passed} passed, ${failed} failed\n`)
+  return failed === 0 && covered ? 0 : 1
+}
+
+function select(pattern: string): string[] {
+  const files = globSync(pattern, { cwd: ROOT, exclude: (path) => path.includes('node_modules') }).toSorted()
+  const wanted = files.filter(
+    (file) => filters.length === 0 || filters.some((filter) => file.includes(filter)),
+  )
+  return wanted.map((file) => join(ROOT, file))
+}
+
+async function runWithCoverage(files: readonly string[]): Promise<Totals> {
+  rmSync(COVERAGE_DIRECTORY, { recursive: true, force: true })
+  // Inherited by the processes of the test files, each of which writes what it covered.
+  process.env['NODE_V8_COVERAGE'] = join(COVERAGE_DIRECTORY, 'tmp')
+  try {
+    return await runFiles(files)
+  } finally {
+    delete process.env['NODE_V8_COVERAGE']
+  }
+}
+
+async function runFiles(files: readonly string[]): Promise<Totals> {
+  const totals: Totals = { passed: 0, failed: 0 }
+  if (files.length === 0) return totals
+  const events = run({
+    cwd: ROOT,
+    files: [...files],
+    concurrency: CONCURRENCY,
+    timeout: long ? LONG_TEST_TIMEOUT_MS : TEST_TIMEOUT_MS,
+    signal: AbortSignal.timeout(long ? LONG_RUN_TIMEOUT_MS : RUN_TIMEOUT_MS),
+    // A test that timed out may have left something open that would keep its process alive.
+    forceExit: true,
+  })
+  events.on('test:summary', ({ file, counts, success }) => {
+    // One summary for each file, and one without a file for all of them.
+    if (file !== undefined) return
+    totals.passed = counts.passed
+    totals.failed = success ? 0 : Math.max(1, counts.tests - counts.passed - counts.skipped - counts.todo)
+  })
+  for await (const text of events.compose(new spec())) process.stdout.write(text)
+  return totals
+}
+
+/** Prints the summary; false when a threshold is missed. */
+function reportCoverage(): boolean {
+  const thresholds = Object.entries(COVERAGE_THRESHOLDS).map(([name, percent]) => `--${name}=${percent}`)
+  const { status } = spawnSync(
+    process.execPath,
+    [
+      join(ROOT, 'node_modules/c8/bin/c8.js'),
+      'report',
+      `--temp-directory=${join(COVERAGE_DIRECTORY, 'tmp')}`,
+      '--include=packages/*/src/**',
+      '--exclude-after-remap',
+      '--reporter=text-summary',
+      '--check-coverage',
+      ...thresholds,
+    ],
+    { cwd: ROOT, stdio: 'inherit' },
+  )
+  return status === 0
+}
+
+function refuse(message: string): number {
+  process.stderr.write(`${message}\n`)
+  return 1
+}
