@@ -33,6 +33,11 @@ function connect(t: TestContext, port: number, allowHalfOpen = false): net.Socke
   return socket
 }
 
+/** However it came about. */
+async function closed(socket: net.Socket): Promise<void> {
+  await new Promise<void>((resolve) => socket.resume().once('close', () => resolve()))
+}
+
 /** All that the front says to `bytes` until it closes. */
 async function answerTo(t: TestContext, port: number, bytes: Uint8Array): Promise<Buffer> {
   const socket = connect(t, port)
@@ -59,7 +64,7 @@ async function shownTo(
   await once(socket, 'secureConnect')
   const shown = { serial: socket.getPeerCertificate().serialNumber, alpn: socket.alpnProtocol }
   socket.end()
-  await once(socket.resume(), 'close')
+  await closed(socket)
   return shown
 }
 
@@ -205,14 +210,14 @@ test('connections per client: closed before TLS, admitted again when one has gon
 })
 
 test('a hello that trickles in is cut at the deadline, however busy', TIMEOUT, async (t) => {
-  const running = await startFront(t, { certificates: [site], handshakeTimeoutMs: 100 })
+  const running = await startFront(t, { certificates: [site], handshakeTimeoutMs: 300 })
   const hello = encodeRecords(encodeHello({ extensions: [{ type: 21, data: new Uint8Array(15_000) }] }))
   const slow = connect(t, running.port)
   let sent = 0
   const trickle = setInterval(() => slow.write(hello.subarray(sent, ++sent)), 5)
   t.after(() => clearInterval(trickle))
   const silent = connect(t, running.port)
-  await Promise.all([once(slow, 'close'), once(silent.resume(), 'close')])
+  await Promise.all([closed(slow), closed(silent)])
   // One line, for the one that had begun; nobody hears of a connection opened ahead of need.
   assert.deepEqual(
     running.logged.map(({ reason }) => reason),
@@ -227,7 +232,7 @@ test('clients that leave in the middle of their hello', TIMEOUT, async (t) => {
   for (const bytes of [Buffer.alloc(0), hello.subarray(0, 20), hello]) {
     const polite = connect(t, running.port)
     polite.end(bytes)
-    await once(polite.resume(), 'close')
+    await closed(polite)
     const rude = connect(t, running.port)
     await once(rude, 'connect')
     await new Promise((resolve) => rude.write(bytes, resolve))
@@ -268,7 +273,7 @@ test('five hundred connections of random bytes leave nothing behind', TIMEOUT, a
         [noise, Buffer.concat([Buffer.of(22, 3, 1), noise]), Buffer.concat([hello, noise])][i % 3] ?? noise,
       )
       if (i % 5 === 0) socket.end()
-      await once(socket.resume(), 'close')
+      await closed(socket)
     }),
   )
   await nothingLeft(running)
@@ -284,7 +289,7 @@ test('close cuts what has not been handed over, and nothing else', TIMEOUT, asyn
   await waitFor('both connections', () => connections.open === 2)
   front.close()
   front.close()
-  await once(waiting.resume(), 'close')
+  await closed(waiting)
   served.write('GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
   assert.match((await next<Buffer>(served, 'data')).toString(), /^HTTP\/1\.1 200 /u)
   assert.equal(connections.open, 1)

@@ -1,7 +1,7 @@
 // TLS alerts for clients that are turned away before the TLS library has seen them.
 
 /** RFC 8446 6, RFC 7301 3.2: the ones we send. */
-export const ALERTS = {
+const ALERTS = {
   unexpected_message: 10,
   handshake_failure: 40,
   decode_error: 50,

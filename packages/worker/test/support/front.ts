@@ -33,12 +33,12 @@ export interface RunningFront {
   readonly openSockets: () => Promise<number>
 }
 
-export interface Served {
+interface Served {
   readonly socket: TLSSocket
   readonly resumed: boolean
 }
 
-export interface Logged extends LogFields {
+interface Logged extends LogFields {
   readonly level: string
   readonly event: string
 }
