@@ -75,7 +75,7 @@ export class RedirectServer {
     Object.assign(this.#server, http1Timeouts(limits), { maxHeaderSize: runtimeHeaderBytes(limits) })
   }
 
-  /** A socket as it was accepted. */
+  /** A socket nobody has touched, from whichever of the listener's addresses. */
   adopt(socket: Socket): void {
     this.#connections.add(socket)
     socket.on('error', ignore)
@@ -84,11 +84,6 @@ export class RedirectServer {
 
   setStage(stage: Stage): void {
     this.#stage = stage
-  }
-
-  /** A socket nobody has touched, from whichever of the listener's addresses. */
-  adopt(socket: Socket): void {
-    this.#server.emit('connection', socket)
   }
 
   async drain(timeoutMs: number): Promise<void> {
