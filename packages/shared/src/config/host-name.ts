@@ -35,11 +35,7 @@ export function parseHostName(text: string, toAscii: (name: string) => string): 
   if (withPort) {
     const [, bare = ''] = withPort
     if (parseIpAddress(bare.replace(/^\[(.*)\]$/u, '$1'))) return addressFault(text)
-    return fault(
-      'HOST_WITH_PORT',
-      `"${text}" has a port`,
-      `write "${bare}"; the port is that of the listener`,
-    )
+    return fault('HOST_WITH_PORT', `"${text}" has a port`, `write "${bare}"; ports belong to the listener`)
   }
   if (!ASCII.test(name)) {
     const ascii = toAscii(name)
@@ -80,11 +76,7 @@ export function nameCovers(certificateName: string, host: string): boolean {
 }
 
 function addressFault(text: string): HostNameFault {
-  return fault(
-    'HOST_IS_ADDRESS',
-    `"${text}" is an IP address`,
-    'write a name; where to listen is said by bind_addr',
-  )
+  return fault('HOST_IS_ADDRESS', `"${text}" is an IP address`, 'write a name; addresses belong in bind_addr')
 }
 
 function fault(code: HostNameFault['code'], message: string, hint: string): HostNameFault {

@@ -46,7 +46,7 @@ export const rulePorts: Rule = function* (file) {
         if (shared.length === 0) continue
         const also = formatPath(earlier.at)
         const same = earlier.address.text === address.value.text
-        const message = `${address.value.text} port ${shared.join(' and ')}: ${
+        const message = `${address.value.text} ${shared.length > 1 ? 'ports' : 'port'} ${shared.join(' and ')}: ${
           same ? `already bound by ${also}` : `overlaps ${earlier.address.text} of ${also}`
         }`
         yield configIssue(

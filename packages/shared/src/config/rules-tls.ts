@@ -158,6 +158,7 @@ export const ruleCoverage: Rule = function* (file, { toAscii }) {
     if (tls?.mode !== 'acme' || tls.acme_domains === undefined || tls.acme_domains.includes(undefined))
       continue
     const names = tls.acme_domains.flatMap((domain = '') => domain.toLowerCase())
+    if (names.length === 0) continue
     for (const site of sitesOf(listener)) {
       yield* uncoveredHost(site, names, toAscii, (host) => ({
         message: `"${host}" is not in acme_domains of this listener, so nobody could reach it`,

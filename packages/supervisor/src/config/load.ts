@@ -55,7 +55,10 @@ async function readConfig(path: string): Promise<Buffer> {
         : fault === 'too-large'
           ? 'CONFIG_TOO_LARGE'
           : 'CONFIG_UNREADABLE'
-    const issue = configIssue(code, [], message, READ_HINTS[fault])
+    // READ_HINTS speaks of paths inside the file.
+    const hint =
+      fault === 'missing' ? 'check the spelling of --config or $REVERSE_PROXY_CONFIG' : READ_HINTS[fault]
+    const issue = configIssue(code, [], message, hint)
     throw fileError(path, issue, { cause: error })
   }
 }

@@ -27,7 +27,14 @@ function closest(key: string, known: readonly string[]): string | undefined {
     .map((candidate) => ({ candidate, distance: distance(plain, candidate) }))
     .filter((entry) => entry.distance <= bound)
     .toSorted((a, b) => a.distance - b.distance)
-  return best?.candidate
+  return best?.candidate ?? containing(plain, known)
+}
+
+/** `challenge` for acme_challenge, state_directory for `state_dir`. */
+function containing(key: string, known: readonly string[]): string | undefined {
+  if (key.length < 4) return undefined
+  const found = known.filter((candidate) => candidate.includes(key) || key.includes(candidate))
+  return found.length === 1 ? found[0] : undefined
 }
 
 /** Every key of the schema with the tables it belongs to, as `in [listeners.tls]`. */
