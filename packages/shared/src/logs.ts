@@ -20,6 +20,7 @@ export interface DestinationOptions {
   readonly sync: false
   readonly append: true
   readonly mkdir: false
+  readonly minLength: number
   readonly maxLength: number
 }
 
@@ -54,6 +55,8 @@ export function openLogs(settings: Logging, tools: LogTools): Logs {
       sync: false,
       append: true,
       mkdir: false,
+      // At 0, flush() does not wait for the write that is under way.
+      minLength: 1,
       maxLength: BUFFER_BYTES,
     })
     let dropped = 0
