@@ -1,6 +1,6 @@
 // Entry point of a worker process: signals, messages, exit. What a worker is, is lifecycle.ts.
 import cluster from 'node:cluster'
-import { EXIT_OK, EXIT_WORKER_BOOT } from '@reverse-proxy/shared/exit-codes'
+import type { EXIT_OK, EXIT_WORKER_BOOT } from '@reverse-proxy/shared/exit-codes'
 import type { SupervisorToWorker, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
 import { WorkerLifecycle } from './lifecycle.ts'
 
