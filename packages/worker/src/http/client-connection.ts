@@ -44,10 +44,12 @@ export class Http1Connection implements ClientConnection {
     return this.#open.size > 0
   }
 
-  began(exchange: Http1Party): void {
+  /** @param requestsPerConnection as it is now: of a pipeline, what is beyond it is not read */
+  began(exchange: Http1Party, requestsPerConnection: number): void {
     this.#requests += 1
     this.#newest = exchange
     this.#open.add(exchange)
+    if (this.#requests >= requestsPerConnection) this.isClosing = true
   }
 
   ended(exchange: Http1Party): void {
@@ -56,21 +58,15 @@ export class Http1Connection implements ClientConnection {
   }
 
   /** Whether the answer to `exchange` should be the connection's last: not while others wait behind it. */
-  isLast(exchange: Http1Party, requestsPerConnection: number): boolean {
-    if (exchange !== this.#newest) return false
-    return this.isClosing || this.#all.isDraining || this.#requests >= requestsPerConnection
+  isLast(exchange: Http1Party): boolean {
+    return exchange === this.#newest && (this.isClosing || this.#all.isDraining)
   }
 
-  /**
-   * What the client sends is no HTTP. Answers that are owed are still given, and then the connection ends.
-   * @returns false if none is owed, so that this can be said on the connection itself
-   */
-  unreadable(): boolean {
+  /** What the client sends is no HTTP. Answers that are owed are still given, and then the connection ends. */
+  unreadable(): void {
     this.isClosing = true
-    if (!this.hasOpenExchange) return false
-    // Else it is what came after the newest request that cannot be read, and not that.
-    if (this.#newest?.isRequestComplete === false) this.#newest.onUnreadable()
-    return true
+    // If that is complete, it is what came after it that cannot be read.
+    if (this.hasOpenExchange && this.#newest?.isRequestComplete === false) this.#newest.onUnreadable()
   }
 
   #closed(): void {

@@ -1,20 +1,25 @@
 // What an HTTP/1 client gets when its bytes are no request, or come too slowly to be one.
+import type { Log } from '@reverse-proxy/shared/log-fields'
 import { sayFarewell } from '../tls/farewell.ts'
 import type { Http1Connection } from './client-connection.ts'
 import { rawErrorAnswer } from './error-response.ts'
 
-/** @returns the status, whether or not it could still be said */
-export function answerClientError(error: Error, connection: Http1Connection): number {
-  const status = statusOf(error)
-  if (connection.unreadable()) return status
-  const { socket } = connection
+/** For the runtime's 'clientError'. May come again for what is read after it. */
+export function answerClientError(error: Error, connection: Http1Connection, log: Log): void {
+  const { socket, clientIp } = connection
+  const isOwed = connection.hasOpenExchange
+  if (socket.destroyed || (connection.isClosing && !isOwed)) return
+  const code = 'code' in error ? String(error.code) : error.message
+  const status = statusOf(code)
+  log.info('CLIENT_ERROR', { client_ip: clientIp, status, error: code })
+  connection.unreadable()
+  if (isOwed) return
   if (socket.writable) sayFarewell(socket, rawErrorAnswer(status))
   else socket.destroy()
-  return status
 }
 
-function statusOf(error: Error): number {
-  switch ('code' in error ? error.code : undefined) {
+function statusOf(code: string): number {
+  switch (code) {
     case 'HPE_HEADER_OVERFLOW':
       return 431
     case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':

@@ -70,6 +70,10 @@ export abstract class ClientExchange {
     return this.#request?.body.kind !== 'none'
   }
 
+  get expectsContinue(): boolean {
+    return this.#request?.expectsContinue === true
+  }
+
   /** The request body. Only for a request that has one. */
   abstract get body(): Readable
   /** Whether the head of the answer has been written: no other answer is possible any more. */

@@ -21,7 +21,7 @@ export class Http1Exchange extends ClientExchange {
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
   readonly #http1: Http1Connection
-  readonly #requestsPerConnection: () => number
+  #isContinued = false
   #lingering: NodeJS.Timeout | undefined
 
   constructor(
@@ -48,9 +48,8 @@ export class Http1Exchange extends ClientExchange {
     this.#req = req
     this.#res = res
     this.#http1 = connection
-    this.#requestsPerConnection = deps.requestsPerConnection
     exchangeOf.set(res, this)
-    connection.began(this)
+    connection.began(this, deps.requestsPerConnection())
     res.on('finish', onFinish)
     res.on('drain', onDrain)
     res.on('error', ignore)
@@ -72,8 +71,10 @@ export class Http1Exchange extends ClientExchange {
   inform(status: number, headers: readonly string[]): void {
     // RFC 9110 15.2: an HTTP/1.0 client knows no interim responses.
     if (this.head.protocol === 'http/1.0' || this.isOver || this.#res.headersSent) return
-    if (status === 100) this.#res.writeContinue()
-    else this.#res.writeInformation(status, [...headers])
+    if (status === 100) {
+      this.#isContinued = true
+      this.#res.writeContinue()
+    } else this.#res.writeInformation(status, [...headers])
   }
 
   respond({ status, reason, headers, contentLength }: Answer): void {
@@ -83,7 +84,7 @@ export class Http1Exchange extends ClientExchange {
     // UTF-8, and the bytes of a file name would no longer be the upstream's.
     if (contentLength !== undefined && status !== 204) headers.push('content-length', contentLength)
     // A body that is still coming when the answer starts may never be read to its end.
-    if (!this.isRequestComplete || this.#http1.isLast(this, this.#requestsPerConnection())) {
+    if (!this.isRequestComplete || this.#http1.isLast(this)) {
       res.shouldKeepAlive = false
     }
     if (reason === '') res.writeHead(status, headers)
@@ -104,7 +105,8 @@ export class Http1Exchange extends ClientExchange {
     if (this.isOver || this.isEnded) return
     this.isEnded = true
     if (trailers.length > 0) this.#addTrailers(trailers)
-    if (this.isRequestComplete) this.#res.end()
+    // A client that waits for 100 Continue is not sending.
+    if (this.isRequestComplete || (this.expectsContinue && !this.#isContinued)) this.#res.end()
     else this.#linger()
   }
 

@@ -101,11 +101,8 @@ export class RedirectServer {
     server.on('checkContinue', onRequest)
     server.on('checkExpectation', onRequest)
     server.on('connect', (_req, socket) => socket.destroy())
-    server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-      if (socket.destroyed || !(socket instanceof Socket)) return
-      const connection = this.#connectionOf(socket)
-      const status = answerClientError(error, connection)
-      this.#deps.log.info('CLIENT_ERROR', { client_ip: connection.clientIp, status, error: error.code })
+    server.on('clientError', (error, socket) => {
+      if (socket instanceof Socket) answerClientError(error, this.#connectionOf(socket), this.#deps.log)
     })
     // Only this starts the runtime's header deadline and its list of idle connections.
     server.emit('listening')

@@ -170,10 +170,7 @@ export class SiteServer {
 
   #onClientError(error: Error, socket: Socket): void {
     // A failed handshake comes here as well, when it has been dealt with.
-    if (socket.destroyed) return
-    const connection = this.#http1ConnectionOf(socket)
-    const status = answerClientError(error, connection)
-    this.#log.info('CLIENT_ERROR', { client_ip: connection.clientIp, status, error: codeOf(error) })
+    if (!socket.destroyed) answerClientError(error, this.#http1ConnectionOf(socket), this.#log)
   }
 
   #onSession(session: ServerHttp2Session): void {

@@ -103,7 +103,7 @@ function siteServer(served: Served[]): Http2SecureServer {
   return server
 }
 
-function recordingLog(logged: Logged[]): Log {
+export function recordingLog(logged: Logged[]): Log {
   const at =
     (level: string) =>
     (event: string, fields: LogFields = {}) =>

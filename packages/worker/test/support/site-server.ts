@@ -1,0 +1,98 @@
+// A site server behind a real TLS front, in this process.
+import { randomBytes } from 'node:crypto'
+import net from 'node:net'
+import type { TestContext } from 'node:test'
+import type { Limits, Site } from '@reverse-proxy/shared/config/config'
+import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import type { RequestEntry, UpstreamErrorEntry } from '../../src/http/access-log-entry.ts'
+import { SiteServer } from '../../src/http/server.ts'
+import { ConnectionLimits } from '../../src/limits/connections.ts'
+import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
+import { TlsFront } from '../../src/tls/front.ts'
+import { makeCertificate } from './certificates.ts'
+import { recordingLog, type Logged } from './front.ts'
+import { listen } from './sockets.ts'
+
+export const LIMITS: Limits = {
+  tlsHandshakeTimeoutMs: 5_000,
+  requestHeaderTimeoutMs: 5_000,
+  headerBytes: 32_768,
+  headerCount: 100,
+  keepAliveTimeoutMs: 5_000,
+  bodyStallTimeoutMs: 5_000,
+  connectionsPerWorker: 1_000,
+  connectionsPerClient: 1_000,
+  requestsPerConnection: 1_000,
+  http2Streams: 100,
+  upgradeIdleTimeoutMs: 5_000,
+  upstreamConnectionsPerSite: 16,
+}
+
+export function siteOf(port: number, overrides: Partial<Site> = {}): Site {
+  return {
+    host: 'a.example',
+    upstream: { kind: 'tcp', scheme: 'http', host: '127.0.0.1', port, caPem: undefined },
+    connectTimeoutMs: 2_000,
+    requestTimeoutMs: 5_000,
+    bodyLimitBytes: 1_000_000,
+    rateLimit: undefined,
+    ...overrides,
+  }
+}
+
+export interface RunningSiteServer {
+  readonly port: number
+  readonly server: SiteServer
+  readonly requests: RequestEntry[]
+  readonly upstreamErrors: UpstreamErrorEntry[]
+  readonly logged: Logged[]
+  /** Accepts nothing more. */
+  readonly closeListener: () => void
+}
+
+let shared: PushedCertificate | undefined
+
+/** For every name that tests serve. */
+export function testCertificate(): PushedCertificate {
+  shared ??= makeCertificate(['a.example', 'b.example', '*.wild.example'])
+  return shared
+}
+
+export async function startSiteServer(
+  t: TestContext,
+  sites: readonly Site[],
+  limits: Partial<Limits> = {},
+): Promise<RunningSiteServer> {
+  const requests: RequestEntry[] = []
+  const upstreamErrors: UpstreamErrorEntry[] = []
+  const logged: Logged[] = []
+  const log = recordingLog(logged)
+  const allLimits = { ...LIMITS, ...limits }
+  const server = new SiteServer(
+    { sites, limits: allLimits },
+    {
+      accessLog: {
+        request: (entry) => requests.push(entry),
+        upstreamError: (entry) => upstreamErrors.push(entry),
+      },
+      log,
+      ticketKeys: randomBytes(48),
+      resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
+    },
+  )
+  const contexts = new SiteContexts()
+  contexts.replace([testCertificate()])
+  const front = new TlsFront({
+    contexts,
+    challenges: new ChallengeContexts(),
+    connections: new ConnectionLimits(allLimits),
+    log,
+    stage: 'serve',
+    handshakeTimeoutMs: allLimits.tlsHandshakeTimeoutMs,
+    serve: (socket, peeked) => server.adopt(socket, peeked),
+  })
+  const listener = net.createServer({ noDelay: true }, (socket) => front.accept(socket))
+  const port = await listen(t, listener)
+  t.after(() => server.destroy())
+  return { port, server, requests, upstreamErrors, logged, closeListener: () => listener.close() }
+}
