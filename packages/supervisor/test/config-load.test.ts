@@ -1,6 +1,7 @@
 // A good file becomes the configuration that the program uses; a file that cannot be had is one clear error.
 import assert from 'node:assert/strict'
-import { appendFile, chmod, mkdir, rename, truncate, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { appendFile, mkdir, rename, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { ConfigErrors } from '../src/config/config-errors.ts'
@@ -225,12 +226,24 @@ test(
   },
 )
 
-test('a file that may not be read says so', TIMEOUT, async (t) => {
-  if (process.getuid?.() === 0) return
+test('what the system says about a file is told in its own words', TIMEOUT, async (t) => {
   const path = await writeConfig(await makeDirectory(t), HEAD)
-  await chmod(path, 0)
+  for (const [code, fault] of [
+    ['ENOENT', 'missing'],
+    ['EACCES', 'denied'],
+    ['EISDIR', 'not-a-file'],
+    ['EIO', 'failed'],
+  ]) {
+    const read = readSmallFile(path, () => Promise.reject(Object.assign(new Error('system'), { code })))
+    await assert.rejects(read, (error) => error instanceof ReadError && error.fault === fault)
+  }
+})
+
+test('a pipe in place of a file is refused, not waited for', TIMEOUT, async (t) => {
+  const path = join(await makeDirectory(t), 'config.toml')
+  execFileSync('mkfifo', [path])
   const [issue] = await issuesOf(path)
-  assert.match(issue?.message ?? '', /may not be read$/u)
+  assert.match(issue?.message ?? '', /is not a regular file$/u)
 })
 
 test('a file that changes while it is read is refused', TIMEOUT, async (t) => {

@@ -24,7 +24,7 @@ function count(description: string, byDefault: number) {
   return Type.Integer({ minimum: 1, maximum: COUNT_MAX, default: byDefault, description })
 }
 
-function path(description: string, example: string) {
+function text(description: string, example: string) {
   return Type.Optional(Type.String({ minLength: 1, description, examples: [example] }))
 }
 
@@ -83,7 +83,7 @@ const logging = table(
       default: 'text',
       description: 'One line of words, or one JSON object.',
     }),
-    log_file_path: path(
+    log_file_path: text(
       'File written in addition to stdout; SIGUSR2 reopens it.',
       '/var/log/reverse-proxy/proxy.log',
     ),
@@ -123,7 +123,7 @@ const tls = table(
         examples: [['example.com', 'www.example.com']],
       }),
     ),
-    acme_cache_dir: path(
+    acme_cache_dir: text(
       'Directory for the account key and the certificate, one for each listener. Required with mode = "acme".',
       '/var/lib/reverse-proxy/acme/main',
     ),
@@ -141,9 +141,9 @@ const tls = table(
       default: 'tls-alpn-01',
       description: 'How a name is proved: on https_port (443 for a public CA), or on http_port (80).',
     }),
-    acme_ca_file: path('PEM roots to trust when talking to the ACME server.', '/etc/ssl/acme-root.pem'),
-    acme_eab_kid: path('Key identifier of an external account binding.', 'kid-1'),
-    acme_eab_hmac_file: path(
+    acme_ca_file: text('PEM roots to trust when talking to the ACME server.', '/etc/ssl/acme-root.pem'),
+    acme_eab_kid: text('Key identifier of an external account binding.', 'kid-1'),
+    acme_eab_hmac_file: text(
       'File with the base64url HMAC key of that binding.',
       '/etc/reverse-proxy/eab.key',
     ),
@@ -151,16 +151,16 @@ const tls = table(
       default: 'ecdsa-p256',
       description: 'Key of the certificate.',
     }),
-    acme_profile: path('Certificate profile asked of the CA.', 'shortlived'),
-    acme_preferred_chain: path(
+    acme_profile: text('Certificate profile asked of the CA.', 'shortlived'),
+    acme_preferred_chain: text(
       'Common name of the issuer at the top of the chain to prefer.',
       'ISRG Root X1',
     ),
-    cert_path: path(
+    cert_path: text(
       'PEM certificate and chain. mode = "manual" requires this or certificates.',
       '/etc/ssl/chain.pem',
     ),
-    key_path: path('PEM private key of cert_path.', '/etc/ssl/key.pem'),
+    key_path: text('PEM private key of cert_path.', '/etc/ssl/key.pem'),
     certificates: Type.Optional(
       Type.Array(certificatePair, {
         minItems: 1,
@@ -186,7 +186,7 @@ const site = table(
       default: 'http',
       description: 'How the upstream is spoken to; https verifies its certificate.',
     }),
-    upstream_ca_file: path(
+    upstream_ca_file: text(
       'PEM root trusted for this upstream besides those of the system.',
       '/etc/ssl/upstream.pem',
     ),
@@ -229,9 +229,9 @@ export const configSchema = table(
       default: 'auto',
       description: 'Worker processes; "auto" is one for each processor.',
     }),
-    user: path('Account that the workers run as when the program is started as root.', 'reverse-proxy'),
-    group: path('Group that the workers run as; without it the main group of user.', 'reverse-proxy'),
-    state_dir: path('Directory for the internal CA and its certificates.', '/var/lib/reverse-proxy'),
+    user: text('Account that the workers run as when the program is started as root.', 'reverse-proxy'),
+    group: text('Group that the workers run as; without it the main group of user.', 'reverse-proxy'),
+    state_dir: text('Directory for the internal CA and its certificates.', '/var/lib/reverse-proxy'),
     allow_wildcard_bind: Type.Boolean({
       default: false,
       description: 'Permits bind_addr 0.0.0.0 and ::, which listen on every address of the machine.',

@@ -142,5 +142,5 @@ function pemIssues(fault: PemFault | undefined, { path, at }: TextFile): ConfigI
 function hmacIssues({ text, path, at }: TextFile): ConfigIssue[] {
   if (/^[\w+/-]+={0,2}$/u.test(text.trim())) return []
   const hint = 'write the HMAC key as the CA shows it (base64url), alone in the file'
-  return [configIssue('FILE_UNREADABLE', at, `${path} holds no base64url key`, hint)]
+  return [configIssue('KEY_INVALID', at, `${path} holds no base64url key`, hint)]
 }

@@ -3,7 +3,7 @@
 import type { ConfigPath } from '@reverse-proxy/shared/config/issues'
 import type { AST } from 'toml-eslint-parser'
 
-export interface Position {
+interface Position {
   /** From 1. */
   readonly line: number
   /** From 1, in UTF-16 code units. */

@@ -3,7 +3,7 @@
 import { constants, type BigIntStats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 
-export const MAX_FILE_BYTES = 1024 * 1024
+const MAX_FILE_BYTES = 1024 * 1024
 
 export type ReadFault = 'missing' | 'denied' | 'not-a-file' | 'too-large' | 'changed' | 'failed'
 

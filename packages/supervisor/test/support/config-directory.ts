@@ -33,7 +33,7 @@ export async function writeConfig(directory: string, text: string): Promise<stri
   return path
 }
 
-/** `pem/a.*` is for a.example, `pem/b.*` for *.b.example; `pem/encrypted.key` is the key of a with a passphrase. */
+/** `pem/a.*` is for a.example, `pem/b.*` for *.b.example; `pem/encrypted.key` is the key of a with a passphrase, `pem/corrupt.pem` no certificate. */
 export async function writeCertificates(directory: string): Promise<void> {
   const pem = join(directory, 'pem')
   await mkdir(pem)
@@ -46,5 +46,6 @@ export async function writeCertificates(directory: string): Promise<void> {
     const subject = ['-subj', '/CN=test', '-addext', `subjectAltName=DNS:${host}`]
     openssl('req', '-x509', ...key, ...subject, '-days', '2', '-out', `${name}.pem`)
   }
+  await writeFile(join(pem, 'corrupt.pem'), '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n')
   openssl('pkey', '-in', 'a.key', '-aes256', '-passout', 'pass:secret', '-out', 'encrypted.key')
 }
