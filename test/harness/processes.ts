@@ -1,5 +1,5 @@
 // What the kernel says of processes: read from /proc, nothing else.
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 
 interface ProcessStat {
   readonly pid: number
@@ -64,10 +64,14 @@ export function commandLineOf(pid: number): string {
 }
 
 export interface Memory {
-  /** Resident now. */
   readonly rssBytes: number
-  /** The most that was ever resident, or since resetPeak. */
+  /** The most that was resident since the process began, or since `resetPeakRss`. */
   readonly peakRssBytes: number
+}
+
+/** proc(5), clear_refs: 5 sets the peak to what is resident now. */
+export function resetPeakRss(pid: number): void {
+  writeFileSync(`/proc/${pid}/clear_refs`, '5')
 }
 
 export function memoryOf(pid: number): Memory {

@@ -1,0 +1,68 @@
+// SPEC 4: a start that fails says why in one clear error, exits 1 and leaves nothing behind.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
+import net from 'node:net'
+import type { TestContext } from 'node:test'
+import { test } from 'node:test'
+import { freePort } from '../harness/ports.ts'
+import type { FileConfig } from '../harness/proxy.ts'
+import { Proxy } from '../harness/proxy.ts'
+import { handshake } from '../harness/raw-client.ts'
+
+interface Ports {
+  readonly httpsPort: number
+  readonly httpPort: number
+}
+
+function configFor({ httpsPort, httpPort }: Ports, listener: FileConfig = {}): FileConfig {
+  return {
+    listeners: [
+      {
+        bind_addr: '127.0.0.1',
+        https_port: httpsPort,
+        http_port: httpPort,
+        tls: { mode: 'internal' },
+        sites: [{ host: 'site.test', upstream: '127.0.0.1:1' }],
+        ...listener,
+      },
+    ],
+  }
+}
+
+async function assertFails(t: TestContext, config: FileConfig, expected: RegExp): Promise<void> {
+  const proxy = new Proxy(t, config)
+  assert.deepEqual(await proxy.exited, { code: 1, signal: null })
+  await proxy.assertNoProcessLeft()
+  assert.match(proxy.stderr.text, expected)
+  assert.equal(proxy.stderr.text.match(/^error:/gm)?.length, 1, 'one clear error')
+  assert.doesNotMatch(proxy.stderr.text, /^\s+at /m)
+  const left = readdirSync(proxy.directory, { recursive: true, encoding: 'utf8' })
+  assert.deepEqual(
+    left.filter((name) => /\.(sock|lock)$/.test(name)),
+    [],
+  )
+}
+
+test('start: a taken port is named with its holder, and the other port is free again', async (t) => {
+  const ports = { httpsPort: await freePort(), httpPort: await freePort() }
+  const holder = net.createServer().listen(ports.httpsPort, '127.0.0.1')
+  await once(holder, 'listening')
+  t.after(() => holder.close())
+  const named = new RegExp(`^error: .*\\b${ports.httpsPort}\\b.*\\b127\\.0\\.0\\.1\\b.*${process.pid}`, 'm')
+  await assertFails(t, configFor(ports), named)
+  assert.deepEqual(await handshake({ port: ports.httpPort }), { result: 'failed', code: 'ECONNREFUSED' })
+})
+
+test('start: a taken redirect port is named too', async (t) => {
+  const ports = { httpsPort: await freePort(), httpPort: await freePort() }
+  const holder = net.createServer().listen(ports.httpPort, '127.0.0.1')
+  await once(holder, 'listening')
+  t.after(() => holder.close())
+  await assertFails(t, configFor(ports), new RegExp(`^error: .*\\b${ports.httpPort}\\b`, 'm'))
+})
+
+test('start: an address that this machine does not have is named', async (t) => {
+  const ports = { httpsPort: await freePort(), httpPort: await freePort() }
+  await assertFails(t, configFor(ports, { bind_addr: '203.0.113.9' }), /^error: .*203\.0\.113\.9/m)
+})

@@ -1,0 +1,195 @@
+// A real ACME server for tests: Pebble, with its DNS and its way to our ports under the test's control.
+// Every name resolves to 127.0.0.1 and nothing else, unless the test says otherwise.
+import type { ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
+import https from 'node:https'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { temporaryDirectory } from './directory.ts'
+import { Output } from './output.ts'
+import { freePort } from './ports.ts'
+import { TestCa } from './tls-material.ts'
+import { waitFor } from './wait.ts'
+
+export interface PebbleOptions {
+  /** Where Pebble connects for http-01; a free port by default. */
+  readonly httpPort?: number
+  /** Where Pebble connects for tls-alpn-01; a free port by default. */
+  readonly tlsPort?: number
+  /** Per cent of good nonces that are refused: 0 by default. */
+  readonly nonceRejectPercent?: number
+  /** Per cent of proved names that need not be proved again: 0 by default. */
+  readonly authorizationReusePercent?: number
+  /** Lifetime of what it issues: 90 days by default. */
+  readonly certificateLifetimeSecs?: number
+  /** Further chains for each certificate: 0 by default. */
+  readonly alternateRoots?: number
+  /** Accounts need a binding with one of these: `{ kid: base64url key }`. */
+  readonly externalAccounts?: Readonly<Record<string, string>>
+}
+
+/** Pebble's names for the resources of RFC 8555, as its log has them. */
+const REQUESTS = {
+  newAccount: 'POST /sign-me-up ',
+  newOrder: 'POST /order-plz ',
+  finalize: 'POST /finalize-order/',
+  challenge: 'POST /chalZ/',
+  certificate: 'POST /certZ/',
+} as const
+
+/** Starts Pebble and its DNS; both end with the test. */
+export async function startPebble(t: TestContext, options: PebbleOptions = {}): Promise<Pebble> {
+  const pebble = await Pebble.create(t, options)
+  t.after(async () => await pebble.kill())
+  await pebble.start()
+  return pebble
+}
+
+class Pebble {
+  readonly directoryUrl: string
+  /** PEM of the root to trust when talking to Pebble: what `tls.acme_ca_file` takes. */
+  readonly caFile: string
+  readonly httpPort: number
+  readonly tlsPort: number
+  /** What Pebble has printed since its first start. */
+  readonly output = new Output()
+
+  readonly #setup: Setup
+  #processes: ChildProcess[] = []
+
+  private constructor(setup: Setup) {
+    this.#setup = setup
+    this.directoryUrl = `https://127.0.0.1:${setup.acmePort}/dir`
+    this.caFile = setup.ca.certPath
+    this.httpPort = setup.httpPort
+    this.tlsPort = setup.tlsPort
+  }
+
+  static async create(t: TestContext, options: PebbleOptions): Promise<Pebble> {
+    const directory = temporaryDirectory(t)
+    const ca = await TestCa.create(t)
+    const { certPath, keyPath } = await ca.issue(['127.0.0.1', 'localhost'])
+    const setup: Setup = {
+      ca,
+      configPath: join(directory, 'pebble.json'),
+      acmePort: await freePort(),
+      managementPort: await freePort(),
+      dnsPort: await freePort(),
+      dnsManagementPort: await freePort(),
+      httpPort: options.httpPort ?? (await freePort()),
+      tlsPort: options.tlsPort ?? (await freePort()),
+      environment: {
+        PEBBLE_VA_NOSLEEP: '1',
+        PEBBLE_WFE_NONCEREJECT: String(options.nonceRejectPercent ?? 0),
+        PEBBLE_AUTHZREUSE: String(options.authorizationReusePercent ?? 0),
+        PEBBLE_ALTERNATE_ROOTS: String(options.alternateRoots ?? 0),
+      },
+    }
+    const pebble = {
+      listenAddress: `127.0.0.1:${setup.acmePort}`,
+      managementListenAddress: `127.0.0.1:${setup.managementPort}`,
+      certificate: certPath,
+      privateKey: keyPath,
+      httpPort: setup.httpPort,
+      tlsPort: setup.tlsPort,
+      ocspResponderURL: '',
+      certificateValidityPeriod: options.certificateLifetimeSecs ?? 90 * 86_400,
+      externalAccountBindingRequired: options.externalAccounts !== undefined,
+      externalAccountMACKeys: options.externalAccounts ?? {},
+    }
+    await writeFile(setup.configPath, JSON.stringify({ pebble }))
+    return new Pebble(setup)
+  }
+
+  /** Starts it, again on the same ports; a fresh Pebble knows no account, order or root of the one before. */
+  async start(): Promise<void> {
+    const { configPath, environment, managementPort, dnsPort, dnsManagementPort } = this.#setup
+    const dns = ['-dns01', `127.0.0.1:${dnsPort}`, '-management', `127.0.0.1:${dnsManagementPort}`]
+    const noIpv6 = ['-defaultIPv6', '']
+    const unused = ['-http01', '', '-https01', '', '-tlsalpn01', '']
+    this.#spawn('pebble-challtestsrv', [...dns, ...noIpv6, ...unused], {})
+    this.#spawn('pebble', ['-config', configPath, '-dnsserver', `127.0.0.1:${dnsPort}`], environment)
+    await waitFor('Pebble answers', async () => {
+      if (this.#processes.some((child) => child.exitCode !== null)) throw new Error(this.output.text)
+      await fetch(`http://127.0.0.1:${dnsManagementPort}/`)
+      return await this.#get(`https://127.0.0.1:${managementPort}/roots/0`)
+    })
+  }
+
+  /** Gone at once, as from a crash; nothing listens on its ports any more. Idempotent. */
+  async kill(): Promise<void> {
+    const processes = this.#processes
+    this.#processes = []
+    for (const child of processes) {
+      if (child.exitCode !== null || child.signalCode !== null) continue
+      const exited = once(child, 'exit')
+      child.kill('SIGKILL')
+      await exited
+    }
+  }
+
+  /** How often it has been asked since its first start; a request that it refused counts too. */
+  requests(kind: keyof typeof REQUESTS): number {
+    return this.output.lines.filter((line) => line.includes(REQUESTS[kind])).length
+  }
+
+  /** PEM of the root of what it issues; another one after every start. */
+  async rootPem(): Promise<string> {
+    return await this.#get(`https://127.0.0.1:${this.#setup.managementPort}/roots/0`)
+  }
+
+  /** What a name resolves to from now on; no addresses of a family: none. */
+  async setAddresses(
+    host: string,
+    addresses: { ipv4?: readonly string[]; ipv6?: readonly string[] },
+  ): Promise<void> {
+    await this.#tellDns('add-a', { host, addresses: addresses.ipv4 ?? [] })
+    await this.#tellDns('add-aaaa', { host, addresses: addresses.ipv6 ?? [] })
+  }
+
+  #spawn(command: string, args: readonly string[], environment: Readonly<Record<string, string>>): void {
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...environment },
+    })
+    this.output.collect(child.stdout)
+    this.output.collect(child.stderr)
+    this.#processes.push(child)
+  }
+
+  async #tellDns(command: string, body: object): Promise<void> {
+    const url = `http://127.0.0.1:${this.#setup.dnsManagementPort}/${command}`
+    const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) })
+    if (!response.ok) throw new Error(`pebble-challtestsrv answered ${response.status} to ${command}`)
+  }
+
+  async #get(url: string): Promise<string> {
+    const { promise, resolve, reject } = Promise.withResolvers<string>()
+    https
+      .get(url, { ca: await readFile(this.caFile), agent: false }, (response) => {
+        let text = ''
+        response.setEncoding('utf8')
+        response.on('data', (chunk: string) => (text += chunk))
+        response.on('end', () => resolve(text))
+        response.on('error', reject)
+      })
+      .on('error', reject)
+    return await promise
+  }
+}
+
+export type { Pebble }
+
+interface Setup {
+  readonly ca: TestCa
+  readonly configPath: string
+  readonly acmePort: number
+  readonly managementPort: number
+  readonly dnsPort: number
+  readonly dnsManagementPort: number
+  readonly httpPort: number
+  readonly tlsPort: number
+  readonly environment: Readonly<Record<string, string>>
+}
