@@ -140,13 +140,17 @@ class Pebble {
     return await this.#get(`https://127.0.0.1:${this.#setup.managementPort}/roots/0`)
   }
 
-  /** What a name resolves to from now on; no addresses of a family: none. */
-  async setAddresses(
-    host: string,
-    addresses: { ipv4?: readonly string[]; ipv6?: readonly string[] },
-  ): Promise<void> {
-    await this.#tellDns('add-a', { host, addresses: addresses.ipv4 ?? [] })
-    await this.#tellDns('add-aaaa', { host, addresses: addresses.ipv6 ?? [] })
+  /**
+   * What a name resolves to from now on. Without any address, looking it up fails; with none of IPv4
+   * alone, it still has the default one.
+   */
+  async setAddresses(host: string, ipv4: readonly string[], ipv6: readonly string[] = []): Promise<void> {
+    const none = ipv4.length + ipv6.length === 0
+    await this.#tellDns(none ? 'set-servfail' : 'clear-servfail', { host })
+    await this.#tellDns('clear-a', { host })
+    await this.#tellDns('clear-aaaa', { host })
+    if (ipv4.length > 0) await this.#tellDns('add-a', { host, addresses: ipv4 })
+    if (ipv6.length > 0) await this.#tellDns('add-aaaa', { host, addresses: ipv6 })
   }
 
   #spawn(command: string, args: readonly string[], environment: Readonly<Record<string, string>>): void {
