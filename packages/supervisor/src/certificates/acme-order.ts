@@ -1,0 +1,301 @@
+// One order, from the account to a certificate that has been checked: RFC 8555 7. Saves nothing but the
+// account, installs nothing, retries nothing: whoever calls decides what a failure means.
+import { readFile } from 'node:fs/promises'
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import type { ArmedChallenge } from '@reverse-proxy/shared/ipc/messages'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { Account, AccountStore } from './acme-account.ts'
+import { isUnknownAccount, register } from './acme-account.ts'
+import { downloadChain } from './acme-chain.ts'
+import { poll, stateOf } from './acme-poll.ts'
+import { describeProblem, parseProblem } from './acme-problem.ts'
+import { isRecord } from './json.ts'
+import type { AcmeReply, ExternalAccount } from './acme-transport.ts'
+import { AcmeTransport } from './acme-transport.ts'
+import type { PendingAuthorization } from './challenges.ts'
+import { prepareChallenge, readAuthorization } from './challenges.ts'
+import type { CertificateHost } from './host.ts'
+import type { OrderStep } from './progress.ts'
+import type { StoredCertificate } from './store.ts'
+
+/** How long the CA may take to look at every name, and to sign. */
+const VALIDATION_LIMIT_MS = 5 * 60_000
+const FINALIZATION_LIMIT_MS = 10 * 60_000
+
+export interface OrderRequest {
+  readonly settings: AcmeSettings
+  /** Lower case. */
+  readonly names: readonly string[]
+  readonly accounts: AccountStore
+  readonly host: Pick<CertificateHost, 'clock' | 'jobs'>
+  readonly signal: AbortSignal
+  /** Replaces what every worker can prove right now; resolves when each has acknowledged. */
+  readonly arm: (challenges: readonly ArmedChallenge[]) => Promise<void>
+  readonly progress: (step: OrderStep, detail?: string) => void
+  /** Asked directly before each request that counts at the CA; throws when the order is no longer ours to place. */
+  readonly mayOrder: () => Promise<void>
+}
+
+/** Throws AcmeError, or ProxyError CACHE, CERTIFICATE or CONFIG. */
+export async function placeOrder(request: OrderRequest): Promise<StoredCertificate> {
+  const { settings, accounts, host, signal } = request
+  const known = await accounts.load(settings.directoryUrl)
+  const account = known ?? (await createAccountKey(request))
+  const transport = new AcmeTransport({
+    directoryUrl: settings.directoryUrl,
+    accountKeyPem: account.keyPem,
+    externalAccount: await readExternalAccount(settings),
+    caPem: settings.caFile === undefined ? undefined : await readText(settings.caFile, 'tls.acme_ca_file'),
+    clock: host.clock,
+    signal,
+  })
+  try {
+    const order = new Order(request, transport, account)
+    return await order.run()
+  } finally {
+    transport.close()
+  }
+}
+
+class Order {
+  readonly #request: OrderRequest
+  readonly #transport: AcmeTransport
+  #account: Account
+
+  constructor(request: OrderRequest, transport: AcmeTransport, account: Account) {
+    this.#request = request
+    this.#transport = transport
+    this.#account = account
+  }
+
+  async run(): Promise<StoredCertificate> {
+    const { settings, names, host, signal, progress } = this.#request
+    progress('account')
+    await this.#ensureAccount()
+
+    progress('order')
+    const order = await this.#open()
+    const pending = await this.#readAuthorizations(order.resource)
+    if (pending.length > 0) await this.#prove(pending)
+
+    const keyPem = await host.jobs.run('generateKey', settings.keyType, signal)
+    const certificateUrl = await this.#finalize(order.url, order.resource['finalize'], keyPem)
+
+    progress('downloading')
+    const inspection = await downloadChain({
+      url: certificateUrl,
+      preferred: settings.preferredChain,
+      fetch: async (url) => await this.#post('cannot download the certificate', url, null),
+      inspect: async (certPem) =>
+        await host.jobs.run(
+          'inspectIssuedChain',
+          { certPem, keyPem, names, nowMs: host.clock.nowMs() },
+          signal,
+        ),
+    })
+    if (!inspection.ok) throw this.#transport.error(`the CA's certificate is not used: ${inspection.reason}`)
+    const { certPem, facts } = inspection
+    return { certPem, keyPem, facts, origin: settings.directoryUrl }
+  }
+
+  async #ensureAccount(): Promise<void> {
+    const { settings, accounts, mayOrder } = this.#request
+    const { contact } = settings
+    if (this.#account.url === undefined) {
+      const bindExternalAccount = settings.eab !== undefined
+      const registered = await register(this.#transport, this.#account, {
+        contact,
+        bindExternalAccount,
+        mayOrder,
+      })
+      this.#account = registered
+      await accounts.save(registered)
+    } else if (this.#account.contact !== contact) {
+      await this.#post('cannot change the contact', this.#account.url, { contact: [contact] }).catch(
+        (error: unknown) => {
+          if (!isUnknownAccount(error)) throw error
+        },
+      )
+      this.#account = { ...this.#account, contact }
+      await accounts.save(this.#account)
+    }
+  }
+
+  async #open(): Promise<{ readonly url: string; readonly resource: Readonly<Record<string, unknown>> }> {
+    const { settings, names, mayOrder } = this.#request
+    const { profile } = settings
+    const identifiers = names.map((value) => ({ type: 'dns', value }))
+    const payload = { identifiers, ...(profile !== undefined && { profile }) }
+    const url = await this.#transport.urlOf('newOrder')
+    const place = async (): Promise<AcmeReply> => {
+      await mayOrder()
+      return await this.#post('the order is refused', url, payload)
+    }
+    const reply = await place().catch(async (error: unknown) => {
+      if (!isUnknownAccount(error)) throw error
+      // The CA has lost the account: the key is good for a new one.
+      this.#account = { ...this.#account, url: undefined }
+      await this.#ensureAccount()
+      return await place()
+    })
+    const state = stateOf(reply.data)
+    if (reply.location === undefined || state === undefined) {
+      throw this.#transport.error('the CA sends an order that cannot be read')
+    }
+    return { url: reply.location, resource: state.resource }
+  }
+
+  async #readAuthorizations(order: Readonly<Record<string, unknown>>): Promise<PendingAuthorization[]> {
+    const urls = Array.isArray(order['authorizations']) ? order['authorizations'] : []
+    const pending: PendingAuthorization[] = []
+    for (const url of urls) {
+      if (typeof url !== 'string') throw this.#transport.error('the CA sends an order that cannot be read')
+      const { data } = await this.#post('cannot read an authorization', url, null)
+      const authorization = readAuthorization(url, data, this.#request.settings.challenge, this.#transport)
+      if (authorization !== undefined) pending.push(authorization)
+    }
+    return pending
+  }
+
+  /** All names at once: every worker can answer for each of them before the CA is told of the first. */
+  async #prove(pending: readonly PendingAuthorization[]): Promise<void> {
+    const { settings, host, signal, progress, arm } = this.#request
+    progress('challenge', settings.challenge)
+    const challenges = await Promise.all(
+      pending.map(
+        async (one) => await prepareChallenge(one, settings.challenge, this.#transport, host.jobs, signal),
+      ),
+    )
+    try {
+      await arm(challenges)
+      signal.throwIfAborted()
+      for (const { challengeUrl, name } of pending) {
+        await this.#post(`the challenge for ${name} is refused`, challengeUrl, {})
+      }
+      progress('validating')
+      await this.#awaitValidation(pending)
+    } finally {
+      await arm([])
+    }
+  }
+
+  /** Waits for every name, so that all the bad ones are known, not the first alone. */
+  async #awaitValidation(pending: readonly PendingAuthorization[]): Promise<void> {
+    const { settings, signal } = this.#request
+    const giveUpMs = performance.now() + VALIDATION_LIMIT_MS
+    const failures: { readonly name: string; readonly error: unknown }[] = []
+    for (const { name, url } of pending) {
+      const state = await poll({
+        look: async () => await this.#post('cannot read an authorization', url, null),
+        isFinal: (status) => status !== 'pending',
+        limitMs: giveUpMs - performance.now(),
+        signal,
+      })
+      if (state === undefined) {
+        throw this.#transport.error(
+          `the CA has not looked at ${name} within ${VALIDATION_LIMIT_MS / 60_000} minutes`,
+        )
+      }
+      if (state.status !== 'valid') failures.push({ name, error: challengeErrorOf(state.resource) })
+    }
+    if (failures.length === 0) return
+    throw this.#transport.error(`the CA could not validate ${failures.map(describeFailure).join('; ')}`, {
+      document: {
+        type: 'urn:ietf:params:acme:error:compound',
+        detail: 'validation failed',
+        subproblems: failures.map(({ name, error }) => ({
+          ...(isRecord(error) ? error : { detail: 'no reason given' }),
+          identifier: { type: 'dns', value: name },
+        })),
+      },
+      failedNames: failures.map(({ name }) => name),
+      hint:
+        settings.challenge === 'http-01'
+          ? 'the CA must reach port 80 of each name on this machine: check DNS (A and AAAA), firewall, forwarding'
+          : 'the CA must reach port 443 of each name on this machine: check DNS (A and AAAA), firewall, forwarding',
+    })
+  }
+
+  /** Sends the request for the key, and returns where the certificate can be fetched. */
+  async #finalize(orderUrl: string, finalizeUrl: unknown, keyPem: string): Promise<string> {
+    const { names, host, signal, progress, mayOrder } = this.#request
+    if (typeof finalizeUrl !== 'string')
+      throw this.#transport.error('the CA sends an order that cannot be read')
+    progress('finalizing')
+    const look = async (): Promise<AcmeReply> => await this.#post('cannot read the order', orderUrl, null)
+    const finalStates = { limitMs: FINALIZATION_LIMIT_MS, signal, look }
+    this.#assertNotInvalid(await poll({ ...finalStates, isFinal: (status) => status !== 'pending' }))
+
+    const csr = await host.jobs.run('createCsr', { names, keyPem }, signal)
+    await mayOrder()
+    await this.#post('the request is refused', finalizeUrl, { csr })
+    const order = this.#assertNotInvalid(await poll({ ...finalStates, isFinal: isFinished }))
+    const certificateUrl = order['certificate']
+    if (typeof certificateUrl !== 'string')
+      throw this.#transport.error('the CA sends an order without certificate')
+    return certificateUrl
+  }
+
+  #assertNotInvalid(
+    state: { readonly status: string; readonly resource: Readonly<Record<string, unknown>> } | undefined,
+  ): Readonly<Record<string, unknown>> {
+    if (state === undefined) throw this.#transport.error('the CA does not finish the order')
+    if (state.status !== 'invalid') return state.resource
+    const document = state.resource['error']
+    const problem = parseProblem(document)
+    throw this.#transport.error(
+      `the CA ends the order: ${problem === undefined ? 'no reason given' : describeProblem(problem)}`,
+      { document },
+    )
+  }
+
+  async #post(doing: string, url: string, payload: object | null): Promise<AcmeReply> {
+    const { url: accountUrl } = this.#account
+    if (accountUrl === undefined) throw this.#transport.error('there is no account yet')
+    return await this.#transport.post(doing, url, payload, { accountUrl })
+  }
+}
+
+/** Some CAs still answer `ready` for a while after finalization. */
+function isFinished(status: string): boolean {
+  return status === 'valid' || status === 'invalid'
+}
+
+async function createAccountKey({ settings, accounts, host, signal }: OrderRequest): Promise<Account> {
+  const keyPem = await host.jobs.run('generateKey', 'ecdsa-p256', signal)
+  const account = { directoryUrl: settings.directoryUrl, keyPem, url: undefined, contact: undefined }
+  // Before the CA hears of it: a key that is lost after that is an account that is lost.
+  await accounts.save(account)
+  return account
+}
+
+async function readExternalAccount({ eab }: AcmeSettings): Promise<ExternalAccount | undefined> {
+  if (eab === undefined) return undefined
+  return { kid: eab.kid, hmacKey: (await readText(eab.hmacFile, 'tls.acme_eab_hmac_file')).trim() }
+}
+
+async function readText(path: string, key: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    throw new ProxyError(
+      'CONFIG',
+      `cannot read ${key}: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        cause: error,
+        hint: `${key} must be a file that the supervisor can read`,
+      },
+    )
+  }
+}
+
+function challengeErrorOf(authorization: Readonly<Record<string, unknown>>): unknown {
+  const challenges = authorization['challenges']
+  if (!Array.isArray(challenges)) return undefined
+  return challenges.filter(isRecord).find((challenge) => challenge['error'] !== undefined)?.['error']
+}
+
+function describeFailure({ name, error }: { readonly name: string; readonly error: unknown }): string {
+  const problem = parseProblem(error)
+  return problem === undefined ? name : `${name} (${describeProblem(problem)})`
+}

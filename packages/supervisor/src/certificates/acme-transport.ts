@@ -1,0 +1,274 @@
+// Signed requests to one CA, through acme-client's own signing but not its retries: every request has
+// a time limit and a size limit, no answer is retried here (but a bad nonce), no proxy of the
+// environment is used, and errors keep what the CA said. One transport per attempt.
+import { Agent } from 'node:https'
+import { rootCertificates } from 'node:tls'
+import type { Clock } from '@reverse-proxy/shared/clock'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import acme from 'acme-client'
+import { version } from '../version.ts'
+import { AcmeError, describeProblem, parseProblem, parseRetryAfter } from './acme-problem.ts'
+import { isRecord } from './json.ts'
+
+const REQUEST_TIMEOUT_MS = 30_000
+const ANSWER_BYTES = 1024 * 1024
+const OK_BELOW = 300
+
+// acme-client's interceptors sleep through any Retry-After and turn network errors into TypeErrors
+// (its issue 101). They sit on one object for the whole process.
+acme.axios.interceptors.request.clear()
+acme.axios.interceptors.response.clear()
+
+export interface AcmeReply {
+  readonly data: unknown
+  /** Absolute; where a resource was created. */
+  readonly location: string | undefined
+  readonly retryAfterMs: number | undefined
+  /** RFC 8555 7.4.2: other chains for the same certificate. */
+  readonly alternateUrls: readonly string[]
+}
+
+export interface ExternalAccount {
+  readonly kid: string
+  /** base64url */
+  readonly hmacKey: string
+}
+
+export interface TransportOptions {
+  readonly directoryUrl: string
+  /** PKCS#8 PEM. */
+  readonly accountKeyPem: string
+  readonly externalAccount: ExternalAccount | undefined
+  /** Roots to trust beside the well-known ones. */
+  readonly caPem: string | undefined
+  readonly clock: Clock
+  readonly signal: AbortSignal
+}
+
+/** Who signs: the account (by its URL) or, where there is none yet, the bare key. */
+type Signer = { readonly accountUrl: string } | { readonly bindExternalAccount: boolean }
+
+// The parts of acme-client that its types leave out.
+interface RawResponse {
+  readonly status: number
+  readonly data: unknown
+  readonly headers: Readonly<Record<string, unknown>>
+}
+
+interface ClientInternals {
+  readonly http: {
+    request(url: string, method: string, options?: { data?: unknown }): Promise<RawResponse>
+    signedRequest(
+      url: string,
+      payload: object | null,
+      options: { kid: string | null; nonce: string; includeExternalAccountBinding: boolean },
+    ): Promise<RawResponse>
+  }
+}
+
+export class AcmeTransport {
+  readonly #options: TransportOptions
+  readonly #client: acme.Client
+  readonly #http: ClientInternals['http']
+  readonly #agent: Agent
+  #directory: Readonly<Record<string, unknown>> | undefined
+  #nonce: string | undefined
+  #reached = false
+
+  constructor(options: TransportOptions) {
+    const { directoryUrl, accountKeyPem, externalAccount, caPem } = options
+    this.#options = options
+    this.#agent = new Agent({
+      keepAlive: true,
+      ...(caPem !== undefined && { ca: [...rootCertificates, caPem] }),
+    })
+    this.#client = new acme.Client({
+      directoryUrl,
+      accountKey: accountKeyPem,
+      ...(externalAccount !== undefined && { externalAccountBinding: externalAccount }),
+    })
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its types hide the layer below
+    this.#http = (this.#client as unknown as ClientInternals).http
+    this.#http.request = async (url, method, request = {}) => await this.#send(url, method, request.data)
+  }
+
+  /** Whether the CA has answered anything yet. */
+  get reached(): boolean {
+    return this.#reached
+  }
+
+  /** URL of `newAccount`, `newOrder`, ... from the CA's directory. */
+  async urlOf(resource: string): Promise<string> {
+    if (this.#directory === undefined) {
+      const { directoryUrl } = this.#options
+      const response = await this.#send(directoryUrl, 'get', undefined)
+      if (response.status >= OK_BELOW || !isRecord(response.data)) {
+        throw this.#refusal('cannot read the directory', response)
+      }
+      this.#directory = response.data
+    }
+    const url = this.#directory[resource]
+    if (typeof url !== 'string') {
+      throw this.error(`the directory at ${this.#options.directoryUrl} has no ${resource}`, {
+        hint: 'tls.acme_directory must be the URL of an ACME directory',
+      })
+    }
+    return url
+  }
+
+  /**
+   * One signed request; a `payload` of null is a POST-as-GET. `doing` begins the error's message.
+   * Throws AcmeError for anything but success.
+   */
+  async post(doing: string, url: string, payload: object | null, signer: Signer): Promise<AcmeReply> {
+    const byAccount = 'accountUrl' in signer
+    const nonce = await this.#takeNonce()
+    let response: RawResponse
+    try {
+      response = await this.#http.signedRequest(url, payload, {
+        kid: byAccount ? signer.accountUrl : null,
+        nonce,
+        includeExternalAccountBinding: !byAccount && signer.bindExternalAccount,
+      })
+    } catch (error) {
+      if (error instanceof ProxyError) throw error
+      this.#options.signal.throwIfAborted()
+      throw this.error(`${doing}: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+      })
+    }
+    if (response.status >= OK_BELOW) throw this.#refusal(doing, response)
+    return {
+      data: response.data,
+      location: headerOf(response, 'location'),
+      retryAfterMs: this.#retryAfterMs(response),
+      alternateUrls: parseAlternates(headerOf(response, 'link')),
+    }
+  }
+
+  /** RFC 8555 8.1 */
+  async keyAuthorization(token: string): Promise<string> {
+    // The text is the same for every type; acme-client reads nothing of the challenge but type and token.
+    return await this.#client.getChallengeKeyAuthorization({
+      type: 'http-01',
+      token,
+      url: '',
+      status: 'pending',
+    })
+  }
+
+  /** An AcmeError that knows whether the CA has been reached. */
+  error(
+    message: string,
+    options: Omit<ConstructorParameters<typeof AcmeError>[1], 'reachedCa'> = {},
+  ): AcmeError {
+    return new AcmeError(message, { ...options, reachedCa: this.#reached })
+  }
+
+  close(): void {
+    this.#agent.destroy()
+  }
+
+  /** The nonce of the last answer, or a new one: saves a round trip for every request. */
+  async #takeNonce(): Promise<string> {
+    if (this.#nonce === undefined) {
+      const response = await this.#send(await this.urlOf('newNonce'), 'head', undefined)
+      if (response.status >= OK_BELOW) throw this.#refusal('cannot get a nonce', response)
+    }
+    const nonce = this.#nonce
+    this.#nonce = undefined
+    if (nonce === undefined) throw this.error('the CA gives no nonce')
+    return nonce
+  }
+
+  async #send(url: string, method: string, data: unknown): Promise<RawResponse> {
+    const { signal, directoryUrl } = this.#options
+    if (!URL.canParse(url) || new URL(url).protocol !== 'https:') {
+      throw this.error(`the CA names a URL that is not https: ${url.slice(0, 200)}`)
+    }
+    let response: RawResponse
+    try {
+      response = await acme.axios.request({
+        url,
+        method,
+        data,
+        headers: {
+          'Content-Type': 'application/jose+json',
+          'User-Agent': `reverse-proxy/${version} acme-client`,
+          // Text would have to be counted before and after it is unpacked.
+          'Accept-Encoding': 'identity',
+        },
+        httpsAgent: this.#agent,
+        // axios' own timeout is one of silence: an answer of one byte a second would never end.
+        signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]),
+        maxContentLength: ANSWER_BYTES,
+        maxRedirects: 0,
+        proxy: false,
+        decompress: false,
+        validateStatus: null,
+      })
+    } catch (error) {
+      signal.throwIfAborted()
+      throw this.#networkError(directoryUrl, error)
+    }
+    this.#reached = true
+    this.#nonce = headerOf(response, 'replay-nonce') ?? this.#nonce
+    return response
+  }
+
+  #networkError(directoryUrl: string, error: unknown): AcmeError {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+    const what =
+      code === 'ERR_CANCELED'
+        ? `no answer within ${REQUEST_TIMEOUT_MS / 1000} s`
+        : error instanceof Error && error.message !== ''
+          ? error.message
+          : code
+    const untrusted = /CERT|SELF_SIGNED|UNABLE_TO_(?:GET|VERIFY)/u.test(code)
+    return this.error(`cannot reach the ACME server ${directoryUrl}: ${what}`, {
+      cause: error,
+      hint: untrusted
+        ? "its certificate is not trusted here: for a CA of your own set tls.acme_ca_file to that server's root"
+        : 'check tls.acme_directory, and that this machine may connect to it (DNS, firewall)',
+    })
+  }
+
+  #refusal(doing: string, response: RawResponse): AcmeError {
+    const problem = parseProblem(response.data)
+    const said = problem === undefined ? `the CA answered ${response.status}` : describeProblem(problem)
+    const hint = problem === undefined ? undefined : HINTS[problem.type]
+    return this.error(`${doing}: ${said}`, {
+      document: problem === undefined ? undefined : response.data,
+      retryAfterMs: this.#retryAfterMs(response),
+      ...(hint !== undefined && { hint }),
+    })
+  }
+
+  #retryAfterMs(response: RawResponse): number | undefined {
+    return parseRetryAfter(headerOf(response, 'retry-after'), this.#options.clock.nowMs())
+  }
+}
+
+const HINTS: Readonly<Record<string, string>> = {
+  rateLimited: 'wait as the CA asks; to try things out use tls.acme_directory = "staging"',
+  rejectedIdentifier: 'the CA issues no certificate for this name: take it out of tls.acme_domains',
+  caa: "the name's CAA record does not allow this CA",
+  invalidContact: 'tls.acme_contact must be an address that the CA accepts',
+  unsupportedContact: 'tls.acme_contact must be an address that the CA accepts',
+  externalAccountRequired:
+    'this CA wants tls.acme_eab_kid and tls.acme_eab_hmac_file, which it gives to its customers',
+  userActionRequired: "the CA's terms have changed: see the address in its message",
+}
+
+function headerOf(response: RawResponse, name: string): string | undefined {
+  const value = response.headers[name]
+  return typeof value === 'string' ? value : undefined
+}
+
+function parseAlternates(link: string | undefined): string[] {
+  const urls: string[] = []
+  for (const [, url, parameters] of (link ?? '').matchAll(/<([^>]*)>([^<]*)/gu)) {
+    if (url !== undefined && /;\s*rel="?alternate"?/iu.test(parameters ?? '')) urls.push(url)
+  }
+  return urls
+}

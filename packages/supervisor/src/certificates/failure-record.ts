@@ -1,0 +1,99 @@
+// The last failed attempt, kept in the cache directory: a start that fails and is repeated at once by
+// systemd must not become an order for every repetition, and people must be able to see why.
+import { readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { parseRecord } from './json.ts'
+import { cacheError, codeOf, replaceFile } from './durable.ts'
+
+export interface FailureRecord {
+  /** In a row. */
+  readonly failures: number
+  readonly failedAtMs: number
+  readonly nextAttemptMs: number
+  /** False: the CA never heard of the attempt, which therefore costs no waiting at the next start. */
+  readonly reachedCa: boolean
+  readonly directoryUrl: string
+  /** What was asked for. */
+  readonly names: readonly string[]
+  readonly failedNames: readonly string[]
+  readonly reason: string
+  /** The CA's problem document, JSON text. */
+  readonly document: string | undefined
+}
+
+export class FailureStore {
+  readonly path: string
+  readonly #directory: string
+
+  constructor(cacheDirectory: string) {
+    this.#directory = cacheDirectory
+    this.path = join(cacheDirectory, 'last-failure.json')
+  }
+
+  /** Undefined if the last attempt succeeded, or the record cannot be understood. Throws CACHE. */
+  async load(): Promise<FailureRecord | undefined> {
+    try {
+      return parseFailure(await readFile(this.path, 'utf8'))
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return undefined
+      throw cacheError(this.#directory, error)
+    }
+  }
+
+  async save(record: FailureRecord): Promise<void> {
+    await replaceFile(this.path, `${JSON.stringify(record, undefined, 2)}\n`).catch((error: unknown) => {
+      throw cacheError(this.#directory, error)
+    })
+  }
+
+  async clear(): Promise<void> {
+    await rm(this.path, { force: true }).catch((error: unknown) => {
+      throw cacheError(this.#directory, error)
+    })
+  }
+}
+
+/** Whether `record` is about this order: with other names, or at another CA, nothing has failed yet. */
+export function concerns(
+  record: FailureRecord,
+  order: { readonly directoryUrl: string; readonly names: readonly string[] },
+): boolean {
+  const sameNames =
+    record.names.length === order.names.length && record.names.every((name) => order.names.includes(name))
+  return sameNames && record.directoryUrl === order.directoryUrl
+}
+
+function parseFailure(text: string): FailureRecord | undefined {
+  const record = parseRecord(text)
+  if (record === undefined) return undefined
+  const {
+    failures,
+    failedAtMs,
+    nextAttemptMs,
+    reachedCa,
+    directoryUrl,
+    names,
+    failedNames,
+    reason,
+    document,
+  } = record
+  if (typeof failures !== 'number' || typeof failedAtMs !== 'number' || typeof nextAttemptMs !== 'number') {
+    return undefined
+  }
+  if (typeof directoryUrl !== 'string' || !isNames(names) || !isNames(failedNames)) return undefined
+  return {
+    failures,
+    failedAtMs,
+    nextAttemptMs,
+    reachedCa: reachedCa === true,
+    directoryUrl,
+    names,
+    failedNames,
+    reason: typeof reason === 'string' ? reason : '',
+    document: typeof document === 'string' ? document : undefined,
+  }
+}
+
+function isNames(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((one) => typeof one === 'string')
+}

@@ -1,0 +1,126 @@
+// Looks at certificates before they are trusted with traffic: parses a chain, compares it with its key,
+// and judges what a CA has issued. Pure but for the parsing, which is slow: run it through jobs.ts.
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { nameCovers } from '@reverse-proxy/shared/config/host-name'
+
+/** What the rest of the program knows of a certificate. */
+export interface CertificateFacts {
+  /** DNS names and IP addresses of the subjectAltName, lower case. */
+  readonly names: readonly string[]
+  /** Upper-case hex. */
+  readonly serial: string
+  /** Common name of the issuer, or its whole name where it has none. */
+  readonly issuer: string
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+}
+
+/** `certPem` is the chain alone, leaf first, without whatever else stood in the file. */
+export type Inspection =
+  | { readonly ok: true; readonly facts: CertificateFacts; readonly certPem: string }
+  | { readonly ok: false; readonly reason: string }
+
+/** A CA's clock may be ahead of ours by this much. */
+const CLOCK_TOLERANCE_MS = 60 * 60 * 1000
+
+const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/gu
+
+/** Whether a chain and a key belong together; says nothing about dates and trust. */
+export function inspectPair(certPem: string, keyPem: string): Inspection {
+  const blocks = certPem.match(PEM_CERTIFICATE) ?? []
+  if (blocks.length === 0) return refuse('the certificate file holds no PEM certificate')
+  let chain: X509Certificate[]
+  try {
+    chain = blocks.map((block) => new X509Certificate(block))
+  } catch (error) {
+    return refuse(`a certificate cannot be parsed: ${messageOf(error)}`)
+  }
+  const [leaf, ...issuers] = chain
+  if (leaf === undefined) return refuse('the certificate file holds no PEM certificate')
+  try {
+    const key = createPrivateKey(keyPem)
+    if (!leaf.checkPrivateKey(key)) {
+      return issuers.some((issuer) => issuer.checkPrivateKey(key))
+        ? refuse('the key belongs to a later certificate of the file: the site certificate must come first')
+        : refuse('the key does not match the certificate')
+    }
+  } catch (error) {
+    return refuse(`the key cannot be read: ${messageOf(error)}`)
+  }
+  const facts: CertificateFacts = {
+    names: parseAlternativeNames(leaf.subjectAltName ?? ''),
+    serial: leaf.serialNumber.toUpperCase(),
+    issuer: issuerOf(leaf),
+    notBeforeMs: leaf.validFromDate.getTime(),
+    notAfterMs: leaf.validToDate.getTime(),
+  }
+  return { ok: true, facts, certPem: `${blocks.join('\n')}\n` }
+}
+
+export interface IssuedChain {
+  readonly certPem: string
+  /** The key we made for it. */
+  readonly keyPem: string
+  /** What was ordered, lower case. */
+  readonly names: readonly string[]
+  readonly nowMs: number
+}
+
+/**
+ * Whether a chain that a CA has just issued may be installed: the leaf has our key, every name and
+ * sensible dates, and each certificate is signed by the next, with at least one issuer present.
+ */
+export function inspectIssuedChain({ certPem, keyPem, names, nowMs }: IssuedChain): Inspection {
+  const inspection = inspectPair(certPem, keyPem)
+  if (!inspection.ok) return inspection
+  const { facts } = inspection
+  const missing = names.filter((name) => !facts.names.some((covering) => nameCovers(covering, name)))
+  if (missing.length > 0) return refuse(`the issued certificate lacks ${missing.join(', ')}`)
+  if (facts.notAfterMs <= nowMs) return refuse('the issued certificate has expired')
+  if (facts.notBeforeMs > nowMs + CLOCK_TOLERANCE_MS) return refuse('the issued certificate is not valid yet')
+
+  const chain = (inspection.certPem.match(PEM_CERTIFICATE) ?? []).map((block) => new X509Certificate(block))
+  if (chain.length < 2) return refuse('the issued chain lacks the certificate of its issuer')
+  for (const [index, certificate] of chain.entries()) {
+    const issuer = chain[index + 1]
+    if (issuer === undefined) break
+    if (!certificate.checkIssued(issuer) || !certificate.verify(issuer.publicKey)) {
+      return refuse(`certificate ${index + 1} of the issued chain is not signed by the one after it`)
+    }
+    if (!issuer.ca) return refuse(`certificate ${index + 2} of the issued chain is not one of a CA`)
+    if (issuer.validToDate.getTime() <= nowMs) {
+      return refuse(`certificate ${index + 2} of the issued chain has expired`)
+    }
+  }
+  return inspection
+}
+
+/** Common name of the CA at the end of a chain: what preferred chains are chosen by. */
+export function rootNameOf(certPem: string): string | undefined {
+  const last = certPem.match(PEM_CERTIFICATE)?.at(-1)
+  return last === undefined ? undefined : issuerOf(new X509Certificate(last))
+}
+
+/** Reads Node's text form of a subjectAltName: `DNS:a.example, IP Address:192.0.2.1`. */
+function parseAlternativeNames(text: string): string[] {
+  const names: string[] = []
+  // Node quotes a name that holds a comma or anything else unusual: such a name is none of ours, but
+  // what stands inside its quotes must not be taken for a further entry.
+  for (const [, type, value] of text.matchAll(/([A-Za-z ]+):("(?:[^"\\]|\\.)*"|[^,]*)(?:, |$)/gu)) {
+    if (value === undefined || value.startsWith('"')) continue
+    if (type === 'DNS' || type === 'IP Address') names.push(value.toLowerCase())
+  }
+  return [...new Set(names)]
+}
+
+function issuerOf(certificate: X509Certificate): string {
+  return /^CN=(.+)$/mu.exec(certificate.issuer)?.[1] ?? certificate.issuer.replaceAll('\n', ', ')
+}
+
+function refuse(reason: string): Inspection {
+  return { ok: false, reason }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,166 @@
+// One listener's certificate from the local CA: one leaf for all its site hosts, issued when the
+// listener starts, kept in state_dir for the next start, renewed in the background.
+import { createHash } from 'node:crypto'
+import { join } from 'node:path'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import { ExpiryWatch } from './expiry-watch.ts'
+import type { CertificateHost } from './host.ts'
+import type { InternalCaRequest } from './internal-ca.ts'
+import { internalCaDirectory, issueLeaf, loadAuthority } from './internal-ca.ts'
+import { lockDirectory } from './lock.ts'
+import type { CertificateManager } from './manager.ts'
+import { toPushed } from './pushed.ts'
+import { jitterOf, renewAtMs, retryAtMs } from './renewal.ts'
+import { sleepUntil } from './sleep-until.ts'
+import type { StoredCertificate } from './store.ts'
+import { CertificateStore } from './store.ts'
+
+export class InternalManager implements CertificateManager {
+  readonly listenerId: string
+  readonly #hosts: readonly string[]
+  readonly #host: CertificateHost
+  readonly #ca: InternalCaRequest
+  readonly #store: CertificateStore
+  readonly #expiry: ExpiryWatch
+  readonly #closing = new AbortController()
+
+  #leaf: StoredCertificate | undefined
+  #work: Promise<void> = Promise.resolve()
+
+  constructor(listenerId: string, hosts: readonly string[], stateDir: string, host: CertificateHost) {
+    this.listenerId = listenerId
+    this.#hosts = hosts
+    this.#host = host
+    this.#ca = {
+      stateDir,
+      host,
+      signal: this.#closing.signal,
+      onQuarantined: ({ path, reason }) => {
+        host.log.error('CERT_QUARANTINED', { listener: listenerId, path, error: reason })
+      },
+    }
+    this.#store = new CertificateStore(
+      join(internalCaDirectory(stateDir), 'leaves', directoryNameOf(listenerId)),
+    )
+    this.#expiry = new ExpiryWatch(listenerId, host)
+  }
+
+  async load(): Promise<void> {
+    await this.#issueIfDue()
+  }
+
+  current(): readonly PushedCertificate[] {
+    return this.#leaf === undefined ? [] : [toPushed(this.#leaf)]
+  }
+
+  needsOrder(): boolean {
+    return false
+  }
+
+  async acquire(): Promise<void> {}
+
+  start(): void {
+    this.#work = this.#keepRenewing()
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new ProxyError('CERTIFICATE', 'the supervisor is stopping'))
+    await this.#work
+  }
+
+  /** Ends only when the manager is closed. */
+  async #keepRenewing(): Promise<void> {
+    const { clock, log } = this.#host
+    const { signal } = this.#closing
+    let retryMs = 0
+    for (let failures = 0; !signal.aborted;) {
+      const leaf = this.#leaf
+      if (leaf === undefined) return
+      try {
+        const dueMs = Math.max(dueAtMs(leaf), retryMs)
+        await sleepUntil(Math.min(dueMs, this.#expiry.nextLookMs(leaf.facts)), clock, signal)
+        this.#expiry.look(leaf.facts)
+        if (clock.nowMs() < dueMs) continue
+        await this.#issueIfDue()
+        await this.#host.publish(this.listenerId, this.current())
+        failures = 0
+        retryMs = 0
+      } catch (error) {
+        if (signal.aborted) return
+        failures++
+        retryMs = retryAtMs({
+          failures,
+          failedAtMs: clock.nowMs(),
+          retryAfterMs: undefined,
+          validity: leaf.facts,
+          jitter: Math.random(),
+        })
+        log.warn('CERT_FAILED', {
+          listener: this.listenerId,
+          error: error instanceof Error ? error.message : String(error),
+          next_attempt: new Date(retryMs).toISOString(),
+        })
+      }
+    }
+  }
+
+  /** Takes the leaf that is cached, or issues and saves one. Throws CACHE. */
+  async #issueIfDue(): Promise<void> {
+    const authority = await loadAuthority(this.#ca)
+    let leaf = await this.#readLeaf(authority)
+    const source = leaf === undefined ? 'issued' : 'cache'
+    leaf ??= await this.#issue(authority)
+    this.#leaf = leaf
+    const { facts } = leaf
+    this.#host.log.info(source === 'issued' ? 'CERT_ISSUED' : 'CERT_LOADED', {
+      listener: this.listenerId,
+      names: facts.names.join(','),
+      issuer: facts.issuer,
+      serial: facts.serial,
+      not_after: new Date(facts.notAfterMs).toISOString(),
+    })
+  }
+
+  async #issue(authority: StoredCertificate): Promise<StoredCertificate> {
+    await this.#store.prepare()
+    const lock = await lockDirectory(this.#store.directory, {
+      signal: this.#closing.signal,
+      onWaiting: (holder) => {
+        const { listenerId } = this
+        this.#host.progress({ listenerId, step: 'waiting', names: this.#hosts, detail: `for ${holder}` })
+      },
+    })
+    try {
+      const theirs = await this.#readLeaf(authority)
+      if (theirs !== undefined) return theirs
+      const leaf = await issueLeaf(authority, this.#hosts, this.#ca)
+      await this.#store.save(leaf, async () => await lock.assertHeld())
+      return leaf
+    } finally {
+      await lock.release()
+    }
+  }
+
+  /** The cached leaf, if it is this root's, has exactly our hosts, and is not due to be renewed. */
+  async #readLeaf(authority: StoredCertificate): Promise<StoredCertificate | undefined> {
+    const { certificate, quarantined } = await this.#store.load(
+      async (pair) => await this.#host.jobs.run('inspectPair', pair, this.#closing.signal),
+    )
+    quarantined.forEach(this.#ca.onQuarantined)
+    if (certificate === undefined || certificate.origin !== authority.facts.serial) return undefined
+    const { names } = certificate.facts
+    const isOurs = names.length === this.#hosts.length && this.#hosts.every((host) => names.includes(host))
+    return isOurs && dueAtMs(certificate) > this.#host.clock.nowMs() ? certificate : undefined
+  }
+}
+
+function dueAtMs({ facts }: StoredCertificate): number {
+  return renewAtMs(facts, jitterOf(facts.serial))
+}
+
+/** `127.0.0.1,::1:443` as a file name, two of which never become one. */
+function directoryNameOf(listenerId: string): string {
+  const digest = createHash('sha256').update(listenerId).digest('hex').slice(0, 8)
+  return `${listenerId.replaceAll(/[^\w.-]/gu, '_').slice(0, 60)}-${digest}`
+}

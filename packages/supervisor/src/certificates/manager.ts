@@ -1,0 +1,50 @@
+// One listener's certificates, whichever way they come about. The supervisor sees this face only.
+import { assertNever } from '@reverse-proxy/shared/assert-never'
+import type { Listener } from '@reverse-proxy/shared/config/config'
+import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import { AcmeManager } from './acme-manager.ts'
+import type { CertificateHost } from './host.ts'
+import { InternalManager } from './internal-manager.ts'
+import { ManualManager } from './manual-manager.ts'
+
+export interface CertificateManager {
+  readonly listenerId: string
+  /**
+   * Reads what is cached or configured; internal certificates are issued here. Afterwards `current`
+   * and `needsOrder` are right. Throws ProxyError CERTIFICATE or CACHE.
+   */
+  load(): Promise<void>
+  /** What workers serve; empty while nothing usable is there. */
+  current(): readonly PushedCertificate[]
+  /** Nothing can be served before `acquire` has succeeded. */
+  needsOrder(): boolean
+  /** Orders what is missing and publishes it. Throws ProxyError ACME, CACHE or CERTIFICATE, with a hint. */
+  acquire(signal: AbortSignal): Promise<void>
+  /** From now on renews in the background and publishes what is new. */
+  start(): void
+  /** Stops background work, aborts an order, releases the lock. Idempotent. */
+  close(): Promise<void>
+}
+
+export function createCertificateManager(
+  listener: Listener,
+  stateDir: string,
+  host: CertificateHost,
+): CertificateManager {
+  const { tls } = listener
+  switch (tls.mode) {
+    case 'acme':
+      return new AcmeManager(listener.id, tls, host)
+    case 'manual':
+      return new ManualManager(listener.id, tls, host)
+    case 'internal':
+      return new InternalManager(
+        listener.id,
+        listener.sites.map((site) => site.host),
+        stateDir,
+        host,
+      )
+    default:
+      return assertNever(tls)
+  }
+}

@@ -1,0 +1,79 @@
+// When the next attempt is due: pure arithmetic on the dates of the issued certificate, the failures
+// so far and the CA's Retry-After. Never on configuration, never on a timer's own idea of time.
+
+export interface Validity {
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+}
+
+const MINUTE_MS = 60_000
+const HOUR_MS = 60 * MINUTE_MS
+const DAY_MS = 24 * HOUR_MS
+
+const SHORT_LIFETIME_MS = 10 * DAY_MS
+/** Renewals are spread over this part of the lifetime, always towards earlier. */
+const SPREAD = 0.02
+/** Of the lifetime, before expiry: retries crowd towards this point, then towards expiry itself. */
+const MARGIN = 1 / 6
+
+const RETRY_DELAYS_MS = [MINUTE_MS, 10 * MINUTE_MS, 100 * MINUTE_MS] as const
+const LAST_RETRY_DELAY_MS = DAY_MS
+/** With an expired certificate in service there is no margin left to keep. */
+const EXPIRED_RETRY_DELAY_MS = HOUR_MS
+const RETRY_SPREAD = 0.1
+const RETRY_AFTER_CEILING_MS = DAY_MS
+/** Crowding retries stay this far apart: CAs count failed validations per hour (Let's Encrypt allows 5). */
+const CLOSEST_RETRY_MS = 15 * MINUTE_MS
+
+/**
+ * When a certificate is renewed: with a third of its lifetime left, or half if it lives under 10 days.
+ * `jitter` (0 to 1) is the certificate's own: it moves the time earlier by up to 2 % of the lifetime.
+ */
+export function renewAtMs(validity: Validity, jitter: number): number {
+  const lifetimeMs = validity.notAfterMs - validity.notBeforeMs
+  const left = lifetimeMs < SHORT_LIFETIME_MS ? 1 / 2 : 1 / 3
+  return validity.notAfterMs - lifetimeMs * (left + SPREAD * jitter)
+}
+
+/** From here on a certificate that has not been renewed is an error, not a warning. */
+export function marginAtMs(validity: Validity): number {
+  return validity.notAfterMs - (validity.notAfterMs - validity.notBeforeMs) * MARGIN
+}
+
+export interface Failure {
+  /** In a row, the one just now included. */
+  readonly failures: number
+  readonly failedAtMs: number
+  /** What the CA asked for, if anything. */
+  readonly retryAfterMs: number | undefined
+  /** Of the certificate in service, if there is one. */
+  readonly validity: Validity | undefined
+  /** 0 to 1. */
+  readonly jitter: number
+}
+
+/**
+ * When to try again: after about 1, 10 and 100 minutes, then daily; sooner as the margin before expiry
+ * comes near; not before the CA's Retry-After, of which at most a day, and nothing beyond the margin, is obeyed.
+ */
+export function retryAtMs({ failures, failedAtMs, retryAfterMs = 0, validity, jitter }: Failure): number {
+  const scheduledMs = (RETRY_DELAYS_MS[failures - 1] ?? LAST_RETRY_DELAY_MS) * (1 + RETRY_SPREAD * jitter)
+  const { crowdedMs, latestMs } = limits(failedAtMs, validity)
+  const askedMs = Math.min(retryAfterMs, RETRY_AFTER_CEILING_MS, latestMs)
+  return failedAtMs + Math.max(Math.min(scheduledMs, crowdedMs), askedMs)
+}
+
+/** How long the next attempt may be put off: by our own schedule, and by the CA. */
+function limits(nowMs: number, validity: Validity | undefined): { crowdedMs: number; latestMs: number } {
+  if (validity === undefined) return { crowdedMs: Infinity, latestMs: Infinity }
+  if (nowMs >= validity.notAfterMs) return { crowdedMs: EXPIRED_RETRY_DELAY_MS, latestMs: Infinity }
+  const marginMs = marginAtMs(validity)
+  const leftMs = (nowMs < marginMs ? marginMs : validity.notAfterMs) - nowMs
+  const closestMs = Math.min(CLOSEST_RETRY_MS, (validity.notAfterMs - validity.notBeforeMs) / 60)
+  return { crowdedMs: Math.max(leftMs / 3, closestMs), latestMs: Math.max(leftMs, closestMs) }
+}
+
+/** A number from 0 to 1 that is a certificate's own: its serial's, so that restarts do not draw again. */
+export function jitterOf(serial: string): number {
+  return (Number.parseInt(serial.slice(-8), 16) || 0) / 0xffff_ffff
+}

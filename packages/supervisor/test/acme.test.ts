@@ -1,0 +1,341 @@
+// The way from nothing to a certificate and to the next one, against a real ACME server.
+import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
+import { readdir, stat, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { test } from 'node:test'
+import type { AcmeSettings, ChallengeType } from '@reverse-proxy/shared/config/config'
+import { temporaryDirectory } from '../../../test/harness/directory.ts'
+import type { Pebble } from '../../../test/harness/pebble.ts'
+import { startPebble } from '../../../test/harness/pebble.ts'
+import { waitFor } from '../../../test/harness/wait.ts'
+import { AcmeManager } from '../src/certificates/acme-manager.ts'
+import { answerHttp, answerTlsAlpn, FakeHost } from './certificate-host.ts'
+
+const LISTENER = '127.0.0.1:443'
+const DAY_MS = 86_400_000
+const TEST = { timeout: 60_000 }
+
+function settingsFor(pebble: Pebble, cacheDir: string, changes: Partial<AcmeSettings> = {}): AcmeSettings {
+  return {
+    mode: 'acme',
+    domains: ['one.example', 'two.example'],
+    cacheDir,
+    directoryUrl: pebble.directoryUrl,
+    contact: 'mailto:admin@one.example',
+    challenge: 'tls-alpn-01',
+    caFile: pebble.caFile,
+    eab: undefined,
+    keyType: 'ecdsa-p256',
+    profile: undefined,
+    preferredChain: undefined,
+    ...changes,
+  }
+}
+
+function manage(t: TestContext, settings: AcmeSettings, host: FakeHost): AcmeManager {
+  const manager = new AcmeManager(LISTENER, settings, host)
+  t.after(async () => await manager.close())
+  return manager
+}
+
+const NEVER = new AbortController().signal
+
+async function acquired(t: TestContext, settings: AcmeSettings, host: FakeHost): Promise<AcmeManager> {
+  const manager = manage(t, settings, host)
+  await manager.load()
+  assert.equal(manager.needsOrder(), true)
+  await manager.acquire(NEVER)
+  return manager
+}
+
+for (const challenge of ['tls-alpn-01', 'http-01'] as const satisfies ChallengeType[]) {
+  test(
+    `${challenge}: one order proves both names at once, and a second start places none`,
+    TEST,
+    async (t) => {
+      const pebble = await startPebble(t, { nonceRejectPercent: 15 })
+      const cacheDir = join(temporaryDirectory(t), 'cache')
+      const host = new FakeHost(t)
+      if (challenge === 'http-01') await answerHttp(t, host, pebble.httpPort)
+      else await answerTlsAlpn(t, host, pebble.tlsPort)
+      const settings = settingsFor(pebble, cacheDir, { challenge })
+
+      const manager = await acquired(t, settings, host)
+
+      assert.equal(manager.needsOrder(), false)
+      const [certificate] = manager.current()
+      assert.ok(certificate)
+      assert.deepEqual(certificate.names.toSorted(), ['one.example', 'two.example'])
+      const [leafPem, intermediatePem] = certificate.certPem.split(/(?<=-----END CERTIFICATE-----\n)/u)
+      const leaf = new X509Certificate(leafPem ?? '')
+      const intermediate = new X509Certificate(intermediatePem ?? '')
+      assert.ok(leaf.verify(intermediate.publicKey))
+      assert.ok(intermediate.verify(new X509Certificate(await pebble.rootPem()).publicKey))
+      assert.deepEqual(
+        host.armed.map((challenges) => challenges.length),
+        [2, 0],
+        'both names armed together, and disarmed afterwards',
+      )
+      assert.deepEqual(host.published, [manager.current()])
+      assert.deepEqual(host.steps, [
+        'account',
+        'order',
+        'challenge',
+        'validating',
+        'finalizing',
+        'downloading',
+        'issued',
+      ])
+      for (const path of [
+        '',
+        'accounts',
+        'generations',
+        `generations/${(await readdir(join(cacheDir, 'generations')))[0]}`,
+      ]) {
+        assert.equal((await stat(join(cacheDir, path))).mode & 0o777, 0o700, path)
+      }
+      assert.equal((await stat(join(cacheDir, 'current', 'key.pem'))).mode & 0o777, 0o600)
+      const left = await readdir(cacheDir)
+      assert.deepEqual(left.toSorted(), ['accounts', 'current', 'generations'], 'no lock is left')
+
+      const orders = pebble.requests('newOrder')
+      await pebble.kill()
+      const restarted = manage(t, settings, host)
+      await restarted.load()
+      assert.equal(restarted.needsOrder(), false)
+      assert.deepEqual(restarted.current(), manager.current())
+      assert.equal(pebble.requests('newOrder'), orders)
+    },
+  )
+}
+
+test('tls-alpn-01 is answered to a CA that speaks TLS 1.2 at most', TEST, async (t) => {
+  const pebble = await startPebble(t)
+  const host = new FakeHost(t)
+  await answerTlsAlpn(t, host, pebble.tlsPort, 'TLSv1.2')
+  const manager = await acquired(t, settingsFor(pebble, temporaryDirectory(t)), host)
+  assert.equal(manager.current().length, 1)
+})
+
+test(
+  'a CA that cannot be reached: acquire fails, says why, and costs the next start no waiting',
+  TEST,
+  async (t) => {
+    const pebble = await startPebble(t)
+    const host = new FakeHost(t)
+    await answerTlsAlpn(t, host, pebble.tlsPort)
+    const settings = settingsFor(pebble, temporaryDirectory(t))
+    await pebble.kill()
+
+    const manager = manage(t, settings, host)
+    await manager.load()
+    await assert.rejects(manager.acquire(NEVER), {
+      code: 'ACME',
+      message: /cannot reach the ACME server .*ECONNREFUSED/u,
+    })
+    assert.deepEqual(host.events(), ['info CERT_ORDER', 'warn CERT_FAILED'])
+
+    await pebble.start()
+    await acquired(t, settings, host)
+  },
+)
+
+test('a CA whose own certificate is not trusted: the error says which setting helps', TEST, async (t) => {
+  const pebble = await startPebble(t)
+  const host = new FakeHost(t)
+  const manager = manage(t, settingsFor(pebble, temporaryDirectory(t), { caFile: undefined }), host)
+  await manager.load()
+  await assert.rejects(manager.acquire(NEVER), { code: 'ACME', hint: /tls\.acme_ca_file/u })
+})
+
+test(
+  'a name that fails is named, disarmed and remembered: the next start does not order again',
+  TEST,
+  async (t) => {
+    const pebble = await startPebble(t)
+    const host = new FakeHost(t)
+    await answerTlsAlpn(t, host, pebble.tlsPort)
+    await pebble.setAddresses('two.example', [])
+    const settings = settingsFor(pebble, temporaryDirectory(t))
+
+    const manager = manage(t, settings, host)
+    await manager.load()
+    await assert.rejects(manager.acquire(NEVER), {
+      code: 'ACME',
+      message: /two\.example/u,
+      failedNames: ['two.example'],
+    })
+    assert.deepEqual(host.challenges, [])
+    const failed = host.logged.find(({ event }) => event === 'CERT_FAILED')
+    assert.equal(failed?.fields['failed_names'], 'two.example')
+    assert.match(String(failed?.fields['problem']), /two\.example/u)
+
+    const orders = pebble.requests('newOrder')
+    const restarted = manage(t, settings, host)
+    await restarted.load()
+    await assert.rejects(restarted.acquire(NEVER), {
+      code: 'ACME',
+      message: /the next is due at .*two\.example/u,
+    })
+    assert.equal(pebble.requests('newOrder'), orders)
+
+    await pebble.setAddresses('two.example', ['127.0.0.1'])
+    host.clockOffsetMs += 2 * 60_000
+    await acquired(t, settings, host)
+  },
+)
+
+test(
+  'renewal: a certificate past its point is replaced in the background, with a new key',
+  TEST,
+  async (t) => {
+    const pebble = await startPebble(t)
+    const host = new FakeHost(t)
+    await answerTlsAlpn(t, host, pebble.tlsPort)
+    const settings = settingsFor(pebble, temporaryDirectory(t))
+    const manager = await acquired(t, settings, host)
+    const [first] = manager.current()
+
+    host.clockOffsetMs = 65 * DAY_MS
+    manager.start()
+    await waitFor('the second certificate is published', () => host.published.length === 2, 30_000)
+    const [second] = host.published[1] ?? []
+    assert.notEqual(second?.serial, first?.serial)
+    assert.notEqual(second?.keyPem, first?.keyPem)
+    assert.equal(pebble.requests('newAccount'), 2, 'one look-up, one creation')
+  },
+)
+
+test('renewal fails: the old certificate stays, the failure is logged and kept', TEST, async (t) => {
+  const pebble = await startPebble(t)
+  const host = new FakeHost(t)
+  await answerTlsAlpn(t, host, pebble.tlsPort)
+  const settings = settingsFor(pebble, temporaryDirectory(t))
+  const manager = await acquired(t, settings, host)
+  await pebble.kill()
+
+  host.clockOffsetMs = 65 * DAY_MS
+  manager.start()
+  await waitFor('the failure is logged', () => host.events().includes('warn CERT_FAILED'))
+  await manager.close()
+  assert.equal(host.published.length, 1)
+  assert.equal(manager.current().length, 1)
+})
+
+test(
+  'a CA that has forgotten the account: the same key gets a new one, within one attempt',
+  TEST,
+  async (t) => {
+    const pebble = await startPebble(t)
+    const host = new FakeHost(t)
+    await answerTlsAlpn(t, host, pebble.tlsPort)
+    const settings = settingsFor(pebble, temporaryDirectory(t))
+    const manager = await acquired(t, settings, host)
+    await pebble.kill()
+    await pebble.start()
+
+    host.clockOffsetMs = 65 * DAY_MS
+    manager.start()
+    await waitFor('the second certificate is published', () => host.published.length === 2, 30_000)
+    assert.equal(host.events().includes('warn CERT_FAILED'), false)
+  },
+)
+
+test('two supervisors, one cache: one orders, the other uses its certificate', TEST, async (t) => {
+  const pebble = await startPebble(t)
+  const host = new FakeHost(t)
+  await answerTlsAlpn(t, host, pebble.tlsPort)
+  const settings = settingsFor(pebble, temporaryDirectory(t))
+  const managers = [manage(t, settings, host), manage(t, settings, host)]
+  await Promise.all(managers.map(async (manager) => await manager.load()))
+
+  await Promise.all(managers.map(async (manager) => await manager.acquire(NEVER)))
+
+  assert.deepEqual(managers[0]?.current(), managers[1]?.current())
+  assert.equal(pebble.requests('finalize'), 1)
+  assert.equal(pebble.requests('newOrder'), 1)
+  assert.ok(host.steps.includes('waiting'))
+})
+
+test('close aborts an order under way, disarms its challenges and lets go of the lock', TEST, async (t) => {
+  const pebble = await startPebble(t)
+  const host = new FakeHost(t)
+  const cacheDir = temporaryDirectory(t)
+  const manager = manage(t, settingsFor(pebble, cacheDir), host)
+  await manager.load()
+  const { promise: arming, resolve } = Promise.withResolvers<void>()
+  const arm = host.arm.bind(host)
+  host.arm = async (id, challenges) => {
+    await arm(id, challenges)
+    resolve()
+    // A worker that acknowledges only after the supervisor was told to stop.
+    if (challenges.length > 0) await closed.promise
+  }
+  const closed = Promise.withResolvers<void>()
+
+  const order = assert.rejects(manager.acquire(NEVER), /stopping/u)
+  await arming
+  const closing = manager.close()
+  closed.resolve()
+  await Promise.all([order, closing])
+
+  assert.deepEqual(host.challenges, [])
+  assert.equal(pebble.requests('challenge'), 0)
+  const left = await readdir(cacheDir)
+  assert.deepEqual(left.toSorted(), ['accounts', 'generations'])
+})
+
+test(
+  'names added: the cached certificate is served, and the full set ordered in the background',
+  TEST,
+  async (t) => {
+    const pebble = await startPebble(t)
+    const host = new FakeHost(t)
+    await answerTlsAlpn(t, host, pebble.tlsPort)
+    const cacheDir = temporaryDirectory(t)
+    await acquired(t, settingsFor(pebble, cacheDir, { domains: ['one.example'] }), host)
+
+    const manager = manage(t, settingsFor(pebble, cacheDir), host)
+    await manager.load()
+    assert.equal(manager.needsOrder(), false)
+    assert.deepEqual(manager.current()[0]?.names, ['one.example'])
+    assert.deepEqual(
+      host.logged.filter(({ level }) => level === 'error').map(({ fields }) => fields['missing']),
+      ['two.example'],
+    )
+    manager.start()
+    await waitFor('both names are published', () => host.published.at(-1)?.[0]?.names.length === 2, 30_000)
+  },
+)
+
+test('external account binding: the account is made with it, once', TEST, async (t) => {
+  const key = Buffer.from('0123456789abcdef0123456789abcdef').toString('base64url')
+  const pebble = await startPebble(t, { externalAccounts: { 'kid-1': key } })
+  const host = new FakeHost(t)
+  await answerTlsAlpn(t, host, pebble.tlsPort)
+  const hmacFile = join(temporaryDirectory(t), 'hmac')
+  await writeFile(hmacFile, `${key}\n`)
+  const settings = settingsFor(pebble, temporaryDirectory(t), { eab: { kid: 'kid-1', hmacFile } })
+  const manager = await acquired(t, settings, host)
+  assert.equal(manager.current().length, 1)
+})
+
+test('preferred chain: the chain that leads to the named root is installed', TEST, async (t) => {
+  const pebble = await startPebble(t, { alternateRoots: 2 })
+  const host = new FakeHost(t)
+  await answerTlsAlpn(t, host, pebble.tlsPort)
+  const root = await pebble.output.waitForLine(/issuer CN=(Pebble Root CA \w+)/u)
+  const roots = pebble.output.lines.flatMap(
+    (line) => /root issuer CN=(Pebble Root CA \w+)/u.exec(line)?.[1] ?? [],
+  )
+  assert.ok(root[1] !== undefined && roots.length === 3)
+  const preferredChain = roots[2] ?? ''
+  const manager = await acquired(t, settingsFor(pebble, temporaryDirectory(t), { preferredChain }), host)
+  const last = manager
+    .current()[0]
+    ?.certPem.match(/-----BEGIN[\s\S]+?-----END CERTIFICATE-----/gu)
+    ?.at(-1)
+  assert.equal(new X509Certificate(last ?? '').issuer, `CN=${preferredChain}`)
+})

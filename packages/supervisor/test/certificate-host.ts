@@ -1,0 +1,103 @@
+// A supervisor as certificate managers see it, with one "worker": a listener that answers challenges.
+import http from 'node:http'
+import { once } from 'node:events'
+import type { TestContext } from 'node:test'
+import tls from 'node:tls'
+import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
+import type { CertificateHost } from '../src/certificates/host.ts'
+import { createCertificateJobs } from '../src/certificates/jobs.ts'
+import type { OrderProgress } from '../src/certificates/progress.ts'
+
+export interface LogEntry {
+  readonly level: 'debug' | 'info' | 'warn' | 'error'
+  readonly event: LogEvent
+  readonly fields: LogFields
+}
+
+/** Keeps what it is told; a test may move its clock. */
+export class FakeHost implements CertificateHost {
+  readonly jobs = createCertificateJobs()
+  readonly published: (readonly PushedCertificate[])[] = []
+  readonly armed: (readonly ArmedChallenge[])[] = []
+  readonly logged: LogEntry[] = []
+  readonly steps: string[] = []
+  /** Added to the real time. */
+  clockOffsetMs = 0
+
+  readonly clock = { nowMs: (): number => Date.now() + this.clockOffsetMs }
+  readonly log = {
+    debug: (event: LogEvent, fields: LogFields = {}): void => this.#keep({ level: 'debug', event, fields }),
+    info: (event: LogEvent, fields: LogFields = {}): void => this.#keep({ level: 'info', event, fields }),
+    warn: (event: LogEvent, fields: LogFields = {}): void => this.#keep({ level: 'warn', event, fields }),
+    error: (event: LogEvent, fields: LogFields = {}): void => this.#keep({ level: 'error', event, fields }),
+  }
+
+  constructor(t: TestContext) {
+    t.after(async () => await this.jobs.close())
+  }
+
+  /** What is armed now. */
+  get challenges(): readonly ArmedChallenge[] {
+    return this.armed.at(-1) ?? []
+  }
+
+  events(): string[] {
+    return this.logged.map(({ level, event }) => `${level} ${event}`)
+  }
+
+  async publish(_listenerId: string, certificates: readonly PushedCertificate[]): Promise<void> {
+    this.published.push(certificates)
+  }
+
+  async arm(_listenerId: string, challenges: readonly ArmedChallenge[]): Promise<void> {
+    this.armed.push(challenges)
+  }
+
+  progress({ step }: OrderProgress): void {
+    this.steps.push(step)
+  }
+
+  #keep(entry: LogEntry): void {
+    this.logged.push(entry)
+  }
+}
+
+/** Answers tls-alpn-01 on `port` with what `host` has armed, under `maxVersion` at most. */
+export async function answerTlsAlpn(
+  t: TestContext,
+  host: FakeHost,
+  port: number,
+  maxVersion: 'TLSv1.2' | 'TLSv1.3' = 'TLSv1.3',
+): Promise<void> {
+  const server = tls.createServer({
+    maxVersion,
+    ALPNProtocols: ['acme-tls/1'],
+    SNICallback: (serverName, callback) => {
+      const challenge = host.challenges.find(
+        (one) => one.type === 'tls-alpn-01' && one.serverName === serverName,
+      )
+      if (challenge?.type !== 'tls-alpn-01') return callback(new Error('not armed'))
+      return callback(null, tls.createSecureContext({ cert: challenge.certPem, key: challenge.keyPem }))
+    },
+  })
+  server.on('tlsClientError', () => {})
+  server.on('secureConnection', (socket) => socket.on('error', () => {}).end())
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+}
+
+/** Answers http-01 on `port` with what `host` has armed. */
+export async function answerHttp(t: TestContext, host: FakeHost, port: number): Promise<void> {
+  const server = http.createServer((request, response) => {
+    const challenge = host.challenges.find(
+      (one) => one.type === 'http-01' && request.url === `/.well-known/acme-challenge/${one.token}`,
+    )
+    if (challenge?.type !== 'http-01') response.writeHead(404).end()
+    else response.end(challenge.keyAuthorization)
+  })
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+}
