@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { NO_BACKOFF, afterDeath } from '../src/workers/backoff.ts'
 import type { Backoff } from '../src/workers/backoff.ts'
 import { planWorkers } from '../src/workers/plan.ts'

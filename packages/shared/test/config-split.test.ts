@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { Config, Listener } from '../src/config/config.ts'
+import { afterReload, compareConfigs } from '../src/config/split.ts'
+
+const LISTENER: Listener = {
+  id: '127.0.0.1:443',
+  bindAddrs: ['127.0.0.1'],
+  httpPort: 80,
+  httpsPort: 443,
+  tls: { mode: 'internal' },
+  sites: [],
+}
+
+const CONFIG: Config = {
+  workers: 2,
+  user: 'www',
+  group: undefined,
+  stateDir: '/state',
+  allowWildcardBind: false,
+  healthCheckPort: 9900,
+  adminSocketPath: '/admin.sock',
+  shutdownTimeoutMs: 30_000,
+  logging: { level: 'info', format: 'text', filePath: undefined },
+  rateLimit: { requestsPerSecond: 1, burst: 1 },
+  limits: {
+    tlsHandshakeTimeoutMs: 1,
+    requestHeaderTimeoutMs: 1,
+    headerBytes: 1,
+    headerCount: 1,
+    keepAliveTimeoutMs: 1,
+    bodyStallTimeoutMs: 1,
+    connectionsPerWorker: 1,
+    connectionsPerClient: 1,
+    requestsPerConnection: 1,
+    http2Streams: 1,
+    upgradeIdleTimeoutMs: 1,
+    upstreamConnectionsPerSite: 1,
+  },
+  listeners: [LISTENER],
+}
+
+const changed = (change: Partial<Config>) => compareConfigs(CONFIG, { ...CONFIG, ...change })
+
+test('reload: sites, limits and timeouts are swapped in place', () => {
+  const change = changed({
+    limits: { ...CONFIG.limits, headerCount: 7 },
+    shutdownTimeoutMs: 1,
+    listeners: [{ ...LISTENER, sites: [] }],
+  })
+  assert.equal(change.needsFreshWorkers, false)
+  assert.deepEqual(change.needsRestart, [])
+  assert.equal(change.kept.length, 1)
+})
+
+test('reload: workers, logging, ports and TLS modes need fresh workers', () => {
+  assert.ok(changed({ workers: 3 }).needsFreshWorkers)
+  assert.ok(changed({ logging: { ...CONFIG.logging, level: 'debug' } }).needsFreshWorkers)
+  const moved: Listener = { ...LISTENER, httpPort: 81 }
+  const { added, removed, kept, needsFreshWorkers } = changed({ listeners: [moved] })
+  assert.deepEqual([added, removed, kept, needsFreshWorkers], [[moved], [LISTENER], [], true])
+  assert.ok(changed({ listeners: [{ ...LISTENER, tls: { mode: 'manual', pairs: [] } }] }).needsFreshWorkers)
+})
+
+test('reload: what lives in the supervisor alone stays, and is named', () => {
+  const next: Config = { ...CONFIG, stateDir: '/other', healthCheckPort: 1, user: undefined, workers: 4 }
+  assert.deepEqual(compareConfigs(CONFIG, next).needsRestart, ['user', 'state_dir', 'health_check_port'])
+  assert.deepEqual(afterReload(CONFIG, next), { ...CONFIG, workers: 4 })
+})
