@@ -123,13 +123,13 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
     statusMessage?: string,
   ): void {
     const exchange = this.#exchange
-    const { list, contentLength, mayHaveTrailers } = clientResponseHeaders(
+    const { list, contentLength } = clientResponseHeaders(
       toStrings(controller.rawHeaders),
       exchange.canAnnounceTrailers,
     )
     if (status >= 200) {
       const reason = statusMessage !== undefined && PLAIN_PHRASE.test(statusMessage) ? statusMessage : ''
-      exchange.respond({ status, reason, headers: list, contentLength, mayHaveTrailers })
+      exchange.respond({ status, reason, headers: list, contentLength })
     } else if (status === EARLY_HINTS) {
       exchange.inform(status, list)
     }

@@ -77,12 +77,13 @@ class Tunnel implements AnswerSource, Handshake {
     })
     headers.push('Connection', 'Upgrade', 'Upgrade', 'websocket')
     for (let i = 0; i < headers.length; i += 2) request.appendHeader(headers[i]!, headers[i + 1]!)
-    request.on('response', (response) => this.#onRefusal(response))
     request.on('upgrade', (response, socket) => this.#onUpgrade(response, socket))
   }
 
-  /** The pass has been called, and its listeners are in place: ours after them. */
+  /** The pass has been called, and its listeners are in place. */
   onCalled(): void {
+    // It would write the head of a refusal as it came, chunked or not, and a body that is no longer.
+    this.#request?.removeAllListeners('response').on('response', (response) => this.#onRefusal(response))
     this.#request?.on('upgrade', () => this.#onOpen())
   }
 
@@ -112,11 +113,9 @@ class Tunnel implements AnswerSource, Handshake {
   /** An answer that is no upgrade is an answer like any other; the connection ends with it. */
   #onRefusal(response: IncomingMessage): void {
     clearTimeout(this.#headTimeout)
-    // To the pass this means that it has nothing to do.
-    Object.assign(response, { upgrade: true })
     this.#response = response
     const exchange = this.#exchange
-    const answer = clientResponseHeaders(response.rawHeaders, exchange.canAnnounceTrailers)
+    const { list, contentLength } = clientResponseHeaders(response.rawHeaders, exchange.canAnnounceTrailers)
     response.on('data', (chunk: Buffer) => {
       if (!exchange.write(chunk)) response.pause()
     })
@@ -125,7 +124,7 @@ class Tunnel implements AnswerSource, Handshake {
     response.on('error', () => exchange.truncate())
     try {
       const status = response.statusCode ?? 0
-      exchange.respond({ status, reason: '', ...answer, headers: answer.list })
+      exchange.respond({ status, reason: '', headers: list, contentLength })
     } catch {
       response.destroy()
       answerError(exchange, 'UPSTREAM_PROTOCOL')

@@ -28,7 +28,6 @@ export interface Answer {
   /** Name, value, name, value ...; without Content-Length. */
   readonly headers: string[]
   readonly contentLength: string | undefined
-  readonly mayHaveTrailers: boolean
 }
 
 export abstract class ClientExchange {

@@ -42,7 +42,7 @@ export function answerText(exchange: ClientExchange, status: number, headers: st
   const body = Buffer.from(statusText(status))
   headers.push('content-type', 'text/plain')
   const contentLength = String(body.length)
-  exchange.respond({ status, reason: '', headers, contentLength, mayHaveTrailers: false })
+  exchange.respond({ status, reason: '', headers, contentLength })
   // RFC 9110 9.3.2: the answer to HEAD has the length of a body, and none.
   if (exchange.head.method !== 'HEAD') exchange.write(body)
   exchange.end([])

@@ -15,8 +15,6 @@ export interface ResponseHeaders {
   /** Without Content-Length; names in lower case. */
   readonly list: string[]
   readonly contentLength: string | undefined
-  /** Trailers can follow, because the upstream's answer came in chunks. */
-  readonly mayHaveTrailers: boolean
 }
 
 // RFC 9110 7.6.1, and Expect, which the proxy has answered by now; Trailer, since request trailers are discarded.
@@ -93,22 +91,22 @@ export function clientResponseHeaders(
   const list: string[] = []
   let contentLength: string | undefined
   let announced: string | undefined
-  let mayHaveTrailers = false
+  let isChunked = false
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!.toLowerCase()
     const value = rawHeaders[i + 1]!
     if (NOT_FROM_UPSTREAM.has(name)) {
       if (name === 'content-length') contentLength = value
-      else if (name === 'transfer-encoding') mayHaveTrailers = true
+      else if (name === 'transfer-encoding') isChunked = true
       else if (name === 'trailer') announced = value
     } else if (!connectionOptions.includes(name)) {
       list.push(name, value)
     }
   }
-  if (!mayHaveTrailers) return { list, contentLength, mayHaveTrailers }
+  if (!isChunked) return { list, contentLength }
   if (announced !== undefined && keepTrailerField) list.push('trailer', announced)
   // RFC 9112 6.3: Transfer-Encoding overrides Content-Length.
-  return { list, contentLength: undefined, mayHaveTrailers }
+  return { list, contentLength: undefined }
 }
 
 /** Response trailers, without what must not be a trailer (RFC 9110 6.5.1). */

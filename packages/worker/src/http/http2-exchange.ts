@@ -48,14 +48,16 @@ export class Http2Exchange extends ClientExchange {
     this.#stream.additionalHeaders(fields)
   }
 
-  respond({ status, headers, contentLength, mayHaveTrailers }: Answer): void {
+  respond({ status, headers, contentLength }: Answer): void {
     const stream = this.#stream
     if (this.#isClosed) return
     const list = [':status', String(status), ...headers]
     if (contentLength !== undefined && status !== 204) list.push('content-length', contentLength)
     if (this.head.method === 'HEAD') {
       stream.respond(list, WITHOUT_BODY)
-    } else if (mayHaveTrailers) {
+    } else if (contentLength === undefined) {
+      // Also if there will be none: without this the runtime marks the end of an answer that is cut, and
+      // only the length, where there is one, would tell the client.
       stream.on('wantTrailers', onWantTrailers)
       stream.respond(list, WITH_TRAILERS)
     } else {

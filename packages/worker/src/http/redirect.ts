@@ -163,7 +163,6 @@ export class RedirectServer {
       reason: '',
       headers: ['content-type', 'application/octet-stream'],
       contentLength: String(body.length),
-      mayHaveTrailers: false,
     })
     if (exchange.head.method !== 'HEAD') exchange.write(body)
     exchange.end([])

@@ -44,7 +44,7 @@ export async function answerOf(stream: ClientHttp2Stream): Promise<Http2Answer> 
   stream.on('trailers', (fields) => (trailers = fields))
   stream.on('data', (chunk: Buffer) => (body += chunk.toString('latin1')))
   stream.on('error', () => {})
-  await once(stream, 'close')
+  await new Promise((resolve) => stream.once('close', resolve))
   return {
     status: Number(headers[':status']),
     headers,

@@ -43,14 +43,22 @@ function keep(t: TestContext, socket: net.Socket): RawClient {
   let received = ''
   let consumed = 0
   let isClosed = false
-  socket.on('data', (chunk) => (received += chunk.toString('latin1')))
+  let onChange = (): void => {}
+  const change = async (): Promise<void> => await new Promise((resolve) => (onChange = resolve))
+  socket.on('data', (chunk) => {
+    received += chunk.toString('latin1')
+    onChange()
+  })
   socket.on('error', () => {})
-  socket.on('close', () => (isClosed = true))
+  socket.on('close', () => {
+    isClosed = true
+    onChange()
+  })
   t.after(() => socket.destroy())
   const until = async (holds: (text: string) => boolean): Promise<string> => {
     while (!holds(received.slice(consumed))) {
       assert.ok(!isClosed, `closed after ${JSON.stringify(received.slice(consumed))}`)
-      await Promise.race([once(socket, 'data'), once(socket, 'close')])
+      await change()
     }
     return received.slice(consumed)
   }
@@ -67,7 +75,7 @@ function keep(t: TestContext, socket: net.Socket): RawClient {
       return parsed
     },
     async closed() {
-      while (!isClosed) await once(socket, 'close')
+      while (!isClosed) await change()
     },
   }
 }
