@@ -122,7 +122,7 @@ export class TrafficListener {
 
   /** Accepts nothing more, finishes what is in flight, cuts what is left after `timeoutMs`. */
   async drain(timeoutMs: number): Promise<void> {
-    // First of all: a hand-off of node:cluster that is under way is refused, and another worker gets it.
+    // Connections that no worker has accepted yet wait in the kernel for the other workers.
     this.#sockets.close()
     setTimeout(() => this.#front.close(), Math.min(HELLO_GRACE_MS, timeoutMs)).unref()
     await Promise.all([this.#sites.drain(timeoutMs), this.#redirect.drain(timeoutMs)])
