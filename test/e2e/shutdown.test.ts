@@ -16,7 +16,10 @@ test('SIGTERM: requests in flight finish, new connections are refused, exit code
     if (incoming.url === '/held') held.push(response)
     else response.end('quick')
   })
-  const { proxy, httpsPort, httpPort, target } = await serveSite(t, { upstream: origin.upstream })
+  const { proxy, httpsPort, httpPort, target } = await serveSite(t, {
+    upstream: origin.upstream,
+    config: { shutdown_timeout_secs: 20 },
+  })
   const session = connect2(target)
   t.after(() => session.destroy())
   const inFlight = [

@@ -65,6 +65,9 @@ export type Handshake =
     }
   | { readonly result: 'failed'; readonly code: string }
 
+/** A server that says nothing is an outcome too: the code is then ABORT_ERR. */
+const HANDSHAKE_TIMEOUT_MS = 2_000
+
 /** id-pe-acmeIdentifier, 1.3.6.1.5.5.7.1.31 (RFC 8737 3), as it stands in DER. */
 const ACME_IDENTIFIER = Buffer.from('06082b0601050507011f', 'hex')
 
@@ -72,7 +75,7 @@ const ACME_IDENTIFIER = Buffer.from('06082b0601050507011f', 'hex')
 export async function handshake(options: RawClientOptions): Promise<Handshake> {
   const socket = openTls(options)
   try {
-    await once(socket, 'secureConnect')
+    await once(socket, 'secureConnect', { signal: AbortSignal.timeout(HANDSHAKE_TIMEOUT_MS) })
     const certificate = socket.getPeerX509Certificate()
     if (certificate === undefined) return { result: 'failed', code: 'no certificate' }
     return {

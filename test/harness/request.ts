@@ -1,6 +1,6 @@
 // One HTTPS request by HTTP/1.1 or HTTP/2, to an address of this machine whatever the host name.
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http'
-import type { ClientHttp2Session } from 'node:http2'
+import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2'
 import http2 from 'node:http2'
 import https from 'node:https'
 import { once } from 'node:events'
@@ -75,9 +75,18 @@ export async function requestOn(session: ClientHttp2Session, options: RequestOpt
     { endStream: options.body === undefined },
   )
   if (options.body !== undefined) stream.end(options.body)
-  const [headers] = await once(stream, 'response')
+  const headers = await responseOf(stream)
   const body = await buffer(stream)
   return { status: Number(headers[':status']), headers, body: body.toString() }
+}
+
+/** The head of the answer; rejects when the stream ends without one, which is no error to node:http2. */
+async function responseOf(stream: ClientHttp2Stream): Promise<IncomingHttpHeaders> {
+  const { promise, resolve, reject } = Promise.withResolvers<IncomingHttpHeaders>()
+  stream.once('response', resolve)
+  stream.once('error', reject)
+  stream.once('close', () => reject(new Error('the stream was closed without an answer')))
+  return await promise
 }
 
 function authorityOf({ host, port }: RequestOptions): string {
