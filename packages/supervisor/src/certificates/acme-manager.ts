@@ -1,34 +1,29 @@
 // One listener's ACME certificate: found in the cache, ordered when it must be, renewed in the background.
 // SPEC 5's table of situations is decided here; how an order goes is acme-order.ts, when the next one is
-// due is renewal.ts, what is on disk is store.ts.
+// due is renewal.ts, what is on disk is acme-cache.ts.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
-import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
-import { AccountStore } from './acme-account.ts'
+import { AcmeCache, missingNames } from './acme-cache.ts'
 import { placeOrder } from './acme-order.ts'
 import { AcmeError } from './acme-problem.ts'
 import { ExpiryWatch } from './expiry-watch.ts'
 import type { FailureRecord } from './failure-record.ts'
-import { concerns, FailureStore } from './failure-record.ts'
 import type { CertificateHost } from './host.ts'
 import type { DirectoryLock } from './lock.ts'
 import { lockDirectory } from './lock.ts'
 import type { CertificateManager } from './manager.ts'
 import type { OrderStep } from './progress.ts'
-import { toPushed } from './pushed.ts'
-import { jitterOf, renewAtMs, retryAtMs } from './renewal.ts'
+import { fieldsOf, toPushed } from './pushed.ts'
+import { jitterOf, mayLeaveOut, renewAtMs, retryAtMs } from './renewal.ts'
 import { sleepUntil } from './sleep-until.ts'
 import type { StoredCertificate } from './store.ts'
-import { CertificateStore } from './store.ts'
 
 export class AcmeManager implements CertificateManager {
   readonly listenerId: string
   readonly #settings: AcmeSettings
   readonly #host: CertificateHost
-  readonly #store: CertificateStore
-  readonly #accounts: AccountStore
-  readonly #failures: FailureStore
+  readonly #cache: AcmeCache
   readonly #expiry: ExpiryWatch
   readonly #closing = new AbortController()
 
@@ -41,22 +36,24 @@ export class AcmeManager implements CertificateManager {
     this.listenerId = listenerId
     this.#settings = settings
     this.#host = host
-    this.#store = new CertificateStore(settings.cacheDir)
-    this.#accounts = new AccountStore(settings.cacheDir)
-    this.#failures = new FailureStore(settings.cacheDir)
+    this.#cache = new AcmeCache({
+      settings,
+      clock: host.clock,
+      inspect: async (pair) => await host.jobs.run('inspectPair', pair, this.#closing.signal),
+      onQuarantined: ({ path, reason }) => {
+        host.log.error('CERT_QUARANTINED', { listener: listenerId, path, error: reason })
+      },
+    })
     this.#expiry = new ExpiryWatch(listenerId, host)
   }
 
   async load(): Promise<void> {
-    this.#certificate = await this.#readCache()
-    await this.#readFailure()
+    this.#certificate = await this.#cache.readCertificate()
+    this.#failure = await this.#cache.readFailure()
     if (this.#certificate === undefined) return
-    const { facts } = this.#certificate
-    this.#host.log.info('CERT_LOADED', { ...this.#fieldsOf(facts), source: 'cache' })
-    this.#expiry.look(facts)
-    const missing = this.#missingNames(facts.names)
-    if (missing.length > 0)
-      this.#host.log.error('CERT_FAILED', { ...this.#fields, missing: missing.join(',') })
+    this.#host.log.info('CERT_LOADED', { ...fieldsOf(this.listenerId, this.#certificate), source: 'cache' })
+    this.#expiry.look(this.#certificate.facts)
+    this.#reportMissing(this.#certificate)
   }
 
   current(): readonly PushedCertificate[] {
@@ -89,97 +86,136 @@ export class AcmeManager implements CertificateManager {
     while (!signal.aborted) {
       try {
         const dueMs = this.#dueMs()
-        const certificate = this.#certificate
-        const lookMs = certificate === undefined ? Infinity : this.#expiry.nextLookMs(certificate.facts)
+        const facts = this.#certificate?.facts
+        const lookMs = facts === undefined ? Infinity : this.#expiry.nextLookMs(facts)
         await sleepUntil(Math.min(dueMs, lookMs), clock, signal)
-        if (certificate !== undefined) this.#expiry.look(certificate.facts)
+        if (facts !== undefined) this.#expiry.look(facts)
         if (clock.nowMs() >= dueMs) await this.#attempt(signal, 'renewal')
       } catch {
-        // An attempt has written down its failure, and when it is due again; everything else here only waits.
+        // An attempt has said why it failed, and noted when the next is due; all else here only waits.
       }
     }
   }
 
   /** When the next attempt is due: the certificate's own time, put off by a failure. */
   #dueMs(): number {
-    const wantedMs = this.#isComplete() ? this.#renewAtMs() : 0
-    return Math.max(wantedMs, this.#failure?.nextAttemptMs ?? 0)
+    return Math.max(this.#isComplete() ? this.#renewAtMs() : 0, this.#failure?.nextAttemptMs ?? 0)
   }
 
   #renewAtMs(): number {
     if (this.#certificate === undefined) return 0
-    const { facts } = this.#certificate
-    return renewAtMs(facts, jitterOf(facts.serial))
+    const { facts, obtainedMs } = this.#certificate
+    return renewAtMs(facts, obtainedMs, jitterOf(facts.serial))
   }
 
   /** It is of the CA that is configured, and has every name. */
   #isComplete(): boolean {
-    if (this.#certificate === undefined) return false
-    const { facts, origin } = this.#certificate
-    return origin === this.#settings.directoryUrl && this.#missingNames(facts.names).length === 0
+    if (this.#certificate?.origin !== this.#settings.directoryUrl) return false
+    return missingNames(this.#settings, this.#certificate).length === 0
   }
 
-  /** Leaves a new certificate installed, or throws after having recorded the failure. */
+  /** Leaves a new certificate installed; or throws, having said why and noted when the next attempt is due. */
   async #attempt(signal: AbortSignal, reason: 'start' | 'renewal'): Promise<void> {
     let lock: DirectoryLock | undefined
     try {
-      await this.#store.prepare()
+      await this.#cache.prepare()
       lock = await lockDirectory(this.#settings.cacheDir, {
         signal,
         onWaiting: (holder) => this.#progress('waiting', `for ${holder}`),
       })
       if (await this.#takeOver()) return
-      await this.#readFailure()
+      this.#failure = await this.#cache.readFailure()
       this.#assertDue(reason)
-      await this.#order(lock, AbortSignal.any([signal, lock.signal]))
+      await this.#order(lock, signal, this.#settings.domains)
     } catch (error) {
-      if (!signal.aborted && !(error instanceof NotDueError)) await this.#fail(error, lock)
-      throw error
+      if (signal.aborted || error instanceof NotDueError) throw error
+      const rest = this.#restWorthOrdering(error)
+      await this.#fail(error, lock, rest)
+      if (lock === undefined || rest.length === 0) throw error
+      await this.#orderRest(lock, signal, rest)
     } finally {
       await lock?.release()
     }
   }
 
-  /** Uses what another process has put into the cache meanwhile. */
+  /** Uses what another process has put into the cache meanwhile; true if nothing is left to do. */
   async #takeOver(): Promise<boolean> {
-    const cached = await this.#readCache()
+    const cached = await this.#cache.readCertificate()
     if (cached === undefined || cached.facts.serial === this.#certificate?.facts.serial) return false
     if (cached.facts.notAfterMs <= this.#host.clock.nowMs()) return false
-    this.#host.log.info('CERT_LOADED', { ...this.#fieldsOf(cached.facts), source: 'cache' })
+    this.#host.log.info('CERT_LOADED', { ...fieldsOf(this.listenerId, cached), source: 'cache' })
     await this.#install(cached)
     return this.#isComplete() && this.#renewAtMs() > this.#host.clock.nowMs()
   }
 
-  async #order(lock: DirectoryLock, signal: AbortSignal): Promise<void> {
+  /** SPEC 5, one bad name: the names to order without those that failed; none if that is not worth an order. */
+  #restWorthOrdering(error: unknown): readonly string[] {
+    const failed = error instanceof AcmeError ? error.failedNames : []
+    const rest = this.#settings.domains.filter((name) => !failed.includes(name))
+    const missing = this.#certificate === undefined ? rest : missingNames(this.#settings, this.#certificate)
+    const isWorth = mayLeaveOut({
+      nowMs: this.#host.clock.nowMs(),
+      lastTimeMs: this.#failure?.leftOutAtMs,
+      addsNames: rest.some((name) => missing.includes(name)),
+      renewAtMs: this.#renewAtMs(),
+    })
+    return failed.length > 0 && isWorth ? rest : []
+  }
+
+  async #order(lock: DirectoryLock, signal: AbortSignal, names: readonly string[]): Promise<void> {
     const { log } = this.#host
-    const { domains } = this.#settings
-    log.info('CERT_ORDER', { ...this.#fields, directory: this.#settings.directoryUrl })
+    log.info('CERT_ORDER', {
+      listener: this.listenerId,
+      names: names.join(','),
+      directory: this.#settings.directoryUrl,
+    })
+    const mayOrder = async (): Promise<void> => await lock.assertHeld()
     const issued = await placeOrder({
       settings: this.#settings,
-      names: domains,
-      accounts: this.#accounts,
+      names,
+      accounts: this.#cache.accounts,
       host: this.#host,
-      signal,
+      signal: AbortSignal.any([signal, lock.signal]),
       arm: async (challenges) => await this.#host.arm(this.listenerId, challenges),
+      disarm: async () => await this.#disarm(),
       progress: (step, detail) => this.#progress(step, detail),
-      mayOrder: async () => await lock.assertHeld(),
+      mayOrder,
     })
-    log.info('CERT_ISSUED', this.#fieldsOf(issued.facts))
-    await this.#store
-      .save(issued, async () => await lock.assertHeld())
-      .then(async () => await this.#failures.clear())
-      .catch((error: unknown) => {
-        // It is good, and it has been paid for: serve it, and say that a restart will not find it.
-        log.error('CERT_FAILED', { ...this.#fields, error: `issued but not saved: ${messageOf(error)}` })
-      })
-    this.#failure = undefined
+    log.info('CERT_ISSUED', fieldsOf(this.listenerId, issued))
+    const isComplete = names.length === this.#settings.domains.length
+    if (isComplete) this.#failure = undefined
+    try {
+      await this.#cache.saveCertificate(issued, mayOrder)
+      if (isComplete) await this.#cache.clearFailure()
+    } catch (error) {
+      // It is good, and it has been paid for: serve it, and say that a restart will not find it.
+      this.#reportError(`issued but not saved: ${messageOf(error)}`)
+    }
     await this.#install(issued)
+    this.#reportMissing(issued)
     this.#progress('issued', `until ${new Date(issued.facts.notAfterMs).toISOString()}`)
+  }
+
+  async #orderRest(lock: DirectoryLock, signal: AbortSignal, rest: readonly string[]): Promise<void> {
+    try {
+      await this.#order(lock, signal, rest)
+    } catch (error) {
+      if (!signal.aborted) this.#reportError(`without the names that failed: ${messageOf(error)}`)
+      throw error
+    }
   }
 
   async #install(certificate: StoredCertificate): Promise<void> {
     this.#certificate = certificate
     await this.#host.publish(this.listenerId, this.current())
+  }
+
+  async #disarm(): Promise<void> {
+    try {
+      await this.#host.arm(this.listenerId, [])
+    } catch (error) {
+      this.#reportError(`not disarmed: ${messageOf(error)}`)
+    }
   }
 
   /** A start that comes too soon after a failure must not order: something may be restarting us in a loop. */
@@ -188,14 +224,13 @@ export class AcmeManager implements CertificateManager {
     if (failure === undefined || this.#host.clock.nowMs() >= failure.nextAttemptMs) return
     // A CA that could not be reached has counted nothing.
     if (reason === 'start' && !failure.reachedCa) return
-    throw new NotDueError(failure, this.#failures.path)
+    throw new NotDueError(failure, this.#cache.failurePath)
   }
 
-  async #fail(error: unknown, lock: DirectoryLock | undefined): Promise<void> {
-    const { log, clock } = this.#host
+  async #fail(error: unknown, lock: DirectoryLock | undefined, rest: readonly string[]): Promise<void> {
     const acme = error instanceof AcmeError ? error : undefined
     const failures = (this.#failure?.failures ?? 0) + 1
-    const failedAtMs = clock.nowMs()
+    const failedAtMs = this.#host.clock.nowMs()
     const record: FailureRecord = {
       failures,
       failedAtMs,
@@ -210,76 +245,48 @@ export class AcmeManager implements CertificateManager {
       directoryUrl: this.#settings.directoryUrl,
       names: this.#settings.domains,
       failedNames: acme?.failedNames ?? [],
+      leftOutAtMs: rest.length > 0 ? failedAtMs : this.#failure?.leftOutAtMs,
       reason: messageOf(error),
       document: acme?.document,
     }
     this.#failure = record
-    log.warn('CERT_FAILED', {
-      ...this.#fields,
+    this.#host.log.warn('CERT_FAILED', {
+      listener: this.listenerId,
+      names: this.#settings.domains.join(','),
       error: record.reason,
       failed_names: record.failedNames.length === 0 ? undefined : record.failedNames.join(','),
       problem: record.document,
       next_attempt: new Date(record.nextAttemptMs).toISOString(),
     })
-    // Whoever has the lock now writes down its own failures.
+    // Without the lock the record is not ours to write: whoever has it notes its own failures.
     if (lock === undefined || lock.signal.aborted) return
     try {
-      await this.#failures.save(record)
+      await this.#cache.saveFailure(record)
     } catch (cause) {
-      log.error('CERT_FAILED', { ...this.#fields, error: `the failure is not recorded: ${messageOf(cause)}` })
+      this.#reportError(`the failure is not recorded: ${messageOf(cause)}`)
     }
   }
 
-  /** The cached certificate, if it covers any wanted name. */
-  async #readCache(): Promise<StoredCertificate | undefined> {
-    const { log, jobs } = this.#host
-    const { certificate, quarantined } = await this.#store.load(
-      async (pair) => await jobs.run('inspectPair', pair, this.#closing.signal),
-    )
-    for (const { path, reason } of quarantined)
-      log.error('CERT_QUARANTINED', { ...this.#fields, path, error: reason })
-    if (certificate === undefined) return undefined
-    const { names } = certificate.facts
-    return this.#missingNames(names).length === this.#settings.domains.length ? undefined : certificate
+  #reportMissing(certificate: StoredCertificate): void {
+    const missing = missingNames(this.#settings, certificate)
+    if (missing.length > 0) this.#reportError(`the certificate lacks ${missing.join(', ')}`)
   }
 
-  async #readFailure(): Promise<void> {
-    const { directoryUrl, domains } = this.#settings
-    const record = await this.#failures.load()
-    // One from the future was written under a wrong clock.
-    const counts =
-      record !== undefined &&
-      record.failedAtMs <= this.#host.clock.nowMs() &&
-      concerns(record, { directoryUrl, names: domains })
-    this.#failure = counts ? record : undefined
-  }
-
-  #missingNames(covering: readonly string[]): string[] {
-    return this.#settings.domains.filter((name) => !covering.some((one) => nameCovers(one, name)))
+  #reportError(error: string): void {
+    this.#host.log.error('CERT_FAILED', {
+      listener: this.listenerId,
+      names: this.#settings.domains.join(','),
+      error,
+    })
   }
 
   #progress(step: OrderStep, detail?: string): void {
-    const { listenerId } = this
     this.#host.progress({
-      listenerId,
+      listenerId: this.listenerId,
       step,
       names: this.#settings.domains,
       ...(detail !== undefined && { detail }),
     })
-  }
-
-  get #fields(): { readonly listener: string; readonly names: string } {
-    return { listener: this.listenerId, names: this.#settings.domains.join(',') }
-  }
-
-  #fieldsOf(facts: StoredCertificate['facts']) {
-    return {
-      listener: this.listenerId,
-      names: facts.names.join(','),
-      issuer: facts.issuer,
-      serial: facts.serial,
-      not_after: new Date(facts.notAfterMs).toISOString(),
-    }
   }
 }
 
@@ -290,9 +297,7 @@ class NotDueError extends ProxyError {
     super(
       'ACME',
       `no certificate yet: the last attempt failed, and the next is due at ${next}. It said: ${reason}`,
-      {
-        hint: `mend the cause and start again after that time; to try at once, remove ${path}`,
-      },
+      { hint: `mend the cause and start again after that time; to try at once, remove ${path}` },
     )
   }
 }

@@ -9,17 +9,16 @@ import { isUnknownAccount, register } from './acme-account.ts'
 import { downloadChain } from './acme-chain.ts'
 import { poll, stateOf } from './acme-poll.ts'
 import { describeProblem, parseProblem } from './acme-problem.ts'
-import { isRecord } from './json.ts'
 import type { AcmeReply, ExternalAccount } from './acme-transport.ts'
 import { AcmeTransport } from './acme-transport.ts'
+import { proveNames } from './acme-validation.ts'
 import type { PendingAuthorization } from './challenges.ts'
-import { prepareChallenge, readAuthorization } from './challenges.ts'
+import { readAuthorization } from './challenges.ts'
 import type { CertificateHost } from './host.ts'
 import type { OrderStep } from './progress.ts'
 import type { StoredCertificate } from './store.ts'
 
-/** How long the CA may take to look at every name, and to sign. */
-const VALIDATION_LIMIT_MS = 5 * 60_000
+/** How long the CA may take to sign. */
 const FINALIZATION_LIMIT_MS = 10 * 60_000
 
 export interface OrderRequest {
@@ -31,6 +30,8 @@ export interface OrderRequest {
   readonly signal: AbortSignal
   /** Replaces what every worker can prove right now; resolves when each has acknowledged. */
   readonly arm: (challenges: readonly ArmedChallenge[]) => Promise<void>
+  /** Leaves nothing armed; never rejects. */
+  readonly disarm: () => Promise<void>
   readonly progress: (step: OrderStep, detail?: string) => void
   /** Asked directly before each request that counts at the CA; throws when the order is no longer ours to place. */
   readonly mayOrder: () => Promise<void>
@@ -76,7 +77,10 @@ class Order {
     progress('order')
     const order = await this.#open()
     const pending = await this.#readAuthorizations(order.resource)
-    if (pending.length > 0) await this.#prove(pending)
+    if (pending.length > 0) {
+      const post = this.#post.bind(this)
+      await proveNames(pending, { request: this.#request, transport: this.#transport, post })
+    }
 
     const keyPem = await host.jobs.run('generateKey', settings.keyType, signal)
     const certificateUrl = await this.#finalize(order.url, order.resource['finalize'], keyPem)
@@ -95,7 +99,7 @@ class Order {
     })
     if (!inspection.ok) throw this.#transport.error(`the CA's certificate is not used: ${inspection.reason}`)
     const { certPem, facts } = inspection
-    return { certPem, keyPem, facts, origin: settings.directoryUrl }
+    return { certPem, keyPem, facts, origin: settings.directoryUrl, obtainedMs: host.clock.nowMs() }
   }
 
   async #ensureAccount(): Promise<void> {
@@ -155,65 +159,6 @@ class Order {
       if (authorization !== undefined) pending.push(authorization)
     }
     return pending
-  }
-
-  /** All names at once: every worker can answer for each of them before the CA is told of the first. */
-  async #prove(pending: readonly PendingAuthorization[]): Promise<void> {
-    const { settings, host, signal, progress, arm } = this.#request
-    progress('challenge', settings.challenge)
-    const challenges = await Promise.all(
-      pending.map(
-        async (one) => await prepareChallenge(one, settings.challenge, this.#transport, host.jobs, signal),
-      ),
-    )
-    try {
-      await arm(challenges)
-      signal.throwIfAborted()
-      for (const { challengeUrl, name } of pending) {
-        await this.#post(`the challenge for ${name} is refused`, challengeUrl, {})
-      }
-      progress('validating')
-      await this.#awaitValidation(pending)
-    } finally {
-      await arm([])
-    }
-  }
-
-  /** Waits for every name, so that all the bad ones are known, not the first alone. */
-  async #awaitValidation(pending: readonly PendingAuthorization[]): Promise<void> {
-    const { settings, signal } = this.#request
-    const giveUpMs = performance.now() + VALIDATION_LIMIT_MS
-    const failures: { readonly name: string; readonly error: unknown }[] = []
-    for (const { name, url } of pending) {
-      const state = await poll({
-        look: async () => await this.#post('cannot read an authorization', url, null),
-        isFinal: (status) => status !== 'pending',
-        limitMs: giveUpMs - performance.now(),
-        signal,
-      })
-      if (state === undefined) {
-        throw this.#transport.error(
-          `the CA has not looked at ${name} within ${VALIDATION_LIMIT_MS / 60_000} minutes`,
-        )
-      }
-      if (state.status !== 'valid') failures.push({ name, error: challengeErrorOf(state.resource) })
-    }
-    if (failures.length === 0) return
-    throw this.#transport.error(`the CA could not validate ${failures.map(describeFailure).join('; ')}`, {
-      document: {
-        type: 'urn:ietf:params:acme:error:compound',
-        detail: 'validation failed',
-        subproblems: failures.map(({ name, error }) => ({
-          ...(isRecord(error) ? error : { detail: 'no reason given' }),
-          identifier: { type: 'dns', value: name },
-        })),
-      },
-      failedNames: failures.map(({ name }) => name),
-      hint:
-        settings.challenge === 'http-01'
-          ? 'the CA must reach port 80 of each name on this machine: check DNS (A and AAAA), firewall, forwarding'
-          : 'the CA must reach port 443 of each name on this machine: check DNS (A and AAAA), firewall, forwarding',
-    })
   }
 
   /** Sends the request for the key, and returns where the certificate can be fetched. */
@@ -287,15 +232,4 @@ async function readText(path: string, key: string): Promise<string> {
       },
     )
   }
-}
-
-function challengeErrorOf(authorization: Readonly<Record<string, unknown>>): unknown {
-  const challenges = authorization['challenges']
-  if (!Array.isArray(challenges)) return undefined
-  return challenges.filter(isRecord).find((challenge) => challenge['error'] !== undefined)?.['error']
-}
-
-function describeFailure({ name, error }: { readonly name: string; readonly error: unknown }): string {
-  const problem = parseProblem(error)
-  return problem === undefined ? name : `${name} (${describeProblem(problem)})`
 }

@@ -8,6 +8,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import acme from 'acme-client'
 import { version } from '../version.ts'
 import { AcmeError, describeProblem, parseProblem, parseRetryAfter } from './acme-problem.ts'
+import { codeOf } from './durable.ts'
 import { isRecord } from './json.ts'
 
 const REQUEST_TIMEOUT_MS = 30_000
@@ -217,7 +218,9 @@ export class AcmeTransport {
   }
 
   #networkError(directoryUrl: string, error: unknown): AcmeError {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : ''
+    const code = codeOf(error) ?? ''
+    // It did answer, with more than ANSWER_BYTES or with what is no HTTP.
+    this.#reached ||= code === 'ERR_BAD_RESPONSE'
     const what =
       code === 'ERR_CANCELED'
         ? `no answer within ${REQUEST_TIMEOUT_MS / 1000} s`

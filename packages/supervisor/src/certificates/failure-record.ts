@@ -16,6 +16,8 @@ export interface FailureRecord {
   /** What was asked for. */
   readonly names: readonly string[]
   readonly failedNames: readonly string[]
+  /** When the names without the failed ones were last ordered. */
+  readonly leftOutAtMs: number | undefined
   readonly reason: string
   /** The CA's problem document, JSON text. */
   readonly document: string | undefined
@@ -74,6 +76,7 @@ function parseFailure(text: string): FailureRecord | undefined {
     directoryUrl,
     names,
     failedNames,
+    leftOutAtMs,
     reason,
     document,
   } = record
@@ -89,6 +92,7 @@ function parseFailure(text: string): FailureRecord | undefined {
     directoryUrl,
     names,
     failedNames,
+    leftOutAtMs: typeof leftOutAtMs === 'number' ? leftOutAtMs : undefined,
     reason: typeof reason === 'string' ? reason : '',
     document: typeof document === 'string' ? document : undefined,
   }

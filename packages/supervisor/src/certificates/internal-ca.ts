@@ -93,7 +93,13 @@ async function inspectOwn(
   const inspection = await host.jobs.run('inspectPair', pair, signal)
   if (!inspection.ok)
     throw new ProxyError('CERTIFICATE', `the internal CA made a bad certificate: ${inspection.reason}`)
-  return { certPem: inspection.certPem, keyPem: pair.keyPem, facts: inspection.facts, origin }
+  return {
+    certPem: inspection.certPem,
+    keyPem: pair.keyPem,
+    facts: inspection.facts,
+    origin,
+    obtainedMs: host.clock.nowMs(),
+  }
 }
 
 async function isExported(authority: StoredCertificate, stateDir: string): Promise<boolean> {

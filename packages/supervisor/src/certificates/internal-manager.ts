@@ -10,7 +10,7 @@ import type { InternalCaRequest } from './internal-ca.ts'
 import { internalCaDirectory, issueLeaf, loadAuthority } from './internal-ca.ts'
 import { lockDirectory } from './lock.ts'
 import type { CertificateManager } from './manager.ts'
-import { toPushed } from './pushed.ts'
+import { fieldsOf, toPushed } from './pushed.ts'
 import { jitterOf, renewAtMs, retryAtMs } from './renewal.ts'
 import { sleepUntil } from './sleep-until.ts'
 import type { StoredCertificate } from './store.ts'
@@ -112,14 +112,7 @@ export class InternalManager implements CertificateManager {
     const source = leaf === undefined ? 'issued' : 'cache'
     leaf ??= await this.#issue(authority)
     this.#leaf = leaf
-    const { facts } = leaf
-    this.#host.log.info(source === 'issued' ? 'CERT_ISSUED' : 'CERT_LOADED', {
-      listener: this.listenerId,
-      names: facts.names.join(','),
-      issuer: facts.issuer,
-      serial: facts.serial,
-      not_after: new Date(facts.notAfterMs).toISOString(),
-    })
+    this.#host.log.info(source === 'issued' ? 'CERT_ISSUED' : 'CERT_LOADED', fieldsOf(this.listenerId, leaf))
   }
 
   async #issue(authority: StoredCertificate): Promise<StoredCertificate> {
@@ -155,8 +148,8 @@ export class InternalManager implements CertificateManager {
   }
 }
 
-function dueAtMs({ facts }: StoredCertificate): number {
-  return renewAtMs(facts, jitterOf(facts.serial))
+function dueAtMs({ facts, obtainedMs }: StoredCertificate): number {
+  return renewAtMs(facts, obtainedMs, jitterOf(facts.serial))
 }
 
 /** `127.0.0.1,::1:443` as a file name, two of which never become one. */

@@ -104,7 +104,8 @@ export async function lockDirectory(directory: string, options: LockOptions): Pr
     assertHeld: async () => {
       lost.signal.throwIfAborted()
       const found = await readHolder(holderPath)
-      if (found?.token !== token) throw lostError(directory, undefined)
+      if (found?.token !== token) lost.abort(lostError(directory, undefined))
+      lost.signal.throwIfAborted()
     },
   }
 }

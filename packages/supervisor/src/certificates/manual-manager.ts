@@ -8,7 +8,7 @@ import { ExpiryWatch } from './expiry-watch.ts'
 import type { CertificateHost } from './host.ts'
 import type { CertificateFacts } from './inspect.ts'
 import type { CertificateManager } from './manager.ts'
-import { toPushed } from './pushed.ts'
+import { fieldsOf, toPushed } from './pushed.ts'
 import { sleepUntil } from './sleep-until.ts'
 
 interface ManualCertificate {
@@ -37,16 +37,9 @@ export class ManualManager implements CertificateManager {
   /** Throws CERTIFICATE for the first pair that cannot be used. */
   async load(): Promise<void> {
     this.#certificates = await Promise.all(this.#pairs.map(async (pair) => await this.#read(pair)))
-    for (const { facts } of this.#certificates) {
-      this.#host.log.info('CERT_LOADED', {
-        listener: this.listenerId,
-        names: facts.names.join(','),
-        issuer: facts.issuer,
-        serial: facts.serial,
-        not_after: new Date(facts.notAfterMs).toISOString(),
-        source: 'file',
-      })
-      this.#expiry.look(facts)
+    for (const certificate of this.#certificates) {
+      this.#host.log.info('CERT_LOADED', { ...fieldsOf(this.listenerId, certificate), source: 'file' })
+      this.#expiry.look(certificate.facts)
     }
   }
 

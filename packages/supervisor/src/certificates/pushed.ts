@@ -1,12 +1,24 @@
-// A certificate as workers get it.
+// A certificate as others see it: workers, and people who read the log.
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import type { LogFields } from '@reverse-proxy/shared/log-fields'
 import type { CertificateFacts } from './inspect.ts'
 
-export function toPushed(certificate: {
+interface Certificate {
   readonly certPem: string
   readonly keyPem: string
   readonly facts: CertificateFacts
-}): PushedCertificate {
-  const { certPem, keyPem, facts } = certificate
+}
+
+export function toPushed({ certPem, keyPem, facts }: Certificate): PushedCertificate {
   return { certPem, keyPem, names: facts.names, serial: facts.serial }
+}
+
+export function fieldsOf(listenerId: string, { facts }: Pick<Certificate, 'facts'>): LogFields {
+  return {
+    listener: listenerId,
+    names: facts.names.join(','),
+    issuer: facts.issuer,
+    serial: facts.serial,
+    not_after: new Date(facts.notAfterMs).toISOString(),
+  }
 }

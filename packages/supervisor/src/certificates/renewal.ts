@@ -26,13 +26,17 @@ const RETRY_AFTER_CEILING_MS = DAY_MS
 const CLOSEST_RETRY_MS = 15 * MINUTE_MS
 
 /**
- * When a certificate is renewed: with a third of its lifetime left, or half if it lives under 10 days.
- * `jitter` (0 to 1) is the certificate's own: it moves the time earlier by up to 2 % of the lifetime.
+ * When a certificate that was obtained at `obtainedMs` is renewed: with a third of its lifetime left, or
+ * half if it lives under 10 days. `jitter` (0 to 1) is the certificate's own: it moves the time earlier
+ * by up to 2 % of the lifetime. Under a clock that is fast, or from a CA that backdates by a lot, it
+ * rests nevertheless for a third of the time it then had, so that no renewal follows on the other's heels.
  */
-export function renewAtMs(validity: Validity, jitter: number): number {
-  const lifetimeMs = validity.notAfterMs - validity.notBeforeMs
+export function renewAtMs(validity: Validity, obtainedMs: number, jitter: number): number {
+  const { notBeforeMs, notAfterMs } = validity
+  const lifetimeMs = notAfterMs - notBeforeMs
   const left = lifetimeMs < SHORT_LIFETIME_MS ? 1 / 2 : 1 / 3
-  return validity.notAfterMs - lifetimeMs * (left + SPREAD * jitter)
+  const restedMs = obtainedMs + (notAfterMs - obtainedMs) / 3
+  return Math.max(notAfterMs - lifetimeMs * (left + SPREAD * jitter), restedMs)
 }
 
 /** From here on a certificate that has not been renewed is an error, not a warning. */
@@ -71,6 +75,22 @@ function limits(nowMs: number, validity: Validity | undefined): { crowdedMs: num
   const leftMs = (nowMs < marginMs ? marginMs : validity.notAfterMs) - nowMs
   const closestMs = Math.min(CLOSEST_RETRY_MS, (validity.notAfterMs - validity.notBeforeMs) / 60)
   return { crowdedMs: Math.max(leftMs / 3, closestMs), latestMs: Math.max(leftMs, closestMs) }
+}
+
+export interface LeavingOut {
+  readonly nowMs: number
+  /** When that was last done. */
+  readonly lastTimeMs: number | undefined
+  /** Whether a certificate without the failed names would have a name that the present one lacks. */
+  readonly addsNames: boolean
+  /** Of the present certificate. */
+  readonly renewAtMs: number
+}
+
+/** Whether an order that failed for some names is worth repeating without them: at most once a day. */
+export function mayLeaveOut({ nowMs, lastTimeMs, addsNames, renewAtMs: dueMs }: LeavingOut): boolean {
+  if (lastTimeMs !== undefined && nowMs >= lastTimeMs && nowMs < lastTimeMs + DAY_MS) return false
+  return addsNames || nowMs >= dueMs
 }
 
 /** A number from 0 to 1 that is a certificate's own: its serial's, so that restarts do not draw again. */

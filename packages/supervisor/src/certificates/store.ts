@@ -18,6 +18,8 @@ export interface StoredCertificate {
   readonly facts: CertificateFacts
   /** What issued it: an ACME directory URL, or the serial of the internal root. */
   readonly origin: string
+  /** When we got it, by our clock. */
+  readonly obtainedMs: number
 }
 
 /** `inspect` is how a pair is checked. */
@@ -82,8 +84,8 @@ export class CertificateStore {
    * and throws to stop that. Throws CACHE.
    */
   async save(certificate: StoredCertificate, mayCommit: () => Promise<void>): Promise<void> {
-    const { certPem, keyPem, facts, origin } = certificate
-    const time = new Date().toISOString().replaceAll(/[-:]/gu, '')
+    const { certPem, keyPem, facts, origin, obtainedMs } = certificate
+    const time = new Date(obtainedMs).toISOString().replaceAll(/[-:]/gu, '')
     const name = `${time}-${facts.serial.slice(-12)}-${randomBytes(2).toString('hex')}`
     const path = join(this.#generations, name)
     const link = `${this.#current}.${randomBytes(6).toString('hex')}.new`
@@ -92,7 +94,10 @@ export class CertificateStore {
       await makePrivateDirectory(path)
       await createFile(join(path, 'cert.pem'), certPem)
       await createFile(join(path, 'key.pem'), keyPem)
-      await createFile(join(path, 'meta.json'), `${JSON.stringify({ version: FORMAT_VERSION, origin })}\n`)
+      await createFile(
+        join(path, 'meta.json'),
+        `${JSON.stringify({ version: FORMAT_VERSION, origin, obtainedMs })}\n`,
+      )
       await syncDirectory(path)
       await syncDirectory(this.#generations)
       await symlink(join('generations', name), link)
@@ -153,11 +158,11 @@ export class CertificateStore {
       // Not damage but permissions or a failing disk: moving it away would hide that.
       throw cacheError(this.directory, error)
     }
-    const origin = parseMeta(meta)
-    if (origin === undefined) return 'meta.json is damaged'
+    const provenance = parseMeta(meta)
+    if (provenance === undefined) return 'meta.json is damaged'
     const inspection = await inspect({ certPem, keyPem })
     if (!inspection.ok) return inspection.reason
-    return { certPem: inspection.certPem, keyPem, facts: inspection.facts, origin }
+    return { certPem: inspection.certPem, keyPem, facts: inspection.facts, ...provenance }
   }
 
   async #putAside(name: string): Promise<string | undefined> {
@@ -183,9 +188,9 @@ export class CertificateStore {
   }
 }
 
-function parseMeta(text: string): string | undefined {
+function parseMeta(text: string): Pick<StoredCertificate, 'origin' | 'obtainedMs'> | undefined {
   const meta = parseRecord(text)
-  return meta?.['version'] === FORMAT_VERSION && typeof meta['origin'] === 'string'
-    ? meta['origin']
-    : undefined
+  if (meta?.['version'] !== FORMAT_VERSION) return undefined
+  const { origin, obtainedMs } = meta
+  return typeof origin === 'string' && typeof obtainedMs === 'number' ? { origin, obtainedMs } : undefined
 }

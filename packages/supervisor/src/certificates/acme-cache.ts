@@ -1,0 +1,77 @@
+// What one listener's cache directory says, seen from its configuration: the certificate that is usable
+// for it, the last failure that still counts, and the accounts.
+import type { Clock } from '@reverse-proxy/shared/clock'
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { nameCovers } from '@reverse-proxy/shared/config/host-name'
+import { AccountStore } from './acme-account.ts'
+import type { FailureRecord } from './failure-record.ts'
+import { concerns, FailureStore } from './failure-record.ts'
+import type { PairInspector, Quarantined, StoredCertificate } from './store.ts'
+import { CertificateStore } from './store.ts'
+
+export interface AcmeCacheOptions {
+  readonly settings: AcmeSettings
+  readonly clock: Clock
+  readonly inspect: PairInspector
+  readonly onQuarantined: (quarantined: Quarantined) => void
+}
+
+export class AcmeCache {
+  readonly accounts: AccountStore
+  readonly #options: AcmeCacheOptions
+  readonly #certificates: CertificateStore
+  readonly #failures: FailureStore
+
+  constructor(options: AcmeCacheOptions) {
+    const { cacheDir } = options.settings
+    this.#options = options
+    this.accounts = new AccountStore(cacheDir)
+    this.#certificates = new CertificateStore(cacheDir)
+    this.#failures = new FailureStore(cacheDir)
+  }
+
+  /** Where the failure is recorded: removing the file allows an attempt at once. */
+  get failurePath(): string {
+    return this.#failures.path
+  }
+
+  /** Finds out, before anything is ordered, whether a certificate could be saved. Throws CACHE. */
+  async prepare(): Promise<void> {
+    await this.#certificates.prepare()
+  }
+
+  /** The cached certificate, expired or not, if it covers any of our names. Throws CACHE. */
+  async readCertificate(): Promise<StoredCertificate | undefined> {
+    const { inspect, onQuarantined, settings } = this.#options
+    const { certificate, quarantined } = await this.#certificates.load(inspect)
+    quarantined.forEach(onQuarantined)
+    if (certificate === undefined) return undefined
+    return missingNames(settings, certificate).length < settings.domains.length ? certificate : undefined
+  }
+
+  async saveCertificate(certificate: StoredCertificate, mayCommit: () => Promise<void>): Promise<void> {
+    await this.#certificates.save(certificate, mayCommit)
+  }
+
+  /** The last attempt's failure, if it was for these names at this CA. Throws CACHE. */
+  async readFailure(): Promise<FailureRecord | undefined> {
+    const { directoryUrl, domains } = this.#options.settings
+    const record = await this.#failures.load()
+    if (record === undefined || !concerns(record, { directoryUrl, names: domains })) return undefined
+    // One from the future was written under a wrong clock.
+    return record.failedAtMs <= this.#options.clock.nowMs() ? record : undefined
+  }
+
+  async saveFailure(record: FailureRecord): Promise<void> {
+    await this.#failures.save(record)
+  }
+
+  async clearFailure(): Promise<void> {
+    await this.#failures.clear()
+  }
+}
+
+/** The configured names that a certificate lacks. */
+export function missingNames({ domains }: AcmeSettings, { facts }: StoredCertificate): string[] {
+  return domains.filter((name) => !facts.names.some((covering) => nameCovers(covering, name)))
+}
