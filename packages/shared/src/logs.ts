@@ -12,6 +12,7 @@ export interface LogDestination {
   write(line: string): unknown
   flush(done: (error?: Error | null) => void): void
   reopen(): void
+  destroy(): void
   on(event: 'drop' | 'drain' | 'error', listener: () => void): unknown
 }
 
@@ -42,6 +43,11 @@ export interface Logs extends Log {
   reopen(): void
   /** Resolves when every line so far is with the kernel, or its destination has failed. */
   flush(): Promise<void>
+  /**
+   * Lets go of every destination: what is not written by now is lost. To be called before the process
+   * exits, where pino would otherwise try for ever to write to a closed terminal or a full pipe.
+   */
+  abandon(): void
 }
 
 const STDOUT = 1
@@ -98,6 +104,7 @@ export function openLogs(settings: Logging, tools: LogTools): Logs {
       )
       await Promise.all(flushed)
     },
+    abandon: () => destinations.forEach((destination) => destination.destroy()),
   }
 }
 

@@ -152,6 +152,7 @@ export class WorkerLifecycle {
     this.#phase = 'stopped'
     const flushed = this.#logs?.flush() ?? Promise.resolve()
     await Promise.race([flushed, new Promise((resolve) => setTimeout(resolve, FLUSH_TIMEOUT_MS))])
+    this.#logs?.abandon()
     this.#process.exit(EXIT_OK)
   }
 }

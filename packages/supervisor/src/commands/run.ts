@@ -60,6 +60,7 @@ async function serve(args: CommandArgs): Promise<number> {
   })
   const exitCode = await supervisor.run()
   await Promise.race([logs.flush(), new Promise((resolve) => setTimeout(resolve, FLUSH_TIMEOUT_MS))])
+  logs.abandon()
   return exitCode
 }
 
