@@ -2,10 +2,12 @@
 // push here; the one loop in supervisor.ts takes from here and acts.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
+import type { ReloadKind } from './reloads.ts'
 
 export type Intent =
   /** Drain and exit; `cut`: without waiting. */
   | { readonly type: 'stop'; readonly cut: boolean; readonly reason: string }
+  | { readonly type: 'reload'; readonly kind: ReloadKind }
   /** A worker changed its state, or a deadline passed: converge again. */
   | { readonly type: 'fleet-changed' }
   | { readonly type: 'certificates-acquired' }

@@ -18,6 +18,7 @@ export function listenForSignals(intents: IntentQueue): () => void {
       // The terminal we were started from was closed: nobody is left to serve for.
       if (startedOnTerminal && !hasControllingTerminal())
         intents.push({ type: 'stop', cut: false, reason: 'terminal closed' })
+      else intents.push({ type: 'reload', kind: 'replace' })
     },
   }
   for (const [signal, handler] of Object.entries(handlers)) process.on(signal, handler)

@@ -6,33 +6,28 @@ import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
-import type {
-  ArmedChallenge,
-  BootFailure,
-  PushedCertificate,
-  Stage,
-  WorkerStart,
-} from '@reverse-proxy/shared/ipc/messages'
+import type { Stage, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { CertificateManager } from './certificates/manager.ts'
-import { createCertificateJobs } from './certificates/jobs.ts'
-import { createCertificateManager } from './certificates/manager.ts'
 import type { OrderProgress } from './certificates/progress.ts'
+import { CertificateRegistry } from './certificates/registry.ts'
+import type { LoadedConfig } from './config/load.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
 import type { Intent } from './intents.ts'
 import { IntentQueue } from './intents.ts'
 import type { Phase } from './phase.ts'
 import { mayFollow } from './phase.ts'
-import { findPortHolder } from './port-holder.ts'
+import { Reloads } from './reloads.ts'
 import { listenForSignals } from './signals.ts'
 import { createTicketKeys } from './ticket-keys.ts'
 import { Fleet } from './workers/fleet.ts'
 
-/** Deaths in a row of one slot, with no worker ever ready, after which a start has failed. */
+/** Deaths in a row of one slot, before every worker was ready once, after which a start has failed. */
 const HOPELESS_DEATHS = 3
 
 export interface SupervisorOptions {
   readonly config: Config
+  /** Reads the configuration again, for a reload. */
+  readonly loadConfig: () => Promise<LoadedConfig>
   readonly clock: Clock
   readonly log: Log
   /** Certificates are being ordered; for a terminal. */
@@ -45,47 +40,49 @@ export interface SupervisorOptions {
 
 export class Supervisor {
   readonly #options: SupervisorOptions
-  readonly #workerCount: number
   readonly #intents: IntentQueue
   readonly #fleet: Fleet
-  readonly #jobs = createCertificateJobs()
-  readonly #managers: readonly CertificateManager[]
-  readonly #background = new AbortController()
-
-  // What a worker that boots now begins with.
-  readonly #certificates = new Map<string, readonly PushedCertificate[]>()
-  readonly #challenges = new Map<string, readonly ArmedChallenge[]>()
+  readonly #registry: CertificateRegistry
+  readonly #reloads: Reloads
+  readonly #stopping = new AbortController()
   readonly #ticketKeys = createTicketKeys()
+  #config: Config
+  /** What a worker that boots now begins with. */
   #stage: Stage = 'serve'
-
   #phase: Phase = 'booting'
   #backgroundEnded = false
   #exitCode = EXIT_OK
 
   constructor(options: SupervisorOptions) {
     this.#options = options
-    const { config, clock, log } = options
-    this.#workerCount = config.workers === 'auto' ? availableParallelism() : config.workers
+    this.#config = options.config
+    const { config, clock, log, loadConfig } = options
     this.#intents = new IntentQueue(clock)
     this.#fleet = new Fleet({
-      workers: this.#workerCount,
+      workers: workerCount(config),
       clock,
       log,
       startOf: (slot) => this.#startOf(slot),
-      drainTimeoutMs: () => config.shutdownTimeoutMs,
+      drainTimeoutMs: () => this.#config.shutdownTimeoutMs,
       onChange: () => this.#intents.push({ type: 'fleet-changed' }),
-      onBootFailed: (failure) => void this.#onBootFailed(failure),
+      onBootFailed: (error) => this.#onBootFailed(error),
     })
-    this.#managers = config.listeners.map((listener) =>
-      createCertificateManager(listener, config.stateDir, {
-        clock,
-        log,
-        jobs: this.#jobs,
-        publish: async (id, certificates) => await this.#publish(id, certificates),
-        arm: async (id, challenges) => await this.#arm(id, challenges),
-        progress: options.onProgress,
-      }),
-    )
+    this.#registry = new CertificateRegistry({
+      stateDir: config.stateDir,
+      clock,
+      log,
+      broadcast: async (push) => await this.#fleet.broadcast(push),
+      progress: options.onProgress,
+    })
+    this.#reloads = new Reloads({
+      log,
+      registry: this.#registry,
+      fleet: this.#fleet,
+      load: loadConfig,
+      workerCount,
+      current: () => this.#config,
+      replace: (next) => (this.#config = next),
+    })
   }
 
   /** Resolves with the exit code when nothing of it is left: no worker, lock, timer or socket. */
@@ -106,12 +103,12 @@ export class Supervisor {
   }
 
   async #boot(): Promise<void> {
-    const { config, log } = this.#options
-    log.info('STARTING', { pid: process.pid, workers: this.#workerCount, listeners: config.listeners.length })
+    const { listeners } = this.#config
+    const fields = { pid: process.pid, workers: this.#fleet.size, listeners: listeners.length }
+    this.#options.log.info('STARTING', fields)
     try {
-      await Promise.all(this.#managers.map(async (manager) => await manager.load()))
-      for (const manager of this.#managers) this.#certificates.set(manager.listenerId, manager.current())
-      if (this.#managers.some((manager) => manager.needsOrder())) this.#stage = 'challenge'
+      await this.#registry.load(this.#config)
+      if (this.#registry.needsOrder) this.#stage = 'challenge'
     } catch (error) {
       this.#fail(error)
     }
@@ -123,6 +120,9 @@ export class Supervisor {
       case 'stop':
         this.#stop(intent.reason)
         if (intent.cut) this.#fleet.cut(intent.reason)
+        break
+      case 'reload':
+        if (this.#phase === 'serving') void this.#reloads.request(intent.kind)
         break
       case 'start-failed':
         this.#fail(intent.error)
@@ -137,8 +137,6 @@ export class Supervisor {
         this.#backgroundEnded = true
         break
       case 'fleet-changed':
-        if (this.#phase === 'booting' && this.#fleet.deathsInARow >= HOPELESS_DEATHS)
-          this.#fail(new ProxyError('WORKER_BOOT', 'workers die while starting; the log says how'))
         break
       default:
         assertNever(intent)
@@ -157,10 +155,7 @@ export class Supervisor {
 
   #order(): void {
     this.#enter('ordering')
-    const acquired = this.#managers
-      .filter((manager) => manager.needsOrder())
-      .map(async (manager) => await manager.acquire(this.#background.signal))
-    Promise.all(acquired).then(
+    this.#registry.acquire(this.#stopping.signal).then(
       () => this.#intents.push({ type: 'certificates-acquired' }),
       (error: unknown) => this.#intents.push({ type: 'start-failed', error: toProxyError(error) }),
     )
@@ -176,25 +171,19 @@ export class Supervisor {
 
   #serve(): void {
     this.#enter('serving')
-    for (const manager of this.#managers) manager.start()
-    const { config, log, onReady } = this.#options
-    const sites = config.listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
-    log.info('READY', { workers: this.#workerCount, sites })
-    onReady()
+    this.#registry.start()
+    const sites = this.#config.listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
+    this.#options.log.info('READY', { workers: this.#fleet.size, sites })
+    this.#options.onReady()
   }
 
   #stop(reason: string): void {
     if (!mayFollow(this.#phase, 'stopping')) return
     this.#enter('stopping')
-    this.#options.log.info('STOPPING', { reason, timeout_ms: this.#options.config.shutdownTimeoutMs })
+    this.#options.log.info('STOPPING', { reason, timeout_ms: this.#config.shutdownTimeoutMs })
     this.#fleet.drain()
-    this.#background.abort(new ProxyError('ACME', `stopped: ${reason}`))
-    void this.#endBackground().then(() => this.#intents.push({ type: 'background-ended' }))
-  }
-
-  async #endBackground(): Promise<void> {
-    await Promise.allSettled(this.#managers.map(async (manager) => await manager.close()))
-    await this.#jobs.close()
+    this.#stopping.abort(new ProxyError('ACME', `stopped: ${reason}`))
+    void this.#registry.close().then(() => this.#intents.push({ type: 'background-ended' }))
   }
 
   #fail(error: unknown): void {
@@ -212,76 +201,29 @@ export class Supervisor {
   }
 
   #startOf(slot: number): WorkerStart {
-    const { config } = this.#options
     return {
       workerNumber: slot,
-      config: toWorkerConfig(config),
+      config: toWorkerConfig(this.#config),
       stage: this.#stage,
-      certificates: [...this.#certificates].map(([listenerId, certificates]) => ({
-        listenerId,
-        certificates,
-      })),
-      challenges: [...this.#challenges].map(([listenerId, challenges]) => ({ listenerId, challenges })),
+      certificates: this.#registry.certificates,
+      challenges: this.#registry.challenges,
       ticketKeys: this.#ticketKeys,
     }
   }
 
-  async #publish(listenerId: string, certificates: readonly PushedCertificate[]): Promise<void> {
-    this.#certificates.set(listenerId, certificates)
-    const outcomes = await this.#fleet.broadcast({
-      type: 'certificates',
-      listener: { listenerId, certificates },
-    })
-    for (const outcome of outcomes) {
-      if (outcome.result !== 'refused') continue
-      const { slot: worker, error } = outcome
-      this.#options.log.error('CERT_FAILED', { listener: listenerId, worker, error })
-    }
-  }
-
-  async #arm(listenerId: string, challenges: readonly ArmedChallenge[]): Promise<void> {
-    this.#challenges.set(listenerId, challenges)
-    const outcomes = await this.#fleet.broadcast({ type: 'challenges', listener: { listenerId, challenges } })
-    const refused = outcomes.find((outcome) => outcome.result === 'refused')
-    if (refused?.result === 'refused')
-      throw new ProxyError('ACME', `a worker cannot answer the challenge: ${refused.error}`)
-  }
-
-  async #onBootFailed(failure: BootFailure): Promise<void> {
-    const error = await describeBootFailure(failure)
-    if (this.#phase === 'booting') this.#intents.push({ type: 'start-failed', error })
+  #onBootFailed(error: ProxyError): void {
+    const isHopeless = error.code === 'BIND' || this.#fleet.deathsInARow >= HOPELESS_DEATHS
+    if (this.#phase === 'booting' && isHopeless) this.#intents.push({ type: 'start-failed', error })
     else this.#options.log.error('WORKER_BOOT_FAILED', { error: error.message })
   }
 }
 
-async function describeBootFailure(failure: BootFailure): Promise<ProxyError> {
-  if (failure.reason === 'internal')
-    return new ProxyError('WORKER_BOOT', `a worker could not start: ${failure.message}`)
-  const { address, port, code } = failure
-  const where = `port ${port} on ${address}`
-  switch (code) {
-    case 'EADDRINUSE': {
-      const holder = await findPortHolder(port)
-      return new ProxyError('BIND', `${where} is taken${holder === undefined ? '' : ` by ${holder}`}`, {
-        hint: 'stop that program, or configure another port',
-      })
-    }
-    case 'EACCES':
-      return new ProxyError('BIND', `${where} needs more rights than this user has`, {
-        hint: 'start as root or under systemd (AmbientCapabilities=CAP_NET_BIND_SERVICE), or use a port from 1024 on',
-      })
-    case 'EADDRNOTAVAIL':
-      return new ProxyError('BIND', `${address} is not an address of this machine`, {
-        hint: '`ip address` lists those that are',
-      })
-    default:
-      return new ProxyError('BIND', `${where} cannot be bound: ${code}`)
-  }
+function workerCount({ workers }: Config): number {
+  return workers === 'auto' ? availableParallelism() : workers
 }
 
 function toProxyError(error: unknown): ProxyError {
   if (error instanceof ProxyError) return error
-  return new ProxyError('INTERNAL', error instanceof Error ? (error.stack ?? error.message) : String(error), {
-    cause: error,
-  })
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  return new ProxyError('INTERNAL', message, { cause: error })
 }

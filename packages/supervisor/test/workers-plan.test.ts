@@ -7,7 +7,12 @@ import { planWorkers } from '../src/workers/plan.ts'
 import type { Wanted, WorkerStage, WorkerView } from '../src/workers/plan.ts'
 
 const NOW = 1_000_000
-const running = (workers: number, generation = 1): Wanted => ({ workers, generation, running: true })
+const running = (workers: number, generation = 1): Wanted => ({
+  workers,
+  generation,
+  goodGenerations: new Set(),
+  running: true,
+})
 const none: ReadonlyMap<number, Backoff> = new Map()
 
 function worker(slot: number, stage: WorkerStage, more: Partial<WorkerView> = {}): WorkerView {
@@ -54,6 +59,12 @@ test('roll: one fresh worker boots at a time, and its predecessor drains only wh
   ])
 })
 
+test('a roll that failed: who is of a good generation stays, who has the failed one is replaced', () => {
+  const wanted: Wanted = { ...running(2, 3), goodGenerations: new Set([1]) }
+  const fleet = [worker(1, 'ready', { generation: 2 }), worker(2, 'ready')]
+  assert.deepEqual(planWorkers(wanted, fleet, none, NOW).actions, [{ type: 'fork', slot: 1, generation: 3 }])
+})
+
 test('deadlines: a worker that does not become ready, or does not end its drain, is killed', () => {
   const fleet = [worker(1, 'booting', { deadlineMs: NOW }), worker(2, 'draining', { deadlineMs: NOW - 1 })]
   const killed = planWorkers(running(2), fleet, none, NOW).actions.filter((action) => action.type === 'kill')
@@ -85,7 +96,7 @@ test('whatever the state: no slot ever gets two workers of one generation, and s
   const workers = fc.uniqueArray(anyWorker, { selector: (each) => each.pid, maxLength: 12 })
   fc.assert(
     fc.property(workers, fc.integer({ min: 1, max: 5 }), fc.boolean(), (fleet, count, isRunning) => {
-      const { actions } = planWorkers({ workers: count, generation: 4, running: isRunning }, fleet, none, NOW)
+      const { actions } = planWorkers({ ...running(count, 4), running: isRunning }, fleet, none, NOW)
       const forks = actions.filter((action) => action.type === 'fork')
       if (!isRunning) assert.equal(forks.length, 0)
       assert.equal(new Set(forks.map((fork) => fork.slot)).size, forks.length)

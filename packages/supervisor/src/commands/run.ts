@@ -8,7 +8,7 @@ import { internalCaPath } from '../certificates/internal-ca.ts'
 import { ConfigErrors } from '../config/config-errors.ts'
 import { processEnvironment } from '../config/environment.ts'
 import { findConfig } from '../config/find.ts'
-import { loadConfig } from '../config/load.ts'
+import { loadConfig, type LoadedConfig } from '../config/load.ts'
 import { localProfile } from '../config/local-profile.ts'
 import { renderConfigIssues } from '../config/report.ts'
 import { openSupervisorLogs } from '../logs.ts'
@@ -37,19 +37,18 @@ export async function run(args: CommandArgs): Promise<number> {
 async function serve(args: CommandArgs): Promise<number> {
   const environment = processEnvironment()
   const path = await findConfig({ flag: args.configFlag, env: process.env, cwd: process.cwd() })
-  let config: Config
-  if (path === undefined) {
-    config = localProfile(environment)
-  } else {
-    const loaded = await loadConfig(path, { allowWildcardBindFlag: args.allowWildcardBind, environment })
-    process.stderr.write(renderConfigIssues(loaded.warnings, { color: process.stderr.isTTY }))
-    config = loaded.config
-  }
+  const load = async (): Promise<LoadedConfig> =>
+    path === undefined
+      ? { config: localProfile(environment), warnings: [] }
+      : await loadConfig(path, { allowWildcardBindFlag: args.allowWildcardBind, environment })
+  const { config, warnings } = await load()
+  process.stderr.write(renderConfigIssues(warnings, { color: process.stderr.isTTY }))
 
   prepareWorkerProcess(config, environment.isRoot ? await findAccount(config.user, config.group) : undefined)
   const logs = openSupervisorLogs(config.logging)
   const supervisor = new Supervisor({
     config,
+    loadConfig: load,
     clock: systemClock,
     log: logs,
     onProgress: createProgressPrinter(process.stderr),

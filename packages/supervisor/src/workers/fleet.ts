@@ -2,12 +2,14 @@
 // to the same state. What that state is (config, certificates, challenges) is the supervisor's.
 import cluster from 'node:cluster'
 import type { Worker } from 'node:cluster'
-import type { Clock } from '@reverse-proxy/shared/clock'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
-import type { BootFailure, Push, WorkerStart, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
+import type { Clock } from '@reverse-proxy/shared/clock'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { Push, WorkerStart, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { Backoff } from './backoff.ts'
 import { NO_BACKOFF, afterDeath } from './backoff.ts'
+import { describeBootFailure } from './boot-failure.ts'
 import type { PushOutcome } from './handle.ts'
 import { WorkerHandle } from './handle.ts'
 import type { Action } from './plan.ts'
@@ -26,19 +28,29 @@ export interface FleetOptions {
   readonly drainTimeoutMs: () => number
   /** Anything changed: the loop should converge. */
   readonly onChange: () => void
-  readonly onBootFailed: (failure: BootFailure) => void
+  /** A worker ended before it was ready. */
+  readonly onBootFailed: (error: ProxyError) => void
 }
 
 export class Fleet {
   readonly #options: FleetOptions
   readonly #handles = new Map<number, WorkerHandle>()
   readonly #backoffs = new Map<number, Backoff>()
+  #size: number
   #running = true
   #generation = 1
+  #goodGenerations: ReadonlySet<number> = new Set()
+  #roll: PromiseWithResolvers<void> | undefined
   #wakeAtMs: number | undefined
 
   constructor(options: FleetOptions) {
     this.#options = options
+    this.#size = options.workers
+  }
+
+  /** Workers wanted. */
+  get size(): number {
+    return this.#size
   }
 
   /** When `converge` wants to be called again at the latest (wall clock, ms). */
@@ -52,9 +64,7 @@ export class Fleet {
 
   /** Every slot is filled by a worker that serves. */
   get isReady(): boolean {
-    const slots = new Set<number>()
-    for (const handle of this.#handles.values()) if (handle.stage === 'ready') slots.add(handle.slot)
-    return slots.size >= this.#options.workers
+    return this.#readySlots(() => true) >= this.#size
   }
 
   /** Deaths in a row of the worst slot: how a start that cannot succeed is told from one hiccup. */
@@ -63,27 +73,69 @@ export class Fleet {
   }
 
   converge(): void {
-    const { workers, clock } = this.#options
-    const wanted = { workers, generation: this.#generation, running: this.#running }
-    const plan = planWorkers(wanted, [...this.#handles.values()], this.#backoffs, clock.nowMs())
+    const wanted = {
+      workers: this.#size,
+      generation: this.#generation,
+      goodGenerations: this.#goodGenerations,
+      running: this.#running,
+    }
+    const nowMs = this.#options.clock.nowMs()
+    const plan = planWorkers(wanted, [...this.#handles.values()], this.#backoffs, nowMs)
     this.#wakeAtMs = plan.wakeAtMs
     for (const action of plan.actions) this.#act(action)
   }
 
-  /** Push to every running worker; a worker that starts later begins with the state as it is then. */
+  /** See Broadcast. */
   async broadcast(push: Push): Promise<readonly PushOutcome[]> {
     const running = [...this.#handles.values()].filter((handle) => handle.started && !handle.killed)
-    return await Promise.all(running.map((handle) => handle.push(push)))
+    return await Promise.all(running.map(async (handle) => await handle.push(push)))
+  }
+
+  /** From the next `converge` on. */
+  resize(workers: number): void {
+    this.#size = workers
+  }
+
+  /**
+   * Replaces every worker, one after the other, as the loop converges. Resolves when the last fresh one is
+   * ready. Rejects with ProxyError WORKER_BOOT or BIND when one cannot start: the roll has stopped then,
+   * and whoever is of an older generation stays. One at a time: callers serialise.
+   */
+  async roll(): Promise<void> {
+    const good = new Set([...this.#goodGenerations, this.#generation])
+    this.#goodGenerations = new Set()
+    this.#generation++
+    this.#roll = Promise.withResolvers<void>()
+    this.#options.onChange()
+    try {
+      await this.#roll.promise
+    } catch (error) {
+      // Fresh workers that did start have what the failed roll wanted: they are replaced in their turn.
+      this.#goodGenerations = good
+      this.#generation++
+      this.#options.onChange()
+      throw error
+    } finally {
+      this.#roll = undefined
+    }
   }
 
   /** No more workers; those that are there finish and go. */
   drain(): void {
     this.#running = false
+    this.#roll?.reject(new ProxyError('WORKER_BOOT', 'the supervisor is stopping'))
   }
 
   cut(reason: string): void {
-    this.#running = false
+    this.drain()
     for (const handle of this.#handles.values()) handle.kill(reason)
+  }
+
+  #readySlots(isCounted: (handle: WorkerHandle) => boolean): number {
+    const ready = [...this.#handles.values()].filter(
+      (handle) => handle.stage === 'ready' && isCounted(handle),
+    )
+    return new Set(ready.map((handle) => handle.slot)).size
   }
 
   #act(action: Action): void {
@@ -119,16 +171,10 @@ export class Fleet {
         handle.start(this.#options.startOf(handle.slot))
         break
       case 'ready':
-        if (handle.stage === 'booting') {
-          handle.stage = 'ready'
-          handle.deadlineMs = Infinity
-        }
-        this.#options.log.info('WORKER_READY', { worker: handle.slot, pid: handle.pid })
-        this.#options.onChange()
+        this.#onReady(handle)
         break
       case 'boot-failed':
-        handle.endReason = 'could not start'
-        this.#options.onBootFailed(message.failure)
+        handle.bootFailure = message.failure
         break
       case 'ack':
         handle.onAck(message.seq, message.error)
@@ -136,6 +182,16 @@ export class Fleet {
       default:
         assertNever(message)
     }
+  }
+
+  #onReady(handle: WorkerHandle): void {
+    if (handle.stage !== 'booting') return
+    handle.stage = 'ready'
+    handle.deadlineMs = Infinity
+    this.#options.log.info('WORKER_READY', { worker: handle.slot, pid: handle.pid })
+    const fresh = this.#readySlots(({ generation }) => generation === this.#generation)
+    if (fresh >= this.#size) this.#roll?.resolve()
+    this.#options.onChange()
   }
 
   #onExit(worker: Worker, handle: WorkerHandle, code: number | null, signal: string | null): void {
@@ -157,6 +213,13 @@ export class Fleet {
       const previous = this.#backoffs.get(handle.slot) ?? NO_BACKOFF
       this.#backoffs.set(handle.slot, afterDeath(previous, handle.bornAtMs, clock.nowMs()))
     }
+    if (handle.stage === 'booting' && this.#running) void this.#onBootFailed(handle)
     onChange()
+  }
+
+  async #onBootFailed(handle: WorkerHandle): Promise<void> {
+    const error = await describeBootFailure(handle.bootFailure)
+    if (handle.generation === this.#generation) this.#roll?.reject(error)
+    this.#options.onBootFailed(error)
   }
 }

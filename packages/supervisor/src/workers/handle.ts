@@ -1,7 +1,7 @@
 // One worker seen from outside: its stage, its deadline, and the pushes it has not acknowledged.
 // Decides nothing; workers/plan.ts does.
 import type { Worker } from 'node:cluster'
-import type { Push, SupervisorToWorker, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
+import type { BootFailure, Push, SupervisorToWorker, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
 import type { WorkerStage, WorkerView } from './plan.ts'
 
 /** What became of one push. `gone`: the worker died first, and its successor starts with the new state. */
@@ -9,6 +9,9 @@ export type PushOutcome = { readonly pid: number; readonly slot: number } & (
   | { readonly result: 'done' | 'gone' }
   | { readonly result: 'refused'; readonly error: string }
 )
+
+/** Brings every running worker to the same state; a worker that starts later begins with the state as it is then. */
+export type Broadcast = (push: Push) => Promise<readonly PushOutcome[]>
 
 export class WorkerHandle implements WorkerView {
   readonly slot: number
@@ -19,6 +22,8 @@ export class WorkerHandle implements WorkerView {
   killed = false
   /** Said in the log when it exits; set by whoever ends it. */
   endReason: string | undefined
+  /** What it said before it ended itself. */
+  bootFailure: BootFailure | undefined
   /** It has its `start` and takes pushes. */
   started = false
 

@@ -19,7 +19,10 @@ export interface WorkerView {
 
 export interface Wanted {
   readonly workers: number
+  /** Of the workers forked from now on. */
   readonly generation: number
+  /** Older generations that need not be replaced: those before a roll that failed. */
+  readonly goodGenerations: ReadonlySet<number>
   /** False while stopping: nothing is forked, everything is drained. */
   readonly running: boolean
 }
@@ -71,7 +74,9 @@ export function planWorkers(
     let rollIsBooting = staying.some((worker) => worker.stage === 'booting')
     for (let slot = 1; slot <= wanted.workers; slot++) {
       const mine = staying.filter((worker) => worker.slot === slot)
-      const fresh = mine.find((worker) => worker.generation === wanted.generation)
+      const fresh = mine.find(
+        ({ generation }) => generation === wanted.generation || wanted.goodGenerations.has(generation),
+      )
       if (fresh?.stage === 'ready') {
         for (const old of mine) if (old !== fresh) actions.push({ type: 'drain', pid: old.pid })
       }

@@ -1,0 +1,125 @@
+// Reload and restart while serving (SPEC 3): the file is read and checked as a whole, then applied, or
+// nothing changes. One at a time; whoever asked is told what became of it.
+import type { Config } from '@reverse-proxy/shared/config/config'
+import type { ConfigChange } from '@reverse-proxy/shared/config/split'
+import { afterReload, compareConfigs } from '@reverse-proxy/shared/config/split'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { CertificateRegistry, CertificateState } from './certificates/registry.ts'
+import { ConfigErrors } from './config/config-errors.ts'
+import type { LoadedConfig } from './config/load.ts'
+import { toWorkerConfig } from './config/worker-config.ts'
+import type { Fleet } from './workers/fleet.ts'
+
+/** reload: fresh workers only if something needs them. restart: the file is not read. replace: both (SIGHUP). */
+export type ReloadKind = 'reload' | 'restart' | 'replace'
+
+export type ReloadResult =
+  | {
+      readonly status: 'ok'
+      readonly sites: number
+      readonly workers: 'kept' | 'replaced'
+      readonly certificates: CertificateState
+      readonly warnings: readonly string[]
+    }
+  | { readonly status: 'error'; readonly message: string; readonly errors: readonly string[] }
+
+export interface ReloadsOptions {
+  readonly log: Log
+  readonly registry: CertificateRegistry
+  readonly fleet: Fleet
+  /** Reads the configuration again. Throws ConfigErrors. */
+  readonly load: () => Promise<LoadedConfig>
+  readonly workerCount: (config: Config) => number
+  readonly current: () => Config
+  readonly replace: (config: Config) => void
+}
+
+export class Reloads {
+  readonly #options: ReloadsOptions
+  #last: Promise<unknown> = Promise.resolve()
+  readonly #warned = new Set<string>()
+
+  constructor(options: ReloadsOptions) {
+    this.#options = options
+  }
+
+  /** Waits for those before it; never rejects. Resolves when the last fresh worker is ready. */
+  async request(kind: ReloadKind): Promise<ReloadResult> {
+    const result = this.#last.then(async () => await this.#perform(kind))
+    this.#last = result
+    return await result
+  }
+
+  async #perform(kind: ReloadKind): Promise<ReloadResult> {
+    const { log } = this.#options
+    try {
+      const result = await this.#apply(kind)
+      const { status: _, warnings, ...fields } = result
+      log.info('CONFIG_RELOAD', { status: 'success', kind, ...fields })
+      for (const warning of warnings) log.warn('CONFIG_RELOAD', { warning })
+      return result
+    } catch (error) {
+      const result = describeFailure(error)
+      log.error('CONFIG_RELOAD', { status: 'failed', kind, error: result.message })
+      for (const line of result.errors) log.error('CONFIG_RELOAD', { status: 'failed', error: line })
+      return result
+    }
+  }
+
+  async #apply(kind: ReloadKind): Promise<Extract<ReloadResult, { status: 'ok' }>> {
+    const { current, load, fleet } = this.#options
+    const running = current()
+    const warnings: string[] = []
+    let next = running
+    if (kind !== 'restart') {
+      const loaded = await load()
+      warnings.push(...loaded.warnings.map(({ path, message }) => `${path}: ${message}`))
+      next = afterReload(running, loaded.config)
+      warnings.push(...this.#restartWarnings(compareConfigs(running, loaded.config)))
+    }
+    const change = compareConfigs(running, next)
+    const freshWorkers = kind !== 'reload' || change.needsFreshWorkers
+    const certificates = await this.#switchTo(next, change)
+    if (freshWorkers) {
+      try {
+        await fleet.roll()
+      } catch (error) {
+        // The old workers stay: with what they had.
+        await this.#switchTo(running, compareConfigs(next, running))
+        throw error
+      }
+    }
+    const sites = next.listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
+    return { status: 'ok', sites, workers: freshWorkers ? 'replaced' : 'kept', certificates, warnings }
+  }
+
+  /** In place: certificates, sites, limits. What needs fresh workers takes hold with them. */
+  async #switchTo(next: Config, change: ConfigChange): Promise<CertificateState> {
+    const { registry, fleet, replace, workerCount } = this.#options
+    const prepared = await registry.prepare(change)
+    replace(next)
+    fleet.resize(workerCount(next))
+    const state = await registry.commit(prepared, change.removed)
+    await fleet.broadcast({ type: 'configure', config: toWorkerConfig(next) })
+    return state
+  }
+
+  /** Each said once, until it changes again. */
+  #restartWarnings({ needsRestart }: ConfigChange): string[] {
+    const fresh = needsRestart.filter((key) => !this.#warned.has(key))
+    for (const key of fresh) this.#warned.add(key)
+    return fresh.map((key) => `${key} takes effect after a full restart`)
+  }
+}
+
+function describeFailure(error: unknown): Extract<ReloadResult, { status: 'error' }> {
+  if (error instanceof ConfigErrors) {
+    const errors = error.issues
+      .filter(({ severity }) => severity === 'error')
+      .map(({ line, code, path, message }) => `line ${line ?? '?'}: ${code} ${path}: ${message}`)
+    return { status: 'error', message: 'the configuration is invalid; nothing has changed', errors }
+  }
+  if (error instanceof ProxyError) return { status: 'error', message: error.message, errors: [] }
+  return { status: 'error', message: error instanceof Error ? error.message : String(error), errors: [] }
+}

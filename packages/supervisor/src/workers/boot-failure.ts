@@ -1,0 +1,31 @@
+// Why a worker could not start, in words for the operator.
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { BootFailure } from '@reverse-proxy/shared/ipc/messages'
+import { findPortHolder } from '../port-holder.ts'
+
+/** `undefined`: it died without a word. */
+export async function describeBootFailure(failure: BootFailure | undefined): Promise<ProxyError> {
+  if (failure === undefined) return new ProxyError('WORKER_BOOT', 'a worker died while it was starting')
+  if (failure.reason === 'internal')
+    return new ProxyError('WORKER_BOOT', `a worker could not start: ${failure.message}`)
+  const { address, port, code } = failure
+  const where = `port ${port} on ${address}`
+  switch (code) {
+    case 'EADDRINUSE': {
+      const holder = await findPortHolder(port)
+      return new ProxyError('BIND', `${where} is taken${holder === undefined ? '' : ` by ${holder}`}`, {
+        hint: 'stop that program, or configure another port',
+      })
+    }
+    case 'EACCES':
+      return new ProxyError('BIND', `${where} needs more rights than this user has`, {
+        hint: 'start as root or under systemd (AmbientCapabilities=CAP_NET_BIND_SERVICE), or use a port from 1024 on',
+      })
+    case 'EADDRNOTAVAIL':
+      return new ProxyError('BIND', `${address} is not an address of this machine`, {
+        hint: '`ip address` lists those that are',
+      })
+    default:
+      return new ProxyError('BIND', `${where} cannot be bound: ${code}`)
+  }
+}
