@@ -1,5 +1,6 @@
 // The certificates of all listeners: which manager looks after which, and what a worker that starts
 // now is given. Takes part in a reload; how a certificate comes about is its manager's.
+import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Config, Listener } from '@reverse-proxy/shared/config/config'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -185,6 +186,8 @@ function needsNewManager(before: Listener | undefined, after: Listener): boolean
       return hostsOf(before) !== hostsOf(after)
     case 'acme':
       return JSON.stringify(before.tls) !== JSON.stringify(after.tls)
+    default:
+      return assertNever(after.tls)
   }
 }
 
