@@ -9,13 +9,14 @@ import { placeOrder } from './acme-order.ts'
 import { AcmeError } from './acme-problem.ts'
 import { ExpiryWatch } from './expiry-watch.ts'
 import type { FailureRecord } from './failure-record.ts'
+import { nextFailure } from './failure-record.ts'
 import type { CertificateHost } from './host.ts'
 import type { DirectoryLock } from './lock.ts'
 import { lockDirectory } from './lock.ts'
 import type { CertificateManager } from './manager.ts'
 import type { OrderStep } from './progress.ts'
 import { fieldsOf, toPushed } from './pushed.ts'
-import { jitterOf, mayLeaveOut, renewAtMs, retryAtMs } from './renewal.ts'
+import { jitterOf, mayLeaveOut, renewAtMs } from './renewal.ts'
 import { sleepUntil } from './sleep-until.ts'
 import type { StoredCertificate } from './store.ts'
 
@@ -64,6 +65,12 @@ export class AcmeManager implements CertificateManager {
     return this.#certificate === undefined || this.#host.clock.nowMs() >= this.#certificate.facts.notAfterMs
   }
 
+  /** It is of the CA that is configured, and has every name. */
+  isComplete(): boolean {
+    if (this.#certificate?.origin !== this.#settings.directoryUrl) return false
+    return missingNames(this.#settings, this.#certificate).length === 0
+  }
+
   async acquire(signal: AbortSignal): Promise<void> {
     const work = this.#attempt(AbortSignal.any([signal, this.#closing.signal]), 'start')
     this.#work = work.catch(() => {})
@@ -99,19 +106,13 @@ export class AcmeManager implements CertificateManager {
 
   /** When the next attempt is due: the certificate's own time, put off by a failure. */
   #dueMs(): number {
-    return Math.max(this.#isComplete() ? this.#renewAtMs() : 0, this.#failure?.nextAttemptMs ?? 0)
+    return Math.max(this.isComplete() ? this.#renewAtMs() : 0, this.#failure?.nextAttemptMs ?? 0)
   }
 
   #renewAtMs(): number {
     if (this.#certificate === undefined) return 0
     const { facts, obtainedMs } = this.#certificate
     return renewAtMs(facts, obtainedMs, jitterOf(facts.serial))
-  }
-
-  /** It is of the CA that is configured, and has every name. */
-  #isComplete(): boolean {
-    if (this.#certificate?.origin !== this.#settings.directoryUrl) return false
-    return missingNames(this.#settings, this.#certificate).length === 0
   }
 
   /** Leaves a new certificate installed; or throws, having said why and noted when the next attempt is due. */
@@ -145,7 +146,7 @@ export class AcmeManager implements CertificateManager {
     if (cached.facts.notAfterMs <= this.#host.clock.nowMs()) return false
     this.#host.log.info('CERT_LOADED', { ...fieldsOf(this.listenerId, cached), source: 'cache' })
     await this.#install(cached)
-    return this.#isComplete() && this.#renewAtMs() > this.#host.clock.nowMs()
+    return this.isComplete() && this.#renewAtMs() > this.#host.clock.nowMs()
   }
 
   /** SPEC 5, one bad name: the names to order without those that failed; none if that is not worth an order. */
@@ -228,27 +229,14 @@ export class AcmeManager implements CertificateManager {
   }
 
   async #fail(error: unknown, lock: DirectoryLock | undefined, rest: readonly string[]): Promise<void> {
-    const acme = error instanceof AcmeError ? error : undefined
-    const failures = (this.#failure?.failures ?? 0) + 1
-    const failedAtMs = this.#host.clock.nowMs()
-    const record: FailureRecord = {
-      failures,
-      failedAtMs,
-      nextAttemptMs: retryAtMs({
-        failures,
-        failedAtMs,
-        retryAfterMs: acme?.retryAfterMs,
-        validity: this.#certificate?.facts,
-        jitter: Math.random(),
-      }),
-      reachedCa: acme?.reachedCa ?? false,
-      directoryUrl: this.#settings.directoryUrl,
-      names: this.#settings.domains,
-      failedNames: acme?.failedNames ?? [],
-      leftOutAtMs: rest.length > 0 ? failedAtMs : this.#failure?.leftOutAtMs,
-      reason: messageOf(error),
-      document: acme?.document,
-    }
+    const record = nextFailure(error, {
+      order: { directoryUrl: this.#settings.directoryUrl, names: this.#settings.domains },
+      previous: this.#failure,
+      validity: this.#certificate?.facts,
+      leavesOut: rest.length > 0,
+      nowMs: this.#host.clock.nowMs(),
+      jitter: Math.random(),
+    })
     this.#failure = record
     this.#host.log.warn('CERT_FAILED', {
       listener: this.listenerId,

@@ -150,15 +150,17 @@ class Order {
   }
 
   async #readAuthorizations(order: Readonly<Record<string, unknown>>): Promise<PendingAuthorization[]> {
+    const { names, settings } = this.#request
     const urls = Array.isArray(order['authorizations']) ? order['authorizations'] : []
     const pending: PendingAuthorization[] = []
     for (const url of urls) {
       if (typeof url !== 'string') throw this.#transport.error('the CA sends an order that cannot be read')
       const { data } = await this.#post('cannot read an authorization', url, null)
-      const authorization = readAuthorization(url, data, this.#request.settings.challenge, this.#transport)
+      const authorization = readAuthorization(url, data, settings.challenge, this.#transport)
       if (authorization !== undefined) pending.push(authorization)
     }
-    return pending
+    // CAs shuffle them; what is said of them should not be.
+    return pending.toSorted((a, b) => names.indexOf(a.name) - names.indexOf(b.name))
   }
 
   /** Sends the request for the key, and returns where the certificate can be fetched. */

@@ -3,6 +3,9 @@
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseRecord } from './json.ts'
+import type { Validity } from './renewal.ts'
+import { retryAtMs } from './renewal.ts'
+import { AcmeError } from './acme-problem.ts'
 import { cacheError, codeOf, replaceFile } from './durable.ts'
 
 export interface FailureRecord {
@@ -21,6 +24,48 @@ export interface FailureRecord {
   readonly reason: string
   /** The CA's problem document, JSON text. */
   readonly document: string | undefined
+}
+
+/** What an order was for: a failure of another one does not count. */
+export interface OrderSubject {
+  readonly directoryUrl: string
+  readonly names: readonly string[]
+}
+
+export interface FailureContext {
+  readonly order: OrderSubject
+  readonly previous: FailureRecord | undefined
+  /** Of the certificate in service. */
+  readonly validity: Validity | undefined
+  /** The names that did not fail are ordered at once. */
+  readonly leavesOut: boolean
+  readonly nowMs: number
+  /** 0 to 1. */
+  readonly jitter: number
+}
+
+/** The record of an attempt that has just ended in `error`, with the time of the next. */
+export function nextFailure(error: unknown, context: FailureContext): FailureRecord {
+  const { order, previous, validity, leavesOut, nowMs, jitter } = context
+  const acme = error instanceof AcmeError ? error : undefined
+  const failures = (previous?.failures ?? 0) + 1
+  return {
+    failures,
+    failedAtMs: nowMs,
+    nextAttemptMs: retryAtMs({
+      failures,
+      failedAtMs: nowMs,
+      retryAfterMs: acme?.retryAfterMs,
+      validity,
+      jitter,
+    }),
+    reachedCa: acme?.reachedCa ?? false,
+    ...order,
+    failedNames: acme?.failedNames ?? [],
+    leftOutAtMs: leavesOut ? nowMs : previous?.leftOutAtMs,
+    reason: error instanceof Error ? error.message : String(error),
+    document: acme?.document,
+  }
 }
 
 export class FailureStore {
@@ -56,10 +101,7 @@ export class FailureStore {
 }
 
 /** Whether `record` is about this order: with other names, or at another CA, nothing has failed yet. */
-export function concerns(
-  record: FailureRecord,
-  order: { readonly directoryUrl: string; readonly names: readonly string[] },
-): boolean {
+export function concerns(record: FailureRecord, order: OrderSubject): boolean {
   const sameNames =
     record.names.length === order.names.length && record.names.every((name) => order.names.includes(name))
   return sameNames && record.directoryUrl === order.directoryUrl

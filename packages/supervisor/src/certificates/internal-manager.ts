@@ -58,6 +58,10 @@ export class InternalManager implements CertificateManager {
     return false
   }
 
+  isComplete(): boolean {
+    return true
+  }
+
   async acquire(): Promise<void> {}
 
   start(): void {

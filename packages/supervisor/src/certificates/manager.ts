@@ -18,6 +18,8 @@ export interface CertificateManager {
   current(): readonly PushedCertificate[]
   /** Nothing can be served before `acquire` has succeeded. */
   needsOrder(): boolean
+  /** What is served has every name that is configured; if not, the rest is ordered in the background. */
+  isComplete(): boolean
   /** Orders what is missing and publishes it. Throws ProxyError ACME, CACHE or CERTIFICATE, with a hint. */
   acquire(signal: AbortSignal): Promise<void>
   /** From now on renews in the background and publishes what is new. */

@@ -51,6 +51,10 @@ export class ManualManager implements CertificateManager {
     return false
   }
 
+  isComplete(): boolean {
+    return true
+  }
+
   async acquire(): Promise<void> {}
 
   start(): void {

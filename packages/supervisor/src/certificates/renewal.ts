@@ -72,9 +72,14 @@ function limits(nowMs: number, validity: Validity | undefined): { crowdedMs: num
   if (validity === undefined) return { crowdedMs: Infinity, latestMs: Infinity }
   if (nowMs >= validity.notAfterMs) return { crowdedMs: EXPIRED_RETRY_DELAY_MS, latestMs: Infinity }
   const marginMs = marginAtMs(validity)
-  const leftMs = (nowMs < marginMs ? marginMs : validity.notAfterMs) - nowMs
   const closestMs = Math.min(CLOSEST_RETRY_MS, (validity.notAfterMs - validity.notBeforeMs) / 60)
-  return { crowdedMs: Math.max(leftMs / 3, closestMs), latestMs: Math.max(leftMs, closestMs) }
+  const isBeforeMargin = nowMs < marginMs
+  const leftMs = (isBeforeMargin ? marginMs : validity.notAfterMs) - nowMs
+  const crowdedMs = Math.max(leftMs / 3, closestMs)
+  // At the margin itself there is always an attempt, however short ago the last one was.
+  return isBeforeMargin
+    ? { crowdedMs: Math.min(crowdedMs, leftMs), latestMs: leftMs }
+    : { crowdedMs, latestMs: Math.max(leftMs, closestMs) }
 }
 
 export interface LeavingOut {
