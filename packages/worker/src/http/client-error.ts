@@ -4,12 +4,19 @@ import { sayFarewell } from '../tls/farewell.ts'
 import type { Http1Connection } from './client-connection.ts'
 import { rawErrorAnswer } from './error-response.ts'
 
+const ENDED_WITHIN_REQUEST = 'HPE_INVALID_EOF_STATE'
+
 /** For the runtime's 'clientError'. May come again for what is read after it. */
 export function answerClientError(error: Error, connection: Http1Connection, log: Log): void {
   const { socket, clientIp } = connection
   const isOwed = connection.hasOpenExchange
   if (socket.destroyed || (connection.isClosing && !isOwed)) return
   const code = 'code' in error ? String(error.code) : error.message
+  if (code === ENDED_WITHIN_REQUEST) {
+    // Nobody waits for an answer.
+    socket.destroy()
+    return
+  }
   const status = statusOf(code)
   log.info('CLIENT_ERROR', { client_ip: clientIp, status, error: code })
   connection.unreadable()

@@ -96,7 +96,7 @@ export abstract class ClientExchange {
   abstract write(chunk: Uint8Array): boolean
   /** Completes the answer, also while the request's body is still coming. */
   abstract end(trailers: readonly string[]): void
-  /** Cuts the answer so that the client cannot take it for complete. */
+  /** Cuts the answer so that the client cannot take it for complete. Without effect once it has been ended. */
   abstract truncate(): void
   /** After this answer the connection is of no more use, because its bytes cannot be trusted. */
   abstract closeAfterwards(): void

@@ -111,7 +111,7 @@ export class Http1Exchange extends ClientExchange {
   }
 
   truncate(): void {
-    if (this.isOver) return
+    if (this.isOver || this.isEnded) return
     this.isEnded = true
     this.#http1.socket.destroy()
   }
@@ -147,9 +147,13 @@ export class Http1Exchange extends ClientExchange {
   // client has stopped, or has had the time to.
   #linger(): void {
     const res = this.#res
+    const { socket } = this.#http1
     this.#req.resume()
     this.#req.once('end', () => res.end())
-    this.#lingering = setTimeout(() => res.end(), LINGER_MS)
+    this.#lingering = setTimeout(() => {
+      if (socket.writable) res.end()
+      else socket.destroy()
+    }, LINGER_MS)
   }
 }
 

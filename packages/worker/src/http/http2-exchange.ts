@@ -86,7 +86,7 @@ export class Http2Exchange extends ClientExchange {
   }
 
   truncate(): void {
-    if (this.#isClosed) return
+    if (this.#isClosed || this.isEnded) return
     this.isEnded = true
     this.#stream.close(NGHTTP2_INTERNAL_ERROR)
   }
