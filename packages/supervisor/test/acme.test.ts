@@ -1,7 +1,7 @@
 // The way from nothing to a certificate and to the next one, against a real ACME server.
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
-import { readdir, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
@@ -319,6 +319,22 @@ test('names added: the cached certificate is served while the full set is ordere
   )
   manager.start()
   await waitFor('both names are published', () => host.published.at(-1)?.[0]?.names.length === 2, 30_000)
+})
+
+test('a certificate that cannot be saved is served all the same, and the log says so', TEST, async (t) => {
+  const pebble = await startPebble(t)
+  const host = new FakeHost(t)
+  await answerTlsAlpn(t, host, pebble.tlsPort)
+  const cacheDir = temporaryDirectory(t)
+  const arm = host.arm.bind(host)
+  host.arm = async (id, challenges) => {
+    // No link can be renamed to where a directory is.
+    await mkdir(join(cacheDir, 'current'), { recursive: true })
+    await arm(id, challenges)
+  }
+  const manager = await acquired(t, settingsFor(pebble, cacheDir), host)
+  assert.deepEqual(host.published, [manager.current()])
+  assert.ok(host.logged.some(({ fields }) => String(fields['error']).startsWith('issued but not saved')))
 })
 
 test('external account binding: the account is made with it, once', TEST, async (t) => {

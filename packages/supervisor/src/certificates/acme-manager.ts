@@ -142,8 +142,9 @@ export class AcmeManager implements CertificateManager {
   /** Uses what another process has put into the cache meanwhile; true if nothing is left to do. */
   async #takeOver(): Promise<boolean> {
     const cached = await this.#cache.readCertificate()
-    if (cached === undefined || cached.facts.serial === this.#certificate?.facts.serial) return false
-    if (cached.facts.notAfterMs <= this.#host.clock.nowMs()) return false
+    if (cached === undefined || cached.facts.notAfterMs <= this.#host.clock.nowMs()) return false
+    // Ours may be newer than the cache: one that could not be saved is served nevertheless.
+    if (cached.obtainedMs <= (this.#certificate?.obtainedMs ?? -Infinity)) return false
     this.#host.log.info('CERT_LOADED', { ...fieldsOf(this.listenerId, cached), source: 'cache' })
     await this.#install(cached)
     return this.isComplete() && this.#renewAtMs() > this.#host.clock.nowMs()
