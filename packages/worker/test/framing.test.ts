@@ -1,7 +1,7 @@
 // What a request head may look like, decided without a socket.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { ERRORS, ProxyError, type ErrorCode } from '@reverse-proxy/shared/errors'
 import { isWebSocketHandshake, parseRequest, type RequestHead } from '../src/http/framing.ts'
 
@@ -39,6 +39,10 @@ function codeOf(request: RequestHead): ErrorCode | undefined {
     assert.ok(error instanceof ProxyError)
     return error.code
   }
+}
+
+function manyFields(count: number): string[] {
+  return Array.from({ length: count }, () => ['x', 'y']).flat()
 }
 
 const HOST = ['Host', 'a.example'] as const
@@ -184,9 +188,8 @@ test('HTTP/2: pseudo-headers, Host beside :authority, no connection-specific fie
 })
 
 test('limits: 431 at one header, or one byte, too many', () => {
-  const fields = (count: number) => Array.from({ length: count }, () => ['x', 'y']).flat()
-  assert.equal(codeOf(head([...HOST, ...fields(19)])), undefined)
-  assert.equal(codeOf(head([...HOST, ...fields(20)])), 'HEADERS_TOO_LARGE')
+  assert.equal(codeOf(head([...HOST, ...manyFields(19)])), undefined)
+  assert.equal(codeOf(head([...HOST, ...manyFields(20)])), 'HEADERS_TOO_LARGE')
   const used = 'Host'.length + 'a.example'.length + 4 + '/'.length + 'x'.length + 4
   assert.equal(codeOf(head([...HOST, 'x', 'y'.repeat(1000 - used)])), undefined)
   assert.equal(codeOf(head([...HOST, 'x', 'y'.repeat(1001 - used)])), 'HEADERS_TOO_LARGE')

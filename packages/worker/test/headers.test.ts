@@ -1,7 +1,7 @@
 // The header lists that cross the proxy, as properties.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { clientResponseHeaders, clientTrailers, upstreamRequestHeaders } from '../src/http/headers.ts'
 
 const OURS = ['x-real-ip', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
@@ -33,7 +33,10 @@ const value = fc.stringMatching(/^[ -~]{0,12}$/u)
 const fields = fc.array(fc.tuple(name, value), { maxLength: 20 })
 
 function pairsOf(list: readonly string[]): [string, string][] {
-  return Array.from({ length: list.length / 2 }, (_, i) => [list[2 * i]!.toLowerCase(), list[2 * i + 1]!])
+  return Array.from({ length: list.length / 2 }, (_, i) => [
+    (list[2 * i] ?? '').toLowerCase(),
+    list[2 * i + 1] ?? '',
+  ])
 }
 
 function up(raw: readonly string[], connectionOptions: readonly string[] = []): [string, string][] {

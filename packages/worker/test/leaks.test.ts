@@ -1,6 +1,7 @@
 // Whatever ends early leaves nothing open on either side.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import net from 'node:net'
 import { test } from 'node:test'
 import tls from 'node:tls'
 import { connectHttp2, open } from './support/http2-client.ts'
@@ -21,13 +22,8 @@ test('a client that closes its half while it waits: the exchange ends', TIMEOUT,
     'POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 5\r\n\r\nx',
     'GET / HTTP/1.1\r\nHo',
   ]) {
-    const socket = tls.connect({
-      port,
-      host: '127.0.0.1',
-      servername: 'a.example',
-      rejectUnauthorized: false,
-      allowHalfOpen: true,
-    })
+    const raw = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+    const socket = tls.connect({ socket: raw, servername: 'a.example', rejectUnauthorized: false })
     socket.on('error', () => {})
     await once(socket, 'secureConnect')
     socket.end(bytes)
@@ -88,7 +84,9 @@ test('idle upstream connections are closed before the upstream does it', TIMEOUT
   const client = await connectRaw(t, port)
   client.send(GET)
   assert.equal((await client.response()).status, 204)
-  await waitUntil('the connection to be closed', () => upstream.connections[0]?.socket.destroyed === true)
+  await waitUntil('the connection to be closed', () =>
+    upstream.connections.every(({ socket }) => socket.destroyed),
+  )
   client.send(GET)
   assert.equal((await client.response()).status, 204)
 })

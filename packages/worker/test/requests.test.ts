@@ -13,6 +13,14 @@ function get(path: string, more = '', host = 'a.example'): string {
   return `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n${more}\r\n`
 }
 
+function named(name: string): string {
+  return `HTTP/1.1 200 OK\r\nContent-Length: ${name.length}\r\n\r\n${name}`
+}
+
+function expecting(length: number, host = 'a.example', expect = '100-continue'): string {
+  return `POST / HTTP/1.1\r\nHost: ${host}\r\nExpect: ${expect}\r\nContent-Length: ${length}\r\n\r\n`
+}
+
 test(
   'HTTP/1.1: path and query go up byte for byte, connections on both sides are kept',
   TIMEOUT,
@@ -130,7 +138,6 @@ test(
   'routing: exact before wildcard, one label under it, any case, port ignored; 404 and 421',
   TIMEOUT,
   async (t) => {
-    const named = (name: string) => `HTTP/1.1 200 OK\r\nContent-Length: ${name.length}\r\n\r\n${name}`
     const exact = await startUpstream(t, answering(named('exact')))
     const wild = await startUpstream(t, answering(named('wild')))
     const { port } = await startSiteServer(t, [
@@ -256,8 +263,6 @@ test(
   async (t) => {
     const upstream = await startUpstream(t, answering(OK))
     const { port } = await startSiteServer(t, [siteOf(upstream.port, { bodyLimitBytes: 10 })])
-    const expecting = (length: number, host = 'a.example', expect = '100-continue') =>
-      `POST / HTTP/1.1\r\nHost: ${host}\r\nExpect: ${expect}\r\nContent-Length: ${length}\r\n\r\n`
     const client = await connectRaw(t, port)
     client.send(expecting(2))
     assert.equal((await client.response()).status, 100)

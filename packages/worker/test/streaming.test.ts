@@ -40,11 +40,11 @@ test('a client that goes takes the upstream exchange with it', TIMEOUT, async (t
   client.send(GET)
   await client.until((text) => text.endsWith('\r\n\r\n'))
   client.socket.destroy()
-  await once(upstream.connections[0]!.socket, 'close')
+  await once(upstream.newest().socket, 'close')
   const stream = open(await connectHttp2(t, port), { ':path': '/' })
   await once(stream, 'response')
   stream.close(8)
-  await once(upstream.connections[1]!.socket, 'close')
+  await once(upstream.newest().socket, 'close')
   await waitUntil('both requests to be logged', () => requests.length === 2)
   assert.deepEqual(
     requests.map(({ status }) => status),
@@ -63,7 +63,7 @@ test('a client that goes before there is an answer is logged as 499', TIMEOUT, a
     () => upstream.connections.length === 1 && upstream.received() !== '',
   )
   client.socket.destroy()
-  await once(upstream.connections[0]!.socket, 'close')
+  await once(upstream.newest().socket, 'close')
   assert.deepEqual(
     requests.map(({ status }) => status),
     [499],

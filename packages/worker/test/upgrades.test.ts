@@ -25,6 +25,10 @@ function handshake(path = '/', more = KEY): string {
   return `GET ${path} HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${more}\r\n`
 }
 
+function ask(method: string, more: string): string {
+  return `${method} / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade, HTTP2-Settings\r\n${more}`
+}
+
 /** Accepts the handshake and sends back what comes after it. */
 function echo(connection: UpstreamConnection): void {
   const request = readRequest(connection.received)
@@ -90,14 +94,14 @@ test('either side ending ends the other', TIMEOUT, async (t) => {
     const client = await connectRaw(t, port)
     client.send(handshake())
     assert.equal((await client.response()).status, 101)
-    end(upstream.connections.at(-1)!)
+    end(upstream.newest())
     await client.closed()
   }
   const client = await connectRaw(t, port)
   client.send(handshake())
   assert.equal((await client.response()).status, 101)
   client.socket.destroy()
-  await once(upstream.connections.at(-1)!.socket, 'close')
+  await once(upstream.newest().socket, 'close')
   await waitUntil('every connection to be gone', () => server.connectionCount === 0)
 })
 
@@ -108,7 +112,7 @@ test('a client that resets before the upstream has answered harms nobody', TIMEO
   client.send(handshake())
   await waitUntil('the handshake to arrive', () => upstream.received() !== '')
   client.socket.destroy()
-  await once(upstream.connections[0]!.socket, 'close')
+  await once(upstream.newest().socket, 'close')
   await waitUntil('the log', () => requests.length === 1)
   assert.equal(requests[0]?.status, 499)
   const other = await connectRaw(t, port)
@@ -195,8 +199,6 @@ test('any other upgrade is removed, and the request served as an ordinary one', 
   const upstream = await startUpstream(t, answering(OK))
   const { port } = await startSiteServer(t, [siteOf(upstream.port)])
   const client = await connectRaw(t, port)
-  const ask = (method: string, more: string) =>
-    `${method} / HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade, HTTP2-Settings\r\n${more}`
   for (const request of [
     ask('GET', 'Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n'),
     ask('POST', 'Upgrade: h2c\r\nContent-Length: 2\r\n\r\nhi'),
@@ -234,5 +236,7 @@ test('a tunnel without a byte for upgrade_idle_timeout is closed', TIMEOUT, asyn
   }
   await client.closed()
   assert.ok(performance.now() - startMs >= 650)
-  await waitUntil('the upstream to be closed', () => upstream.connections[0]?.socket.destroyed === true)
+  await waitUntil('the upstream to be closed', () =>
+    upstream.connections.every(({ socket }) => socket.destroyed),
+  )
 })

@@ -5,16 +5,11 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import tls from 'node:tls'
+import type { Site } from '@reverse-proxy/shared/config/config'
 import { makeCertificate } from './support/certificates.ts'
 import { answerOf, connectHttp2, open, request } from './support/http2-client.ts'
 import { connectRaw } from './support/raw-client.ts'
-import {
-  answering,
-  OK,
-  readRequests,
-  startUpstream,
-  type UpstreamConnection,
-} from './support/raw-upstream.ts'
+import { OK, readRequests, startUpstream, type UpstreamConnection } from './support/raw-upstream.ts'
 import { siteOf, startSiteServer, testCertificate } from './support/site-server.ts'
 import { listen } from './support/sockets.ts'
 
@@ -27,6 +22,10 @@ async function closedPort(t: TestContext): Promise<number> {
   const port = await listen(t, server)
   await new Promise((resolve) => server.close(resolve))
   return port
+}
+
+function overTls(host: string, port: number, caPem?: string): Pick<Site, 'upstream'> {
+  return { upstream: { kind: 'tcp', scheme: 'https', host, port, caPem } }
 }
 
 /** The status that clients of both protocols see, and what is logged about it. */
@@ -75,13 +74,14 @@ test('no head in time: 504', TIMEOUT, async (t) => {
 
 test('no TLS from the upstream in time: 504; none at all: 502', TIMEOUT, async (t) => {
   const silent = await startUpstream(t, () => {})
-  const https = (port: number, caPem?: string) =>
-    ({ upstream: { kind: 'tcp', scheme: 'https', host: '127.0.0.1', port, caPem } }) as const
-  const slow = await outcomeOf(t, silent.port, { connectTimeoutMs: 200, ...https(silent.port) })
+  const slow = await outcomeOf(t, silent.port, {
+    connectTimeoutMs: 200,
+    ...overTls('127.0.0.1', silent.port),
+  })
   assert.deepEqual(slow.statuses, [504, 504])
   assert.deepEqual(slow.errors, ['connect timeout', 'connect timeout'])
   const plain = await startUpstream(t, ({ socket }) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
-  const none = await outcomeOf(t, plain.port, https(plain.port))
+  const none = await outcomeOf(t, plain.port, overTls('127.0.0.1', plain.port))
   assert.deepEqual(none.statuses, [502, 502])
   assert.match(none.errors[0] ?? '', /^tls: /u)
 })
@@ -95,17 +95,15 @@ test("an https upstream is verified against its own name and the site's roots", 
     socket.on('data', () => socket.write(OK))
   })
   const port = await listen(t, server)
-  const upstream = (host: string, caPem: string | undefined) =>
-    ({ upstream: { kind: 'tcp', scheme: 'https', host, port, caPem } }) as const
-  const trusted = await outcomeOf(t, port, upstream('localhost', good.certPem))
+  const trusted = await outcomeOf(t, port, overTls('localhost', port, good.certPem))
   assert.deepEqual(trusted.statuses, [200, 200])
   assert.deepEqual(new Set(names), new Set(['localhost']))
-  const untrusted = await outcomeOf(t, port, upstream('localhost', undefined))
+  const untrusted = await outcomeOf(t, port, overTls('localhost', port, undefined))
   assert.deepEqual(untrusted.statuses, [502, 502])
   assert.equal(untrusted.errors[0], 'tls: DEPTH_ZERO_SELF_SIGNED_CERT')
-  const misnamed = await outcomeOf(t, port, upstream('127.0.0.1', good.certPem))
+  const misnamed = await outcomeOf(t, port, overTls('127.0.0.1', port, good.certPem))
   assert.equal(misnamed.errors[0], 'tls: ERR_TLS_CERT_ALTNAME_INVALID')
-  const other = await outcomeOf(t, port, upstream('localhost', testCertificate().certPem))
+  const other = await outcomeOf(t, port, overTls('localhost', port, testCertificate().certPem))
   assert.deepEqual(other.statuses, [502, 502])
 })
 
@@ -121,7 +119,7 @@ const CUT: readonly (readonly [name: string, head: string])[] = [
 for (const [name, partial] of CUT) {
   for (const ending of ['closed', 'reset'] as const) {
     test(`an upstream that is ${ending} within ${name}: cut for the client, too`, TIMEOUT, async (t) => {
-      let cut = (): void => {}
+      let cut: (() => void) | undefined
       const upstream = await startUpstream(t, ({ socket }) => {
         socket.write(partial)
         cut = () => void (ending === 'reset' ? socket.resetAndDestroy() : socket.end())
@@ -130,14 +128,14 @@ for (const [name, partial] of CUT) {
       const client = await connectRaw(t, port)
       client.send(GET)
       await client.until((text) => /seven b|data: x/u.test(text))
-      cut()
+      cut?.()
       await client.closed()
       assert.doesNotMatch(client.received(), /\r\n0\r\n/u)
       const session = await connectHttp2(t, port)
       const stream = open(session, { ':path': '/' })
       const answer = answerOf(stream)
       await once(stream, 'data')
-      cut()
+      cut?.()
       assert.notEqual((await answer).resetCode, 0)
       assert.equal((await request(session, { ':authority': 'unknown.example' })).status, 404)
       assert.deepEqual(

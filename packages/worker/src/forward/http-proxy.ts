@@ -19,7 +19,7 @@ export interface Handshake {
   onRequest(request: ClientRequest): void
 }
 
-export interface UpgradeOptions {
+interface UpgradeOptions {
   readonly target: { readonly protocol: string; readonly host: string; readonly port: number }
   readonly agent: Agent
   /** Keeps url.parse away from `url`. */

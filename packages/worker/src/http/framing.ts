@@ -5,7 +5,7 @@ import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { parseAuthority, parseTarget } from './target.ts'
 
-export type Protocol = 'http/1.0' | 'http/1.1' | 'h2'
+type Protocol = 'http/1.0' | 'http/1.1' | 'h2'
 
 /** A request's head as the parser gave it. */
 export interface RequestHead {

@@ -18,7 +18,7 @@ export interface RawClient {
   readonly closed: () => Promise<void>
 }
 
-export interface RawResponse {
+interface RawResponse {
   readonly status: number
   readonly head: string
   readonly body: string
@@ -42,22 +42,20 @@ export async function connectPlain(t: TestContext, port: number): Promise<RawCli
 function keep(t: TestContext, socket: net.Socket): RawClient {
   let received = ''
   let consumed = 0
-  let isClosed = false
-  let onChange = (): void => {}
+  let onChange: (() => void) | undefined
   const change = async (): Promise<void> => await new Promise((resolve) => (onChange = resolve))
   socket.on('data', (chunk) => {
     received += chunk.toString('latin1')
-    onChange()
+    onChange?.()
   })
   socket.on('error', () => {})
   socket.on('close', () => {
-    isClosed = true
-    onChange()
+    onChange?.()
   })
   t.after(() => socket.destroy())
   const until = async (holds: (text: string) => boolean): Promise<string> => {
     while (!holds(received.slice(consumed))) {
-      assert.ok(!isClosed, `closed after ${JSON.stringify(received.slice(consumed))}`)
+      assert.ok(!socket.closed, `closed after ${JSON.stringify(received.slice(consumed))}`)
       await change()
     }
     return received.slice(consumed)
@@ -75,13 +73,13 @@ function keep(t: TestContext, socket: net.Socket): RawClient {
       return parsed
     },
     async closed() {
-      while (!isClosed) await change()
+      while (!socket.closed) await change()
     },
   }
 }
 
 /** A response with a length, in chunks, or without a body; undefined while it is not complete. */
-export function parseResponse(text: string, toHead = false): (RawResponse & { bytes: number }) | undefined {
+function parseResponse(text: string, toHead = false): (RawResponse & { bytes: number }) | undefined {
   const headEnd = text.indexOf('\r\n\r\n')
   if (headEnd === -1) return undefined
   const head = text.slice(0, headEnd)

@@ -17,6 +17,8 @@ export interface RawUpstream {
   readonly connections: UpstreamConnection[]
   /** All bytes of all connections, in the order of the connections. */
   readonly received: () => string
+  /** @throws if there has been none */
+  readonly newest: () => UpstreamConnection
 }
 
 export async function startUpstream(t: TestContext, behave: Behaviour): Promise<RawUpstream> {
@@ -34,7 +36,16 @@ export async function startUpstream(t: TestContext, behave: Behaviour): Promise<
   t.after(() => {
     for (const { socket } of connections) socket.destroy()
   })
-  return { port, connections, received: () => connections.map(({ received }) => received).join('') }
+  return {
+    port,
+    connections,
+    received: () => connections.map(({ received }) => received).join(''),
+    newest() {
+      const connection = connections.at(-1)
+      if (connection === undefined) throw new Error('nothing has connected')
+      return connection
+    },
+  }
 }
 
 /** Answers every complete request, head and body, with these bytes. */

@@ -10,7 +10,7 @@ import { ConnectionLimits } from '../../src/limits/connections.ts'
 import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
 import { TlsFront } from '../../src/tls/front.ts'
 import { makeCertificate } from './certificates.ts'
-import { recordingLog, type Logged } from './front.ts'
+import { recordingLog } from './front.ts'
 import { listen } from './sockets.ts'
 
 export const LIMITS: Limits = {
@@ -45,7 +45,6 @@ export interface RunningSiteServer {
   readonly server: SiteServer
   readonly requests: RequestEntry[]
   readonly upstreamErrors: UpstreamErrorEntry[]
-  readonly logged: Logged[]
   /** Accepts nothing more. */
   readonly closeListener: () => void
 }
@@ -65,8 +64,7 @@ export async function startSiteServer(
 ): Promise<RunningSiteServer> {
   const requests: RequestEntry[] = []
   const upstreamErrors: UpstreamErrorEntry[] = []
-  const logged: Logged[] = []
-  const log = recordingLog(logged)
+  const log = recordingLog([])
   const allLimits = { ...LIMITS, ...limits }
   const server = new SiteServer(
     { sites, limits: allLimits },
@@ -94,5 +92,5 @@ export async function startSiteServer(
   const listener = net.createServer({ noDelay: true }, (socket) => front.accept(socket))
   const port = await listen(t, listener)
   t.after(() => server.destroy())
-  return { port, server, requests, upstreamErrors, logged, closeListener: () => listener.close() }
+  return { port, server, requests, upstreamErrors, closeListener: () => listener.close() }
 }
