@@ -1,5 +1,6 @@
 // What a CA in trouble answers by itself: the request goes no further, Pebble never hears of it.
 import { once } from 'node:events'
+import { pipeline } from 'node:stream/promises'
 import type { Answer, Behaviour, Problem } from './exchange.ts'
 import { answerOf, problemAnswer, withHeaders } from './exchange.ts'
 import type { ReplacesRefusal } from './newer-ca.ts'
@@ -61,15 +62,13 @@ export function hang(): Behaviour {
   }
 }
 
-/** White space without end, or a gigabyte of it: how much was sent shows when the client hung up. */
+/** A gigabyte of white space: how much was sent shows when the client hung up. */
 export function flood(bytes = FLOOD_BYTES): Behaviour {
   return async ({ response }) => {
     response.writeHead(200, { 'content-type': 'application/json' })
-    for (let sent = 0; sent < bytes && !response.closed; sent += FLOOD_CHUNK.length) {
-      if (response.write(FLOOD_CHUNK)) continue
-      await Promise.race([once(response, 'drain'), once(response, 'close')])
-    }
-    response.end()
+    const chunks = Array.from({ length: Math.ceil(bytes / FLOOD_CHUNK.length) }, () => FLOOD_CHUNK)
+    // Rejects when the client has had enough.
+    await pipeline(chunks, response).catch(() => {})
   }
 }
 

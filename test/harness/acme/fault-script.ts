@@ -8,7 +8,7 @@ export interface Fault {
   readonly answer: Behaviour
   /** How many requests it strikes; without end if not given. */
   readonly times?: number
-  /** Of the requests it could strike, 0 to 1: evenly spread, never by chance. */
+  /** Of the requests it could strike, 0 to 1: evenly spread from the first on, never by chance. */
   readonly share?: number
   /** Leaves alone those for which this is false. */
   readonly when?: (request: AcmeRequest) => boolean
@@ -39,7 +39,7 @@ export class InjectedFault {
     const isMeant = [on].flat().some((kind) => kind === 'everything' || kind === request.kind)
     if (this.#removed || this.#hits >= times || !isMeant || !when(request)) return undefined
     this.#offered++
-    if (Math.floor(this.#offered * share) === Math.floor((this.#offered - 1) * share)) return undefined
+    if (Math.ceil(this.#offered * share) === Math.ceil((this.#offered - 1) * share)) return undefined
     this.#hits++
     return answer
   }
