@@ -140,6 +140,8 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
+    // An upstream may answer without having read it all.
+    this.#body?.destroy()
     this.#exchange.end(clientTrailers(toStrings(controller.rawTrailers)))
     this.#connection?.release()
   }

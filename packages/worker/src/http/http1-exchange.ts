@@ -74,7 +74,9 @@ export class Http1Exchange extends ClientExchange {
     if (status === 100) {
       this.#isContinued = true
       this.#res.writeContinue()
-    } else this.#res.writeInformation(status, [...headers])
+    } else {
+      this.#res.writeInformation(status, [...headers])
+    }
   }
 
   respond({ status, reason, headers, contentLength }: Answer): void {
@@ -84,9 +86,7 @@ export class Http1Exchange extends ClientExchange {
     // UTF-8, and the bytes of a file name would no longer be the upstream's.
     if (contentLength !== undefined && status !== 204) headers.push('content-length', contentLength)
     // A body that is still coming when the answer starts may never be read to its end.
-    if (!this.isRequestComplete || this.#http1.isLast(this)) {
-      res.shouldKeepAlive = false
-    }
+    if (!this.isRequestComplete || this.#http1.isLast(this)) res.shouldKeepAlive = false
     if (reason === '') res.writeHead(status, headers)
     else res.writeHead(status, reason, headers)
     if (!res.shouldKeepAlive) this.#http1.isClosing = true
@@ -105,6 +105,8 @@ export class Http1Exchange extends ClientExchange {
     if (this.isOver || this.isEnded) return
     this.isEnded = true
     if (trailers.length > 0) this.#addTrailers(trailers)
+    // What nobody has read of the body would hold up the next request.
+    if (this.mayHaveBody) this.#req.resume()
     // A client that waits for 100 Continue is not sending.
     if (this.isRequestComplete || (this.expectsContinue && !this.#isContinued)) this.#res.end()
     else this.#linger()
@@ -148,7 +150,6 @@ export class Http1Exchange extends ClientExchange {
   #linger(): void {
     const res = this.#res
     const { socket } = this.#http1
-    this.#req.resume()
     this.#req.once('end', () => res.end())
     this.#lingering = setTimeout(() => {
       if (socket.writable) res.end()
