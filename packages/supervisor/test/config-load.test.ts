@@ -204,7 +204,7 @@ test(
     const directory = await makeDirectory(t)
     const cases: readonly (readonly [name: string, code: string, make: (path: string) => Promise<void>])[] = [
       ['none.toml', 'CONFIG_UNREADABLE', async () => undefined],
-      ['directory.toml', 'CONFIG_UNREADABLE', async (path) => void (await mkdir(path))],
+      ['directory.toml', 'CONFIG_UNREADABLE', async (path) => await mkdir(path)],
       [
         'large.toml',
         'CONFIG_TOO_LARGE',
