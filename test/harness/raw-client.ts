@@ -9,7 +9,8 @@ export interface RawClientOptions {
   readonly host?: string
   /** The SNI; undefined sends none. */
   readonly serverName?: string | undefined
-  readonly alpn?: readonly string[]
+  readonly alpn?: readonly string[] | undefined
+  readonly maxVersion?: tls.SecureVersion
   /** PEM roots; without them any certificate is accepted. */
   readonly ca?: string
 }
@@ -97,12 +98,20 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : String(error)
 }
 
-function openTls({ port, host = '127.0.0.1', serverName, alpn, ca }: RawClientOptions): tls.TLSSocket {
+function openTls({
+  port,
+  host = '127.0.0.1',
+  serverName,
+  alpn,
+  maxVersion,
+  ca,
+}: RawClientOptions): tls.TLSSocket {
   return tls.connect({
     port,
     host,
     ...(serverName === undefined ? {} : { servername: serverName }),
     ...(alpn === undefined ? {} : { ALPNProtocols: [...alpn] }),
+    ...(maxVersion === undefined ? {} : { maxVersion }),
     ...(ca === undefined ? { rejectUnauthorized: false } : { ca }),
   })
 }

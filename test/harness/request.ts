@@ -1,5 +1,6 @@
 // One HTTPS request by HTTP/1.1 or HTTP/2, to an address of this machine whatever the host name.
 import type { IncomingHttpHeaders, OutgoingHttpHeaders } from 'node:http'
+import http from 'node:http'
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2'
 import http2 from 'node:http2'
 import https from 'node:https'
@@ -40,6 +41,15 @@ export async function request(options: RequestOptions): Promise<Answer> {
     agent: options.agent ?? false,
   })
   sent.end(options.body)
+  const [response] = await once(sent, 'response')
+  const body = await buffer(response)
+  return { status: response.statusCode, headers: response.headers, body: body.toString() }
+}
+
+/** HTTP/1.1 without TLS, for the redirect listener. */
+export async function requestPlain(options: Omit<RequestOptions, 'ca'>): Promise<Answer> {
+  const { port, host, address = '127.0.0.1', path = '/', headers } = options
+  const sent = http.get({ host: address, port, path, headers: { host, ...headers }, agent: false })
   const [response] = await once(sent, 'response')
   const body = await buffer(response)
   return { status: response.statusCode, headers: response.headers, body: body.toString() }
