@@ -21,7 +21,7 @@ const RUN_TIMEOUT_MS = 600_000
 const LONG_RUN_TIMEOUT_MS = 3_600_000
 
 /** Percent of lines, functions and branches that the unit tests of a full run must reach. */
-const COVERAGE_THRESHOLDS = { lines: 50, functions: 50, branches: 50 }
+const COVERAGE_THRESHOLDS = { lines: 95, functions: 95, branches: 85 }
 
 interface Totals {
   passed: number
