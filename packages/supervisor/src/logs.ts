@@ -1,13 +1,94 @@
-// The supervisor's log: stdout and the log file. The wiring is shared/logs.ts.
+// The supervisor's log: stdout and the log file, which it creates for the workers, too. The wiring is
+// shared/logs.ts.
+import { open } from 'node:fs/promises'
 import type { Logging } from '@reverse-proxy/shared/config/config'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import type { Logs } from '@reverse-proxy/shared/logs'
 import { openLogs } from '@reverse-proxy/shared/logs'
 import { pino } from 'pino'
+import type { Account } from './account.ts'
 
-export function openSupervisorLogs(settings: Logging): Logs {
+/** Readable for the group: log shippers and fail2ban are rarely root. */
+const LOG_FILE_MODE = 0o640
+
+/**
+ * Creates the file where there is none, owned by the account that workers write to it as.
+ * Throws CONFIG when that is not possible.
+ */
+export async function prepareLogFile(path: string | undefined, account: Account | undefined): Promise<void> {
+  if (path === undefined) return
+  try {
+    const file = await open(path, 'a', LOG_FILE_MODE)
+    try {
+      const { uid } = await file.stat()
+      if (account !== undefined && uid !== account.uid) await file.chown(account.uid, account.gid)
+    } finally {
+      await file.close()
+    }
+  } catch (cause) {
+    throw new ProxyError('CONFIG', `the log file ${path} cannot be written: ${messageOf(cause)}`, {
+      cause,
+      hint: 'create its directory, writable for the account the supervisor runs as, or change logging.log_file_path',
+    })
+  }
+}
+
+/** A log whose settings a reload may change. */
+export class SupervisorLogs implements Logs {
+  #settings: Logging
+  #logs: Logs
+
+  constructor(settings: Logging) {
+    this.#settings = settings
+    this.#logs = openPinoLogs(settings)
+  }
+
+  configure(settings: Logging): void {
+    if (JSON.stringify(settings) === JSON.stringify(this.#settings)) return
+    const before = this.#logs
+    this.#settings = settings
+    this.#logs = openPinoLogs(settings)
+    void before.flush().then(() => before.abandon())
+  }
+
+  debug(event: LogEvent, fields?: LogFields): void {
+    this.#logs.debug(event, fields)
+  }
+
+  info(event: LogEvent, fields?: LogFields): void {
+    this.#logs.info(event, fields)
+  }
+
+  warn(event: LogEvent, fields?: LogFields): void {
+    this.#logs.warn(event, fields)
+  }
+
+  error(event: LogEvent, fields?: LogFields): void {
+    this.#logs.error(event, fields)
+  }
+
+  reopen(): void {
+    this.#logs.reopen()
+  }
+
+  async flush(): Promise<void> {
+    await this.#logs.flush()
+  }
+
+  abandon(): void {
+    this.#logs.abandon()
+  }
+}
+
+function openPinoLogs(settings: Logging): Logs {
   return openLogs(settings, {
     isoTime: pino.stdTimeFunctions.isoTime,
     createLogger: (options, stream) => pino(options, stream),
     openDestination: (options) => pino.destination(options),
   })
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

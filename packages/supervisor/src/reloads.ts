@@ -30,6 +30,8 @@ export interface ReloadsOptions {
   readonly fleet: Fleet
   /** Reads the configuration again. Throws ConfigErrors. */
   readonly load: () => Promise<LoadedConfig>
+  /** Throws ProxyError; nothing has changed then. */
+  readonly before: (next: Config) => Promise<void>
   readonly workerCount: (config: Config) => number
   readonly current: () => Config
   readonly replace: (config: Config) => void
@@ -96,8 +98,14 @@ export class Reloads {
 
   /** In place: certificates, sites, limits. What needs fresh workers takes hold with them. */
   async #switchTo(next: Config, change: ConfigChange): Promise<CertificateState> {
-    const { registry, fleet, replace, workerCount } = this.#options
+    const { registry, fleet, before, replace, workerCount } = this.#options
     const prepared = await registry.prepare(change)
+    try {
+      await before(next)
+    } catch (error) {
+      await registry.discard(prepared)
+      throw error
+    }
     replace(next)
     fleet.resize(workerCount(next))
     const state = await registry.commit(prepared, change.removed)

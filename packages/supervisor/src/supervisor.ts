@@ -18,7 +18,7 @@ import type { Phase } from './phase.ts'
 import { mayFollow } from './phase.ts'
 import { Reloads } from './reloads.ts'
 import { listenForSignals } from './signals.ts'
-import { createTicketKeys } from './ticket-keys.ts'
+import { TicketKeys } from './ticket-keys.ts'
 import { Fleet } from './workers/fleet.ts'
 
 /** Deaths in a row of one slot, before every worker was ready once, after which a start has failed. */
@@ -28,6 +28,8 @@ export interface SupervisorOptions {
   readonly config: Config
   /** Reads the configuration again, for a reload. */
   readonly loadConfig: () => Promise<LoadedConfig>
+  /** Prepares the process for what a reload brings (log file, worker flags). Throws CONFIG; nothing has changed then. */
+  readonly beforeReload: (next: Config) => Promise<void>
   readonly clock: Clock
   readonly log: Log
   /** Certificates are being ordered; for a terminal. */
@@ -45,7 +47,7 @@ export class Supervisor {
   readonly #registry: CertificateRegistry
   readonly #reloads: Reloads
   readonly #stopping = new AbortController()
-  readonly #ticketKeys = createTicketKeys()
+  readonly #ticketKeys: TicketKeys
   #config: Config
   /** What a worker that boots now begins with. */
   #stage: Stage = 'serve'
@@ -56,7 +58,7 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options
     this.#config = options.config
-    const { config, clock, log, loadConfig } = options
+    const { config, clock, log, loadConfig, beforeReload } = options
     this.#intents = new IntentQueue(clock)
     this.#fleet = new Fleet({
       workers: workerCount(config),
@@ -74,11 +76,16 @@ export class Supervisor {
       broadcast: async (push) => await this.#fleet.broadcast(push),
       progress: options.onProgress,
     })
+    this.#ticketKeys = new TicketKeys({
+      clock,
+      publish: (ticketKeys) => void this.#fleet.broadcast({ type: 'ticket-keys', ticketKeys }),
+    })
     this.#reloads = new Reloads({
       log,
       registry: this.#registry,
       fleet: this.#fleet,
       load: loadConfig,
+      before: beforeReload,
       workerCount,
       current: () => this.#config,
       replace: (next) => (this.#config = next),
@@ -172,6 +179,7 @@ export class Supervisor {
   #serve(): void {
     this.#enter('serving')
     this.#registry.start()
+    this.#ticketKeys.start()
     const sites = this.#config.listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
     this.#options.log.info('READY', { workers: this.#fleet.size, sites })
     this.#options.onReady()
@@ -183,7 +191,9 @@ export class Supervisor {
     this.#options.log.info('STOPPING', { reason, timeout_ms: this.#config.shutdownTimeoutMs })
     this.#fleet.drain()
     this.#stopping.abort(new ProxyError('ACME', `stopped: ${reason}`))
-    void this.#registry.close().then(() => this.#intents.push({ type: 'background-ended' }))
+    void Promise.all([this.#registry.close(), this.#ticketKeys.close()]).then(() =>
+      this.#intents.push({ type: 'background-ended' }),
+    )
   }
 
   #fail(error: unknown): void {
@@ -207,7 +217,7 @@ export class Supervisor {
       stage: this.#stage,
       certificates: this.#registry.certificates,
       challenges: this.#registry.challenges,
-      ticketKeys: this.#ticketKeys,
+      ticketKeys: this.#ticketKeys.current,
     }
   }
 

@@ -11,7 +11,7 @@ import { findConfig } from '../config/find.ts'
 import { loadConfig, type LoadedConfig } from '../config/load.ts'
 import { localProfile } from '../config/local-profile.ts'
 import { renderConfigIssues } from '../config/report.ts'
-import { openSupervisorLogs } from '../logs.ts'
+import { prepareLogFile, SupervisorLogs } from '../logs.ts'
 import { Supervisor } from '../supervisor.ts'
 import { createProgressPrinter, renderFailure, renderLocalProfile } from '../terminal.ts'
 import { prepareWorkerProcess } from '../worker-process.ts'
@@ -44,11 +44,18 @@ async function serve(args: CommandArgs): Promise<number> {
   const { config, warnings } = await load()
   process.stderr.write(renderConfigIssues(warnings, { color: process.stderr.isTTY }))
 
-  prepareWorkerProcess(config, environment.isRoot ? await findAccount(config.user, config.group) : undefined)
-  const logs = openSupervisorLogs(config.logging)
+  const account = environment.isRoot ? await findAccount(config.user, config.group) : undefined
+  await prepareLogFile(config.logging.filePath, account)
+  prepareWorkerProcess(config, account)
+  const logs = new SupervisorLogs(config.logging)
   const supervisor = new Supervisor({
     config,
     loadConfig: load,
+    beforeReload: async (next) => {
+      await prepareLogFile(next.logging.filePath, account)
+      prepareWorkerProcess(next, account)
+      logs.configure(next.logging)
+    },
     clock: systemClock,
     log: logs,
     onProgress: createProgressPrinter(process.stderr),
