@@ -5,8 +5,11 @@
 export type LogEvent =
   | 'REQUEST'
   | 'RATE_LIMIT'
+  | 'RATE_LIMIT_LOCAL'
+  | 'RATE_LIMIT_OVERFLOW'
   | 'UPSTREAM_ERROR'
   | 'CONFIG_RELOAD'
+  | 'ADMIN'
   | 'TLS_REJECTED'
   | 'TLS_FAILED'
   | 'CLIENT_ERROR'

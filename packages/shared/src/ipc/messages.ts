@@ -101,3 +101,52 @@ export type BootFailure =
       readonly code: string
     }
   | { readonly reason: 'internal'; readonly message: string }
+
+/**
+ * A worker's word to whoever keeps the rate limits; each gets one LeaseGrant, after all messages
+ * before it have been dealt with. Read in the order of its fields. Keys are bucketKey()'s.
+ */
+export interface LeaseRequest {
+  readonly type: 'lease-request'
+  readonly seq: number
+  /** What became of leased tokens since the last report. */
+  readonly reports: readonly LeaseReport[]
+  /** Admitted while the authority was silent, out of no lease. */
+  readonly charges: readonly { readonly key: string; readonly count: number }[]
+  readonly asks: readonly LeaseAsk[]
+}
+
+export interface LeaseReport {
+  readonly key: string
+  readonly spent: number
+  /** Never to be spent by this worker any more. */
+  readonly returned: number
+}
+
+/** Also says that nothing is left of an earlier lease under this key: what has not been returned is spent. */
+export interface LeaseAsk {
+  readonly key: string
+  /** Requests that wait for the answer. */
+  readonly needed: number
+  /** What more the client is likely to spend soon. */
+  readonly ahead: number
+}
+
+export interface LeaseGrant {
+  readonly type: 'lease-grant'
+  readonly seq: number
+  /** How many workers there are: each one's share, should the authority fall silent. */
+  readonly workers: number
+  /** One for each ask, in their order. */
+  readonly grants: readonly LeasedTokens[]
+}
+
+export interface LeasedTokens {
+  readonly key: string
+  /** Spendable until RATE_LEASE_MS after the request was sent, by the worker's own clock. */
+  readonly tokens: number
+  /** Fewer tokens than needed: the next one comes after this time. 0: there are as many as needed. */
+  readonly waitMs: number
+  /** Asking again before this time is useless; less than `waitMs` if somebody may return a token. */
+  readonly recheckMs: number
+}

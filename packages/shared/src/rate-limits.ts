@@ -1,0 +1,76 @@
+// Which rate limit a request comes under, and the name of its bucket. Worker and authority must
+// agree on both, so both are here. Pure.
+import type { RateLimit, Site } from './config/config.ts'
+
+/**
+ * The scope of a request is the host of its site if that site has a limit of its own, else this:
+ * each scope has its own bucket for every client.
+ */
+export const GENERAL_SCOPE = ''
+
+/** SPEC 8: a lease ends after this time, and what is left of it is returned. */
+export const RATE_LEASE_MS = 1_000
+
+/** In no host name and in no client key. */
+const SEPARATOR = '|'
+
+export interface RateLimits {
+  readonly general: RateLimit
+  /** By scope. */
+  readonly sites: ReadonlyMap<string, RateLimit>
+}
+
+/** What Config and WorkerConfig have in common. */
+interface LimitedConfig {
+  readonly rateLimit: RateLimit
+  readonly listeners: readonly { readonly sites: readonly Site[] }[]
+}
+
+export function rateLimitsOf({ rateLimit, listeners }: LimitedConfig): RateLimits {
+  const sites = new Map<string, RateLimit>()
+  for (const listener of listeners) {
+    for (const site of listener.sites) {
+      if (site.rateLimit !== undefined) sites.set(site.host, site.rateLimit)
+    }
+  }
+  return { general: rateLimit, sites }
+}
+
+export function rateScopeOf(site: Site): string {
+  return site.rateLimit === undefined ? GENERAL_SCOPE : site.host
+}
+
+/** The limit of `scope`; of one that is not configured (any more), the general one. */
+export function rateLimitOf(limits: RateLimits, scope: string): RateLimit {
+  return scope === GENERAL_SCOPE ? limits.general : (limits.sites.get(scope) ?? limits.general)
+}
+
+export function sameRateLimits(a: RateLimits, b: RateLimits): boolean {
+  if (!sameRateLimit(a.general, b.general) || a.sites.size !== b.sites.size) return false
+  for (const [scope, limit] of a.sites) {
+    const other = b.sites.get(scope)
+    if (other === undefined || !sameRateLimit(limit, other)) return false
+  }
+  return true
+}
+
+export function sameRateLimit(a: RateLimit, b: RateLimit): boolean {
+  return a.requestsPerSecond === b.requestsPerSecond && a.burst === b.burst
+}
+
+/** @param client a key of client-key.ts; in the general scope it is the bucket's key as it stands */
+export function bucketKey(scope: string, client: string): string {
+  return scope === GENERAL_SCOPE ? client : client + SEPARATOR + scope
+}
+
+export interface BucketName {
+  readonly scope: string
+  readonly client: string
+}
+
+/** What bucketKey() has put together. */
+export function parseBucketKey(key: string): BucketName {
+  const end = key.indexOf(SEPARATOR)
+  if (end < 0) return { scope: GENERAL_SCOPE, client: key }
+  return { scope: key.slice(end + 1), client: key.slice(0, end) }
+}

@@ -1,0 +1,144 @@
+// All buckets of the proxy: found by their key, made when they are first asked for, forgotten when they
+// are full again. Memory is bounded; who leases what from them is rate-limit-authority.ts.
+//
+// When there is no room, unknown clients of a scope share one overflow bucket. It is forgotten like any
+// other, when full again. Until then a client that gets a bucket of its own may have spent from the
+// overflow bucket, so its own begins with no more than that has: nobody gets a second burst by the detour.
+import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
+import { RATE_LEASE_MS, parseBucketKey, rateLimitOf } from '@reverse-proxy/shared/rate-limits'
+import type { BucketState } from '@reverse-proxy/shared/token-bucket'
+import { fullBucket } from '@reverse-proxy/shared/token-bucket'
+import { bucketIdOf } from './bucket-id.ts'
+import type { BucketTable } from './bucket-table.ts'
+import { RateScope } from './scope.ts'
+
+/** Where a bucket is. Good until another one is opened. */
+export interface BucketPlace {
+  readonly scope: RateScope
+  /** In the table; OVERFLOW: the scope's overflow bucket. */
+  readonly position: number
+}
+
+export const OVERFLOW = -1
+
+/** For each bucket made, this many others are looked at: more leave than come, and no sweep ever stalls. */
+const SWEPT_PER_INSERTION = 2
+/** When there is no room, this many. */
+const SWEPT_WHEN_FULL = 64
+
+export interface BucketsOptions {
+  readonly table: BucketTable
+  readonly limits: RateLimits
+  /** Unknown clients of `scope` begin to share a bucket. */
+  readonly onOverflow: (scope: string) => void
+}
+
+export class Buckets {
+  readonly #table: BucketTable
+  readonly #onOverflow: (scope: string) => void
+  readonly #scopes = new Map<string, RateScope>()
+  readonly #scopesByNumber = new Map<number, RateScope>()
+  #limits: RateLimits
+  #nextScope = 0
+  #sweepAt = 0
+
+  constructor({ table, limits, onOverflow }: BucketsOptions) {
+    this.#table = table
+    this.#limits = limits
+    this.#onOverflow = onOverflow
+  }
+
+  get size(): number {
+    return this.#table.size
+  }
+
+  /** In place: from `nowMs` on buckets fill by the new limits. */
+  configure(limits: RateLimits, nowMs: number): void {
+    this.#limits = limits
+    for (const scope of this.#scopes.values()) {
+      scope.change(rateLimitOf(limits, scope.name), nowMs)
+      if (scope.buckets === 0 && scope.overflow === undefined) this.#removeScope(scope)
+    }
+  }
+
+  /** Where the bucket of `key` is, which is made if need be; its state is `read`'s. */
+  open(key: string, nowMs: number): BucketPlace {
+    const { scope: scopeName, client } = parseBucketKey(key)
+    const scope = this.#scopes.get(scopeName) ?? this.#addScope(scopeName)
+    const id = bucketIdOf(client, scope.number)
+    const found = this.#table.find(id)
+    if (found >= 0) return { scope, position: found }
+
+    this.#sweep(SWEPT_PER_INSERTION, nowMs)
+    if (this.#table.size === this.#table.capacity) this.#sweep(SWEPT_WHEN_FULL, nowMs)
+    const overflow = this.#overflowOf(scope, nowMs)
+    if (this.#table.size < this.#table.capacity) {
+      scope.buckets++
+      const bucket = overflow === undefined ? fullBucket(scope.limit, nowMs) : successorOf(overflow, nowMs)
+      return { scope, position: this.#table.insert(id, bucket) }
+    }
+    if (overflow === undefined) {
+      scope.overflow = fullBucket(scope.limit, nowMs)
+      this.#onOverflow(scopeName)
+    }
+    return { scope, position: OVERFLOW }
+  }
+
+  /** The bucket of `key` from which something is leased: such a bucket is never forgotten. */
+  find(key: string, isOverflow: boolean): BucketPlace | undefined {
+    const { scope: scopeName, client } = parseBucketKey(key)
+    const scope = this.#scopes.get(scopeName)
+    if (scope === undefined) return undefined
+    if (isOverflow) return { scope, position: OVERFLOW }
+    const position = this.#table.find(bucketIdOf(client, scope.number))
+    return position < 0 ? undefined : { scope, position }
+  }
+
+  read({ scope, position }: BucketPlace, nowMs: number): BucketState {
+    if (position !== OVERFLOW) return scope.refill(this.#table.read(position), nowMs)
+    return this.#overflowOf(scope, nowMs) ?? fullBucket(scope.limit, nowMs)
+  }
+
+  write({ scope, position }: BucketPlace, bucket: BucketState): void {
+    if (position === OVERFLOW) scope.overflow = bucket
+    else this.#table.write(position, bucket)
+  }
+
+  #overflowOf(scope: RateScope, nowMs: number): BucketState | undefined {
+    if (scope.overflow === undefined) return undefined
+    const bucket = scope.refill(scope.overflow, nowMs)
+    scope.overflow = scope.isFull(bucket) ? undefined : bucket
+    return scope.overflow
+  }
+
+  #addScope(name: string): RateScope {
+    const scope = new RateScope(name, this.#nextScope++, rateLimitOf(this.#limits, name))
+    this.#scopes.set(name, scope)
+    this.#scopesByNumber.set(scope.number, scope)
+    return scope
+  }
+
+  #removeScope(scope: RateScope): void {
+    this.#scopes.delete(scope.name)
+    this.#scopesByNumber.delete(scope.number)
+  }
+
+  /** Looks at the next `count` records, from the last to the first and over again. */
+  #sweep(count: number, nowMs: number): void {
+    for (let left = Math.min(count, this.#table.size); left > 0; left--) {
+      this.#sweepAt = (this.#sweepAt === 0 ? this.#table.size : Math.min(this.#sweepAt, this.#table.size)) - 1
+      const scope = this.#scopesByNumber.get(this.#table.idAt(this.#sweepAt).tag >>> 1)
+      if (scope === undefined || !scope.isFull(scope.refill(this.#table.read(this.#sweepAt), nowMs))) continue
+      this.#table.remove(this.#sweepAt)
+      scope.buckets--
+    }
+  }
+}
+
+/**
+ * The own bucket of a client that may hold any part of what is leased from `overflow`: it gains nothing
+ * before the last of these leases has ended.
+ */
+function successorOf(overflow: BucketState, nowMs: number): BucketState {
+  return { tokens: overflow.tokens, leased: 0, atMs: overflow.leased > 0 ? nowMs + RATE_LEASE_MS : nowMs }
+}

@@ -1,0 +1,71 @@
+// This worker's part of every rate limit while the authority is silent: 1/workers of rate and burst.
+// Remembers what it has admitted, for the authority to take into account when it is back. Pure.
+import type { RateLimit } from '@reverse-proxy/shared/config/config'
+import type { BucketState } from '@reverse-proxy/shared/token-bucket'
+import { fullBucket, isFull, msUntilToken, refill, take } from '@reverse-proxy/shared/token-bucket'
+import { MapCursor } from './map-cursor.ts'
+import { wholeSeconds } from './refusals.ts'
+
+const MAX_BUCKETS = 65_536
+/** Beyond that many clients, all others share this bucket. */
+const SHARED_KEY = ''
+const SWEPT_PER_INSERTION = 2
+
+interface LocalBucket {
+  readonly limit: RateLimit
+  readonly bucket: BucketState
+}
+
+export class LocalBuckets {
+  readonly #buckets = new Map<string, LocalBucket>()
+  readonly #cursor = new MapCursor(this.#buckets)
+  readonly #admitted = new Map<string, number>()
+
+  /** 0: admitted; else refused, and after how many seconds to come again. */
+  decide(key: string, wholeLimit: RateLimit, workers: number, nowMs: number): number {
+    const limit = shareOf(wholeLimit, workers)
+    const place = this.#placeOf(key, nowMs)
+    const bucket = this.#buckets.get(place)?.bucket ?? fullBucket(limit, nowMs)
+    const taking = take(bucket, limit, nowMs, 1)
+    this.#buckets.set(place, { limit, bucket: taking.bucket })
+    if (!taking.admitted) return wholeSeconds(msUntilToken(taking.bucket, limit))
+    this.#remember(key)
+    return 0
+  }
+
+  /** What has been admitted and not been asked for here yet: at most `count` keys. */
+  drainAdmitted(count: number): { key: string; count: number }[] {
+    const admitted: { key: string; count: number }[] = []
+    for (const [key, ofKey] of this.#admitted) {
+      if (admitted.length === count) break
+      admitted.push({ key, count: ofKey })
+      this.#admitted.delete(key)
+    }
+    return admitted
+  }
+
+  get hasAdmitted(): boolean {
+    return this.#admitted.size > 0
+  }
+
+  #remember(key: string): void {
+    const before = this.#admitted.get(key)
+    if (before === undefined && this.#admitted.size >= MAX_BUCKETS) return
+    this.#admitted.set(key, (before ?? 0) + 1)
+  }
+
+  #placeOf(key: string, nowMs: number): string {
+    if (this.#buckets.has(key)) return key
+    for (let left = SWEPT_PER_INSERTION; left > 0; left--) {
+      const [other, local] = this.#cursor.next() ?? []
+      if (other === undefined || local === undefined) continue
+      if (isFull(refill(local.bucket, local.limit, nowMs), local.limit)) this.#buckets.delete(other)
+    }
+    return this.#buckets.size < MAX_BUCKETS ? key : SHARED_KEY
+  }
+}
+
+/** At least one request is admitted, although a burst smaller than the number of workers has no such part. */
+function shareOf({ requestsPerSecond, burst }: RateLimit, workers: number): RateLimit {
+  return { requestsPerSecond: requestsPerSecond / workers, burst: Math.max(1, burst / workers) }
+}
