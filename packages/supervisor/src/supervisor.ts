@@ -80,10 +80,6 @@ export class Supervisor {
       clock,
       publish: (ticketKeys) => void this.#fleet.broadcast({ type: 'ticket-keys', ticketKeys }),
     })
-    this.#ticketKeys = new TicketKeys({
-      clock,
-      publish: (ticketKeys) => void this.#fleet.broadcast({ type: 'ticket-keys', ticketKeys }),
-    })
     this.#reloads = new Reloads({
       log,
       registry: this.#registry,
@@ -183,7 +179,6 @@ export class Supervisor {
   #serve(): void {
     this.#enter('serving')
     this.#registry.start()
-    this.#ticketKeys.start()
     this.#ticketKeys.start()
     const sites = this.#config.listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
     this.#options.log.info('READY', { workers: this.#fleet.size, sites })
