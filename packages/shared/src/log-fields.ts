@@ -29,6 +29,7 @@ export type LogEvent =
   | 'CERT_QUARANTINED'
   | 'INTERNAL_ERROR'
   | 'PHASE'
+  | 'RESIZE'
   | 'WORKER_BOOT_FAILED'
 
 export type LogValue = string | number | boolean | undefined

@@ -8,6 +8,9 @@ export type Intent =
   /** Drain and exit; `cut`: without waiting. */
   | { readonly type: 'stop'; readonly cut: boolean; readonly reason: string }
   | { readonly type: 'reload'; readonly kind: ReloadKind }
+  /** One worker more or fewer, until the next reload. */
+  | { readonly type: 'resize'; readonly by: 1 | -1 }
+  | { readonly type: 'reopen-logs' }
   /** A worker changed its state, or a deadline passed: converge again. */
   | { readonly type: 'fleet-changed' }
   | { readonly type: 'certificates-acquired' }
@@ -32,7 +35,7 @@ export class IntentQueue {
     this.#wake?.()
   }
 
-  /** The next intent, or undefined once `deadlineMs` (wall clock) has passed with none. */
+  /** The next intent, or undefined once `deadlineMs` (of the clock given) has passed with none. */
   async next(deadlineMs: number | undefined): Promise<Intent | undefined> {
     if (this.#queue.length === 0) await this.#sleep(deadlineMs)
     return this.#queue.shift()

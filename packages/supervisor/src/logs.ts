@@ -44,6 +44,10 @@ export class SupervisorLogs implements Logs {
     this.#logs = openPinoLogs(settings)
   }
 
+  get filePath(): string | undefined {
+    return this.#settings.filePath
+  }
+
   configure(settings: Logging): void {
     if (JSON.stringify(settings) === JSON.stringify(this.#settings)) return
     const before = this.#logs

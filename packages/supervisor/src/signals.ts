@@ -14,6 +14,9 @@ export function listenForSignals(intents: IntentQueue): () => void {
       intents.push({ type: 'stop', cut: interrupted, reason: 'SIGINT' })
       interrupted = true
     },
+    SIGUSR2: () => intents.push({ type: 'reopen-logs' }),
+    SIGTTIN: () => intents.push({ type: 'resize', by: 1 }),
+    SIGTTOU: () => intents.push({ type: 'resize', by: -1 }),
     SIGHUP: () => {
       // The terminal we were started from was closed: nobody is left to serve for.
       if (startedOnTerminal && !hasControllingTerminal())

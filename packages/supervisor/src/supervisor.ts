@@ -14,6 +14,7 @@ import type { LoadedConfig } from './config/load.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
 import type { Intent } from './intents.ts'
 import { IntentQueue } from './intents.ts'
+import { monotonicClock } from './monotonic-clock.ts'
 import type { Phase } from './phase.ts'
 import { mayFollow } from './phase.ts'
 import { Reloads } from './reloads.ts'
@@ -30,6 +31,8 @@ export interface SupervisorOptions {
   readonly loadConfig: () => Promise<LoadedConfig>
   /** Prepares the process for what a reload brings (log file, worker flags). Throws CONFIG; nothing has changed then. */
   readonly beforeReload: (next: Config) => Promise<void>
+  /** Creates the log file anew and writes there. Throws CONFIG. */
+  readonly reopenLogs: () => Promise<void>
   readonly clock: Clock
   readonly log: Log
   /** Certificates are being ordered; for a terminal. */
@@ -59,10 +62,10 @@ export class Supervisor {
     this.#options = options
     this.#config = options.config
     const { config, clock, log, loadConfig, beforeReload } = options
-    this.#intents = new IntentQueue(clock)
+    this.#intents = new IntentQueue(monotonicClock)
     this.#fleet = new Fleet({
       workers: workerCount(config),
-      clock,
+      clock: monotonicClock,
       log,
       startOf: (slot) => this.#startOf(slot),
       drainTimeoutMs: () => this.#config.shutdownTimeoutMs,
@@ -130,6 +133,12 @@ export class Supervisor {
         break
       case 'reload':
         if (this.#phase === 'serving') void this.#reloads.request(intent.kind)
+        break
+      case 'resize':
+        this.#resize(this.#fleet.size + intent.by)
+        break
+      case 'reopen-logs':
+        void this.#reopenLogs()
         break
       case 'start-failed':
         this.#fail(intent.error)
@@ -208,6 +217,22 @@ export class Supervisor {
     if (!mayFollow(this.#phase, phase)) throw new Error(`phase ${phase} cannot follow ${this.#phase}`)
     this.#phase = phase
     this.#options.log.debug('PHASE', { phase })
+  }
+
+  #resize(workers: number): void {
+    if (this.#phase !== 'serving' || workers < 1) return
+    this.#options.log.info('RESIZE', { workers })
+    this.#fleet.resize(workers)
+  }
+
+  /** After logrotate: the file is there again before a worker opens it. */
+  async #reopenLogs(): Promise<void> {
+    try {
+      await this.#options.reopenLogs()
+      await this.#fleet.broadcast({ type: 'reopen-logs' })
+    } catch (error) {
+      this.#options.log.error('INTERNAL_ERROR', { error: toProxyError(error).message })
+    }
   }
 
   #startOf(slot: number): WorkerStart {

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { NO_BACKOFF, afterDeath } from '../src/workers/backoff.ts'
 import type { Backoff } from '../src/workers/backoff.ts'
-import { planWorkers } from '../src/workers/plan.ts'
+import { SILENCE_MS, planWorkers } from '../src/workers/plan.ts'
 import type { Wanted, WorkerStage, WorkerView } from '../src/workers/plan.ts'
 
 const NOW = 1_000_000
@@ -17,7 +17,7 @@ const none: ReadonlyMap<number, Backoff> = new Map()
 
 function worker(slot: number, stage: WorkerStage, more: Partial<WorkerView> = {}): WorkerView {
   const deadlineMs = stage === 'ready' ? Infinity : NOW + 5_000
-  return { pid: 100 + slot, slot, generation: 1, stage, deadlineMs, killed: false, ...more }
+  return { pid: 100 + slot, slot, generation: 1, stage, deadlineMs, lastBeatMs: NOW, killed: false, ...more }
 }
 
 test('start: every slot is filled at once', () => {
@@ -31,7 +31,8 @@ test('start: every slot is filled at once', () => {
 
 test('nothing to do: a ready fleet is left alone', () => {
   const fleet = [worker(1, 'ready'), worker(2, 'ready')]
-  assert.deepEqual(planWorkers(running(2), fleet, none, NOW), { actions: [], wakeAtMs: undefined })
+  const wakeAtMs = NOW + SILENCE_MS
+  assert.deepEqual(planWorkers(running(2), fleet, none, NOW), { actions: [], wakeAtMs })
 })
 
 test('a dead slot waits for its backoff, then is filled', () => {
@@ -74,6 +75,24 @@ test('deadlines: a worker that does not become ready, or does not end its drain,
   )
 })
 
+test('a worker that says nothing for 10 s is killed, whether it serves or drains; one that boots has its own deadline', () => {
+  const lastBeatMs = NOW - SILENCE_MS
+  const fleet = [
+    worker(1, 'ready', { lastBeatMs }),
+    worker(2, 'draining', { lastBeatMs }),
+    worker(3, 'booting', { lastBeatMs }),
+    worker(4, 'ready', { lastBeatMs: lastBeatMs + 1 }),
+  ]
+  const { actions, wakeAtMs } = planWorkers(running(4), fleet, none, NOW)
+  const reason = 'silent for 10 s'
+  assert.deepEqual(actions.slice(0, 2), [
+    { type: 'kill', pid: 101, reason },
+    { type: 'kill', pid: 102, reason },
+  ])
+  assert.equal(actions.filter((action) => action.type === 'kill').length, 2)
+  assert.equal(wakeAtMs, NOW + 1)
+})
+
 test('stop: everything is drained, nothing is forked', () => {
   const fleet = [worker(1, 'ready'), worker(2, 'booting'), worker(3, 'draining')]
   const plan = planWorkers({ ...running(3), running: false }, fleet, none, NOW)
@@ -91,6 +110,7 @@ test('whatever the state: no slot ever gets two workers of one generation, and s
     generation: fc.integer({ min: 1, max: 4 }),
     stage,
     deadlineMs: fc.integer({ min: NOW - 10, max: NOW + 10 }),
+    lastBeatMs: fc.constant(NOW),
     killed: fc.boolean(),
   })
   const workers = fc.uniqueArray(anyWorker, { selector: (each) => each.pid, maxLength: 12 })

@@ -1,6 +1,7 @@
 // Entry point of a worker process: signals, messages, exit. What a worker is, is lifecycle.ts.
 import cluster from 'node:cluster'
 import type { EXIT_OK, EXIT_WORKER_BOOT } from '@reverse-proxy/shared/exit-codes'
+import { BEAT_INTERVAL_MS } from '@reverse-proxy/shared/ipc/messages'
 import type { SupervisorToWorker, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
 import { WorkerLifecycle } from './lifecycle.ts'
 
@@ -27,4 +28,6 @@ cluster.worker?.on('disconnect', () => {
   if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true
   lifecycle.onSupervisorGone()
 })
+// Unreferenced: a worker with nothing left to do may end.
+setInterval(() => tell({ type: 'beat' }), BEAT_INTERVAL_MS).unref()
 tell({ type: 'booted' })

@@ -83,6 +83,8 @@ export type SupervisorToWorker =
   /** Stop accepting, finish what is in flight until `timeoutMs` from now, exit 0. */
   | { readonly type: 'drain'; readonly timeoutMs: number }
 
+export const BEAT_INTERVAL_MS = 2_000
+
 export type WorkerToSupervisor =
   /** Loaded and listening to the supervisor: wants its `start`. */
   | { readonly type: 'booted' }
@@ -91,6 +93,8 @@ export type WorkerToSupervisor =
   /** Cannot start; exits with EXIT_WORKER_BOOT after this. */
   | { readonly type: 'boot-failed'; readonly failure: BootFailure }
   | { readonly type: 'ack'; readonly seq: number; readonly error: string | undefined }
+  /** Every BEAT_INTERVAL_MS: its event loop turns. */
+  | { readonly type: 'beat' }
 
 export type BootFailure =
   | {

@@ -56,6 +56,10 @@ async function serve(args: CommandArgs): Promise<number> {
       prepareWorkerProcess(next, account)
       logs.configure(next.logging)
     },
+    reopenLogs: async () => {
+      await prepareLogFile(logs.filePath, account)
+      logs.reopen()
+    },
     clock: systemClock,
     log: logs,
     onProgress: createProgressPrinter(process.stderr),

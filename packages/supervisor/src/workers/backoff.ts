@@ -8,7 +8,7 @@ const HEALTHY_AFTER_MS = 60_000
 export interface Backoff {
   /** Deaths in a row, none of which came after a healthy life. */
   readonly deaths: number
-  /** Not before this (wall clock, ms) may the slot be filled again. */
+  /** Not before this (ms) may the slot be filled again. */
   readonly retryAtMs: number
 }
 

@@ -21,6 +21,7 @@ const DRAIN_GRACE_MS = 1_000
 
 export interface FleetOptions {
   readonly workers: number
+  /** Monotonic: see monotonic-clock.ts. */
   readonly clock: Clock
   readonly log: Log
   /** The state a worker begins with, asked for when it has booted. */
@@ -53,7 +54,7 @@ export class Fleet {
     return this.#size
   }
 
-  /** When `converge` wants to be called again at the latest (wall clock, ms). */
+  /** When `converge` wants to be called again at the latest (ms). */
   get wakeAtMs(): number | undefined {
     return this.#wakeAtMs
   }
@@ -179,6 +180,9 @@ export class Fleet {
       case 'ack':
         handle.onAck(message.seq, message.error)
         break
+      case 'beat':
+        handle.lastBeatMs = this.#options.clock.nowMs()
+        break
       default:
         assertNever(message)
     }
@@ -188,6 +192,7 @@ export class Fleet {
     if (handle.stage !== 'booting') return
     handle.stage = 'ready'
     handle.deadlineMs = Infinity
+    handle.lastBeatMs = this.#options.clock.nowMs()
     this.#options.log.info('WORKER_READY', { worker: handle.slot, pid: handle.pid })
     const fresh = this.#readySlots(({ generation }) => generation === this.#generation)
     if (fresh >= this.#size) this.#roll?.resolve()
@@ -204,7 +209,7 @@ export class Fleet {
       pid: handle.pid,
       code: code ?? undefined,
       signal: signal ?? undefined,
-      reason: handle.endReason,
+      reason: handle.endReason ?? guessReason(signal),
     }
     if (handle.stage === 'draining' && code === 0) {
       log.info('WORKER_EXIT', fields)
@@ -222,4 +227,9 @@ export class Fleet {
     if (handle.generation === this.#generation) this.#roll?.reject(error)
     this.#options.onBootFailed(error)
   }
+}
+
+/** Nobody here sent it: as often as not it was the kernel. */
+function guessReason(signal: string | null): string | undefined {
+  return signal === 'SIGKILL' ? 'killed: perhaps out of memory' : undefined
 }

@@ -19,6 +19,7 @@ export class WorkerHandle implements WorkerView {
   readonly bornAtMs: number
   stage: WorkerStage = 'booting'
   deadlineMs: number
+  lastBeatMs: number
   killed = false
   /** Said in the log when it exits; set by whoever ends it. */
   endReason: string | undefined
@@ -37,6 +38,7 @@ export class WorkerHandle implements WorkerView {
     this.generation = generation
     this.bornAtMs = bornAtMs
     this.deadlineMs = bornAtMs + bootTimeoutMs
+    this.lastBeatMs = bornAtMs
     // A worker that dies while a message is on its way is not an error of ours.
     worker.on('error', () => {})
   }

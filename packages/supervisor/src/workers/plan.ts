@@ -11,8 +11,10 @@ export interface WorkerView {
   readonly slot: number
   readonly generation: number
   readonly stage: WorkerStage
-  /** When it must have left its stage (wall clock, ms); Infinity when ready. */
+  /** When it must have left its stage (ms); Infinity when ready. */
   readonly deadlineMs: number
+  /** When it last said that it lives. */
+  readonly lastBeatMs: number
   /** SIGKILL was sent; its exit is on the way. */
   readonly killed: boolean
 }
@@ -38,6 +40,9 @@ export interface Plan {
   readonly wakeAtMs: number | undefined
 }
 
+/** SPEC 11: a worker that says nothing for so long is not going to. */
+export const SILENCE_MS = 10_000
+
 /** Generations older than the current one that may still be draining; an older one is cut. */
 const OLD_GENERATIONS = 2
 
@@ -57,8 +62,11 @@ export function planWorkers(
       actions.push({ type: 'kill', pid: worker.pid, reason })
     } else if (worker.stage === 'draining' && worker.generation < wanted.generation - OLD_GENERATIONS) {
       actions.push({ type: 'kill', pid: worker.pid, reason: 'too many generations are draining' })
+    } else if (worker.stage !== 'booting' && worker.lastBeatMs + SILENCE_MS <= nowMs) {
+      actions.push({ type: 'kill', pid: worker.pid, reason: `silent for ${SILENCE_MS / 1000} s` })
     } else {
-      wakeAtMs = Math.min(wakeAtMs, worker.deadlineMs)
+      const silentMs = worker.stage === 'booting' ? Infinity : worker.lastBeatMs + SILENCE_MS
+      wakeAtMs = Math.min(wakeAtMs, worker.deadlineMs, silentMs)
     }
   }
 
