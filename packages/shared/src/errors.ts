@@ -42,6 +42,7 @@ export const ERRORS = {
   ACME: { source: 'operator', retry: 'never', status: 0 },
   CACHE: { source: 'operator', retry: 'never', status: 0 },
   WORKER_BOOT: { source: 'internal', retry: 'never', status: 0 },
+  ADMIN: { source: 'operator', retry: 'never', status: 0 },
   RUNTIME: { source: 'operator', retry: 'never', status: 0 },
 } as const satisfies Record<string, ErrorRow>
 

@@ -1,0 +1,84 @@
+// What is said over the admin socket: one command in a line, one JSON object back. Pure; the sockets
+// are admin-socket.ts and client.ts.
+import type { CertsReport, ReloadReport, StatusReport, WorkersReport } from './reports.ts'
+
+/** SPEC 10: the longest command, its newline included. */
+export const COMMAND_BYTES = 4096
+
+interface CommandRow {
+  /** What follows the command's name, as usage shows it; undefined: nothing does. */
+  readonly operand: string | undefined
+  /** Worth a line in the log each time. */
+  readonly changes: boolean
+  readonly summary: string
+}
+
+/** Every command of the socket, each with the same name on the command line. */
+export const ADMIN_COMMANDS = {
+  status: { operand: undefined, changes: false, summary: 'how the running proxy is' },
+  workers: { operand: undefined, changes: false, summary: 'the worker processes' },
+  certs: { operand: undefined, changes: false, summary: 'the certificates: names, days left, what failed' },
+  reload: { operand: undefined, changes: true, summary: 'apply the configuration file' },
+  restart: { operand: undefined, changes: true, summary: 'replace every worker, one at a time' },
+  renew: { operand: 'NAME', changes: true, summary: 'order the certificate that has NAME now' },
+  'reopen-logs': { operand: undefined, changes: true, summary: 'open the log file anew, after a rotation' },
+} as const satisfies Record<string, CommandRow>
+
+export type AdminCommand = keyof typeof ADMIN_COMMANDS
+
+/** What each command answers with, beside `"status":"ok"`. */
+export interface AdminReports {
+  status: StatusReport
+  workers: WorkersReport
+  certs: CertsReport
+  reload: ReloadReport
+  restart: ReloadReport
+  renew: Readonly<Record<string, never>>
+  'reopen-logs': Readonly<Record<string, never>>
+}
+
+export interface AdminError {
+  readonly status: 'error'
+  readonly message: string
+  /** Of a refused configuration: everything that is wrong in it. */
+  readonly errors?: readonly unknown[]
+}
+
+export type AdminAnswer<Command extends AdminCommand> =
+  | ({ readonly status: 'ok' } & AdminReports[Command])
+  | AdminError
+
+/** Does what a command says and resolves with its report; refuses with AdminRefusal. */
+export type AdminHandlers = {
+  readonly [Command in AdminCommand]: (args: readonly string[]) => Promise<AdminReports[Command]>
+}
+
+/** A refusal meant for whoever asked. Of any other error a handler throws, the caller learns nothing. */
+export class AdminRefusal extends Error {
+  readonly errors: readonly unknown[] | undefined
+
+  constructor(message: string, errors?: readonly unknown[]) {
+    super(message)
+    this.name = 'AdminRefusal'
+    this.errors = errors
+  }
+}
+
+export interface ParsedCommand {
+  readonly name: AdminCommand
+  readonly args: readonly string[]
+}
+
+/** @throws AdminRefusal */
+export function parseCommand(line: string): ParsedCommand {
+  const [name = '', ...args] = line.trim().split(/\s+/u)
+  if (!isAdminCommand(name)) throw new AdminRefusal('unknown command')
+  const { operand }: CommandRow = ADMIN_COMMANDS[name]
+  if (args.length !== (operand === undefined ? 0 : 1))
+    throw new AdminRefusal(`usage: ${[name, operand].filter(Boolean).join(' ')}`)
+  return { name, args }
+}
+
+export function isAdminCommand(name: string): name is AdminCommand {
+  return Object.hasOwn(ADMIN_COMMANDS, name)
+}

@@ -1,0 +1,160 @@
+// The answers of the admin socket as people read them. `--json` prints the answer itself. Pure.
+import type { AdminCommand, AdminReports } from './protocol.ts'
+import type {
+  CertificateReport,
+  CertsReport,
+  ReloadReport,
+  StatusReport,
+  WorkerReport,
+  WorkersReport,
+} from './reports.ts'
+import { printable, renderFields, renderTable } from './table.ts'
+
+const SECOND_MS = 1_000
+const MINUTE_MS = 60 * SECOND_MS
+const HOUR_MS = 60 * MINUTE_MS
+const DAY_MS = 24 * HOUR_MS
+
+const RENDERERS: {
+  readonly [Command in AdminCommand]: (report: AdminReports[Command], nowMs: number) => string
+} = {
+  status: renderStatus,
+  workers: renderWorkers,
+  certs: renderCertificates,
+  reload: (report) => renderReload('configuration applied', report),
+  restart: (report) => renderReload('restarted', report),
+  renew: () => 'ordering; `reverse-proxy certs` shows how it goes\n',
+  'reopen-logs': () => 'log files reopened\n',
+}
+
+export function renderReport<Command extends AdminCommand>(
+  command: Command,
+  report: AdminReports[Command],
+  nowMs: number,
+): string {
+  return RENDERERS[command](report, nowMs)
+}
+
+function renderStatus(report: StatusReport, nowMs: number): string {
+  const { workers, certificates, last_reload: reload } = report
+  const draining = workers.draining === 0 ? '' : `, ${workers.draining} draining`
+  return renderFields([
+    ['state', report.ready ? 'ready' : `not ready (${report.phase})`],
+    ['version', report.version],
+    ['pid', String(report.pid)],
+    ['up for', age(report.started_at, nowMs)],
+    ['workers', `${workers.ready} of ${workers.wanted} ready${draining}`],
+    ['generation', String(report.generation)],
+    ['serving', `${plural(report.sites, 'site')} on ${plural(report.listeners, 'listener')}`],
+    ['certificates', describeCertificates(certificates, nowMs)],
+    ['last reload', reload === null ? 'never' : `${reload.status}, ${age(reload.at, nowMs)} ago`],
+  ])
+}
+
+function describeCertificates(summary: StatusReport['certificates'], nowMs: number): string {
+  const { total, expired, first_expiry: first } = summary
+  const parts = [String(total)]
+  if (expired > 0) parts.push(`${expired} EXPIRED`)
+  else if (first !== null) parts.push(`the first expires in ${until(first, nowMs)}`)
+  return parts.join(', ')
+}
+
+function renderWorkers({ workers, unexpected_exits: exits }: WorkersReport, nowMs: number): string {
+  const table = renderTable<WorkerReport>(
+    [
+      { title: 'WORKER', align: 'right', text: ({ worker }) => String(worker) },
+      { title: 'PID', align: 'right', text: ({ pid }) => String(pid) },
+      { title: 'GENERATION', align: 'right', text: ({ generation }) => String(generation) },
+      { title: 'STATE', text: ({ stage }) => stage },
+      { title: 'UP', align: 'right', text: (row) => age(row.started_at, nowMs) },
+      { title: 'CONNECTIONS', align: 'right', text: ({ connections }) => orDash(connections) },
+      { title: 'REQUESTS', align: 'right', text: ({ requests }) => orDash(requests) },
+      {
+        title: 'MEMORY',
+        align: 'right',
+        text: ({ rss_bytes: bytes }) => (bytes === null ? '-' : mebibytes(bytes)),
+      },
+    ],
+    workers,
+  )
+  return exits === 0
+    ? table
+    : `${table}\n${plural(exits, 'unexpected exit')} since the start; the log says why\n`
+}
+
+function renderCertificates({ certificates }: CertsReport, nowMs: number): string {
+  if (certificates.length === 0) return 'no certificates\n'
+  const table = renderTable<CertificateReport>(
+    [
+      { title: 'LISTENER', text: ({ listener }) => listener },
+      { title: 'MODE', text: ({ mode }) => mode },
+      { title: 'STATE', text: ({ state }) => (state === 'expired' ? 'EXPIRED' : state) },
+      {
+        title: 'LEFT',
+        align: 'right',
+        text: (row) => (row.not_after === null ? '-' : until(row.not_after, nowMs)),
+      },
+      { title: 'RENEWAL IN', align: 'right', text: (row) => describeRenewal(row, nowMs) },
+      { title: 'NAMES', text: ({ names }) => names.join(' ') || '-' },
+    ],
+    certificates,
+  )
+  const troubles = certificates.flatMap((certificate) => describeTroubles(certificate, nowMs))
+  return troubles.length === 0
+    ? table
+    : `${table}\n${troubles.map((line) => `${printable(line)}\n`).join('')}`
+}
+
+function describeRenewal({ renewal_at: at }: CertificateReport, nowMs: number): string {
+  if (at === null) return '-'
+  return Date.parse(at) <= nowMs ? 'now' : until(at, nowMs)
+}
+
+function describeTroubles({ listener, missing, failure }: CertificateReport, nowMs: number): string[] {
+  const lines: string[] = []
+  if (missing.length > 0) lines.push(`${listener}: not in the certificate: ${missing.join(' ')}`)
+  if (failure !== null) {
+    const name = failure.name === null ? '' : `${failure.name}: `
+    const next =
+      Date.parse(failure.next_attempt_at) <= nowMs ? 'now' : `in ${until(failure.next_attempt_at, nowMs)}`
+    lines.push(
+      `${listener}: failed ${age(failure.at, nowMs)} ago: ${name}${failure.reason}; next attempt ${next}`,
+    )
+  }
+  return lines
+}
+
+function renderReload(done: string, { sites, workers, certificates, warnings }: ReloadReport): string {
+  const pending = certificates === 'pending' ? ', certificates are being ordered' : ''
+  const notes = warnings.map((warning) => `warning: ${printable(warning)}\n`)
+  return `${done}: ${plural(sites, 'site')}, workers ${workers}${pending}\n${notes.join('')}`
+}
+
+function age(since: string, nowMs: number): string {
+  return duration(nowMs - Date.parse(since))
+}
+
+function until(time: string, nowMs: number): string {
+  return duration(Date.parse(time) - nowMs)
+}
+
+/** The two largest units: `89d 23h`, `3h 5m`, `12s`; nothing below a second, nothing negative. */
+function duration(ms: number): string {
+  if (!(ms >= SECOND_MS)) return '0s'
+  if (ms < MINUTE_MS) return `${Math.floor(ms / SECOND_MS)}s`
+  if (ms < HOUR_MS) return `${Math.floor(ms / MINUTE_MS)}m ${Math.floor((ms % MINUTE_MS) / SECOND_MS)}s`
+  if (ms < DAY_MS) return `${Math.floor(ms / HOUR_MS)}h ${Math.floor((ms % HOUR_MS) / MINUTE_MS)}m`
+  return `${Math.floor(ms / DAY_MS)}d ${Math.floor((ms % DAY_MS) / HOUR_MS)}h`
+}
+
+function mebibytes(bytes: number): string {
+  return `${Math.round(bytes / 1024 ** 2)} MiB`
+}
+
+function orDash(value: number | null): string {
+  return value === null ? '-' : String(value)
+}
+
+function plural(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`
+}

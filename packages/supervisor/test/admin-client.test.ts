@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { chmodSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+import type { TestContext } from 'node:test'
+import { temporaryDirectory } from '../../../test/harness/directory.ts'
+import { askAdmin } from '../src/admin/client.ts'
+import { AdminRefusal } from '../src/admin/protocol.ts'
+import { findAdminSocketPath } from '../src/config/admin-socket-path.ts'
+import { STATUS, startAdmin } from './support/admin.ts'
+
+test('the client gets what the handler said', async (t) => {
+  const { path } = await startAdmin(t)
+  assert.deepEqual(await askAdmin(path, 'status'), { status: 'ok', ...STATUS })
+})
+
+test('the client gets a refusal as an answer, not as an exception', async (t) => {
+  const { path } = await startAdmin(t, {
+    renew: async ([name]) => {
+      throw new AdminRefusal(`no certificate has ${name}`)
+    },
+  })
+  assert.deepEqual(await askAdmin(path, 'renew', ['b.example']), {
+    status: 'error',
+    message: 'no certificate has b.example',
+  })
+})
+
+test('the client reads an answer of any length', async (t) => {
+  const names = Array.from({ length: 50_000 }, (_, i) => `host-${i}.example`)
+  const { path } = await startAdmin(t, {
+    reload: async () => ({ sites: 1, workers: 'kept', certificates: 'unchanged', warnings: names }),
+  })
+  const answer = await askAdmin(path, 'reload')
+  assert.ok(answer.status === 'ok')
+  assert.deepEqual(answer.warnings, names)
+})
+
+test('nothing there, nobody there, not ours: each said clearly, with what to do', async (t) => {
+  const directory = temporaryDirectory(t)
+  const missing = join(directory, 'missing.sock')
+  await assert.rejects(askAdmin(missing, 'status'), {
+    code: 'ADMIN',
+    message: /no proxy is running here/,
+    hint: /--config/,
+  })
+
+  const file = join(directory, 'file')
+  writeFileSync(file, '')
+  await assert.rejects(askAdmin(file, 'status'), { code: 'ADMIN', message: /nobody answers/, hint: /start/ })
+
+  for (const [name, says] of Object.entries({
+    text: 'SSH-2.0-x\n',
+    list: '[]\n',
+    number: '7\n',
+    half: '{"status":"error"}',
+  })) {
+    const path = await startStranger(t, join(directory, name), (socket) => socket.end(says))
+    await assert.rejects(askAdmin(path, 'status'), { code: 'ADMIN', message: /not reverse-proxy/ }, name)
+  }
+  const dumb = await startStranger(t, join(directory, 'dumb'), (socket) => socket.end())
+  await assert.rejects(askAdmin(dumb, 'status'), { code: 'ADMIN', message: /without an answer/ })
+  const silent = await startStranger(t, join(directory, 'silent'), () => {})
+  await assert.rejects(askAdmin(silent, 'status', [], { timeoutMs: 50 }), {
+    code: 'ADMIN',
+    message: /not answered in time/,
+  })
+})
+
+test('who may not ask is told so', async (t) => {
+  const { path } = await startAdmin(t)
+  chmodSync(path, 0o000)
+  chmodSync(dirname(path), 0o755)
+  // Modes mean nothing to root.
+  if (process.getuid?.() === 0) {
+    process.seteuid?.(65534)
+    t.after(() => process.seteuid?.(0))
+  }
+  await assert.rejects(askAdmin(path, 'status'), {
+    code: 'ADMIN',
+    message: /belongs to another user/,
+    hint: /sudo/,
+  })
+})
+
+test('the path of the socket is found also in a file that has become invalid', async (t) => {
+  const directory = temporaryDirectory(t)
+  const environment = { isRoot: false, env: {}, homeDir: '/home/x' }
+  const file = join(directory, 'config.toml')
+  const pathOf = async (text: string): Promise<string> => {
+    writeFileSync(file, text)
+    return await findAdminSocketPath(file, environment)
+  }
+  assert.equal(await pathOf('workers = "many"\nadmin_socket_path = "a.sock"\n'), join(directory, 'a.sock'))
+  assert.equal(await pathOf('state_dir = "/srv/state"\n'), '/srv/state/admin.sock')
+  assert.equal(await pathOf('this is not TOML'), '/home/x/.local/state/reverse-proxy/admin.sock')
+  assert.equal(
+    await findAdminSocketPath(undefined, { ...environment, isRoot: true }),
+    '/run/reverse-proxy/admin.sock',
+  )
+  await assert.rejects(pathOf('admin_socket_path = ""\n'), { code: 'ADMIN', message: /disabled/ })
+})
+
+async function startStranger(
+  t: TestContext,
+  path: string,
+  onConnection: (socket: net.Socket) => void,
+): Promise<string> {
+  const server = net.createServer((socket) => {
+    socket.on('error', () => {})
+    t.after(() => socket.destroy())
+    onConnection(socket)
+  })
+  t.after(() => server.close())
+  await once(server.listen(path), 'listening')
+  return path
+}

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { renderReport } from '../src/admin/render.ts'
+import { STATUS } from './support/admin.ts'
+
+const NOW = Date.parse('2026-01-02T03:04:05Z')
+
+test('status, as people read it', () => {
+  assert.equal(
+    renderReport('status', { ...STATUS, last_reload: { at: '2026-01-02T03:03:05Z', status: 'ok' } }, NOW),
+    `state         ready
+version       1.2.3
+pid           4321
+up for        1d 3h
+workers       2 of 2 ready
+generation    1
+serving       2 sites on 1 listener
+certificates  1, the first expires in 57d 20h
+last reload   ok, 1m 0s ago
+`,
+  )
+})
+
+test('workers, as people read them', () => {
+  const worker = { pid: 100, generation: 2, stage: 'ready', started_at: '2026-01-02T03:04:03Z' } as const
+  const report = {
+    unexpected_exits: 1,
+    workers: [
+      { ...worker, worker: 1, connections: 12, requests: 34_567, rss_bytes: 90 * 1024 ** 2 },
+      { ...worker, worker: 12, stage: 'booting', connections: null, requests: null, rss_bytes: null },
+    ],
+  } as const
+  assert.equal(
+    renderReport('workers', report, NOW),
+    `WORKER  PID  GENERATION  STATE    UP  CONNECTIONS  REQUESTS  MEMORY
+     1  100           2  ready    2s           12     34567  90 MiB
+    12  100           2  booting  2s            -         -       -
+
+1 unexpected exit since the start; the log says why
+`,
+  )
+})
+
+test('certs: what is served, what is missing, and why', () => {
+  const report = {
+    certificates: [
+      {
+        listener: '203.0.113.1:443',
+        mode: 'acme',
+        state: 'valid',
+        names: ['a.example', 'b.example'],
+        missing: ['c.example'],
+        serial: '0A',
+        not_after: '2026-03-01T03:04:05Z',
+        renewal_at: '2026-01-01T00:00:00Z',
+        failure: {
+          at: '2026-01-02T02:04:05Z',
+          name: 'c.example',
+          reason: 'DNS problem: NXDOMAIN\u001b[31m',
+          next_attempt_at: '2026-01-02T03:14:05Z',
+        },
+      },
+      {
+        listener: '127.0.0.1:8443',
+        mode: 'manual',
+        state: 'expired',
+        names: ['old.example'],
+        missing: [],
+        serial: '0B',
+        not_after: '2026-01-01T00:00:00Z',
+        renewal_at: null,
+        failure: null,
+      },
+    ],
+  } as const
+  assert.equal(
+    renderReport('certs', report, NOW),
+    `LISTENER         MODE    STATE      LEFT  RENEWAL IN  NAMES
+203.0.113.1:443  acme    valid    58d 0h         now  a.example b.example
+127.0.0.1:8443   manual  EXPIRED      0s           -  old.example
+
+203.0.113.1:443: not in the certificate: c.example
+203.0.113.1:443: failed 1h 0m ago: c.example: DNS problem: NXDOMAIN?[31m; next attempt in 10m 0s
+`,
+  )
+})
+
+test('reload, restart and the small ones', () => {
+  const report = {
+    sites: 1,
+    workers: 'replaced',
+    certificates: 'pending',
+    warnings: ['user needs a full restart'],
+  } as const
+  assert.equal(
+    renderReport('reload', report, NOW),
+    'configuration applied: 1 site, workers replaced, certificates are being ordered\nwarning: user needs a full restart\n',
+  )
+  assert.match(
+    renderReport('restart', { ...report, warnings: [] }, NOW),
+    /^restarted: 1 site, workers replaced/,
+  )
+  assert.match(renderReport('renew', {}, NOW), /ordering/)
+  assert.match(renderReport('reopen-logs', {}, NOW), /reopened/)
+})
