@@ -2,7 +2,7 @@
 import { RATE_LEASE_MS } from '@reverse-proxy/shared/rate-limits'
 
 /** A lease is meant to last a busy client about this long. */
-const AHEAD_MS = 100
+const AHEAD_MS = 250
 /** What happened in less time than this says nothing about a client's pace. */
 const SHORTEST_SAMPLE_MS = 20
 
@@ -14,7 +14,7 @@ export interface RateWaiter {
 
 export class Lease {
   readonly key: string
-  /** Spent tokens are reported at once when there are this many, else at leisure. */
+  /** Spent tokens are reported at once when there are this many, else when the lease ends or with another message. */
   readonly reportAt: number
   tokens = 0
   /** Monotonic; from then on not one more token may be spent. */

@@ -21,9 +21,9 @@ export const ADMITTED = 0
 
 /** Leases whose answer has come; those that still wait for it are bounded by the connections. */
 const MAX_LEASES = 65_536
-/** Spent tokens take up room in their bucket until they are reported: not more than this part of it for long. */
-const REPORT_PART = 8
-/** How often ended leases and spent tokens are reported. */
+/** Spent tokens take up room in their bucket until they are reported: this part of it, all workers together. */
+const UNREPORTED_PART = 0.25
+/** How often leases are looked at that have ended. */
 const TICK_MS = 50
 const CHARGES_PER_MESSAGE = 1_000
 /** A refusal is remembered at least this long, else a client with a high rate would be asked about all the time. */
@@ -170,7 +170,7 @@ export class RateLimiter {
 
   #addLease(key: string, limit: RateLimit): Lease {
     if (this.#leases.size >= MAX_LEASES) this.#evictOldest()
-    const lease = new Lease(key, Math.ceil(limit.burst / REPORT_PART))
+    const lease = new Lease(key, Math.ceil((limit.burst * UNREPORTED_PART) / this.#workers))
     this.#leases.set(key, lease)
     return lease
   }
@@ -189,6 +189,7 @@ export class RateLimiter {
       this.#end(lease)
       if (!lease.isAsking) this.#leases.delete(lease.key)
     }
+    this.#flushSoon()
   }
 
   #end(lease: Lease): void {
@@ -255,13 +256,15 @@ export class RateLimiter {
   /** Ends the leases whose time has come, and reports. */
   #tick(): void {
     const nowMs = this.#timers.nowMs()
+    let isDue = this.#localBuckets.hasAdmitted
     for (const lease of this.#leases.values()) {
       if (lease.isAsking) continue
       if (nowMs < lease.endsAtMs) break
       this.#end(lease)
       this.#leases.delete(lease.key)
+      isDue ||= lease.hasReport
     }
-    if (!this.#silence.isSilent) this.#flush()
+    if (isDue && !this.#silence.isSilent) this.#flush()
     if (this.#leases.size > 0 || this.#reporting.length > 0 || this.#localBuckets.hasAdmitted)
       this.#tickLater()
   }
