@@ -13,9 +13,9 @@ import type { Behaviour } from '../harness/acme/exchange.ts'
 import { startPebble } from '../harness/pebble.ts'
 import { waitFor } from '../harness/wait.ts'
 
-const TIMEOUT_MS = 60_000
+const TEST = { timeout: 60_000 }
 
-describe('ACME fault proxy: a CA that breaks', { timeout: TIMEOUT_MS }, () => {
+describe('ACME fault proxy: a CA that breaks', () => {
   const cases: readonly (readonly [fault: string, answer: Behaviour, outcome: RegExp])[] = [
     ['500', serverError(), /^500 text\/plain 0$/u],
     ['a page', html(), /^200 text\/html \d+$/u],
@@ -27,10 +27,10 @@ describe('ACME fault proxy: a CA that breaks', { timeout: TIMEOUT_MS }, () => {
     ['a byte a second', drip(), /^ABORT_ERR$/u],
   ]
   for (const [fault, answer, outcome] of cases) {
-    it(`${fault}: reaches the client once, then the CA is well`, async (t) => {
+    it(`${fault}: reaches the client once, then the CA is well`, TEST, async (t) => {
       const ca = await startAcmeFaultProxy(t, await startPebble(t))
       ca.inject({ on: 'directory', answer, times: 1 })
-      assert.match(await outcomeOf(ca, AbortSignal.timeout(1000)), outcome)
+      assert.match(await outcomeOf(ca, 1000), outcome)
       assert.match(await outcomeOf(ca), /^200 application\/json/u)
       assert.deepEqual(
         ca.requests.map(({ error }) => error),
@@ -39,7 +39,7 @@ describe('ACME fault proxy: a CA that breaks', { timeout: TIMEOUT_MS }, () => {
     })
   }
 
-  it('a gigabyte: streamed, and only as far as the client goes along', async (t) => {
+  it('a gigabyte: streamed, and only as far as the client goes along', TEST, async (t) => {
     const ca = await startAcmeFaultProxy(t, await startPebble(t))
     ca.inject({ on: 'directory', answer: flood() })
     const sent = https.get(ca.directoryUrl, { ca: await readFile(ca.caFile), agent: false })
@@ -51,10 +51,10 @@ describe('ACME fault proxy: a CA that breaks', { timeout: TIMEOUT_MS }, () => {
     assert.ok(sentBytes > 60_000 && sentBytes < 100_000_000, String(sentBytes))
 
     ca.inject({ on: 'newNonce', answer: flood(3_000_000) })
-    assert.equal(await outcomeOf(ca, undefined, '/nonce-plz'), '200 application/json 3014656')
+    assert.equal(await outcomeOf(ca, 20_000, '/nonce-plz'), '200 application/json 3014656')
   })
 
-  it('down: connections are refused, those there are end; up again on the same port', async (t) => {
+  it('down: connections are refused, those there are end; up again on the same port', TEST, async (t) => {
     const ca = await startAcmeFaultProxy(t, await startPebble(t))
     ca.inject({ on: 'directory', answer: hang(), times: 1 })
     const hanging = outcomeOf(ca)
@@ -67,7 +67,7 @@ describe('ACME fault proxy: a CA that breaks', { timeout: TIMEOUT_MS }, () => {
     assert.match(await outcomeOf(ca), /^200/u)
   })
 
-  it('Pebble gone: the connection ends, and the record says why', async (t) => {
+  it('Pebble gone: the connection ends, and the record says why', TEST, async (t) => {
     const pebble = await startPebble(t)
     const ca = await startAcmeFaultProxy(t, pebble)
     await pebble.kill()
@@ -79,14 +79,14 @@ describe('ACME fault proxy: a CA that breaks', { timeout: TIMEOUT_MS }, () => {
 })
 
 /** `status type length`, or the code of the error. */
-async function outcomeOf(ca: AcmeFaultProxy, signal?: AbortSignal, path = '/dir'): Promise<string> {
+async function outcomeOf(ca: AcmeFaultProxy, timeoutMs = 20_000, path = '/dir'): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>()
   const onError = (error: NodeJS.ErrnoException): void => resolve(error.code ?? error.message)
   https
     .get(new URL(path, ca.directoryUrl), {
       ca: await readFile(ca.caFile),
       agent: false,
-      ...(signal && { signal }),
+      signal: AbortSignal.timeout(timeoutMs),
     })
     .on('error', onError)
     .on('response', (response) => {

@@ -31,7 +31,7 @@ import type { AcmeRequest } from '../harness/acme/request.ts'
 import type { Pebble } from '../harness/pebble.ts'
 import { startPebble } from '../harness/pebble.ts'
 
-const TIMEOUT_MS = 60_000
+const TEST = { timeout: 60_000 }
 const DAY_MS = 24 * 60 * 60 * 1000
 const NAMES = ['a.example.com', 'b.example.com']
 
@@ -47,88 +47,100 @@ async function setStage(t: TestContext): Promise<Stage> {
   return { pebble, ca, client: await PlainClient.register(t, ca, pebble.httpPort) }
 }
 
-describe('ACME fault proxy: an honest CA', { timeout: TIMEOUT_MS }, () => {
-  it('an order goes through it to Pebble, and every URL it is given leads back to the proxy', async (t) => {
-    const { pebble, ca, client } = await setStage(t)
-    const { chainPem, keyPem } = await client.obtain(NAMES)
-    const leaf = new X509Certificate(chainPem)
-    assert.ok(leaf.checkPrivateKey(createPrivateKey(keyPem)))
-    assert.ok(NAMES.every((name) => leaf.checkHost(name)))
+describe('ACME fault proxy: an honest CA', () => {
+  it(
+    'an order goes through it to Pebble, and every URL it is given leads back to the proxy',
+    TEST,
+    async (t) => {
+      const { pebble, ca, client } = await setStage(t)
+      const { chainPem, keyPem } = await client.obtain(NAMES)
+      const leaf = new X509Certificate(chainPem)
+      assert.ok(leaf.checkPrivateKey(createPrivateKey(keyPem)))
+      assert.ok(NAMES.every((name) => leaf.checkHost(name)))
 
-    const asked = new Set(ca.requests.map(({ headers }) => headers.host))
-    assert.deepEqual([...asked], [new URL(ca.directoryUrl).host])
-    assert.equal(pebble.requests('newOrder'), 1)
+      const asked = new Set(ca.requests.map(({ headers }) => headers.host))
+      assert.deepEqual([...asked], [new URL(ca.directoryUrl).host])
+      assert.equal(pebble.requests('newOrder'), 1)
 
-    const [order, ...more] = ca.requestsOf('newOrder')
-    assert.deepEqual(more, [])
-    assert.deepEqual(order?.identifiers, NAMES)
-    assert.equal(order.status, 201)
-    assert.ok(order.sentBytes > 0)
-    assert.ok(Math.abs(Date.now() - order.atMs) < TIMEOUT_MS)
-    assert.match(order.accountUrl ?? '', /\/my-account\//u)
-    const counts = (['newAccount', 'authz', 'challenge', 'finalize', 'certificate'] as const).map(
-      (kind) => ca.requestsOf(kind).length,
-    )
-    assert.deepEqual(counts, [1, 2, 2, 1, 1])
-    assert.deepEqual([...new Set(ca.requests.map(({ error }) => error))], [undefined])
-  })
+      const [order, ...more] = ca.requestsOf('newOrder')
+      assert.deepEqual(more, [])
+      assert.deepEqual(order?.identifiers, NAMES)
+      assert.equal(order.status, 201)
+      assert.ok(order.sentBytes > 0)
+      assert.ok(Math.abs(Date.now() - order.atMs) < TEST.timeout)
+      assert.match(order.accountUrl ?? '', /\/my-account\//u)
+      const counts = (['newAccount', 'authz', 'challenge', 'finalize', 'certificate'] as const).map(
+        (kind) => ca.requestsOf(kind).length,
+      )
+      assert.deepEqual(counts, [1, 2, 2, 1, 1])
+      assert.deepEqual([...new Set(ca.requests.map(({ error }) => error))], [undefined])
+    },
+  )
 
-  it('renewal information: of certificates fetched here, with the window that the test wants', async (t) => {
-    const { ca, client } = await setStage(t)
-    await client.obtain(NAMES)
-    const [certificate] = ca.certificates
-    assert.ok(certificate)
-    const url = `${await client.urlOf('renewalInfo')}/${certificate.id}`
-    const { notBeforeMs, notAfterMs, serial } = certificate
-    assert.equal(serial, new X509Certificate(certificate.chainPem).serialNumber)
+  it(
+    'renewal information: of certificates fetched here, with the window that the test wants',
+    TEST,
+    async (t) => {
+      const { ca, client } = await setStage(t)
+      await client.obtain(NAMES)
+      const [certificate] = ca.certificates
+      assert.ok(certificate)
+      const url = `${await client.urlOf('renewalInfo')}/${certificate.id}`
+      const { notBeforeMs, notAfterMs, serial } = certificate
+      assert.equal(serial, new X509Certificate(certificate.chainPem).serialNumber)
 
-    const usual = await client.get(url)
-    const twoThirdsMs = notBeforeMs + ((notAfterMs - notBeforeMs) * 2) / 3
-    assert.ok(startOf(usual) < twoThirdsMs && startOf(usual) > twoThirdsMs - 2 * DAY_MS)
-    assert.equal(usual.headers['retry-after'], '21600')
+      const usual = await client.get(url)
+      const twoThirdsMs = notBeforeMs + ((notAfterMs - notBeforeMs) * 2) / 3
+      assert.ok(startOf(usual) < twoThirdsMs && startOf(usual) > twoThirdsMs - 2 * DAY_MS)
+      assert.equal(usual.headers['retry-after'], '21600')
 
-    ca.suggest = (one) => ({
-      ...windowOf(one.notAfterMs, 0),
-      explanationUrl: 'https://why.example',
-      retryAfter: '0',
-    })
-    const odd = await client.get(url)
-    assert.equal(odd.headers['retry-after'], '0')
-    assert.deepEqual(odd.data, {
-      suggestedWindow: { start: new Date(notAfterMs).toISOString(), end: '1970-01-01T00:00:00.000Z' },
-      explanationURL: 'https://why.example',
-    })
+      ca.suggest = (one) => ({
+        ...windowOf(one.notAfterMs, 0),
+        explanationUrl: 'https://why.example',
+        retryAfter: '0',
+      })
+      const odd = await client.get(url)
+      assert.equal(odd.headers['retry-after'], '0')
+      assert.deepEqual(odd.data, {
+        suggestedWindow: { start: new Date(notAfterMs).toISOString(), end: '1970-01-01T00:00:00.000Z' },
+        explanationURL: 'https://why.example',
+      })
 
-    ca.suggest = suggestAt(-1)
-    assert.ok(startOf(await client.get(url)) < notBeforeMs)
-    ca.suggest = () => undefined
-    assert.equal((await client.get(url)).status, 404)
-    ca.inject({ on: 'renewalInfo', answer: html(503) })
-    assert.equal((await client.get(url)).headers['content-type'], 'text/html')
-  })
+      ca.suggest = suggestAt(-1)
+      assert.ok(startOf(await client.get(url)) < notBeforeMs)
+      ca.suggest = () => undefined
+      assert.equal((await client.get(url)).status, 404)
+      ca.inject({ on: 'renewalInfo', answer: html(503) })
+      assert.equal((await client.get(url)).headers['content-type'], 'text/html')
+    },
+  )
 
-  it('`replaces`: recorded and shown in the order; refused as Boulder would, by what has been issued', async (t) => {
-    const { ca, client } = await setStage(t)
-    await client.obtain(NAMES)
-    const replaces = ca.certificates[0]?.id
-    const stranger = await PlainClient.register(t, ca, 0)
-    assert.equal((await stranger.newOrder(NAMES, { replaces })).status, 403)
-    assert.equal((await client.newOrder(['c.example.com'], { replaces })).status, 400)
-    assert.equal((await client.newOrder(NAMES, { replaces: 'AAAA.AAAA' })).status, 404)
+  it(
+    '`replaces`: recorded and shown in the order; refused as Boulder would, by what has been issued',
+    TEST,
+    async (t) => {
+      const { ca, client } = await setStage(t)
+      await client.obtain(NAMES)
+      const replaces = ca.certificates[0]?.id
+      const stranger = await PlainClient.register(t, ca, 0)
+      assert.equal((await stranger.newOrder(NAMES, { replaces })).status, 403)
+      assert.equal((await client.newOrder(['c.example.com'], { replaces })).status, 400)
+      assert.equal((await client.newOrder(NAMES, { replaces: 'AAAA.AAAA' })).status, 404)
 
-    const order = await client.newOrder(NAMES, { replaces })
-    assert.equal(objectOf(order)['replaces'], replaces)
-    assert.equal(ca.requestsOf('newOrder').at(-1)?.replaces, replaces)
-    await client.obtain(NAMES, { replaces })
-    const again = await client.newOrder(NAMES, { replaces })
-    assert.deepEqual(again.data, {
-      type: 'urn:ietf:params:acme:error:alreadyReplaced',
-      status: 409,
-      detail: "Could not validate ARI 'replaces' field :: the certificate has a replacement",
-    })
-  })
+      const order = await client.newOrder(NAMES, { replaces })
+      assert.equal(objectOf(order)['replaces'], replaces)
+      assert.equal(ca.requestsOf('newOrder').at(-1)?.replaces, replaces)
+      await client.obtain(NAMES, { replaces })
+      const again = await client.newOrder(NAMES, { replaces })
+      assert.deepEqual(again.data, {
+        type: 'urn:ietf:params:acme:error:alreadyReplaced',
+        status: 409,
+        detail: "Could not validate ARI 'replaces' field :: the certificate has a replacement",
+      })
+    },
+  )
 
-  it('profiles: in the directory once offered, shown in the order, refused if unknown', async (t) => {
+  it('profiles: in the directory once offered, shown in the order, refused if unknown', TEST, async (t) => {
     const { ca, client } = await setStage(t)
     ca.profiles = { shortlived: 'six days' }
     const directory = objectOf(await client.get(ca.directoryUrl))
@@ -139,7 +151,7 @@ describe('ACME fault proxy: an honest CA', { timeout: TIMEOUT_MS }, () => {
     assert.equal(typeOf(await client.newOrder(NAMES, { profile: 'eternal' })), 'invalidProfile')
   })
 
-  it('without ARI: the directory does not name it, and `replaces` means nothing', async (t) => {
+  it('without ARI: the directory does not name it, and `replaces` means nothing', TEST, async (t) => {
     const { ca, client } = await setStage(t)
     ca.suggest = undefined
     const directory = objectOf(await client.get(ca.directoryUrl))
@@ -148,8 +160,8 @@ describe('ACME fault proxy: an honest CA', { timeout: TIMEOUT_MS }, () => {
   })
 })
 
-describe('ACME fault proxy: a CA that refuses', { timeout: TIMEOUT_MS }, () => {
-  it('a limit: so many requests, with the Retry-After as the test spells it', async (t) => {
+describe('ACME fault proxy: a CA that refuses', () => {
+  it('a limit: so many requests, with the Retry-After as the test spells it', TEST, async (t) => {
     const { pebble, ca, client } = await setStage(t)
     for (const retryAfter of [
       '2',
@@ -176,25 +188,29 @@ describe('ACME fault proxy: a CA that refuses', { timeout: TIMEOUT_MS }, () => {
     assert.equal((await client.newOrder(NAMES)).status, 201)
   })
 
-  it('`replaces`, for any reason at will: the refusal names it, an order without it goes through', async (t) => {
-    const { ca, client } = await setStage(t)
-    for (const [reason, status, type] of [
-      ['alreadyReplaced', 409, 'alreadyReplaced'],
-      ['conflict', 409, 'conflict'],
-      ['unauthorized', 403, 'unauthorized'],
-      ['unknown', 404, 'malformed'],
-      ['otherNames', 400, 'malformed'],
-    ] as const) {
-      const fault = ca.inject({ on: 'newOrder', answer: refuseReplaces(reason) })
-      const refused = await client.newOrder(NAMES, { replaces: 'AAAA.AAAA' })
-      assert.deepEqual([refused.status, typeOf(refused)], [status, type])
-      assert.match(String(objectOf(refused)['detail']), /'replaces'/u)
-      assert.equal((await client.newOrder(NAMES)).status, 201)
-      fault.remove()
-    }
-  })
+  it(
+    '`replaces`, for any reason at will: the refusal names it, an order without it goes through',
+    TEST,
+    async (t) => {
+      const { ca, client } = await setStage(t)
+      for (const [reason, status, type] of [
+        ['alreadyReplaced', 409, 'alreadyReplaced'],
+        ['conflict', 409, 'conflict'],
+        ['unauthorized', 403, 'unauthorized'],
+        ['unknown', 404, 'malformed'],
+        ['otherNames', 400, 'malformed'],
+      ] as const) {
+        const fault = ca.inject({ on: 'newOrder', answer: refuseReplaces(reason) })
+        const refused = await client.newOrder(NAMES, { replaces: 'AAAA.AAAA' })
+        assert.deepEqual([refused.status, typeOf(refused)], [status, type])
+        assert.match(String(objectOf(refused)['detail']), /'replaces'/u)
+        assert.equal((await client.newOrder(NAMES)).status, 201)
+        fault.remove()
+      }
+    },
+  )
 
-  it('nonces: exactly the share that was asked for, each refusal with a good one', async (t) => {
+  it('nonces: exactly the share that was asked for, each refusal with a good one', TEST, async (t) => {
     const { ca, client } = await setStage(t)
     const fault = ca.inject({ on: 'everything', answer: badNonce(), share: 0.9, when: isSigned })
     const before = ca.requests.filter(isSigned).length
@@ -209,7 +225,7 @@ describe('ACME fault proxy: a CA that refuses', { timeout: TIMEOUT_MS }, () => {
     assert.equal(fault.hits, 15)
   })
 
-  it('names: all the bad ones in one document', async (t) => {
+  it('names: all the bad ones in one document', TEST, async (t) => {
     const { ca, client } = await setStage(t)
     ca.inject({ on: 'newOrder', answer: rejectIdentifiers(['b.example.com']) })
     const { subproblems } = objectOf(await client.newOrder(NAMES))
@@ -227,8 +243,8 @@ describe('ACME fault proxy: a CA that refuses', { timeout: TIMEOUT_MS }, () => {
   })
 })
 
-describe('ACME fault proxy: a CA that lies', { timeout: TIMEOUT_MS }, () => {
-  it('states that last as long as the test wants, while Pebble goes on', async (t) => {
+describe('ACME fault proxy: a CA that lies', () => {
+  it('states that last as long as the test wants, while Pebble goes on', TEST, async (t) => {
     const { ca, client } = await setStage(t)
     const lie = ca.inject({ on: ['order', 'finalize'], answer: reportStatus('ready') })
     const order = await client.newOrder(NAMES)
@@ -247,7 +263,7 @@ describe('ACME fault proxy: a CA that lies', { timeout: TIMEOUT_MS }, () => {
     assert.match(JSON.stringify(pending['challenges']), /"status":"pending"/u)
   })
 
-  it('an order that fails for one name, with a subproblem', async (t) => {
+  it('an order that fails for one name, with a subproblem', TEST, async (t) => {
     const { ca, client } = await setStage(t)
     ca.inject({ on: ['order', 'finalize'], answer: invalidateOrder(['b.example.com']), times: 1 })
     const order = objectOf(await client.post(locationOf(await client.newOrder(NAMES)), null))
@@ -257,7 +273,7 @@ describe('ACME fault proxy: a CA that lies', { timeout: TIMEOUT_MS }, () => {
     assert.equal(subproblem.type, 'urn:ietf:params:acme:error:caa')
   })
 
-  it('certificates: wrong in what was asked for, right in all else', async (t) => {
+  it('certificates: wrong in what was asked for, right in all else', TEST, async (t) => {
     const { ca, client } = await setStage(t)
     const nowMs = Math.floor(Date.now() / 1000) * 1000
     const cases: readonly (readonly [answer: Behaviour, flaws: readonly string[]])[] = [
@@ -279,7 +295,7 @@ describe('ACME fault proxy: a CA that lies', { timeout: TIMEOUT_MS }, () => {
     assert.equal(ca.certificates.length, cases.length)
   })
 
-  it('no nonce in an answer', async (t) => {
+  it('no nonce in an answer', TEST, async (t) => {
     const { ca, client } = await setStage(t)
     ca.inject({ on: 'newOrder', answer: withoutNonce(), times: 1 })
     assert.equal((await client.newOrder(NAMES)).headers['replay-nonce'], undefined)

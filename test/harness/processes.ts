@@ -16,16 +16,6 @@ export function childrenOf(pid: number): number[] {
     .map((stat) => stat.pid)
 }
 
-/** `pid` and everything below it. */
-export function treeOf(pid: number): number[] {
-  const all = living()
-  const tree = all.some((stat) => stat.pid === pid) ? [pid] : []
-  for (const parent of tree) {
-    for (const stat of all) if (stat.parentPid === parent) tree.push(stat.pid)
-  }
-  return tree
-}
-
 /** Living processes of one process group. */
 export function groupMembers(groupId: number): number[] {
   return living()

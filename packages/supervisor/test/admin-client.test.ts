@@ -74,15 +74,17 @@ test('who may not ask is told so', async (t) => {
   chmodSync(path, 0o000)
   chmodSync(dirname(path), 0o755)
   // Modes mean nothing to root.
-  if (process.getuid?.() === 0) {
-    process.seteuid?.(65534)
-    t.after(() => process.seteuid?.(0))
+  const isRoot = process.getuid?.() === 0
+  if (isRoot) process.seteuid?.(65534)
+  try {
+    await assert.rejects(askAdmin(path, 'status'), {
+      code: 'ADMIN',
+      message: /belongs to another user/,
+      hint: /sudo/,
+    })
+  } finally {
+    if (isRoot) process.seteuid?.(0)
   }
-  await assert.rejects(askAdmin(path, 'status'), {
-    code: 'ADMIN',
-    message: /belongs to another user/,
-    hint: /sudo/,
-  })
 })
 
 test('the path of the socket is found also in a file that has become invalid', async (t) => {

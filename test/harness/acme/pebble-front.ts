@@ -7,6 +7,8 @@ import { buffer } from 'node:stream/consumers'
 import type { Answer } from './exchange.ts'
 import type { AcmeRequest } from './request.ts'
 
+/** Pebble answers within milliseconds, or not at all. */
+const ANSWER_WITHIN_MS = 10_000
 /** RFC 9110 7.6.1, and the length, which node:http sets. */
 const BETWEEN_HOPS = new Set(['connection', 'keep-alive', 'transfer-encoding', 'content-length'])
 
@@ -19,7 +21,7 @@ export class PebbleFront {
     this.#caPem = caPem
   }
 
-  /** Rejects when Pebble cannot be reached. */
+  /** Rejects when Pebble cannot be reached, or stays silent. */
   async forward({
     method,
     path,
@@ -28,7 +30,8 @@ export class PebbleFront {
   }: Pick<AcmeRequest, 'method' | 'path' | 'headers' | 'body'>): Promise<Answer> {
     const { promise, resolve, reject } = Promise.withResolvers<Answer>()
     // A connection for each: Pebble may be killed and come back between any two.
-    const options = { method, headers: endToEnd(headers), ca: this.#caPem, agent: false }
+    const signal = AbortSignal.timeout(ANSWER_WITHIN_MS)
+    const options = { method, headers: endToEnd(headers), ca: this.#caPem, agent: false, signal }
     https
       .request(`${this.#origin}${path}`, options, (response) => {
         buffer(response).then(

@@ -37,7 +37,7 @@ export interface AdminReports {
   'reopen-logs': Readonly<Record<string, never>>
 }
 
-export interface AdminError {
+interface AdminError {
   readonly status: 'error'
   readonly message: string
   /** Of a refused configuration: everything that is wrong in it. */
@@ -79,6 +79,6 @@ export function parseCommand(line: string): ParsedCommand {
   return { name, args }
 }
 
-export function isAdminCommand(name: string): name is AdminCommand {
+function isAdminCommand(name: string): name is AdminCommand {
   return Object.hasOwn(ADMIN_COMMANDS, name)
 }

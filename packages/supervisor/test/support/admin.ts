@@ -24,7 +24,7 @@ export const STATUS = {
   last_reload: null,
 } as const
 
-export const HANDLERS: AdminHandlers = {
+const HANDLERS: AdminHandlers = {
   status: async () => STATUS,
   workers: async () => ({ workers: [], unexpected_exits: 0 }),
   certs: async () => ({ certificates: [] }),
