@@ -10,6 +10,9 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   openssl: 'openssl',
   curl: 'curl',
   script: 'bsdutils',
+  perl: 'perl-base',
+  'systemd-notify': 'systemd',
+  'systemd-socket-activate': 'systemd',
 }
 
 /** Where a program is found in a search path; undefined when it is not there. */

@@ -16,6 +16,7 @@ export type LogEvent =
   | 'LOG_DROPPED'
   | 'STARTING'
   | 'READY'
+  | 'SYSTEMD'
   | 'STOPPING'
   | 'STOPPED'
   | 'WORKER_READY'

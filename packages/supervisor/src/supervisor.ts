@@ -6,7 +6,7 @@ import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
-import type { Stage, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
+import type { InheritedSocket, Stage, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { OrderProgress } from './certificates/progress.ts'
 import { CertificateRegistry } from './certificates/registry.ts'
@@ -17,8 +17,10 @@ import { IntentQueue } from './intents.ts'
 import { monotonicClock } from './monotonic-clock.ts'
 import type { Phase } from './phase.ts'
 import { mayFollow } from './phase.ts'
+import type { ReloadKind } from './reloads.ts'
 import { Reloads } from './reloads.ts'
 import { listenForSignals } from './signals.ts'
+import type { ServiceManager } from './systemd/notify.ts'
 import { TicketKeys } from './ticket-keys.ts'
 import { Fleet } from './workers/fleet.ts'
 
@@ -35,6 +37,9 @@ export interface SupervisorOptions {
   readonly reopenLogs: () => Promise<void>
   readonly clock: Clock
   readonly log: Log
+  readonly serviceManager: ServiceManager
+  /** Bound by systemd before we began. */
+  readonly inheritedSockets: readonly InheritedSocket[]
   /** Certificates are being ordered; for a terminal. */
   readonly onProgress: (progress: OrderProgress) => void
   /** Traffic is served. */
@@ -132,7 +137,7 @@ export class Supervisor {
         if (intent.cut) this.#fleet.cut(intent.reason)
         break
       case 'reload':
-        if (this.#phase === 'serving') void this.#reloads.request(intent.kind)
+        if (this.#phase === 'serving') void this.#reload(intent.kind)
         break
       case 'resize':
         this.#resize(this.#fleet.size + intent.by)
@@ -166,11 +171,18 @@ export class Supervisor {
       if (this.#stage === 'challenge') this.#order()
       else this.#open()
     }
+    if (this.#phase === 'serving' && this.#fleet.isBare && this.#options.inheritedSockets.length > 0)
+      this.#fail(
+        new ProxyError('WORKER_BOOT', 'every worker has died', {
+          hint: 'systemd hands its sockets over again',
+        }),
+      )
     if (this.#phase === 'stopping' && this.#fleet.isEmpty && this.#backgroundEnded) this.#enter('stopped')
   }
 
   #order(): void {
     this.#enter('ordering')
+    this.#options.serviceManager.ordering('ordering certificates')
     this.#registry.acquire(this.#stopping.signal).then(
       () => this.#intents.push({ type: 'certificates-acquired' }),
       (error: unknown) => this.#intents.push({ type: 'start-failed', error: toProxyError(error) }),
@@ -189,15 +201,28 @@ export class Supervisor {
     this.#enter('serving')
     this.#registry.start()
     this.#ticketKeys.start()
-    const sites = this.#config.listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
-    this.#options.log.info('READY', { workers: this.#fleet.size, sites })
+    this.#options.log.info('READY', { workers: this.#fleet.size, sites: siteCount(this.#config) })
+    this.#options.serviceManager.ready(this.#summary())
     this.#options.onReady()
+  }
+
+  async #reload(kind: ReloadKind): Promise<void> {
+    const { serviceManager } = this.#options
+    serviceManager.reloading()
+    await this.#reloads.request(kind)
+    if (this.#phase === 'serving') serviceManager.ready(this.#summary())
+  }
+
+  #summary(): string {
+    const [sites, workers] = [siteCount(this.#config), this.#fleet.size]
+    return `serving ${sites} ${sites === 1 ? 'site' : 'sites'} with ${workers} ${workers === 1 ? 'worker' : 'workers'}`
   }
 
   #stop(reason: string): void {
     if (!mayFollow(this.#phase, 'stopping')) return
     this.#enter('stopping')
     this.#options.log.info('STOPPING', { reason, timeout_ms: this.#config.shutdownTimeoutMs })
+    this.#options.serviceManager.stopping()
     this.#fleet.drain()
     this.#stopping.abort(new ProxyError('ACME', `stopped: ${reason}`))
     void Promise.all([this.#registry.close(), this.#ticketKeys.close()]).then(() =>
@@ -243,6 +268,7 @@ export class Supervisor {
       certificates: this.#registry.certificates,
       challenges: this.#registry.challenges,
       ticketKeys: this.#ticketKeys.current,
+      inheritedSockets: this.#options.inheritedSockets,
     }
   }
 
@@ -255,6 +281,10 @@ export class Supervisor {
 
 function workerCount({ workers }: Config): number {
   return workers === 'auto' ? availableParallelism() : workers
+}
+
+function siteCount({ listeners }: Config): number {
+  return listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
 }
 
 function toProxyError(error: unknown): ProxyError {

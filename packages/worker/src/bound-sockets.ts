@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import type { Server, Socket } from 'node:net'
 import { createServer, isIPv6 } from 'node:net'
+import type { InheritedSocket } from '@reverse-proxy/shared/ipc/messages'
 
 /** A port that cannot be bound; `code` as the system gives it (`EADDRINUSE`, ...). */
 export class BindError extends Error {
@@ -21,13 +22,21 @@ export class BindError extends Error {
 
 export class BoundSockets {
   readonly #servers: Server[] = []
+  readonly #inherited: readonly InheritedSocket[]
+
+  constructor(inherited: readonly InheritedSocket[]) {
+    this.#inherited = inherited
+  }
 
   /** @throws BindError; what is bound already stays so until `close` */
   async bind(addresses: readonly string[], port: number, accept: (socket: Socket) => void): Promise<void> {
     for (const address of addresses) {
       const server = createServer({ noDelay: true }, accept)
+      const bound = this.#inherited.find((socket) => socket.address === address && socket.port === port)
+      // node:cluster resolves a descriptor in the supervisor, whose it is.
+      if (bound !== undefined) server.listen({ fd: bound.fd })
       // `::` beside `0.0.0.0` is a listener of its own (SPEC 3).
-      server.listen({ host: address, port, ipv6Only: isIPv6(address) })
+      else server.listen({ host: address, port, ipv6Only: isIPv6(address) })
       try {
         await once(server, 'listening')
       } catch (error) {

@@ -88,6 +88,7 @@ export class WorkerLifecycle {
             start.certificates.find(({ listenerId }) => listenerId === config.id)?.certificates ?? [],
           challenges: start.challenges.find(({ listenerId }) => listenerId === config.id)?.challenges ?? [],
           ticketKeys: start.ticketKeys,
+          inheritedSockets: start.inheritedSockets,
           connections,
           log: logs,
           accessLog,

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { clientKey, foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type {
   ArmedChallenge,
+  InheritedSocket,
   PushedCertificate,
   Stage,
   WorkerConfig,
@@ -29,6 +30,7 @@ export interface TrafficListenerOptions {
   readonly certificates: readonly PushedCertificate[]
   readonly challenges: readonly ArmedChallenge[]
   readonly ticketKeys: Uint8Array
+  readonly inheritedSockets: readonly InheritedSocket[]
   /** Shared by all listeners of the worker. */
   readonly connections: ConnectionLimits
   readonly log: Log
@@ -40,7 +42,7 @@ export class TrafficListener {
   readonly #config: WorkerListener
   readonly #connections: ConnectionLimits
   readonly #log: Log
-  readonly #sockets = new BoundSockets()
+  readonly #sockets: BoundSockets
   readonly #contexts = new SiteContexts()
   readonly #challengeContexts = new ChallengeContexts()
   #keyAuthorizations: ReadonlyMap<string, string> = new Map()
@@ -53,6 +55,7 @@ export class TrafficListener {
     this.#config = config
     this.#connections = connections
     this.#log = log
+    this.#sockets = new BoundSockets(options.inheritedSockets)
     this.#sites = new SiteServer(
       { sites: config.sites, limits: workerConfig.limits },
       {

@@ -55,6 +55,15 @@ export interface ListenerChallenges {
   readonly challenges: readonly ArmedChallenge[]
 }
 
+/** A listening socket that the supervisor was started with, by systemd: bound already, to this address. */
+export interface InheritedSocket {
+  /** Of the supervisor. */
+  readonly fd: number
+  /** RFC 5952; as configured addresses are written. */
+  readonly address: string
+  readonly port: number
+}
+
 /** `challenge`: answer challenges only (SPEC 4). `serve`: traffic. */
 export type Stage = 'challenge' | 'serve'
 
@@ -66,6 +75,7 @@ export interface WorkerStart {
   readonly certificates: readonly ListenerCertificates[]
   readonly challenges: readonly ListenerChallenges[]
   readonly ticketKeys: Uint8Array
+  readonly inheritedSockets: readonly InheritedSocket[]
 }
 
 /** What may be pushed to a running worker; it answers each with an `ack` of the same `seq`. */

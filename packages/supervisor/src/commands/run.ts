@@ -14,6 +14,8 @@ import { renderConfigIssues } from '../config/report.ts'
 import { prepareLogFile, SupervisorLogs } from '../logs.ts'
 import { Supervisor } from '../supervisor.ts'
 import { createProgressPrinter, renderFailure, renderLocalProfile } from '../terminal.ts'
+import { describeListenFds, takeListenFds, unclaimedSockets } from '../systemd/listen-fds.ts'
+import { ServiceManager, takeNotifyEnvironment } from '../systemd/notify.ts'
 import { prepareWorkerProcess } from '../worker-process.ts'
 import type { CommandArgs } from './args.ts'
 
@@ -41,6 +43,8 @@ async function serve(args: CommandArgs): Promise<number> {
     path === undefined
       ? { config: localProfile(environment), warnings: [] }
       : await loadConfig(path, { allowWildcardBindFlag: args.allowWildcardBind, environment })
+  const notifyEnvironment = takeNotifyEnvironment(process.env)
+  const inheritedSockets = await describeListenFds(takeListenFds(process.env))
   const { config, warnings } = await load()
   process.stderr.write(renderConfigIssues(warnings, { color: process.stderr.isTTY }))
 
@@ -48,6 +52,9 @@ async function serve(args: CommandArgs): Promise<number> {
   await prepareLogFile(config.logging.filePath, account)
   prepareWorkerProcess(config, account)
   const logs = new SupervisorLogs(config.logging)
+  for (const { fd, address, port } of unclaimedSockets(config, inheritedSockets))
+    logs.warn('SYSTEMD', { error: 'no listener is configured for this socket', fd, address, port })
+  const serviceManager = new ServiceManager({ log: logs, ...notifyEnvironment })
   const supervisor = new Supervisor({
     config,
     loadConfig: load,
@@ -62,6 +69,8 @@ async function serve(args: CommandArgs): Promise<number> {
     },
     clock: systemClock,
     log: logs,
+    serviceManager,
+    inheritedSockets,
     onProgress: createProgressPrinter(process.stderr),
     onReady: () => {
       if (path === undefined) process.stdout.write(describeLocalProfile(config))
@@ -69,6 +78,7 @@ async function serve(args: CommandArgs): Promise<number> {
     onFailure: (error) => process.stderr.write(renderFailure(error)),
   })
   const exitCode = await supervisor.run()
+  await serviceManager.close()
   await Promise.race([logs.flush(), new Promise((resolve) => setTimeout(resolve, FLUSH_TIMEOUT_MS))])
   logs.abandon()
   return exitCode

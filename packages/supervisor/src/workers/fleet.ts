@@ -68,6 +68,11 @@ export class Fleet {
     return this.#readySlots(() => true) >= this.#size
   }
 
+  /** No worker listens: node:cluster has closed the sockets that they shared. */
+  get isBare(): boolean {
+    return this.#readySlots(() => true) === 0
+  }
+
   /** Deaths in a row of the worst slot: how a start that cannot succeed is told from one hiccup. */
   get deathsInARow(): number {
     return Math.max(0, ...[...this.#backoffs.values()].map((backoff) => backoff.deaths))
