@@ -1,5 +1,6 @@
 // The supervisor's log: stdout and the log file, which it creates for the workers, too. The wiring is
 // shared/logs.ts.
+import type { FileHandle } from 'node:fs/promises'
 import { open } from 'node:fs/promises'
 import type { Logging } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -8,9 +9,11 @@ import type { Logs } from '@reverse-proxy/shared/logs'
 import { openLogs } from '@reverse-proxy/shared/logs'
 import { pino } from 'pino'
 import type { Account } from './account.ts'
+import { codeOf } from './certificates/durable.ts'
 
 /** Readable for the group: log shippers and fail2ban are rarely root. */
 const LOG_FILE_MODE = 0o640
+const SHARED_LOG_FILE_MODE = 0o660
 
 /**
  * Creates the file where there is none, owned by the account that workers write to it as.
@@ -19,10 +22,9 @@ const LOG_FILE_MODE = 0o640
 export async function prepareLogFile(path: string | undefined, account: Account | undefined): Promise<void> {
   if (path === undefined) return
   try {
-    const file = await open(path, 'a', LOG_FILE_MODE)
+    const file = await openLogFile(path)
     try {
-      const { uid } = await file.stat()
-      if (account !== undefined && uid !== account.uid) await file.chown(account.uid, account.gid)
+      if (account !== undefined) await share(file, account)
     } finally {
       await file.close()
     }
@@ -31,6 +33,31 @@ export async function prepareLogFile(path: string | undefined, account: Account 
       cause,
       hint: 'create its directory, writable for the account the supervisor runs as, or change logging.log_file_path',
     })
+  }
+}
+
+/** Whatever the umask, a new file has LOG_FILE_MODE. */
+async function openLogFile(path: string): Promise<FileHandle> {
+  try {
+    const created = await open(path, 'ax', LOG_FILE_MODE)
+    await created.chmod(LOG_FILE_MODE)
+    return created
+  } catch (error) {
+    if (codeOf(error) !== 'EEXIST') throw error
+    return await open(path, 'a')
+  }
+}
+
+/** Gives the file to the workers' account; where the supervisor may give nothing away, the group shares it. */
+async function share(file: FileHandle, account: Account): Promise<void> {
+  const { uid, gid } = await file.stat()
+  if (uid === account.uid) return
+  try {
+    await file.chown(account.uid, account.gid)
+  } catch (error) {
+    // Root without CAP_CHOWN, as under deploy/systemd, where the directory passes its group on.
+    if (codeOf(error) !== 'EPERM' || gid !== account.gid) throw error
+    await file.chmod(SHARED_LOG_FILE_MODE)
   }
 }
 

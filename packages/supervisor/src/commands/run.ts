@@ -21,6 +21,8 @@ import type { CommandArgs } from './args.ts'
 
 /** Shutdown waits this long for the log (SPEC 9). */
 const FLUSH_TIMEOUT_MS = 2_000
+/** What is created is its owner's alone, unless its creator says otherwise. */
+const UMASK = 0o077
 
 export async function run(args: CommandArgs): Promise<number> {
   try {
@@ -37,6 +39,7 @@ export async function run(args: CommandArgs): Promise<number> {
 }
 
 async function serve(args: CommandArgs): Promise<number> {
+  process.umask(UMASK)
   const environment = processEnvironment()
   const path = await findConfig({ flag: args.configFlag, env: process.env, cwd: process.cwd() })
   const load = async (): Promise<LoadedConfig> =>
