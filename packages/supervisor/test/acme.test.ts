@@ -7,32 +7,14 @@ import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import type { AcmeSettings, ChallengeType } from '@reverse-proxy/shared/config/config'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
-import type { Pebble } from '../../../test/harness/pebble.ts'
 import { startPebble } from '../../../test/harness/pebble.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { AcmeManager } from '../src/certificates/acme-manager.ts'
-import { answerHttp, answerTlsAlpn, FakeHost } from './certificate-host.ts'
+import { answerHttp, answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 
 const LISTENER = '127.0.0.1:443'
 const DAY_MS = 86_400_000
 const TEST = { timeout: 60_000 }
-
-function settingsFor(pebble: Pebble, cacheDir: string, changes: Partial<AcmeSettings> = {}): AcmeSettings {
-  return {
-    mode: 'acme',
-    domains: ['one.example', 'two.example'],
-    cacheDir,
-    directoryUrl: pebble.directoryUrl,
-    contact: 'mailto:admin@one.example',
-    challenge: 'tls-alpn-01',
-    caFile: pebble.caFile,
-    eab: undefined,
-    keyType: 'ecdsa-p256',
-    profile: undefined,
-    preferredChain: undefined,
-    ...changes,
-  }
-}
 
 function manage(t: TestContext, settings: AcmeSettings, host: FakeHost): AcmeManager {
   const manager = new AcmeManager(LISTENER, settings, host)

@@ -3,6 +3,7 @@ import http from 'node:http'
 import { once } from 'node:events'
 import type { TestContext } from 'node:test'
 import tls from 'node:tls'
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import type { CertificateHost } from '../src/certificates/host.ts'
@@ -60,6 +61,28 @@ export class FakeHost implements CertificateHost {
 
   #keep(entry: LogEntry): void {
     this.logged.push(entry)
+  }
+}
+
+/** Of a listener with two names at `ca`. */
+export function settingsFor(
+  ca: { readonly directoryUrl: string; readonly caFile: string },
+  cacheDir: string,
+  changes: Partial<AcmeSettings> = {},
+): AcmeSettings {
+  return {
+    mode: 'acme',
+    domains: ['one.example', 'two.example'],
+    cacheDir,
+    directoryUrl: ca.directoryUrl,
+    contact: 'mailto:admin@one.example',
+    challenge: 'tls-alpn-01',
+    caFile: ca.caFile,
+    eab: undefined,
+    keyType: 'ecdsa-p256',
+    profile: undefined,
+    preferredChain: undefined,
+    ...changes,
   }
 }
 

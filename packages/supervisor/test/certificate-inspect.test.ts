@@ -1,5 +1,6 @@
 // What may be installed: pairs that match, and chains that a CA could have got wrong in every way.
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { test } from 'node:test'
 import * as x509 from '@peculiar/x509'
 import type { CertificatePair } from '../../../test/harness/tls-material.ts'
@@ -37,6 +38,15 @@ test('pairs that cannot be used say why', async (t) => {
   assert.match(reasonOf(inspectPair(one.certPem, 'nothing')), /key cannot be read/u)
   const torn = one.certPem.replace(/\n[^\n]+\n-----END/u, '\n-----END')
   assert.match(reasonOf(inspectPair(torn, one.keyPem)), /cannot be parsed/u)
+})
+
+test('a key too weak for TLS is found out before a worker is given it', () => {
+  const options = ['-newkey', 'rsa:1024', '-subj', '/CN=test', '-addext', 'subjectAltName=DNS:a.example']
+  const pem = execFileSync('openssl', ['req', '-x509', ...options, '-noenc', '-keyout', '-', '-out', '-'], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+  assert.match(reasonOf(inspectPair(pem, pem)), /TLS cannot use it: .*key too small/u)
 })
 
 test('a name with a comma in it cannot smuggle in another', async () => {

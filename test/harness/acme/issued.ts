@@ -32,7 +32,9 @@ export class IssuedCertificates {
     return this.#byId.get(id)
   }
 
+  /** What is no certificate at all, as hostile CAs send it, is passed over. */
   note(chainPem: string, accountUrl: string | undefined): void {
+    if (certificatesOf(chainPem).length === 0) return
     const certificate = parseIssued(chainPem, accountUrl)
     if (!this.#byId.has(certificate.id)) this.#byId.set(certificate.id, certificate)
   }

@@ -92,7 +92,8 @@ export async function register(
   let reply = await transport
     .post('cannot look up the account', newAccount, { onlyReturnExisting: true }, key)
     .catch((error: unknown) => {
-      if (isUnknownAccount(error)) return undefined
+      // Some CAs want the binding with every newAccount, this one included.
+      if (isUnknownAccount(error) || (bindExternalAccount && wantsBinding(error))) return undefined
       throw error
     })
   if (reply === undefined) {
@@ -102,6 +103,10 @@ export async function register(
   }
   if (reply.location === undefined) throw transport.error('the CA gives the account no URL')
   return { ...account, url: reply.location, contact }
+}
+
+function wantsBinding(error: unknown): boolean {
+  return error instanceof AcmeError && error.problem?.type === 'externalAccountRequired'
 }
 
 /** The CA has forgotten the account, or never knew it. */

@@ -5,6 +5,8 @@ import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { AcmeCache, missingNames } from './acme-cache.ts'
+import type { AcmeLimits } from './acme-limits.ts'
+import { ACME_LIMITS } from './acme-limits.ts'
 import { placeOrder } from './acme-order.ts'
 import { AcmeError } from './acme-problem.ts'
 import { ExpiryWatch } from './expiry-watch.ts'
@@ -25,6 +27,7 @@ export class AcmeManager implements CertificateManager {
   readonly #settings: AcmeSettings
   readonly #host: CertificateHost
   readonly #cache: AcmeCache
+  readonly #limits: AcmeLimits
   readonly #expiry: ExpiryWatch
   readonly #closing = new AbortController()
 
@@ -33,8 +36,9 @@ export class AcmeManager implements CertificateManager {
   /** The attempt or the background loop under way. */
   #work: Promise<void> = Promise.resolve()
 
-  constructor(listenerId: string, settings: AcmeSettings, host: CertificateHost) {
+  constructor(listenerId: string, settings: AcmeSettings, host: CertificateHost, limits = ACME_LIMITS) {
     this.listenerId = listenerId
+    this.#limits = limits
     this.#settings = settings
     this.#host = host
     this.#cache = new AcmeCache({
@@ -153,7 +157,8 @@ export class AcmeManager implements CertificateManager {
   /** SPEC 5, one bad name: the names to order without those that failed; none if that is not worth an order. */
   #restWorthOrdering(error: unknown): readonly string[] {
     const failed = error instanceof AcmeError ? error.failedNames : []
-    const rest = this.#settings.domains.filter((name) => !failed.includes(name))
+    const { domains } = this.#settings
+    const rest = domains.filter((name) => !failed.includes(name))
     const missing = this.#certificate === undefined ? rest : missingNames(this.#settings, this.#certificate)
     const isWorth = mayLeaveOut({
       nowMs: this.#host.clock.nowMs(),
@@ -161,7 +166,8 @@ export class AcmeManager implements CertificateManager {
       addsNames: rest.some((name) => missing.includes(name)),
       renewAtMs: this.#renewAtMs(),
     })
-    return failed.length > 0 && isWorth ? rest : []
+    // A CA may blame a name that was not ordered: the domain above, say.
+    return rest.length < domains.length && isWorth ? rest : []
   }
 
   async #order(lock: DirectoryLock, signal: AbortSignal, names: readonly string[]): Promise<void> {
@@ -177,6 +183,7 @@ export class AcmeManager implements CertificateManager {
       names,
       accounts: this.#cache.accounts,
       host: this.#host,
+      limits: this.#limits,
       signal: AbortSignal.any([signal, lock.signal]),
       arm: async (challenges) => await this.#host.arm(this.listenerId, challenges),
       disarm: async () => await this.#disarm(),

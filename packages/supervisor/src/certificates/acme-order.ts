@@ -7,6 +7,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Account, AccountStore } from './acme-account.ts'
 import { isUnknownAccount, register } from './acme-account.ts'
 import { downloadChain } from './acme-chain.ts'
+import type { AcmeLimits } from './acme-limits.ts'
 import { poll, stateOf } from './acme-poll.ts'
 import { describeProblem, parseProblem } from './acme-problem.ts'
 import type { AcmeReply, ExternalAccount } from './acme-transport.ts'
@@ -18,15 +19,13 @@ import type { CertificateHost } from './host.ts'
 import type { OrderStep } from './progress.ts'
 import type { StoredCertificate } from './store.ts'
 
-/** How long the CA may take to sign. */
-const FINALIZATION_LIMIT_MS = 10 * 60_000
-
 export interface OrderRequest {
   readonly settings: AcmeSettings
   /** Lower case. */
   readonly names: readonly string[]
   readonly accounts: AccountStore
   readonly host: Pick<CertificateHost, 'clock' | 'jobs'>
+  readonly limits: AcmeLimits
   readonly signal: AbortSignal
   /** Replaces what every worker can prove right now; resolves when each has acknowledged. */
   readonly arm: (challenges: readonly ArmedChallenge[]) => Promise<void>
@@ -39,7 +38,9 @@ export interface OrderRequest {
 
 /** Throws AcmeError, or ProxyError CACHE, CERTIFICATE or CONFIG. */
 export async function placeOrder(request: OrderRequest): Promise<StoredCertificate> {
-  const { settings, accounts, host, signal } = request
+  const { settings, accounts, host, limits } = request
+  const overdue = AbortSignal.timeout(limits.orderMs)
+  const signal = AbortSignal.any([request.signal, overdue])
   const known = await accounts.load(settings.directoryUrl)
   const account = known ?? (await createAccountKey(request))
   const transport = new AcmeTransport({
@@ -48,11 +49,15 @@ export async function placeOrder(request: OrderRequest): Promise<StoredCertifica
     externalAccount: await readExternalAccount(settings),
     caPem: settings.caFile === undefined ? undefined : await readText(settings.caFile, 'tls.acme_ca_file'),
     clock: host.clock,
+    limits,
     signal,
   })
   try {
-    const order = new Order(request, transport, account)
+    const order = new Order({ ...request, signal }, transport, account)
     return await order.run()
+  } catch (error) {
+    if (error !== overdue.reason) throw error
+    throw transport.error(`the CA has not finished the order within ${limits.orderMs / 1000} s`)
   } finally {
     transport.close()
   }
@@ -152,12 +157,19 @@ class Order {
   async #readAuthorizations(order: Readonly<Record<string, unknown>>): Promise<PendingAuthorization[]> {
     const { names, settings } = this.#request
     const urls = Array.isArray(order['authorizations']) ? order['authorizations'] : []
+    if (urls.length > names.length) {
+      throw this.#transport.error(`the CA wants ${urls.length} proofs for ${names.length} names`)
+    }
     const pending: PendingAuthorization[] = []
     for (const url of urls) {
       if (typeof url !== 'string') throw this.#transport.error('the CA sends an order that cannot be read')
       const { data } = await this.#post('cannot read an authorization', url, null)
       const authorization = readAuthorization(url, data, settings.challenge, this.#transport)
-      if (authorization !== undefined) pending.push(authorization)
+      if (authorization === undefined) continue
+      if (!names.includes(authorization.name)) {
+        throw this.#transport.error(`the CA wants ${authorization.name} proved, which was not ordered`)
+      }
+      pending.push(authorization)
     }
     // CAs shuffle them; what is said of them should not be.
     return pending.toSorted((a, b) => names.indexOf(a.name) - names.indexOf(b.name))
@@ -165,12 +177,12 @@ class Order {
 
   /** Sends the request for the key, and returns where the certificate can be fetched. */
   async #finalize(orderUrl: string, finalizeUrl: unknown, keyPem: string): Promise<string> {
-    const { names, host, signal, progress, mayOrder } = this.#request
+    const { names, host, limits, signal, progress, mayOrder } = this.#request
     if (typeof finalizeUrl !== 'string')
       throw this.#transport.error('the CA sends an order that cannot be read')
     progress('finalizing')
     const look = async (): Promise<AcmeReply> => await this.#post('cannot read the order', orderUrl, null)
-    const finalStates = { limitMs: FINALIZATION_LIMIT_MS, signal, look }
+    const finalStates = { limitMs: limits.finalizationMs, signal, look }
     this.#assertNotInvalid(await poll({ ...finalStates, isFinal: (status) => status !== 'pending' }))
 
     const csr = await host.jobs.run('createCsr', { names, keyPem }, signal)

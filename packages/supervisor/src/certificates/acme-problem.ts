@@ -6,6 +6,8 @@ import { isRecord } from './json.ts'
 const TYPE_PREFIX = 'urn:ietf:params:acme:error:'
 /** A document is kept on disk and shown to people: no more of it than this. */
 const DOCUMENT_CHARACTERS = 16_384
+/** Of the sentence that is made of it. */
+const DESCRIPTION_CHARACTERS = 2_048
 
 /** RFC 8555 6.7 */
 export interface Problem {
@@ -65,13 +67,19 @@ export class AcmeError extends ProxyError {
     super('ACME', message, options)
     this.name = 'AcmeError'
     this.problem = parseProblem(options.document)
-    this.document =
-      options.document === undefined
-        ? undefined
-        : JSON.stringify(options.document)?.slice(0, DOCUMENT_CHARACTERS)
+    this.document = options.document === undefined ? undefined : textOf(options.document)
     this.failedNames = options.failedNames ?? namesBlamedBy(this.problem)
     this.retryAfterMs = options.retryAfterMs
     this.reachedCa = options.reachedCa
+  }
+}
+
+/** Undefined for what is nested too deep to be written down. */
+function textOf(document: unknown): string | undefined {
+  try {
+    return JSON.stringify(document)?.slice(0, DOCUMENT_CHARACTERS)
+  } catch {
+    return undefined
   }
 }
 
@@ -81,12 +89,12 @@ function namesBlamedBy(problem: Problem | undefined): string[] {
   return [...new Set(blamed.filter((name) => name !== undefined))]
 }
 
-/** `rateLimited: too many certificates ...`, with the subproblems. */
+/** `rateLimited: too many certificates ...`, with the subproblems; cut if it is absurdly long. */
 export function describeProblem(problem: Problem): string {
   const nested = problem.subproblems.map(({ identifier, type, detail }) =>
     identifier === undefined ? `${type}: ${detail}` : `${identifier}: ${type}: ${detail}`,
   )
-  return [`${problem.type}: ${problem.detail}`, ...nested].join('; ')
+  return [`${problem.type}: ${problem.detail}`, ...nested].join('; ').slice(0, DESCRIPTION_CHARACTERS)
 }
 
 /** Delay in milliseconds; undefined for no header, or one that is neither seconds nor a date (RFC 9110 10.2.3). */

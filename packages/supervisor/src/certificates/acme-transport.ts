@@ -7,11 +7,11 @@ import type { Clock } from '@reverse-proxy/shared/clock'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import acme from 'acme-client'
 import { version } from '../version.ts'
+import type { AcmeLimits } from './acme-limits.ts'
 import { AcmeError, describeProblem, parseProblem, parseRetryAfter } from './acme-problem.ts'
 import { codeOf } from './durable.ts'
 import { isRecord } from './json.ts'
 
-const REQUEST_TIMEOUT_MS = 30_000
 const ANSWER_BYTES = 1024 * 1024
 const OK_BELOW = 300
 
@@ -43,6 +43,7 @@ export interface TransportOptions {
   /** Roots to trust beside the well-known ones. */
   readonly caPem: string | undefined
   readonly clock: Clock
+  readonly limits: Pick<AcmeLimits, 'requestMs'>
   readonly signal: AbortSignal
 }
 
@@ -183,7 +184,7 @@ export class AcmeTransport {
   }
 
   async #send(url: string, method: string, data: unknown): Promise<RawResponse> {
-    const { signal, directoryUrl } = this.#options
+    const { signal, directoryUrl, limits } = this.#options
     if (!URL.canParse(url) || new URL(url).protocol !== 'https:') {
       throw this.error(`the CA names a URL that is not https: ${url.slice(0, 200)}`)
     }
@@ -201,7 +202,7 @@ export class AcmeTransport {
         },
         httpsAgent: this.#agent,
         // axios' own timeout is one of silence: an answer of one byte a second would never end.
-        signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_TIMEOUT_MS)]),
+        signal: AbortSignal.any([signal, AbortSignal.timeout(limits.requestMs)]),
         maxContentLength: ANSWER_BYTES,
         maxRedirects: 0,
         proxy: false,
@@ -223,7 +224,7 @@ export class AcmeTransport {
     this.#reached ||= code === 'ERR_BAD_RESPONSE'
     const what =
       code === 'ERR_CANCELED'
-        ? `no answer within ${REQUEST_TIMEOUT_MS / 1000} s`
+        ? `no whole answer within ${this.#options.limits.requestMs / 1000} s`
         : error instanceof Error && error.message !== ''
           ? error.message
           : code

@@ -9,11 +9,11 @@ import type { PendingAuthorization } from './challenges.ts'
 import { prepareChallenge } from './challenges.ts'
 import { isRecord } from './json.ts'
 
-/** How long the CA may take to look at every name. */
-const LIMIT_MS = 5 * 60_000
-
 export interface Validation {
-  readonly request: Pick<OrderRequest, 'settings' | 'host' | 'signal' | 'progress' | 'arm' | 'disarm'>
+  readonly request: Pick<
+    OrderRequest,
+    'settings' | 'host' | 'limits' | 'signal' | 'progress' | 'arm' | 'disarm'
+  >
   readonly transport: AcmeTransport
   /** A request signed by the account. */
   readonly post: (doing: string, url: string, payload: object | null) => Promise<AcmeReply>
@@ -49,7 +49,8 @@ async function awaitValidation(
   validation: Validation,
 ): Promise<void> {
   const { request, transport, post } = validation
-  const giveUpMs = performance.now() + LIMIT_MS
+  const { validationMs } = request.limits
+  const giveUpMs = performance.now() + validationMs
   const failures: Failure[] = []
   for (const { name, url } of pending) {
     const state = await poll({
@@ -59,7 +60,7 @@ async function awaitValidation(
       signal: request.signal,
     })
     if (state === undefined) {
-      throw transport.error(`the CA has not looked at ${name} within ${LIMIT_MS / 60_000} minutes`)
+      throw transport.error(`the CA has not looked at ${name} within ${validationMs / 1000} s`)
     }
     if (state.status !== 'valid') failures.push({ name, document: challengeErrorOf(state.resource) })
   }

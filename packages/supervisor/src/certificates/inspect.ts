@@ -1,6 +1,7 @@
 // Looks at certificates before they are trusted with traffic: parses a chain, compares it with its key,
 // and judges what a CA has issued. Pure but for the parsing, which is slow: run it through jobs.ts.
 import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { createSecureContext } from 'node:tls'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 
 /** What the rest of the program knows of a certificate. */
@@ -22,6 +23,9 @@ export type Inspection =
 
 /** A CA's clock may be ahead of ours by this much. */
 const CLOCK_TOLERANCE_MS = 60 * 60 * 1000
+
+/** CAs send two to four; each costs every handshake. */
+const LONGEST_CHAIN = 10
 
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/gu
 
@@ -54,7 +58,19 @@ export function inspectPair(certPem: string, keyPem: string): Inspection {
     notBeforeMs: leaf.validFromDate.getTime(),
     notAfterMs: leaf.validToDate.getTime(),
   }
+  const unusable = reasonAgainstServing(blocks, keyPem)
+  if (unusable !== undefined) return refuse(unusable)
   return { ok: true, facts, certPem: `${blocks.join('\n')}\n` }
+}
+
+/** Weak keys and signatures, which parse well and which no worker's TLS takes. */
+function reasonAgainstServing(chain: readonly string[], keyPem: string): string | undefined {
+  try {
+    createSecureContext({ cert: chain.join('\n'), key: keyPem })
+    return undefined
+  } catch (error) {
+    return `TLS cannot use it: ${messageOf(error)}`
+  }
 }
 
 export interface IssuedChain {
@@ -80,6 +96,7 @@ export function inspectIssuedChain({ certPem, keyPem, names, nowMs }: IssuedChai
   if (facts.notBeforeMs > nowMs + CLOCK_TOLERANCE_MS) return refuse('the issued certificate is not valid yet')
 
   const chain = (inspection.certPem.match(PEM_CERTIFICATE) ?? []).map((block) => new X509Certificate(block))
+  if (chain.length > LONGEST_CHAIN) return refuse(`the issued chain has ${chain.length} certificates`)
   if (chain.length < 2) return refuse('the issued chain lacks the certificate of its issuer')
   for (const [index, certificate] of chain.entries()) {
     const issuer = chain[index + 1]

@@ -1,0 +1,21 @@
+// How long a CA may take. Past these an attempt has failed, and what is served stays as it is.
+
+export interface AcmeLimits {
+  /** One request, to the last byte of its answer. */
+  readonly requestMs: number
+  /** For looking at every name, once it has been told to. */
+  readonly validationMs: number
+  /** For being ready to sign, and again for signing. */
+  readonly finalizationMs: number
+  /** One order from the first request to the last: others may be waiting for the cache directory. */
+  readonly orderMs: number
+}
+
+const MINUTE_MS = 60_000
+
+export const ACME_LIMITS: AcmeLimits = {
+  requestMs: 30_000,
+  validationMs: 5 * MINUTE_MS,
+  finalizationMs: 10 * MINUTE_MS,
+  orderMs: 30 * MINUTE_MS,
+}
