@@ -158,6 +158,10 @@ test('the body: one length, or exactly chunked, or none', () => {
   )
 })
 
+test('a version other than 1.0, 1.1 and 2 has no framing that could be trusted', () => {
+  assert.equal(codeOf(head(HOST, { protocol: 'other' })), 'BAD_FRAMING')
+})
+
 test('HTTP/2: pseudo-headers, Host beside :authority, no connection-specific fields', () => {
   assert.equal(parseRequest(http2(), LIMITS).authority, 'a.example')
   assert.equal(parseRequest(http2({ authority: undefined }, HOST), LIMITS).host, 'a.example')

@@ -140,11 +140,26 @@ test('the answer: no Server, nothing hop-by-hop, names in lower case, the length
   assert.deepEqual(clientResponseHeaders(raw, true), {
     list: ['set-cookie', 'a', 'set-cookie', 'b'],
     contentLength: '5',
+    isUnreadable: false,
   })
   const chunked = [...raw, 'Transfer-Encoding', 'chunked']
   assert.deepEqual(clientResponseHeaders(chunked, true).list.slice(-2), ['trailer', 'X-T'])
   assert.deepEqual(clientResponseHeaders(chunked, false).list.slice(-2), ['set-cookie', 'b'])
   assert.equal(clientResponseHeaders(chunked, true).contentLength, undefined)
+})
+
+test('the answer: a transfer coding that nobody asked for makes it unreadable', () => {
+  for (const [codings, isUnreadable] of [
+    [['chunked'], false],
+    [['Chunked'], false],
+    [['gzip'], true],
+    [['gzip, chunked'], true],
+    [['chunked', 'chunked'], true],
+    [['identity'], true],
+  ] as const) {
+    const raw = codings.flatMap((coding) => ['Transfer-Encoding', coding])
+    assert.equal(clientResponseHeaders(raw, true).isUnreadable, isUnreadable, codings.join())
+  }
 })
 
 test('trailers: what frames, routes or authorises is not passed on', () => {
@@ -159,6 +174,12 @@ test('trailers: what frames, routes or authorises is not passed on', () => {
     'a',
     'Host',
     'x',
+    'Authorization',
+    'x',
+    'Location',
+    '/x',
+    'Content-Range',
+    'bytes 0-1/2',
   ]
   assert.deepEqual(clientTrailers(raw), ['x-sum', '1'])
 })

@@ -162,6 +162,8 @@ test('targets that name another host or another request', TIMEOUT, async (t) => 
     'GET a.example:443 HTTP/1.1',
     'OPTIONS * HTTP/1.1',
     'GET /x HTTP/9.9',
+    'GET /x HTTP/2.0',
+    'GET /x HTTP/0.9',
   ]) {
     const { status, received } = await attempt(t, `${line}\r\nHost: a.example\r\n\r\n`)
     assert.deepEqual([status, received.length], [400, 0], line)

@@ -48,11 +48,34 @@ test('nobody listens: 502', TIMEOUT, async (t) => {
   assert.deepEqual(errors, ['connection refused', 'connection refused'])
 })
 
+/** Heads that no two parsers are sure to read alike, or that answer nothing that was asked. */
+const UNREADABLE = [
+  ['200 OK\r\nTransfer-Encoding: gzip', 'bad response'],
+  ['200 OK\r\nTransfer-Encoding: gzip, chunked', 'bad response'],
+  ['200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked', 'bad response'],
+  ['200 OK\r\nContent-Length: 2\r\nContent-Length: 3', 'bad response'],
+  ['200 OK\r\nContent-Length: +2', 'bad response'],
+  ['200 OK\r\nX: a\0b', 'bad response'],
+  ['200 OK\r\nX : a', 'bad response'],
+  ['200 OK\r\nX: a\n\tb', 'bad response'],
+  ['20 OK', 'bad response'],
+  ['101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket', 'closed'],
+  ['100 Continue', 'closed'],
+] as const
+
 test('reset, closed, no HTTP, too large a head: 502', TIMEOUT, async (t) => {
   for (const [behave, error] of [
     [({ socket }: UpstreamConnection) => socket.resetAndDestroy(), 'reset'],
     [({ socket }: UpstreamConnection) => socket.end(), 'closed'],
     [({ socket }: UpstreamConnection) => socket.write('SSH-2.0-x\r\n'), 'bad response'],
+    ...UNREADABLE.map(
+      ([head, words]) =>
+        [
+          ({ socket }: UpstreamConnection) =>
+            socket.write(`HTTP/1.1 ${head}\r\n\r\n2\r\nhi\r\n0\r\n\r\n`, 'latin1'),
+          words,
+        ] as const,
+    ),
     [
       ({ socket }: UpstreamConnection) => socket.write(`HTTP/1.1 200 OK\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`),
       'response header section too large',

@@ -11,7 +11,7 @@ import type { BodyFraming } from '../http/framing.ts'
 import { clientResponseHeaders, clientTrailers, upstreamRequestHeaders } from '../http/headers.ts'
 import { RequestBody } from '../limits/body.ts'
 import type { Route } from './route.ts'
-import { upstreamFault, type UpstreamFault } from './upstream-error.ts'
+import { BAD_RESPONSE, upstreamFault, type UpstreamFault } from './upstream-error.ts'
 import type { PooledConnection, PoolJob } from './upstream-pool.ts'
 
 export interface TransportDeps {
@@ -123,10 +123,11 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
     statusMessage?: string,
   ): void {
     const exchange = this.#exchange
-    const { list, contentLength } = clientResponseHeaders(
+    const { list, contentLength, isUnreadable } = clientResponseHeaders(
       toStrings(controller.rawHeaders),
       exchange.canAnnounceTrailers,
     )
+    if (isUnreadable) throw new ProxyError('UPSTREAM_PROTOCOL', 'bad response')
     if (status >= 200) {
       const reason = statusMessage !== undefined && PLAIN_PHRASE.test(statusMessage) ? statusMessage : ''
       exchange.respond({ status, reason, headers: list, contentLength })
@@ -176,7 +177,8 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
   #fail(error: Error): void {
     const exchange = this.#exchange
     if (this.#isClientGone || exchange.isOver) return
-    const fault = upstreamFault(error)
+    let fault = upstreamFault(error)
+    if (fault.code === 'UPSTREAM_TRUNCATED' && !exchange.isAnswered) fault = BAD_RESPONSE
     this.#report(fault)
     answerError(
       exchange,

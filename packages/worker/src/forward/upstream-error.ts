@@ -39,7 +39,8 @@ const FAULTS: Readonly<Record<string, UpstreamFault>> = {
   EPIPE: { code: 'UPSTREAM_RESET', words: 'reset' },
 }
 
-const BAD_RESPONSE: UpstreamFault = { code: 'UPSTREAM_PROTOCOL', words: 'bad response' }
+/** Also of a length that is contradicted within the head: nothing has been cut then. */
+export const BAD_RESPONSE: UpstreamFault = { code: 'UPSTREAM_PROTOCOL', words: 'bad response' }
 
 export function upstreamFault(error: unknown): UpstreamFault {
   if (error instanceof ProxyError) return { code: error.code, words: wordsOf(error) }

@@ -1,5 +1,6 @@
 // What is said about every request when it is over, and about every upstream that failed one.
 // access-log.ts writes it; the data plane only fills it in.
+import type { Protocol } from './framing.ts'
 
 export interface RequestEntry {
   readonly clientIp: string
@@ -15,7 +16,7 @@ export interface RequestEntry {
   readonly durationMs: number
   /** Of the response body, as handed to the client's connection; of an upgraded connection, all of them. */
   readonly bytes: number
-  readonly proto: 'http/1.0' | 'http/1.1' | 'h2'
+  readonly proto: Protocol
 }
 
 export interface UpstreamErrorEntry {

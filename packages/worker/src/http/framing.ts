@@ -5,7 +5,8 @@ import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { parseAuthority, parseTarget } from './target.ts'
 
-type Protocol = 'http/1.0' | 'http/1.1' | 'h2'
+/** `other`: an HTTP/1 request line that names another version (the runtime's parser lets 0.9 and 2.0 pass). */
+export type Protocol = 'http/1.0' | 'http/1.1' | 'h2' | 'other'
 
 /** A request's head as the parser gave it. */
 export interface RequestHead {
@@ -112,6 +113,8 @@ export function parseRequest(head: RequestHead, limits: HeadLimits): ParsedReque
   if (rawHeaders.length / 2 > limits.headerCount || framing.bytes + head.target.length > limits.headerBytes) {
     throw new ProxyError('HEADERS_TOO_LARGE', 'header section too large')
   }
+  // RFC 9112 2.3: of another version nobody knows how its messages are framed.
+  if (head.protocol === 'other') throw new ProxyError('BAD_FRAMING', 'unknown HTTP version')
   if (head.method === 'CONNECT') throw new ProxyError('METHOD_NOT_ALLOWED', 'CONNECT')
   if (head.protocol === 'h2') checkHttp2(head, framing)
   const body = bodyFraming(head, framing)

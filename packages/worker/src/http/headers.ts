@@ -15,6 +15,11 @@ export interface ResponseHeaders {
   /** Without Content-Length; names in lower case. */
   readonly list: string[]
   readonly contentLength: string | undefined
+  /**
+   * The body has a transfer coding other than chunked, which nobody has asked for. RFC 9112 6.1: passed
+   * on without that coding's name, it would be taken for the content.
+   */
+  readonly isUnreadable: boolean
 }
 
 // RFC 9110 7.6.1, and Expect, which the proxy has answered by now; Trailer, since request trailers are discarded.
@@ -47,12 +52,27 @@ const NOT_FROM_CLIENT: ReadonlySet<string> = new Set([
   'content-length',
 ])
 const NOT_FROM_UPSTREAM: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'server', 'content-length', 'trailer'])
+// RFC 9110 6.5.1: what frames, routes, authenticates, or says how to read the answer comes before it.
 const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
   ...NOT_FROM_UPSTREAM,
   ...NOT_FROM_CLIENT,
-  'set-cookie',
+  'age',
+  'authorization',
+  'cache-control',
   'content-encoding',
+  'content-range',
   'content-type',
+  'cookie',
+  'date',
+  'expires',
+  'location',
+  'max-forwards',
+  'pragma',
+  'range',
+  'retry-after',
+  'set-cookie',
+  'vary',
+  'www-authenticate',
 ])
 
 /** The header section of the upstream's request. Cookie crumbs of HTTP/2 are joined. */
@@ -92,21 +112,27 @@ export function clientResponseHeaders(
   let contentLength: string | undefined
   let announced: string | undefined
   let isChunked = false
+  let isUnreadable = false
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!.toLowerCase()
     const value = rawHeaders[i + 1]!
     if (NOT_FROM_UPSTREAM.has(name)) {
-      if (name === 'content-length') contentLength = value
-      else if (name === 'transfer-encoding') isChunked = true
-      else if (name === 'trailer') announced = value
+      if (name === 'content-length') {
+        contentLength = value
+      } else if (name === 'transfer-encoding') {
+        isUnreadable ||= isChunked || value.toLowerCase() !== 'chunked'
+        isChunked = true
+      } else if (name === 'trailer') {
+        announced = value
+      }
     } else if (!connectionOptions.includes(name)) {
       list.push(name, value)
     }
   }
-  if (!isChunked) return { list, contentLength }
+  if (!isChunked) return { list, contentLength, isUnreadable }
   if (announced !== undefined && keepTrailerField) list.push('trailer', announced)
   // RFC 9112 6.3: Transfer-Encoding overrides Content-Length.
-  return { list, contentLength: undefined }
+  return { list, contentLength: undefined, isUnreadable }
 }
 
 /** Response trailers, without what must not be a trailer (RFC 9110 6.5.1). */

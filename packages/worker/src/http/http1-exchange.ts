@@ -6,6 +6,7 @@ import type { Readable } from 'node:stream'
 import { ClientExchange, type Answer, type ExchangeDeps } from './client-exchange.ts'
 import type { Http1Connection } from './client-connection.ts'
 import { answerError } from './error-response.ts'
+import type { Protocol } from './framing.ts'
 
 export interface Http1Deps extends ExchangeDeps {
   /** SPEC 8 `requests_per_connection`, as it is now. */
@@ -33,7 +34,7 @@ export class Http1Exchange extends ClientExchange {
   ) {
     super(
       {
-        protocol: req.httpVersion === '1.1' ? 'http/1.1' : 'http/1.0',
+        protocol: protocolOf(req.httpVersion),
         method: req.method ?? '',
         target: req.url ?? '',
         authority: undefined,
@@ -156,6 +157,11 @@ export class Http1Exchange extends ClientExchange {
       else socket.destroy()
     }, LINGER_MS)
   }
+}
+
+function protocolOf(version: string): Protocol {
+  if (version === '1.1') return 'http/1.1'
+  return version === '1.0' ? 'http/1.0' : 'other'
 }
 
 function flushHead(res: ServerResponse): void {

@@ -16,6 +16,7 @@ import { parseRequest } from './framing.ts'
 import { Http1Exchange, type Http1Deps } from './http1-exchange.ts'
 import { Router } from './router.ts'
 import { http1Timeouts, runtimeHeaderBytes } from './runtime-limits.ts'
+import { UpgradeExchange } from './upgrade-exchange.ts'
 
 export interface RedirectSettings {
   readonly sites: readonly Site[]
@@ -100,7 +101,7 @@ export class RedirectServer {
     server.on('request', onRequest)
     server.on('checkContinue', onRequest)
     server.on('checkExpectation', onRequest)
-    server.on('connect', (_req, socket) => socket.destroy())
+    server.on('connect', (req, _socket, head) => this.#onConnect(req, head))
     server.on('clientError', (error, socket) => {
       if (socket instanceof Socket) answerClientError(error, this.#connectionOf(socket), this.#deps.log)
     })
@@ -124,7 +125,17 @@ export class RedirectServer {
   #onRequest(req: IncomingMessage, res: ServerResponse): void {
     const connection = this.#connectionOf(req.socket)
     if (connection.isClosing) return
-    const exchange = new Http1Exchange(req, res, connection, this.#exchangeDeps)
+    this.#handle(new Http1Exchange(req, res, connection, this.#exchangeDeps))
+  }
+
+  /** The runtime has given the socket away; the method is refused like any other that is not allowed. */
+  #onConnect(req: IncomingMessage, head: Buffer): void {
+    const connection = this.#connectionOf(req.socket)
+    if (connection.isClosing || connection.hasOpenExchange) req.socket.destroy()
+    else this.#handle(new UpgradeExchange(req, head, connection, this.#exchangeDeps))
+  }
+
+  #handle(exchange: Http1Exchange): void {
     try {
       this.#answer(exchange)
     } catch (error) {
