@@ -45,7 +45,7 @@ const OVERDUE_GRACE_MS = 250
 const SHARE_AHEAD = 0.5
 
 /** What a worker meets; a store that several machines share can stand behind it as well. */
-interface RateLimitAuthority {
+export interface RateLimitAuthority {
   /** New limits, from this moment on. Must come before the workers are told. */
   configure(limits: RateLimits): void
   /** @param answer is called once, now or later, in the order of the requests of that worker */

@@ -1,5 +1,6 @@
 // The supervisor's life, readable from top to bottom: boot the workers, order what is missing,
 // open, serve, stop. Handlers only queue an intent; the loop in run() acts. It parses no client's bytes.
+import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Clock } from '@reverse-proxy/shared/clock'
@@ -8,6 +9,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
 import type { InheritedSocket, Stage, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
 import type { OrderProgress } from './certificates/progress.ts'
 import { CertificateRegistry } from './certificates/registry.ts'
 import type { LoadedConfig } from './config/load.ts'
@@ -17,6 +19,7 @@ import { IntentQueue } from './intents.ts'
 import { monotonicClock } from './monotonic-clock.ts'
 import type { Phase } from './phase.ts'
 import { mayFollow } from './phase.ts'
+import { LocalRateLimitAuthority } from './rate-limit-authority.ts'
 import type { ReloadKind } from './reloads.ts'
 import { Reloads } from './reloads.ts'
 import { listenForSignals } from './signals.ts'
@@ -26,6 +29,8 @@ import { Fleet } from './workers/fleet.ts'
 
 /** Deaths in a row of one slot, before every worker was ready once, after which a start has failed. */
 const HOPELESS_DEATHS = 3
+/** The hash of client addresses is not to be foreseen. */
+const SEEDS = 2 ** 32
 
 export interface SupervisorOptions {
   readonly config: Config
@@ -52,6 +57,7 @@ export class Supervisor {
   readonly #options: SupervisorOptions
   readonly #intents: IntentQueue
   readonly #fleet: Fleet
+  readonly #rateLimits: LocalRateLimitAuthority
   readonly #registry: CertificateRegistry
   readonly #reloads: Reloads
   readonly #stopping = new AbortController()
@@ -68,12 +74,20 @@ export class Supervisor {
     this.#config = options.config
     const { config, clock, log, loadConfig, beforeReload } = options
     this.#intents = new IntentQueue(monotonicClock)
+    this.#rateLimits = new LocalRateLimitAuthority({
+      limits: rateLimitsOf(config),
+      log,
+      nowMs: () => monotonicClock.nowMs(),
+      workers: () => this.#fleet.readySize,
+      seed: randomInt(SEEDS),
+    })
     this.#fleet = new Fleet({
       workers: workerCount(config),
       clock: monotonicClock,
       log,
       startOf: (slot) => this.#startOf(slot),
       drainTimeoutMs: () => this.#config.shutdownTimeoutMs,
+      rateLimits: this.#rateLimits,
       onChange: () => this.#intents.push({ type: 'fleet-changed' }),
       onBootFailed: (error) => this.#onBootFailed(error),
     })
@@ -96,7 +110,7 @@ export class Supervisor {
       before: beforeReload,
       workerCount,
       current: () => this.#config,
-      replace: (next) => (this.#config = next),
+      replace: (next) => this.#useConfig(next),
     })
   }
 
@@ -260,9 +274,16 @@ export class Supervisor {
     }
   }
 
+  /** Before any worker hears of it. */
+  #useConfig(next: Config): void {
+    this.#config = next
+    this.#rateLimits.configure(rateLimitsOf(next))
+  }
+
   #startOf(slot: number): WorkerStart {
     return {
       workerNumber: slot,
+      workers: this.#fleet.size,
       config: toWorkerConfig(this.#config),
       stage: this.#stage,
       certificates: this.#registry.certificates,

@@ -11,9 +11,13 @@ import type {
   WorkerToSupervisor,
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Logs } from '@reverse-proxy/shared/logs'
+import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
 import { createAccessLog } from './access-log.ts'
 import { BindError } from './bound-sockets.ts'
 import { ConnectionLimits } from './limits/connections.ts'
+import { RateGate } from './limits/rate-gate.ts'
+import { RateLimiter } from './limits/rate.ts'
+import { systemTimers } from './limits/timers.ts'
 import { TrafficListener } from './listener.ts'
 import { openWorkerLogs } from './logs.ts'
 import type { Welcome } from './welcome/server.ts'
@@ -35,6 +39,7 @@ export class WorkerLifecycle {
   #config: WorkerConfig | undefined
   #logs: Logs | undefined
   #connections: ConnectionLimits | undefined
+  #rateLimiter: RateLimiter | undefined
   #welcome: Welcome | undefined
   readonly #listeners = new Map<string, TrafficListener>()
   /** Messages are applied in the order they came: each waits for the one before, but none for a drain to end. */
@@ -54,6 +59,10 @@ export class WorkerLifecycle {
         break
       case 'drain':
         this.#enqueue(() => void this.#drain(message.timeoutMs))
+        break
+      case 'lease-grant':
+        // Requests wait for it.
+        this.#rateLimiter?.onGrant(message)
         break
       default:
         assertNever(message)
@@ -78,6 +87,13 @@ export class WorkerLifecycle {
       )
       if (needsWelcome) this.#welcome = await startWelcome(start.workerNumber)
       const connections = (this.#connections = new ConnectionLimits(start.config.limits))
+      const rateLimiter = (this.#rateLimiter = new RateLimiter({
+        limits: rateLimitsOf(start.config),
+        workers: start.workers,
+        timers: systemTimers,
+        send: (request) => this.#process.tell(request),
+        onSilent: () => logs.warn('RATE_LIMIT_LOCAL', { worker: start.workerNumber }),
+      }))
       const accessLog = createAccessLog(logs, start.workerNumber)
       for (const config of start.config.listeners) {
         const listener = new TrafficListener({
@@ -90,6 +106,7 @@ export class WorkerLifecycle {
           ticketKeys: start.ticketKeys,
           inheritedSockets: start.inheritedSockets,
           connections,
+          rateGate: new RateGate(rateLimiter, logs),
           log: logs,
           accessLog,
           welcome: this.#welcome,
@@ -122,6 +139,7 @@ export class WorkerLifecycle {
       case 'configure':
         this.#config = push.config
         this.#connections?.configure(push.config.limits)
+        this.#rateLimiter?.configure(rateLimitsOf(push.config))
         for (const config of push.config.listeners)
           this.#listeners.get(config.id)?.configure(config, push.config)
         break
@@ -149,6 +167,7 @@ export class WorkerLifecycle {
     if (this.#phase === 'draining' || this.#phase === 'stopped') return
     this.#phase = 'draining'
     await Promise.all([...this.#listeners.values()].map(async (listener) => await listener.drain(timeoutMs)))
+    this.#rateLimiter?.close()
     this.#welcome?.close()
     this.#phase = 'stopped'
     const flushed = this.#logs?.flush() ?? Promise.resolve()

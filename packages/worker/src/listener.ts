@@ -16,6 +16,7 @@ import type { AccessLog } from './http/access-log-entry.ts'
 import { RedirectServer } from './http/redirect.ts'
 import { SiteServer } from './http/server.ts'
 import type { ConnectionLimits } from './limits/connections.ts'
+import type { RateGate } from './limits/rate-gate.ts'
 import { ChallengeContexts, SiteContexts } from './tls/contexts.ts'
 import { TlsFront } from './tls/front.ts'
 import type { Welcome } from './welcome/server.ts'
@@ -33,6 +34,7 @@ export interface TrafficListenerOptions {
   readonly inheritedSockets: readonly InheritedSocket[]
   /** Shared by all listeners of the worker. */
   readonly connections: ConnectionLimits
+  readonly rateGate: RateGate
   readonly log: Log
   readonly accessLog: AccessLog
   readonly welcome: Welcome | undefined
@@ -51,7 +53,7 @@ export class TrafficListener {
   readonly #redirect: RedirectServer
 
   constructor(options: TrafficListenerOptions) {
-    const { config, workerConfig, log, accessLog, stage, connections } = options
+    const { config, workerConfig, log, accessLog, stage, connections, rateGate } = options
     this.#config = config
     this.#connections = connections
     this.#log = log
@@ -61,6 +63,7 @@ export class TrafficListener {
       {
         accessLog,
         log,
+        rateGate,
         ticketKeys: options.ticketKeys,
         resolveWelcome: () => {
           if (options.welcome === undefined)
@@ -81,7 +84,7 @@ export class TrafficListener {
     this.#redirect = new RedirectServer(
       { sites: config.sites, limits: workerConfig.limits, httpsPort: config.httpsPort },
       stage,
-      { accessLog, log, keyAuthorizationOf: (token) => this.#keyAuthorizations.get(token) },
+      { accessLog, log, rateGate, keyAuthorizationOf: (token) => this.#keyAuthorizations.get(token) },
     )
     this.setCertificates(options.certificates)
     this.setChallenges(options.challenges)

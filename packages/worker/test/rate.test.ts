@@ -194,6 +194,18 @@ test('when the authority answers again it decides again, and hears what was admi
   assert.equal(proxy.silences, 1)
 })
 
+test('what is granted to those that silence has decided is given back, with what was admitted meanwhile', () => {
+  const proxy = setUp()
+  proxy.request(CLIENT)
+  proxy.turn()
+  proxy.pass(250)
+  proxy.request(CLIENT)
+  proxy.grant(5)
+  proxy.turn()
+  assert.deepEqual(proxy.sent[1]?.reports, [{ key: CLIENT, spent: 0, returned: 5 }])
+  assert.deepEqual(proxy.sent[1]?.charges, [{ key: CLIENT, count: 2 }])
+})
+
 test('a worker that stood still itself reads what has come before it takes the authority for silent', () => {
   const proxy = setUp()
   const waiting = proxy.request(CLIENT)

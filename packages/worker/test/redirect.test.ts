@@ -5,20 +5,25 @@ import { test, type TestContext } from 'node:test'
 import type { Stage } from '@reverse-proxy/shared/ipc/messages'
 import type { RequestEntry } from '../src/http/access-log-entry.ts'
 import { RedirectServer } from '../src/http/redirect.ts'
+import { RateGate } from '../src/limits/rate-gate.ts'
+import { ADMITTED } from '../src/limits/rate.ts'
 import { recordingLog } from './support/front.ts'
 import { connectPlain } from './support/raw-client.ts'
-import { LIMITS, siteOf } from './support/site-server.ts'
+import { ScriptedLimiter } from './support/scripted-limiter.ts'
+import { LIMITS, NO_RATE_LIMIT, siteOf } from './support/site-server.ts'
 import { listen } from './support/sockets.ts'
+import { waitUntil } from './support/wait-until.ts'
 
 const TIMEOUT = { timeout: 10_000 }
 
-async function start(t: TestContext, httpsPort: number, stage: Stage = 'serve') {
+async function start(t: TestContext, httpsPort: number, stage: Stage = 'serve', rateLimiter = NO_RATE_LIMIT) {
   const requests: RequestEntry[] = []
   const sites = [siteOf(1), siteOf(1, { host: '*.wild.example' })]
   const settings = { sites, limits: { ...LIMITS, requestHeaderTimeoutMs: 1_000 }, httpsPort }
   const server = new RedirectServer(settings, stage, {
     accessLog: { request: (entry) => requests.push(entry), upstreamError: () => assert.fail() },
     log: recordingLog([]),
+    rateGate: new RateGate(rateLimiter, recordingLog([])),
     keyAuthorizationOf: (token) => (token === 'armed' ? 'armed.thumbprint' : undefined),
   })
   const listener = net.createServer((socket) => server.adopt(socket))
@@ -124,3 +129,22 @@ test(
     await Promise.all([client.closed(), idle.closed(), drained])
   },
 )
+
+test('a redirect counts against the rate limit, a challenge does not', TIMEOUT, async (t) => {
+  const limiter = new ScriptedLimiter()
+  limiter.verdict = 7
+  const { port } = await start(t, 443, 'serve', limiter)
+  const client = await connectPlain(t, port)
+  client.send('GET / HTTP/1.1\r\nHost: a.example\r\n\r\n')
+  const { status, head, body } = await client.response()
+  assert.deepEqual([status, body], [429, 'Too Many Requests'])
+  assert.match(head, /\r\nretry-after: 7\r\n/)
+  client.send('GET /.well-known/acme-challenge/armed HTTP/1.1\r\nHost: a.example\r\n\r\n')
+  assert.equal((await client.response()).status, 200)
+  limiter.verdict = undefined
+  client.send('GET /p HTTP/1.1\r\nHost: a.example\r\n\r\n')
+  await waitUntil('the request to wait', () => limiter.waiters.length === 1)
+  limiter.waiters[0]?.onRateVerdict(ADMITTED)
+  assert.equal((await client.response()).status, 301)
+  assert.equal(limiter.asked.length, 2)
+})

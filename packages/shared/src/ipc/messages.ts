@@ -70,6 +70,8 @@ export type Stage = 'challenge' | 'serve'
 /** The whole state of a worker; sent once, when it has booted. */
 export interface WorkerStart {
   readonly workerNumber: number
+  /** How many workers there are to be: each one's share of a rate limit before it has asked for more. */
+  readonly workers: number
   readonly config: WorkerConfig
   readonly stage: Stage
   readonly certificates: readonly ListenerCertificates[]
@@ -92,6 +94,7 @@ export type SupervisorToWorker =
   | { readonly type: 'push'; readonly seq: number; readonly push: Push }
   /** Stop accepting, finish what is in flight until `timeoutMs` from now, exit 0. */
   | { readonly type: 'drain'; readonly timeoutMs: number }
+  | LeaseGrant
 
 export const BEAT_INTERVAL_MS = 2_000
 
@@ -105,6 +108,7 @@ export type WorkerToSupervisor =
   | { readonly type: 'ack'; readonly seq: number; readonly error: string | undefined }
   /** Every BEAT_INTERVAL_MS: its event loop turns. */
   | { readonly type: 'beat' }
+  | LeaseRequest
 
 export type BootFailure =
   | {

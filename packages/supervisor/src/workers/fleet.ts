@@ -7,6 +7,7 @@ import type { Clock } from '@reverse-proxy/shared/clock'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Push, WorkerStart, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { RateLimitAuthority } from '../rate-limit-authority.ts'
 import type { Backoff } from './backoff.ts'
 import { NO_BACKOFF, afterDeath } from './backoff.ts'
 import { describeBootFailure } from './boot-failure.ts'
@@ -27,6 +28,8 @@ export interface FleetOptions {
   /** The state a worker begins with, asked for when it has booted. */
   readonly startOf: (slot: number) => WorkerStart
   readonly drainTimeoutMs: () => number
+  /** Who leases the workers what clients may spend. */
+  readonly rateLimits: Pick<RateLimitAuthority, 'request' | 'forgetWorker'>
   /** Anything changed: the loop should converge. */
   readonly onChange: () => void
   /** A worker ended before it was ready. */
@@ -63,9 +66,13 @@ export class Fleet {
     return this.#handles.size === 0
   }
 
-  /** Every slot is filled by a worker that serves. */
+  /** How many slots are filled by a worker that serves. */
+  get readySize(): number {
+    return this.#readySlots(() => true)
+  }
+
   get isReady(): boolean {
-    return this.#readySlots(() => true) >= this.#size
+    return this.readySize >= this.#size
   }
 
   /** No worker listens: node:cluster has closed the sockets that they shared. */
@@ -188,6 +195,9 @@ export class Fleet {
       case 'beat':
         handle.lastBeatMs = this.#options.clock.nowMs()
         break
+      case 'lease-request':
+        this.#options.rateLimits.request(handle.id, message, (grant) => handle.grant(grant))
+        break
       default:
         assertNever(message)
     }
@@ -209,6 +219,7 @@ export class Fleet {
     this.#handles.delete(handle.pid)
     worker.removeAllListeners('message')
     handle.onExit()
+    this.#options.rateLimits.forgetWorker(handle.id)
     const fields = {
       worker: handle.slot,
       pid: handle.pid,

@@ -1,7 +1,13 @@
 // One worker seen from outside: its stage, its deadline, and the pushes it has not acknowledged.
 // Decides nothing; workers/plan.ts does.
 import type { Worker } from 'node:cluster'
-import type { BootFailure, Push, SupervisorToWorker, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
+import type {
+  BootFailure,
+  LeaseGrant,
+  Push,
+  SupervisorToWorker,
+  WorkerStart,
+} from '@reverse-proxy/shared/ipc/messages'
 import type { WorkerStage, WorkerView } from './plan.ts'
 
 /** What became of one push. `gone`: the worker died first, and its successor starts with the new state. */
@@ -47,6 +53,11 @@ export class WorkerHandle implements WorkerView {
     return this.#worker.process.pid ?? -1
   }
 
+  /** Never that of another worker, as a pid may be. */
+  get id(): number {
+    return this.#worker.id
+  }
+
   start(start: WorkerStart): void {
     this.started = true
     this.#send({ type: 'start', start })
@@ -66,6 +77,10 @@ export class WorkerHandle implements WorkerView {
     this.#pending.delete(seq)
     const { pid, slot } = this
     settle?.(error === undefined ? { pid, slot, result: 'done' } : { pid, slot, result: 'refused', error })
+  }
+
+  grant(grant: LeaseGrant): void {
+    this.#send(grant)
   }
 
   drain(timeoutMs: number, deadlineMs: number): void {

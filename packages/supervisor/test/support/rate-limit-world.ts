@@ -115,8 +115,9 @@ export class World {
         if (retryAfterSecs === ADMITTED) this.admissions.push({ scope, client, atMs: this.nowMs })
         then(retryAfterSecs)
       }
-      const verdict = worker.limiter.admit(scope, client, { onRateVerdict })
-      if (verdict !== undefined) onRateVerdict(verdict)
+      const verdict = worker.limiter.admit(scope, client)
+      if (verdict === undefined) worker.limiter.wait(scope, client, { onRateVerdict })
+      else onRateVerdict(verdict)
     })
   }
 

@@ -55,8 +55,9 @@ function connect(client: string, thinkMs: number): void {
       return
     }
     requests++
-    const verdict = limiter?.admit(GENERAL_SCOPE, client, { onRateVerdict })
-    if (verdict !== undefined) onRateVerdict(verdict)
+    const verdict = limiter?.admit(GENERAL_SCOPE, client)
+    if (verdict === undefined) limiter?.wait(GENERAL_SCOPE, client, { onRateVerdict })
+    else onRateVerdict(verdict)
   }
   const onRateVerdict = (verdict: number): void => {
     if (verdict === ADMITTED) admitted++

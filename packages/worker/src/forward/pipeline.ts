@@ -3,6 +3,7 @@
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
 import type { AccessLog } from '../http/access-log-entry.ts'
 import type { ClientExchange } from '../http/client-exchange.ts'
 import { answerError } from '../http/error-response.ts'
@@ -10,6 +11,7 @@ import { parseRequest } from '../http/framing.ts'
 import type { Router } from '../http/router.ts'
 import { UpgradeExchange } from '../http/upgrade-exchange.ts'
 import { checkDeclaredLength } from '../limits/body.ts'
+import type { RateGate } from '../limits/rate-gate.ts'
 import { createPipeline, type Pass, type ProxyPipeline } from './http-proxy.ts'
 import type { Route } from './route.ts'
 import { forward } from './transport.ts'
@@ -18,6 +20,7 @@ import { openTunnel } from './upgrade.ts'
 export interface PipelineDeps {
   readonly accessLog: AccessLog
   readonly log: Log
+  readonly rateGate: RateGate
   readonly limits: () => Limits
   readonly router: () => Router<Route>
 }
@@ -30,7 +33,13 @@ export class Pipeline {
 
   constructor(deps: PipelineDeps) {
     this.#deps = deps
-    this.#proxy = createPipeline([this.#parse, this.#findSite, this.#admitBody, this.#send])
+    this.#proxy = createPipeline([
+      this.#parse,
+      this.#findSite,
+      this.#admitClient,
+      this.#admitBody,
+      this.#send,
+    ])
   }
 
   /** Sees to it that `exchange` is answered, now or later. Never throws. */
@@ -38,9 +47,23 @@ export class Pipeline {
     try {
       this.#proxy.web(exchange, exchange)
     } catch (error) {
-      if (!(error instanceof ProxyError)) this.#deps.log.error('INTERNAL_ERROR', { error: describe(error) })
-      answerError(exchange, error instanceof ProxyError ? error.code : 'INTERNAL')
+      this.#onThrown(exchange, error)
     }
+  }
+
+  /** What is left for a request that had to wait for its client's rate limit. */
+  readonly #resume = (exchange: ClientExchange): void => {
+    try {
+      this.#admitBody(exchange)
+      this.#send(exchange)
+    } catch (error) {
+      this.#onThrown(exchange, error)
+    }
+  }
+
+  #onThrown(exchange: ClientExchange, error: unknown): void {
+    if (!(error instanceof ProxyError)) this.#deps.log.error('INTERNAL_ERROR', { error: describe(error) })
+    answerError(exchange, error instanceof ProxyError ? error.code : 'INTERNAL')
   }
 
   readonly #parse: Pass = (exchange) => {
@@ -56,6 +79,9 @@ export class Pipeline {
       throw new ProxyError('MISDIRECTED', 'not covered by the certificate of the connection')
     }
   }
+
+  readonly #admitClient: Pass = (exchange) =>
+    !this.#deps.rateGate.pass(exchange, rateScopeOf(routeOf(exchange).site), this.#resume)
 
   readonly #admitBody: Pass = (exchange) => {
     const { body, expectsContinue } = exchange.request

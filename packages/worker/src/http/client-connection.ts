@@ -1,10 +1,13 @@
 // What the exchanges on one client connection share.
 import type { Socket } from 'node:net'
+import { clientKey } from '@reverse-proxy/shared/client-key'
 import type { SiteContext } from '../tls/contexts.ts'
 import type { ClientConnections } from './client-connections.ts'
 
 export interface ClientConnection {
   readonly clientIp: string
+  /** Of clientIp, as shared/client-key spells it: what limits are about. */
+  readonly clientKey: string
   /** Undefined where there is no TLS. */
   readonly certificate: Pick<SiteContext, 'covers'> | undefined
 }
@@ -19,6 +22,7 @@ interface Http1Party {
 /** An HTTP/1 connection: its exchanges end with it, and it may have to end with one of them. */
 export class Http1Connection implements ClientConnection {
   readonly clientIp: string
+  readonly clientKey: string
   readonly certificate: Pick<SiteContext, 'covers'> | undefined
   readonly socket: Socket
   /** Nothing that comes after the newest request is read any more. */
@@ -35,6 +39,7 @@ export class Http1Connection implements ClientConnection {
   ) {
     this.socket = socket
     this.clientIp = client.clientIp
+    this.clientKey = clientKey(client.clientIp)
     this.certificate = client.context
     this.#all = all
     socket.once('close', () => this.#closed())
@@ -78,12 +83,14 @@ export class Http1Connection implements ClientConnection {
 /** An HTTP/2 connection. Its streams end with it by themselves. */
 export class Http2Connection implements ClientConnection {
   readonly clientIp: string
+  readonly clientKey: string
   readonly certificate: Pick<SiteContext, 'covers'>
   #requests = 0
   #open = 0
 
   constructor(client: { readonly clientIp: string; readonly context: Pick<SiteContext, 'covers'> }) {
     this.clientIp = client.clientIp
+    this.clientKey = clientKey(client.clientIp)
     this.certificate = client.context
   }
 

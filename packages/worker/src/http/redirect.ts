@@ -7,10 +7,13 @@ import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Stage } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
+import type { RateGate } from '../limits/rate-gate.ts'
 import type { AccessLog } from './access-log-entry.ts'
 import { Http1Connection } from './client-connection.ts'
 import { ClientConnections } from './client-connections.ts'
 import { answerClientError } from './client-error.ts'
+import type { ClientExchange } from './client-exchange.ts'
 import { answerError, answerText } from './error-response.ts'
 import { parseRequest } from './framing.ts'
 import { Http1Exchange, type Http1Deps } from './http1-exchange.ts'
@@ -27,6 +30,7 @@ export interface RedirectSettings {
 export interface RedirectDeps {
   readonly accessLog: AccessLog
   readonly log: Log
+  readonly rateGate: RateGate
   /** What to answer for the token of an armed http-01 challenge. */
   readonly keyAuthorizationOf: (token: string) => string | undefined
 }
@@ -41,7 +45,7 @@ export class RedirectServer {
   readonly #connections: ClientConnections
   readonly #http1 = new WeakMap<Socket, Http1Connection>()
   #settings: RedirectSettings
-  #hosts = new Router<true>([])
+  #hosts = new Router<Site>([])
   #stage: Stage
 
   constructor(settings: RedirectSettings, stage: Stage, deps: RedirectDeps) {
@@ -71,7 +75,7 @@ export class RedirectServer {
 
   configure(settings: RedirectSettings): void {
     this.#settings = settings
-    this.#hosts = new Router(settings.sites.map(({ host }) => [host, true] as const))
+    this.#hosts = new Router(settings.sites.map((site) => [site.host, site] as const))
     const { limits } = settings
     Object.assign(this.#server, http1Timeouts(limits), { maxHeaderSize: runtimeHeaderBytes(limits) })
   }
@@ -145,20 +149,25 @@ export class RedirectServer {
 
   #answer(exchange: Http1Exchange): void {
     exchange.request = parseRequest(exchange.head, this.#settings.limits)
-    const { host, path } = exchange.request
+    const { path } = exchange.request
     // Nothing here needs a body.
     if (exchange.mayHaveBody) exchange.closeAfterwards()
     if (path.startsWith(CHALLENGE_PATH)) {
       this.#answerChallenge(exchange, path.slice(CHALLENGE_PATH.length))
     } else if (this.#stage === 'challenge') {
       answerText(exchange, 503)
-    } else if (this.#hosts.lookup(host) === undefined) {
-      throw new ProxyError('UNKNOWN_HOST', 'no site of this listener')
     } else {
-      const { httpsPort } = this.#settings
-      const port = httpsPort === DEFAULT_HTTPS_PORT ? '' : `:${httpsPort}`
-      answerText(exchange, 301, ['location', `https://${host}${port}${path}`])
+      const site = this.#hosts.lookup(exchange.request.host)
+      if (site === undefined) throw new ProxyError('UNKNOWN_HOST', 'no site of this listener')
+      if (this.#deps.rateGate.pass(exchange, rateScopeOf(site), this.#redirect)) this.#redirect(exchange)
     }
+  }
+
+  readonly #redirect = (exchange: ClientExchange): void => {
+    const { host, path } = exchange.request
+    const { httpsPort } = this.#settings
+    const port = httpsPort === DEFAULT_HTTPS_PORT ? '' : `:${httpsPort}`
+    answerText(exchange, 301, ['location', `https://${host}${port}${path}`])
   }
 
   /** RFC 8555 8.3. */

@@ -9,6 +9,7 @@ import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { Pipeline } from '../forward/pipeline.ts'
 import { Routes, type WelcomeAddress } from '../forward/routes.ts'
+import type { RateGate } from '../limits/rate-gate.ts'
 import { peekedOf, type Peeked } from '../tls/peeked.ts'
 import type { AccessLog } from './access-log-entry.ts'
 import { Http1Connection, Http2Connection } from './client-connection.ts'
@@ -30,6 +31,7 @@ export interface SiteServerSettings {
 export interface SiteServerDeps {
   readonly accessLog: AccessLog
   readonly log: Log
+  readonly rateGate: RateGate
   /** 48 bytes, the same in all workers. */
   readonly ticketKeys: Uint8Array
   /** Where the built-in welcome upstream of this worker listens. */
@@ -56,10 +58,11 @@ export class SiteServer {
     this.#limits = settings.limits
     this.#routes = new Routes(deps.resolveWelcome)
     this.#routes.configure(settings.sites, settings.limits)
-    const { accessLog, log } = deps
+    const { accessLog, log, rateGate } = deps
     this.#pipeline = new Pipeline({
       accessLog,
       log,
+      rateGate,
       limits: () => this.#limits,
       router: () => this.#routes.router,
     })

@@ -70,9 +70,9 @@ export class RateLimiter {
   /**
    * One request of `client` (a key of shared/client-key) in `scope` (rateScopeOf its site).
    * @returns ADMITTED; or after how many seconds the client may come again (whole, at least 1);
-   *   or undefined: `waiter` is told one of the two, once, later
+   *   or undefined: only the authority can tell, so `wait` is to be called
    */
-  admit(scope: string, client: string, waiter: RateWaiter): number | undefined {
+  admit(scope: string, client: string): number | undefined {
     const key = bucketKey(scope, client)
     const nowMs = this.#timers.nowMs()
     const lease = this.#leases.get(key)
@@ -82,14 +82,20 @@ export class RateLimiter {
     }
     const retryAfterSecs = this.#refusals.retryAfterSecs(key, nowMs)
     if (retryAfterSecs > 0) return retryAfterSecs
-    if (this.#silence.isSilent) return this.#decideLocally(key, nowMs)
-    this.#ask(lease ?? this.#addLease(key, rateLimitOf(this.#limits, scope)), waiter)
-    return undefined
+    return this.#silence.isSilent ? this.#decideLocally(key, nowMs) : undefined
+  }
+
+  /** For a request that `admit` has said undefined of, in the same turn. `waiter` is told once, later. */
+  wait(scope: string, client: string, waiter: RateWaiter): void {
+    const key = bucketKey(scope, client)
+    this.#ask(this.#leases.get(key) ?? this.#addLease(key, rateLimitOf(this.#limits, scope)), waiter)
   }
 
   onGrant({ seq, workers, grants }: LeaseGrant): void {
     this.#workers = workers
     this.#silence.onAnswered(seq)
+    // Before anything else is asked for.
+    if (this.#localBuckets.hasAdmitted) this.#flushSoon()
     for (const granted of grants) {
       const lease = this.#leases.get(granted.key)
       if (lease !== undefined) this.#take(lease, granted)
@@ -131,7 +137,8 @@ export class RateLimiter {
     const nowMs = this.#timers.nowMs()
     lease.isAsking = false
     lease.tokens = tokens
-    if (nowMs >= lease.endsAtMs) this.#end(lease)
+    // If nobody waits any more, silence has decided in the meantime: what came of that is charged first.
+    if (nowMs >= lease.endsAtMs || lease.waiters.length === 0) this.#end(lease)
     const waiters = lease.waiters
     lease.waiters = []
     let served = 0

@@ -96,7 +96,8 @@ export class FakeAuthority {
   request(client: string, scope = ''): { verdict: number | undefined } {
     const outcome: { verdict: number | undefined } = { verdict: undefined }
     const waiter = { onRateVerdict: (verdict: number): void => void (outcome.verdict = verdict) }
-    outcome.verdict = this.limiter.admit(scope, client, waiter)
+    outcome.verdict = this.limiter.admit(scope, client)
+    if (outcome.verdict === undefined) this.limiter.wait(scope, client, waiter)
     return outcome
   }
 }

@@ -38,7 +38,7 @@ interface Served {
   readonly resumed: boolean
 }
 
-interface Logged extends LogFields {
+export interface Logged extends LogFields {
   readonly level: string
   readonly event: string
 }

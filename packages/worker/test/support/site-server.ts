@@ -7,10 +7,12 @@ import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { RequestEntry, UpstreamErrorEntry } from '../../src/http/access-log-entry.ts'
 import { SiteServer } from '../../src/http/server.ts'
 import { ConnectionLimits } from '../../src/limits/connections.ts'
+import { RateGate } from '../../src/limits/rate-gate.ts'
+import { ADMITTED, type RateLimiter } from '../../src/limits/rate.ts'
 import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
 import { TlsFront } from '../../src/tls/front.ts'
 import { makeCertificate } from './certificates.ts'
-import { recordingLog } from './front.ts'
+import { recordingLog, type Logged } from './front.ts'
 import { listen } from './sockets.ts'
 
 export const LIMITS: Limits = {
@@ -45,9 +47,14 @@ export interface RunningSiteServer {
   readonly server: SiteServer
   readonly requests: RequestEntry[]
   readonly upstreamErrors: UpstreamErrorEntry[]
+  readonly connections: ConnectionLimits
+  readonly logged: Logged[]
   /** Accepts nothing more. */
   readonly closeListener: () => void
 }
+
+/** Admits everybody. */
+export const NO_RATE_LIMIT: Pick<RateLimiter, 'admit' | 'wait'> = { admit: () => ADMITTED, wait: () => {} }
 
 let shared: PushedCertificate | undefined
 
@@ -61,10 +68,12 @@ export async function startSiteServer(
   t: TestContext,
   sites: readonly Site[],
   limits: Partial<Limits> = {},
+  rateLimiter = NO_RATE_LIMIT,
 ): Promise<RunningSiteServer> {
   const requests: RequestEntry[] = []
   const upstreamErrors: UpstreamErrorEntry[] = []
-  const log = recordingLog([])
+  const logged: Logged[] = []
+  const log = recordingLog(logged)
   const allLimits = { ...LIMITS, ...limits }
   const server = new SiteServer(
     { sites, limits: allLimits },
@@ -74,16 +83,18 @@ export async function startSiteServer(
         upstreamError: (entry) => upstreamErrors.push(entry),
       },
       log,
+      rateGate: new RateGate(rateLimiter, log),
       ticketKeys: randomBytes(48),
       resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
     },
   )
   const contexts = new SiteContexts()
   contexts.replace([testCertificate()])
+  const connections = new ConnectionLimits(allLimits)
   const front = new TlsFront({
     contexts,
     challenges: new ChallengeContexts(),
-    connections: new ConnectionLimits(allLimits),
+    connections,
     log,
     stage: 'serve',
     handshakeTimeoutMs: allLimits.tlsHandshakeTimeoutMs,
@@ -92,5 +103,13 @@ export async function startSiteServer(
   const listener = net.createServer({ noDelay: true }, (socket) => front.accept(socket))
   const port = await listen(t, listener)
   t.after(() => server.destroy())
-  return { port, server, requests, upstreamErrors, closeListener: () => listener.close() }
+  return {
+    port,
+    server,
+    requests,
+    upstreamErrors,
+    connections,
+    logged,
+    closeListener: () => listener.close(),
+  }
 }
