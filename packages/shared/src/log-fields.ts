@@ -28,6 +28,8 @@ export type LogEvent =
   | 'CERT_EXPIRING'
   | 'CERT_EXPIRED'
   | 'CERT_QUARANTINED'
+  | 'CERT_RENEWAL_INFO'
+  | 'CLOCK_WRONG'
   | 'INTERNAL_ERROR'
   | 'PHASE'
   | 'RESIZE'

@@ -3,7 +3,7 @@
 // costs one full handshake): what was recorded yesterday cannot be read with what is in memory today.
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '@reverse-proxy/shared/clock'
-import { sleepUntil } from './certificates/sleep-until.ts'
+import { sleepUntil, withTimers } from './certificates/sleep-until.ts'
 
 /** Key name, HMAC key, AES key: what tls.Server.setTicketKeys takes. */
 const TICKET_KEYS_BYTES = 48
@@ -42,7 +42,8 @@ export class TicketKeys {
   }
 
   async #rotate(): Promise<void> {
-    const { clock, publish } = this.#options
+    const { publish } = this.#options
+    const clock = withTimers(this.#options.clock)
     const { signal } = this.#closing
     for (;;) {
       await sleepUntil(clock.nowMs() + ROTATION_MS, clock, signal).catch(() => {})

@@ -80,7 +80,11 @@ for (const challenge of ['tls-alpn-01', 'http-01'] as const satisfies ChallengeT
       }
       assert.equal((await stat(join(cacheDir, 'current', 'key.pem'))).mode & 0o777, 0o600)
       const left = await readdir(cacheDir)
-      assert.deepEqual(left.toSorted(), ['accounts', 'current', 'generations'], 'no lock is left')
+      assert.deepEqual(
+        left.toSorted(),
+        ['accounts', 'current', 'generations', 'renewal.json'],
+        'no lock is left',
+      )
 
       const orders = pebble.requests('newOrder')
       await pebble.kill()

@@ -9,6 +9,7 @@ import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import type { CertificateHost } from '../src/certificates/host.ts'
 import { createCertificateJobs } from '../src/certificates/jobs.ts'
 import type { OrderProgress } from '../src/certificates/progress.ts'
+import { withTimers } from '../src/certificates/sleep-until.ts'
 
 export interface LogEntry {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
@@ -26,7 +27,7 @@ export class FakeHost implements CertificateHost {
   /** Added to the real time. */
   clockOffsetMs = 0
 
-  readonly clock = { nowMs: (): number => Date.now() + this.clockOffsetMs }
+  readonly clock = withTimers({ nowMs: () => Date.now() + this.clockOffsetMs })
   readonly log = {
     debug: (event: LogEvent, fields: LogFields = {}): void => this.#keep({ level: 'debug', event, fields }),
     info: (event: LogEvent, fields: LogFields = {}): void => this.#keep({ level: 'info', event, fields }),

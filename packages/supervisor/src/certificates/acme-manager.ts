@@ -7,18 +7,22 @@ import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { AcmeCache, missingNames } from './acme-cache.ts'
 import type { AcmeLimits } from './acme-limits.ts'
 import { ACME_LIMITS } from './acme-limits.ts'
-import { placeOrder } from './acme-order.ts'
 import { AcmeError } from './acme-problem.ts'
+import { AcmeReporter } from './acme-reporter.ts'
+import type { CertificateAuthority } from './certificate-authority.ts'
+import { ACME_AUTHORITY } from './certificate-authority.ts'
+import { CertificateClock } from './certificate-clock.ts'
 import { ExpiryWatch } from './expiry-watch.ts'
 import type { FailureRecord } from './failure-record.ts'
-import { nextFailure } from './failure-record.ts'
+import { failureAsOf, NotDueError, nextFailure } from './failure-record.ts'
 import type { CertificateHost } from './host.ts'
 import type { DirectoryLock } from './lock.ts'
 import { lockDirectory } from './lock.ts'
 import type { CertificateManager } from './manager.ts'
-import type { OrderStep } from './progress.ts'
-import { fieldsOf, toPushed } from './pushed.ts'
-import { jitterOf, mayLeaveOut, renewAtMs } from './renewal.ts'
+import { toPushed } from './pushed.ts'
+import { RenewalPlan } from './renewal-plan.ts'
+import { RenewalStore } from './renewal-record.ts'
+import { mayLeaveOut } from './renewal.ts'
 import { sleepUntil } from './sleep-until.ts'
 import type { StoredCertificate } from './store.ts'
 
@@ -26,8 +30,12 @@ export class AcmeManager implements CertificateManager {
   readonly listenerId: string
   readonly #settings: AcmeSettings
   readonly #host: CertificateHost
+  readonly #report: AcmeReporter
   readonly #cache: AcmeCache
   readonly #limits: AcmeLimits
+  readonly #authority: CertificateAuthority
+  readonly #clock: CertificateClock
+  readonly #plan: RenewalPlan
   readonly #expiry: ExpiryWatch
   readonly #closing = new AbortController()
 
@@ -36,29 +44,51 @@ export class AcmeManager implements CertificateManager {
   /** The attempt or the background loop under way. */
   #work: Promise<void> = Promise.resolve()
 
-  constructor(listenerId: string, settings: AcmeSettings, host: CertificateHost, limits = ACME_LIMITS) {
+  constructor(
+    listenerId: string,
+    settings: AcmeSettings,
+    host: CertificateHost,
+    limits = ACME_LIMITS,
+    authority = ACME_AUTHORITY,
+  ) {
     this.listenerId = listenerId
     this.#limits = limits
+    this.#authority = authority
     this.#settings = settings
     this.#host = host
+    this.#report = new AcmeReporter(listenerId, settings, host)
+    this.#clock = new CertificateClock({
+      wall: host.clock,
+      validity: () => this.#certificate?.facts,
+      onWrong: (aheadMs) => this.#report.wrongClock(aheadMs),
+    })
     this.#cache = new AcmeCache({
       settings,
-      clock: host.clock,
+      clock: this.#clock,
       inspect: async (pair) => await host.jobs.run('inspectPair', pair, this.#closing.signal),
-      onQuarantined: ({ path, reason }) => {
-        host.log.error('CERT_QUARANTINED', { listener: listenerId, path, error: reason })
+      onQuarantined: ({ path, reason }) => this.#report.quarantined(path, reason),
+    })
+    this.#expiry = new ExpiryWatch(listenerId, { log: host.log, clock: this.#clock })
+    this.#plan = new RenewalPlan({
+      listenerId,
+      directoryUrl: settings.directoryUrl,
+      store: new RenewalStore(settings.cacheDir),
+      clock: this.#clock,
+      log: host.log,
+      ask: async ({ certPem }, signal) => {
+        const { jobs } = host
+        return await authority.askRenewalInfo({ settings, certPem, clock: this.#clock, jobs, limits, signal })
       },
     })
-    this.#expiry = new ExpiryWatch(listenerId, host)
   }
 
   async load(): Promise<void> {
     this.#certificate = await this.#cache.readCertificate()
     this.#failure = await this.#cache.readFailure()
+    await this.#plan.load()
     if (this.#certificate === undefined) return
-    this.#host.log.info('CERT_LOADED', { ...fieldsOf(this.listenerId, this.#certificate), source: 'cache' })
-    this.#expiry.look(this.#certificate.facts)
-    this.#reportMissing(this.#certificate)
+    this.#report.loaded(this.#certificate)
+    this.#report.missing(this.#certificate)
   }
 
   current(): readonly PushedCertificate[] {
@@ -66,7 +96,7 @@ export class AcmeManager implements CertificateManager {
   }
 
   needsOrder(): boolean {
-    return this.#certificate === undefined || this.#host.clock.nowMs() >= this.#certificate.facts.notAfterMs
+    return this.#certificate === undefined || this.#clock.nowMs() >= this.#certificate.facts.notAfterMs
   }
 
   /** It is of the CA that is configured, and has every name. */
@@ -92,19 +122,23 @@ export class AcmeManager implements CertificateManager {
 
   /** Ends only when the manager is closed. */
   async #keepRenewing(): Promise<void> {
-    const { clock } = this.#host
     const { signal } = this.#closing
     while (!signal.aborted) {
       try {
+        this.#failure = this.#failure && failureAsOf(this.#failure, this.#clock.nowMs())
         const dueMs = this.#dueMs()
-        const facts = this.#certificate?.facts
-        const lookMs = facts === undefined ? Infinity : this.#expiry.nextLookMs(facts)
-        await sleepUntil(Math.min(dueMs, lookMs), clock, signal)
-        if (facts !== undefined) this.#expiry.look(facts)
-        if (clock.nowMs() >= dueMs) await this.#attempt(signal, 'renewal')
+        const certificate = this.#certificate
+        const askMs = certificate === undefined ? Infinity : this.#plan.nextLookMs(certificate)
+        const lookMs = certificate === undefined ? Infinity : this.#expiry.nextLookMs(certificate.facts)
+        await sleepUntil(Math.min(dueMs, askMs, lookMs), this.#clock, signal)
+        const nowMs = this.#clock.nowMs()
+        if (nowMs >= dueMs) await this.#attempt(signal, 'renewal')
+        else if (certificate !== undefined && nowMs >= askMs) await this.#plan.look(certificate, signal)
       } catch {
         // An attempt has said why it failed, and noted when the next is due; all else here only waits.
       }
+      // Afterwards: it may have turned out that our clock is wrong.
+      if (this.#certificate !== undefined) this.#expiry.look(this.#certificate.facts)
     }
   }
 
@@ -114,9 +148,7 @@ export class AcmeManager implements CertificateManager {
   }
 
   #renewAtMs(): number {
-    if (this.#certificate === undefined) return 0
-    const { facts, obtainedMs } = this.#certificate
-    return renewAtMs(facts, obtainedMs, jitterOf(facts.serial))
+    return this.#certificate === undefined ? 0 : this.#plan.dueMs(this.#certificate)
   }
 
   /** Leaves a new certificate installed; or throws, having said why and noted when the next attempt is due. */
@@ -126,13 +158,14 @@ export class AcmeManager implements CertificateManager {
       await this.#cache.prepare()
       lock = await lockDirectory(this.#settings.cacheDir, {
         signal,
-        onWaiting: (holder) => this.#progress('waiting', `for ${holder}`),
+        onWaiting: (holder) => this.#report.progress('waiting', `for ${holder}`),
       })
       if (await this.#takeOver()) return
       this.#failure = await this.#cache.readFailure()
       this.#assertDue(reason)
       await this.#order(lock, signal, this.#settings.domains)
     } catch (error) {
+      if (error instanceof NothingDueError) return
       if (signal.aborted || error instanceof NotDueError) throw error
       const rest = this.#restWorthOrdering(error)
       await this.#fail(error, lock, rest)
@@ -146,12 +179,12 @@ export class AcmeManager implements CertificateManager {
   /** Uses what another process has put into the cache meanwhile; true if nothing is left to do. */
   async #takeOver(): Promise<boolean> {
     const cached = await this.#cache.readCertificate()
-    if (cached === undefined || cached.facts.notAfterMs <= this.#host.clock.nowMs()) return false
+    if (cached === undefined || cached.facts.notAfterMs <= this.#clock.nowMs()) return false
     // Ours may be newer than the cache: one that could not be saved is served nevertheless.
     if (cached.obtainedMs <= (this.#certificate?.obtainedMs ?? -Infinity)) return false
-    this.#host.log.info('CERT_LOADED', { ...fieldsOf(this.listenerId, cached), source: 'cache' })
+    this.#report.loaded(cached)
     await this.#install(cached)
-    return this.isComplete() && this.#renewAtMs() > this.#host.clock.nowMs()
+    return this.isComplete() && this.#renewAtMs() > this.#clock.nowMs()
   }
 
   /** SPEC 5, one bad name: the names to order without those that failed; none if that is not worth an order. */
@@ -161,7 +194,7 @@ export class AcmeManager implements CertificateManager {
     const rest = domains.filter((name) => !failed.includes(name))
     const missing = this.#certificate === undefined ? rest : missingNames(this.#settings, this.#certificate)
     const isWorth = mayLeaveOut({
-      nowMs: this.#host.clock.nowMs(),
+      nowMs: this.#clock.nowMs(),
       lastTimeMs: this.#failure?.leftOutAtMs,
       addsNames: rest.some((name) => missing.includes(name)),
       renewAtMs: this.#renewAtMs(),
@@ -171,45 +204,44 @@ export class AcmeManager implements CertificateManager {
   }
 
   async #order(lock: DirectoryLock, signal: AbortSignal, names: readonly string[]): Promise<void> {
-    const { log } = this.#host
-    log.info('CERT_ORDER', {
-      listener: this.listenerId,
-      names: names.join(','),
-      directory: this.#settings.directoryUrl,
-    })
-    const mayOrder = async (): Promise<void> => await lock.assertHeld()
-    const issued = await placeOrder({
+    this.#report.ordering(names)
+    const issued = await this.#authority.placeOrder({
       settings: this.#settings,
       names,
+      predecessor: this.#certificate,
       accounts: this.#cache.accounts,
-      host: this.#host,
+      host: { jobs: this.#host.jobs, clock: this.#clock },
       limits: this.#limits,
       signal: AbortSignal.any([signal, lock.signal]),
       arm: async (challenges) => await this.#host.arm(this.listenerId, challenges),
       disarm: async () => await this.#disarm(),
-      progress: (step, detail) => this.#progress(step, detail),
-      mayOrder,
+      progress: (step, detail) => this.#report.progress(step, detail),
+      mayOrder: async () => {
+        await lock.assertHeld()
+        this.#assertWorthIt()
+      },
     })
-    log.info('CERT_ISSUED', fieldsOf(this.listenerId, issued))
+    this.#report.issued(issued)
     const isComplete = names.length === this.#settings.domains.length
     if (isComplete) this.#failure = undefined
     try {
-      await this.#cache.saveCertificate(issued, mayOrder)
+      await this.#cache.saveCertificate(issued, async () => await lock.assertHeld())
       if (isComplete) await this.#cache.clearFailure()
     } catch (error) {
       // It is good, and it has been paid for: serve it, and say that a restart will not find it.
-      this.#reportError(`issued but not saved: ${messageOf(error)}`)
+      this.#report.error(`issued but not saved: ${messageOf(error)}`)
     }
+    await this.#plan.noteIssued(issued)
     await this.#install(issued)
-    this.#reportMissing(issued)
-    this.#progress('issued', `until ${new Date(issued.facts.notAfterMs).toISOString()}`)
+    this.#report.missing(issued)
+    this.#report.progress('issued', `until ${new Date(issued.facts.notAfterMs).toISOString()}`)
   }
 
   async #orderRest(lock: DirectoryLock, signal: AbortSignal, rest: readonly string[]): Promise<void> {
     try {
       await this.#order(lock, signal, rest)
     } catch (error) {
-      if (!signal.aborted) this.#reportError(`without the names that failed: ${messageOf(error)}`)
+      if (!signal.aborted) this.#report.error(`without the names that failed: ${messageOf(error)}`)
       throw error
     }
   }
@@ -223,17 +255,23 @@ export class AcmeManager implements CertificateManager {
     try {
       await this.#host.arm(this.listenerId, [])
     } catch (error) {
-      this.#reportError(`not disarmed: ${messageOf(error)}`)
+      this.#report.error(`not disarmed: ${messageOf(error)}`)
     }
   }
 
   /** A start that comes too soon after a failure must not order: something may be restarting us in a loop. */
   #assertDue(reason: 'start' | 'renewal'): void {
     const failure = this.#failure
-    if (failure === undefined || this.#host.clock.nowMs() >= failure.nextAttemptMs) return
+    if (failure === undefined || this.#clock.nowMs() >= failure.nextAttemptMs) return
     // A CA that could not be reached has counted nothing.
     if (reason === 'start' && !failure.reachedCa) return
     throw new NotDueError(failure, this.#cache.failurePath)
+  }
+
+  /** The CA's first answer may have shown that it is our clock that is wrong, and the certificate good. */
+  #assertWorthIt(): void {
+    if (!this.#clock.isCorrected() || this.needsOrder()) return
+    if (this.#clock.nowMs() < this.#dueMs()) throw new NothingDueError()
   }
 
   async #fail(error: unknown, lock: DirectoryLock | undefined, rest: readonly string[]): Promise<void> {
@@ -242,61 +280,23 @@ export class AcmeManager implements CertificateManager {
       previous: this.#failure,
       validity: this.#certificate?.facts,
       leavesOut: rest.length > 0,
-      nowMs: this.#host.clock.nowMs(),
+      nowMs: this.#clock.nowMs(),
       jitter: Math.random(),
     })
     this.#failure = record
-    this.#host.log.warn('CERT_FAILED', {
-      listener: this.listenerId,
-      names: this.#settings.domains.join(','),
-      error: record.reason,
-      failed_names: record.failedNames.length === 0 ? undefined : record.failedNames.join(','),
-      problem: record.document,
-      next_attempt: new Date(record.nextAttemptMs).toISOString(),
-    })
+    this.#report.failed(record)
     // Without the lock the record is not ours to write: whoever has it notes its own failures.
     if (lock === undefined || lock.signal.aborted) return
     try {
       await this.#cache.saveFailure(record)
     } catch (cause) {
-      this.#reportError(`the failure is not recorded: ${messageOf(cause)}`)
+      this.#report.error(`the failure is not recorded: ${messageOf(cause)}`)
     }
   }
-
-  #reportMissing(certificate: StoredCertificate): void {
-    const missing = missingNames(this.#settings, certificate)
-    if (missing.length > 0) this.#reportError(`the certificate lacks ${missing.join(', ')}`)
-  }
-
-  #reportError(error: string): void {
-    this.#host.log.error('CERT_FAILED', {
-      listener: this.listenerId,
-      names: this.#settings.domains.join(','),
-      error,
-    })
-  }
-
-  #progress(step: OrderStep, detail?: string): void {
-    this.#host.progress({
-      listenerId: this.listenerId,
-      step,
-      names: this.#settings.domains,
-      ...(detail !== undefined && { detail }),
-    })
-  }
 }
 
-/** Not a failure of its own: the last one's waiting time is not over. */
-class NotDueError extends ProxyError {
-  constructor({ nextAttemptMs, reason }: FailureRecord, path: string) {
-    const next = new Date(nextAttemptMs).toISOString()
-    super(
-      'ACME',
-      `no certificate yet: the last attempt failed, and the next is due at ${next}. It said: ${reason}`,
-      { hint: `mend the cause and start again after that time; to try at once, remove ${path}` },
-    )
-  }
-}
+/** An attempt that was begun under a wrong clock. */
+class NothingDueError extends Error {}
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

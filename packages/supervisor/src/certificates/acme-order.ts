@@ -1,20 +1,21 @@
 // One order, from the account to a certificate that has been checked: RFC 8555 7. Saves nothing but the
 // account, installs nothing, retries nothing: whoever calls decides what a failure means.
-import { readFile } from 'node:fs/promises'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import type { ArmedChallenge } from '@reverse-proxy/shared/ipc/messages'
-import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Account, AccountStore } from './acme-account.ts'
 import { isUnknownAccount, register } from './acme-account.ts'
 import { downloadChain } from './acme-chain.ts'
 import type { AcmeLimits } from './acme-limits.ts'
 import { poll, stateOf } from './acme-poll.ts'
-import { describeProblem, parseProblem } from './acme-problem.ts'
-import type { AcmeReply, ExternalAccount } from './acme-transport.ts'
+import { AcmeError, describeProblem, parseProblem } from './acme-problem.ts'
+import { mayBlameReplaces, mayReplace } from './acme-replaces.ts'
+import { readCaRoots, readExternalAccount } from './acme-files.ts'
+import type { AcmeReply } from './acme-transport.ts'
 import { AcmeTransport } from './acme-transport.ts'
 import { proveNames } from './acme-validation.ts'
 import type { PendingAuthorization } from './challenges.ts'
 import { readAuthorization } from './challenges.ts'
+import type { ListeningClock } from './certificate-clock.ts'
 import type { CertificateHost } from './host.ts'
 import type { OrderStep } from './progress.ts'
 import type { StoredCertificate } from './store.ts'
@@ -23,8 +24,10 @@ export interface OrderRequest {
   readonly settings: AcmeSettings
   /** Lower case. */
   readonly names: readonly string[]
+  /** The certificate that is in service, whoever issued it. */
+  readonly predecessor: StoredCertificate | undefined
   readonly accounts: AccountStore
-  readonly host: Pick<CertificateHost, 'clock' | 'jobs'>
+  readonly host: Pick<CertificateHost, 'jobs'> & { readonly clock: ListeningClock }
   readonly limits: AcmeLimits
   readonly signal: AbortSignal
   /** Replaces what every worker can prove right now; resolves when each has acknowledged. */
@@ -47,7 +50,7 @@ export async function placeOrder(request: OrderRequest): Promise<StoredCertifica
     directoryUrl: settings.directoryUrl,
     accountKeyPem: account.keyPem,
     externalAccount: await readExternalAccount(settings),
-    caPem: settings.caFile === undefined ? undefined : await readText(settings.caFile, 'tls.acme_ca_file'),
+    caPem: await readCaRoots(settings),
     clock: host.clock,
     limits,
     signal,
@@ -104,7 +107,14 @@ class Order {
     })
     if (!inspection.ok) throw this.#transport.error(`the CA's certificate is not used: ${inspection.reason}`)
     const { certPem, facts } = inspection
-    return { certPem, keyPem, facts, origin: settings.directoryUrl, obtainedMs: host.clock.nowMs() }
+    return {
+      certPem,
+      keyPem,
+      facts,
+      origin: settings.directoryUrl,
+      accountUrl: this.#account.url,
+      obtainedMs: host.clock.nowMs(),
+    }
   }
 
   async #ensureAccount(): Promise<void> {
@@ -131,27 +141,64 @@ class Order {
   }
 
   async #open(): Promise<{ readonly url: string; readonly resource: Readonly<Record<string, unknown>> }> {
-    const { settings, names, mayOrder } = this.#request
-    const { profile } = settings
-    const identifiers = names.map((value) => ({ type: 'dns', value }))
-    const payload = { identifiers, ...(profile !== undefined && { profile }) }
-    const url = await this.#transport.urlOf('newOrder')
-    const place = async (): Promise<AcmeReply> => {
-      await mayOrder()
-      return await this.#post('the order is refused', url, payload)
-    }
-    const reply = await place().catch(async (error: unknown) => {
-      if (!isUnknownAccount(error)) throw error
-      // The CA has lost the account: the key is good for a new one.
-      this.#account = { ...this.#account, url: undefined }
-      await this.#ensureAccount()
-      return await place()
-    })
+    const reply = await this.#place(await this.#transport.urlOf('newOrder'))
     const state = stateOf(reply.data)
     if (reply.location === undefined || state === undefined) {
       throw this.#transport.error('the CA sends an order that cannot be read')
     }
     return { url: reply.location, resource: state.resource }
+  }
+
+  /** Without `replaces` where the CA does not want it: RFC 9773 5. */
+  async #place(url: string): Promise<AcmeReply> {
+    const { names, mayOrder, progress } = this.#request
+    const profile = await this.#profile()
+    const identifiers = names.map((value) => ({ type: 'dns', value }))
+    const order = { identifiers, ...(profile !== undefined && { profile }) }
+    const replaces = await this.#replaces()
+    const send = async (payload: object): Promise<AcmeReply> => {
+      await mayOrder()
+      return await this.#post('the order is refused', url, payload)
+    }
+    try {
+      return await send({ ...order, ...(replaces !== undefined && { replaces }) })
+    } catch (error) {
+      if (isUnknownAccount(error)) {
+        // The CA has lost the account: the key is good for a new one, which has nothing to replace.
+        this.#account = { ...this.#account, url: undefined }
+        await this.#ensureAccount()
+      } else if (replaces !== undefined && mayBlameReplaces(error)) {
+        progress('order', `once more, without replaces: ${error instanceof Error ? error.message : ''}`)
+      } else {
+        throw error
+      }
+      return await send(order)
+    }
+  }
+
+  /** The name of the certificate in service, if the CA takes that and it is ours to replace. */
+  async #replaces(): Promise<string | undefined> {
+    const { predecessor, settings, names, host, signal } = this.#request
+    const successor = { directoryUrl: settings.directoryUrl, accountUrl: this.#account.url, names }
+    if (predecessor === undefined || !mayReplace(predecessor, successor)) return undefined
+    if ((await this.#transport.optionalUrlOf('renewalInfo')) === undefined) return undefined
+    return await host.jobs.run('certificateIdOf', predecessor.certPem, signal)
+  }
+
+  /** Throws where the CA does not offer the profile that is configured; nothing has been ordered then. */
+  async #profile(): Promise<string | undefined> {
+    const { profile } = this.#request.settings
+    if (profile === undefined) return undefined
+    const offered = await this.#transport.profiles()
+    if (offered.includes(profile)) return profile
+    throw new AcmeError(`the CA has no profile "${profile}"`, {
+      // It has counted nothing: mending the setting is all there is to wait for.
+      reachedCa: false,
+      hint:
+        offered.length === 0
+          ? 'it offers no profiles: remove tls.acme_profile'
+          : `set tls.acme_profile to one of its own: ${offered.join(', ').slice(0, 500)}`,
+    })
   }
 
   async #readAuthorizations(order: Readonly<Record<string, unknown>>): Promise<PendingAuthorization[]> {
@@ -226,24 +273,4 @@ async function createAccountKey({ settings, accounts, host, signal }: OrderReque
   // Before the CA hears of it: a key that is lost after that is an account that is lost.
   await accounts.save(account)
   return account
-}
-
-async function readExternalAccount({ eab }: AcmeSettings): Promise<ExternalAccount | undefined> {
-  if (eab === undefined) return undefined
-  return { kid: eab.kid, hmacKey: (await readText(eab.hmacFile, 'tls.acme_eab_hmac_file')).trim() }
-}
-
-async function readText(path: string, key: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    throw new ProxyError(
-      'CONFIG',
-      `cannot read ${key}: ${error instanceof Error ? error.message : String(error)}`,
-      {
-        cause: error,
-        hint: `${key} must be a file that the supervisor can read`,
-      },
-    )
-  }
 }

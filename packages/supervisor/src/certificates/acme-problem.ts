@@ -49,6 +49,8 @@ export interface AcmeErrorOptions {
   readonly document?: unknown
   readonly failedNames?: readonly string[]
   readonly retryAfterMs?: number | undefined
+  /** Of the answer, if it was one of HTTP. */
+  readonly answerStatus?: number
   /** Whether the CA had answered anything at all; if not, the attempt cost nothing there. */
   readonly reachedCa: boolean
 }
@@ -61,6 +63,7 @@ export class AcmeError extends ProxyError {
   /** Lower case; those that the CA names, empty if it names none. */
   readonly failedNames: readonly string[]
   readonly retryAfterMs: number | undefined
+  readonly answerStatus: number | undefined
   readonly reachedCa: boolean
 
   constructor(message: string, options: AcmeErrorOptions) {
@@ -70,6 +73,7 @@ export class AcmeError extends ProxyError {
     this.document = options.document === undefined ? undefined : textOf(options.document)
     this.failedNames = options.failedNames ?? namesBlamedBy(this.problem)
     this.retryAfterMs = options.retryAfterMs
+    this.answerStatus = options.answerStatus
     this.reachedCa = options.reachedCa
   }
 }

@@ -3,12 +3,12 @@
 // environment is used, and errors keep what the CA said. One transport per attempt.
 import { Agent } from 'node:https'
 import { rootCertificates } from 'node:tls'
-import type { Clock } from '@reverse-proxy/shared/clock'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import acme from 'acme-client'
 import { version } from '../version.ts'
 import type { AcmeLimits } from './acme-limits.ts'
 import { AcmeError, describeProblem, parseProblem, parseRetryAfter } from './acme-problem.ts'
+import type { ListeningClock } from './certificate-clock.ts'
 import { codeOf } from './durable.ts'
 import { isRecord } from './json.ts'
 
@@ -42,7 +42,8 @@ export interface TransportOptions {
   readonly externalAccount: ExternalAccount | undefined
   /** Roots to trust beside the well-known ones. */
   readonly caPem: string | undefined
-  readonly clock: Clock
+  /** Told what time it is at the CA, with every answer that says so. */
+  readonly clock: ListeningClock
   readonly limits: Pick<AcmeLimits, 'requestMs'>
   readonly signal: AbortSignal
 }
@@ -101,21 +102,32 @@ export class AcmeTransport {
 
   /** URL of `newAccount`, `newOrder`, ... from the CA's directory. */
   async urlOf(resource: string): Promise<string> {
-    if (this.#directory === undefined) {
-      const { directoryUrl } = this.#options
-      const response = await this.#send(directoryUrl, 'get', undefined)
-      if (response.status >= OK_BELOW || !isRecord(response.data)) {
-        throw this.#refusal('cannot read the directory', response)
-      }
-      this.#directory = response.data
-    }
-    const url = this.#directory[resource]
-    if (typeof url !== 'string') {
+    const url = await this.optionalUrlOf(resource)
+    if (url === undefined) {
       throw this.error(`the directory at ${this.#options.directoryUrl} has no ${resource}`, {
         hint: 'tls.acme_directory must be the URL of an ACME directory',
       })
     }
     return url
+  }
+
+  /** As `urlOf`, for what not every CA has. */
+  async optionalUrlOf(resource: string): Promise<string | undefined> {
+    const url = (await this.#readDirectory())[resource]
+    return typeof url === 'string' ? url : undefined
+  }
+
+  /** Names of the profiles that the CA offers; none if it has no such thing. */
+  async profiles(): Promise<readonly string[]> {
+    const { meta } = await this.#readDirectory()
+    return isRecord(meta) && isRecord(meta['profiles']) ? Object.keys(meta['profiles']) : []
+  }
+
+  /** A request that needs no signature. Throws AcmeError for anything but success. */
+  async get(doing: string, url: string): Promise<Pick<AcmeReply, 'data' | 'retryAfterMs'>> {
+    const response = await this.#send(url, 'get', undefined)
+    if (response.status >= OK_BELOW) throw this.#refusal(doing, response)
+    return { data: response.data, retryAfterMs: this.#retryAfterMs(response) }
   }
 
   /**
@@ -171,6 +183,17 @@ export class AcmeTransport {
     this.#agent.destroy()
   }
 
+  async #readDirectory(): Promise<Readonly<Record<string, unknown>>> {
+    if (this.#directory === undefined) {
+      const response = await this.#send(this.#options.directoryUrl, 'get', undefined)
+      if (response.status >= OK_BELOW || !isRecord(response.data)) {
+        throw this.#refusal('cannot read the directory', response)
+      }
+      this.#directory = response.data
+    }
+    return this.#directory
+  }
+
   /** The nonce of the last answer, or a new one: saves a round trip for every request. */
   async #takeNonce(): Promise<string> {
     if (this.#nonce === undefined) {
@@ -215,6 +238,8 @@ export class AcmeTransport {
     }
     this.#reached = true
     this.#nonce = headerOf(response, 'replay-nonce') ?? this.#nonce
+    const dateMs = Date.parse(headerOf(response, 'date') ?? '')
+    if (!Number.isNaN(dateMs)) this.#options.clock.heard(dateMs)
     return response
   }
 
@@ -244,6 +269,7 @@ export class AcmeTransport {
     return this.error(`${doing}: ${said}`, {
       document: problem === undefined ? undefined : response.data,
       retryAfterMs: this.#retryAfterMs(response),
+      answerStatus: response.status,
       ...(hint !== undefined && { hint }),
     })
   }

@@ -2,6 +2,7 @@
 // systemd must not become an order for every repetition, and people must be able to see why.
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ProxyError } from '@reverse-proxy/shared/errors'
 import { parseRecord } from './json.ts'
 import type { Validity } from './renewal.ts'
 import { retryAtMs } from './renewal.ts'
@@ -65,6 +66,28 @@ export function nextFailure(error: unknown, context: FailureContext): FailureRec
     leftOutAtMs: leavesOut ? nowMs : previous?.leftOutAtMs,
     reason: error instanceof Error ? error.message : String(error),
     document: acme?.document,
+  }
+}
+
+/**
+ * The record under a clock that has been set back: what has failed in the future is as if it had just failed,
+ * so that a wrong clock, once it is right again, costs one waiting time and no more.
+ */
+export function failureAsOf(record: FailureRecord, nowMs: number): FailureRecord {
+  const earlyMs = record.failedAtMs - nowMs
+  if (earlyMs <= 0) return record
+  return { ...record, failedAtMs: nowMs, nextAttemptMs: record.nextAttemptMs - earlyMs }
+}
+
+/** Not a failure of its own: the last one's waiting time is not over. */
+export class NotDueError extends ProxyError {
+  constructor({ nextAttemptMs, reason }: FailureRecord, path: string) {
+    const next = new Date(nextAttemptMs).toISOString()
+    super(
+      'ACME',
+      `no certificate yet: the last attempt failed, and the next is due at ${next}. It said: ${reason}`,
+      { hint: `mend the cause and start again after that time; to try at once, remove ${path}` },
+    )
   }
 }
 

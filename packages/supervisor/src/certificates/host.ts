@@ -1,14 +1,14 @@
 // What the supervisor lends to the certificate managers: ways to reach every worker, a log, a clock,
 // and the pool in which keys are made.
-import type { Clock } from '@reverse-proxy/shared/clock'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { CertificateJobs } from './jobs.ts'
 import type { OrderProgress } from './progress.ts'
+import type { WaitableClock } from './sleep-until.ts'
 
 export interface CertificateHost {
   readonly log: Log
-  readonly clock: Clock
+  readonly clock: WaitableClock
   readonly jobs: CertificateJobs
   /** Replaces what a listener serves, in every worker; resolves when each living worker has acknowledged. */
   publish(listenerId: string, certificates: readonly PushedCertificate[]): Promise<void>

@@ -1,6 +1,7 @@
 // The work that is done off the supervisor's event loop, by name. Inputs and results are plain data:
 // they cross a thread boundary.
 import type { KeyType } from '@reverse-proxy/shared/config/config'
+import { certificateIdOf } from './certificate-id.ts'
 import type { Inspection, IssuedChain } from './inspect.ts'
 import { inspectIssuedChain, inspectPair } from './inspect.ts'
 import { generateKey } from './keys.ts'
@@ -22,6 +23,7 @@ export const JOBS = {
     readonly names: readonly string[]
     readonly nowMs: number
   }): Promise<Pair> => await createLeaf(input.authority, input.names, input.nowMs),
+  certificateIdOf: (certPem: string): string | undefined => certificateIdOf(certPem),
   inspectPair: (pair: Pair): Inspection => inspectPair(pair.certPem, pair.keyPem),
   inspectIssuedChain: (issued: IssuedChain): Inspection => inspectIssuedChain(issued),
 } as const

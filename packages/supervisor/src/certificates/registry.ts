@@ -3,6 +3,7 @@
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Config, Listener } from '@reverse-proxy/shared/config/config'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
+import type { Clock } from '@reverse-proxy/shared/clock'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type {
   ArmedChallenge,
@@ -15,8 +16,10 @@ import type { CertificateHost } from './host.ts'
 import { createCertificateJobs } from './jobs.ts'
 import type { CertificateManager } from './manager.ts'
 import { createCertificateManager } from './manager.ts'
+import { withTimers } from './sleep-until.ts'
 
-export interface CertificateRegistryOptions extends Pick<CertificateHost, 'log' | 'clock' | 'progress'> {
+export interface CertificateRegistryOptions extends Pick<CertificateHost, 'log' | 'progress'> {
+  readonly clock: Clock
   readonly stateDir: string
   readonly broadcast: Broadcast
 }
@@ -37,6 +40,7 @@ export class CertificateRegistry {
     this.#options = options
     this.#host = {
       ...options,
+      clock: withTimers(options.clock),
       jobs: this.#jobs,
       publish: async (id, certificates) => await this.#publish(id, certificates),
       arm: async (id, challenges) => await this.#arm(id, challenges),

@@ -2,14 +2,36 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '@reverse-proxy/shared/clock'
 
+/** A clock that can be waited by. */
+export interface WaitableClock extends Clock {
+  /** Resolves after `delayMs` of its time, early when `signal` is aborted; never rejects. */
+  sleep(delayMs: number, signal: AbortSignal): Promise<void>
+}
+
 /** A timer counts neither a suspended machine's time nor a corrected clock: look again this often. */
 const LOOK_AGAIN_MS = 30_000
 
-/** Resolves at `timeMs` or soon after it; rejects with the reason of `signal` when that is aborted. */
-export async function sleepUntil(timeMs: number, clock: Clock, signal: AbortSignal): Promise<void> {
+/** `clock`, waited by with the timers of this process. */
+export function withTimers(clock: Clock): WaitableClock {
+  return {
+    nowMs: () => clock.nowMs(),
+    sleep: async (delayMs, signal) => {
+      await sleep(delayMs, undefined, { signal }).catch(() => {})
+    },
+  }
+}
+
+/**
+ * Resolves at `timeMs` or soon after it, and as soon as the clock is seen to have been set back: what was
+ * planned by the old time is to be planned anew. Rejects with the reason of `signal` when that is aborted.
+ */
+export async function sleepUntil(timeMs: number, clock: WaitableClock, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()
-  for (let leftMs = timeMs - clock.nowMs(); leftMs > 0; leftMs = timeMs - clock.nowMs()) {
-    await sleep(Math.min(leftMs, LOOK_AGAIN_MS), undefined, { signal }).catch(() => {})
+  for (let nowMs = clock.nowMs(); nowMs < timeMs;) {
+    await clock.sleep(Math.min(timeMs - nowMs, LOOK_AGAIN_MS), signal)
     signal.throwIfAborted()
+    const laterMs = clock.nowMs()
+    if (laterMs < nowMs) return
+    nowMs = laterMs
   }
 }

@@ -18,6 +18,8 @@ export interface StoredCertificate {
   readonly facts: CertificateFacts
   /** What issued it: an ACME directory URL, or the serial of the internal root. */
   readonly origin: string
+  /** The ACME account that ordered it: its URL. */
+  readonly accountUrl?: string | undefined
   /** When we got it, by our clock. */
   readonly obtainedMs: number
 }
@@ -84,7 +86,7 @@ export class CertificateStore {
    * and throws to stop that. Throws CACHE.
    */
   async save(certificate: StoredCertificate, mayCommit: () => Promise<void>): Promise<void> {
-    const { certPem, keyPem, facts, origin, obtainedMs } = certificate
+    const { certPem, keyPem, facts, origin, accountUrl, obtainedMs } = certificate
     const time = new Date(obtainedMs).toISOString().replaceAll(/[-:]/gu, '')
     const name = `${time}-${facts.serial.slice(-12)}-${randomBytes(2).toString('hex')}`
     const path = join(this.#generations, name)
@@ -96,7 +98,7 @@ export class CertificateStore {
       await createFile(join(path, 'key.pem'), keyPem)
       await createFile(
         join(path, 'meta.json'),
-        `${JSON.stringify({ version: FORMAT_VERSION, origin, obtainedMs })}\n`,
+        `${JSON.stringify({ version: FORMAT_VERSION, origin, accountUrl, obtainedMs })}\n`,
       )
       await syncDirectory(path)
       await syncDirectory(this.#generations)
@@ -188,9 +190,12 @@ export class CertificateStore {
   }
 }
 
-function parseMeta(text: string): Pick<StoredCertificate, 'origin' | 'obtainedMs'> | undefined {
+function parseMeta(
+  text: string,
+): Pick<StoredCertificate, 'origin' | 'accountUrl' | 'obtainedMs'> | undefined {
   const meta = parseRecord(text)
   if (meta?.['version'] !== FORMAT_VERSION) return undefined
-  const { origin, obtainedMs } = meta
-  return typeof origin === 'string' && typeof obtainedMs === 'number' ? { origin, obtainedMs } : undefined
+  const { origin, accountUrl, obtainedMs } = meta
+  if (typeof origin !== 'string' || typeof obtainedMs !== 'number') return undefined
+  return { origin, obtainedMs, ...(typeof accountUrl === 'string' && { accountUrl }) }
 }

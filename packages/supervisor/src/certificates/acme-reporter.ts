@@ -1,0 +1,85 @@
+// What the log and the terminal are told about one listener's ACME certificate. Decides nothing.
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { missingNames } from './acme-cache.ts'
+import type { FailureRecord } from './failure-record.ts'
+import type { CertificateHost } from './host.ts'
+import type { OrderStep } from './progress.ts'
+import { fieldsOf } from './pushed.ts'
+import type { StoredCertificate } from './store.ts'
+
+const HOUR_MS = 60 * 60 * 1000
+
+export class AcmeReporter {
+  readonly #listenerId: string
+  readonly #settings: AcmeSettings
+  readonly #host: Pick<CertificateHost, 'log' | 'progress'>
+
+  constructor(listenerId: string, settings: AcmeSettings, host: Pick<CertificateHost, 'log' | 'progress'>) {
+    this.#listenerId = listenerId
+    this.#settings = settings
+    this.#host = host
+  }
+
+  loaded(certificate: StoredCertificate): void {
+    this.#host.log.info('CERT_LOADED', { ...fieldsOf(this.#listenerId, certificate), source: 'cache' })
+  }
+
+  ordering(names: readonly string[]): void {
+    this.#host.log.info('CERT_ORDER', {
+      listener: this.#listenerId,
+      names: names.join(','),
+      directory: this.#settings.directoryUrl,
+    })
+  }
+
+  issued(certificate: StoredCertificate): void {
+    this.#host.log.info('CERT_ISSUED', fieldsOf(this.#listenerId, certificate))
+  }
+
+  /** Says so if `certificate` lacks a configured name. */
+  missing(certificate: StoredCertificate): void {
+    const missing = missingNames(this.#settings, certificate)
+    if (missing.length > 0) this.error(`the certificate lacks ${missing.join(', ')}`)
+  }
+
+  failed(record: FailureRecord): void {
+    this.#host.log.warn('CERT_FAILED', {
+      listener: this.#listenerId,
+      names: this.#settings.domains.join(','),
+      error: record.reason,
+      failed_names: record.failedNames.length === 0 ? undefined : record.failedNames.join(','),
+      problem: record.document,
+      next_attempt: new Date(record.nextAttemptMs).toISOString(),
+    })
+  }
+
+  error(error: string): void {
+    this.#host.log.error('CERT_FAILED', {
+      listener: this.#listenerId,
+      names: this.#settings.domains.join(','),
+      error,
+    })
+  }
+
+  quarantined(path: string, reason: string): void {
+    this.#host.log.error('CERT_QUARANTINED', { listener: this.#listenerId, path, error: reason })
+  }
+
+  /** `aheadMs` is negative for a clock that is slow. */
+  wrongClock(aheadMs: number): void {
+    const hours = Math.round(Math.abs(aheadMs) / HOUR_MS)
+    this.#host.log.error('CLOCK_WRONG', {
+      listener: this.#listenerId,
+      error: `this machine's clock is ${hours} h ${aheadMs > 0 ? 'ahead of' : 'behind'} the CA's: set it (NTP)`,
+    })
+  }
+
+  progress(step: OrderStep, detail?: string): void {
+    this.#host.progress({
+      listenerId: this.#listenerId,
+      step,
+      names: this.#settings.domains,
+      ...(detail !== undefined && { detail }),
+    })
+  }
+}

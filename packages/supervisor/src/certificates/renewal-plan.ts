@@ -1,0 +1,172 @@
+// When one listener's certificate is renewed, as far as the CA has a say in it: asks the CA (RFC 9773),
+// draws a moment of its window once, and keeps it. The arithmetic is ari.ts and renewal.ts; orders and
+// failed orders are the manager's.
+import type { Clock } from '@reverse-proxy/shared/clock'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import { AcmeError } from './acme-problem.ts'
+import type { RenewalAnswer } from './acme-renewal-info.ts'
+import type { RenewalInfo } from './ari.ts'
+import {
+  chooseTime,
+  hurryAllowedMs,
+  latestRenewalMs,
+  longestPauseMs,
+  parseRenewalInfo,
+  pauseMs,
+  withIssued,
+} from './ari.ts'
+import type { RenewalRecord, RenewalStore } from './renewal-record.ts'
+import { jitterOf, renewAtMs } from './renewal.ts'
+import type { StoredCertificate } from './store.ts'
+
+export interface RenewalPlanOptions {
+  readonly listenerId: string
+  /** Of the CA that is configured: certificates of others are none of its business. */
+  readonly directoryUrl: string
+  readonly store: RenewalStore
+  readonly clock: Clock
+  readonly log: Log
+  /** Asks the CA, as acme-renewal-info.ts does. */
+  readonly ask: (certificate: StoredCertificate, signal: AbortSignal) => Promise<RenewalAnswer | undefined>
+}
+
+export class RenewalPlan {
+  readonly #options: RenewalPlanOptions
+  #record: RenewalRecord | undefined
+
+  constructor(options: RenewalPlanOptions) {
+    this.#options = options
+  }
+
+  /** Reads what was agreed before a restart; never rejects. */
+  async load(): Promise<void> {
+    try {
+      this.#record = (await this.#options.store.load()) ?? this.#record
+    } catch (error) {
+      this.#options.log.warn('CERT_RENEWAL_INFO', { ...this.#listener(), error: messageOf(error) })
+    }
+  }
+
+  /** When `certificate` is due: at our moment of the CA's window, or by the lifetime rule, whichever is first. */
+  dueMs({ facts, obtainedMs: notedMs }: StoredCertificate): number {
+    const nowMs = this.#options.clock.nowMs()
+    // One that came in the future came under another clock, and needs no rest.
+    const obtainedMs = notedMs <= nowMs ? notedMs : facts.notBeforeMs
+    const ruleMs = renewAtMs(facts, obtainedMs, jitterOf(facts.serial))
+    const { chosenMs, issuedMs = [] } = this.#recordOf(facts.serial) ?? {}
+    if (chosenMs === undefined) return ruleMs
+    const backstopMs = latestRenewalMs(facts, obtainedMs)
+    if (chosenMs >= ruleMs) return Math.min(chosenMs, backstopMs)
+    return Math.min(Math.max(chosenMs, hurryAllowedMs(issuedMs)), ruleMs)
+  }
+
+  /** When the CA is to be asked about `certificate`; Infinity if it is not its own, or past help. */
+  nextLookMs({ origin, facts }: StoredCertificate): number {
+    const nowMs = this.#options.clock.nowMs()
+    if (origin !== this.#options.directoryUrl || nowMs >= facts.notAfterMs) return Infinity
+    const lookMs = this.#recordOf(facts.serial)?.nextLookMs ?? 0
+    return lookMs > nowMs + longestPauseMs(facts) ? nowMs : lookMs
+  }
+
+  /** What the CA suggested for `certificate`, and what was made of it. */
+  agreed({
+    facts,
+  }: StoredCertificate): Pick<RenewalRecord, 'window' | 'chosenMs' | 'explanationUrl'> | undefined {
+    const record = this.#recordOf(facts.serial)
+    return record?.window === undefined ? undefined : record
+  }
+
+  /** Asks the CA. Rejects only when `signal` is aborted. */
+  async look(certificate: StoredCertificate, signal: AbortSignal): Promise<void> {
+    // Another process on the same directory may just have asked.
+    await this.load()
+    if (this.nextLookMs(certificate) > this.#options.clock.nowMs()) return
+    let retryAfterMs: number | undefined
+    let info: RenewalInfo | string | undefined
+    try {
+      const answer = await this.#options.ask(certificate, signal)
+      retryAfterMs = answer?.retryAfterMs
+      info = answer === undefined ? undefined : parseRenewalInfo(answer.data)
+    } catch (error) {
+      signal.throwIfAborted()
+      retryAfterMs = error instanceof AcmeError ? error.retryAfterMs : undefined
+      info = messageOf(error)
+    }
+    await this.#note(certificate, info, retryAfterMs)
+  }
+
+  /** A certificate has been issued: what was agreed about the one before is void. */
+  async noteIssued({ facts }: StoredCertificate): Promise<void> {
+    const nowMs = this.#options.clock.nowMs()
+    await this.#keep({
+      serial: facts.serial,
+      window: undefined,
+      chosenMs: undefined,
+      explanationUrl: undefined,
+      nextLookMs: nowMs,
+      failures: 0,
+      issuedMs: withIssued(this.#record?.issuedMs ?? [], nowMs),
+    })
+  }
+
+  /** `info`: what the CA suggests, why that cannot be used, or undefined if it suggests nothing to anybody. */
+  async #note(
+    { facts, obtainedMs }: StoredCertificate,
+    info: RenewalInfo | string | undefined,
+    retryAfterMs: number | undefined,
+  ): Promise<void> {
+    const { clock, log } = this.#options
+    const before = this.#recordOf(facts.serial)
+    const failures = typeof info === 'string' ? (before?.failures ?? 0) + 1 : 0
+    const kept = { serial: facts.serial, issuedMs: this.#record?.issuedMs ?? [] }
+    const timing = { failures, nextLookMs: clock.nowMs() + pauseMs(retryAfterMs, failures, facts) }
+    if (typeof info === 'string') {
+      // What was agreed stands until the CA is well again.
+      const { window, chosenMs, explanationUrl } = before ?? {}
+      if (failures === 1) log.warn('CERT_RENEWAL_INFO', { ...this.#listener(), error: info })
+      await this.#keep({ ...kept, ...timing, window, chosenMs, explanationUrl })
+      return
+    }
+    const { window, explanationUrl } = info ?? {}
+    const isSame = window?.startMs === before?.window?.startMs && window?.endMs === before?.window?.endMs
+    const latestMs = latestRenewalMs(facts, obtainedMs)
+    const drawnMs = window === undefined ? undefined : chooseTime(window, latestMs, Math.random())
+    const chosenMs = isSame ? before?.chosenMs : drawnMs
+    await this.#keep({ ...kept, ...timing, window, chosenMs, explanationUrl })
+    if (isSame) return
+    log.info('CERT_RENEWAL_INFO', {
+      ...this.#listener(),
+      serial: facts.serial,
+      window_start: dateOf(window?.startMs),
+      window_end: dateOf(window?.endMs),
+      renew_at: dateOf(chosenMs),
+      explanation: explanationUrl,
+    })
+  }
+
+  async #keep(record: RenewalRecord): Promise<void> {
+    this.#record = record
+    try {
+      await this.#options.store.save(record)
+    } catch (error) {
+      // It is known as long as we run; a restart would ask once more.
+      this.#options.log.warn('CERT_RENEWAL_INFO', { ...this.#listener(), error: messageOf(error) })
+    }
+  }
+
+  #recordOf(serial: string): RenewalRecord | undefined {
+    return this.#record?.serial === serial ? this.#record : undefined
+  }
+
+  #listener(): { readonly listener: string } {
+    return { listener: this.#options.listenerId }
+  }
+}
+
+function dateOf(timeMs: number | undefined): string | undefined {
+  return timeMs === undefined ? undefined : new Date(timeMs).toISOString()
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,66 @@
+// What has been agreed with the CA about the next renewal, kept in the cache directory: a restart neither
+// draws another moment of the window nor asks the CA again before its time. Losing it costs one question.
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { RenewalWindow } from './ari.ts'
+import { codeOf, replaceFile } from './durable.ts'
+import { isRecord, parseRecord } from './json.ts'
+
+export interface RenewalRecord {
+  /** Of the certificate that all but `issuedMs` is about. */
+  readonly serial: string
+  /** What the CA last said; undefined if it has said nothing usable yet. */
+  readonly window: RenewalWindow | undefined
+  /** Drawn from the window; undefined if all of that is later than the lifetime rule. */
+  readonly chosenMs: number | undefined
+  readonly explanationUrl: string | undefined
+  /** When to ask again. */
+  readonly nextLookMs: number
+  /** Questions in a row that got no usable answer. */
+  readonly failures: number
+  /** When certificates were issued here, oldest first; the last few. */
+  readonly issuedMs: readonly number[]
+}
+
+export class RenewalStore {
+  readonly #path: string
+
+  constructor(cacheDirectory: string) {
+    this.#path = join(cacheDirectory, 'renewal.json')
+  }
+
+  /** Undefined for none, and for one that cannot be understood. Rejects when the file cannot be read. */
+  async load(): Promise<RenewalRecord | undefined> {
+    try {
+      return parseRenewal(await readFile(this.#path, 'utf8'))
+    } catch (error) {
+      if (codeOf(error) === 'ENOENT') return undefined
+      throw error
+    }
+  }
+
+  async save(record: RenewalRecord): Promise<void> {
+    await replaceFile(this.#path, `${JSON.stringify(record, undefined, 2)}\n`)
+  }
+}
+
+function parseRenewal(text: string): RenewalRecord | undefined {
+  const record = parseRecord(text)
+  if (record === undefined) return undefined
+  const { serial, window, chosenMs, explanationUrl, nextLookMs, failures, issuedMs } = record
+  if (typeof serial !== 'string' || !isTime(nextLookMs) || !isTime(failures)) return undefined
+  const isWindow = isRecord(window) && isTime(window['startMs']) && isTime(window['endMs'])
+  return {
+    serial,
+    window: isWindow ? { startMs: Number(window['startMs']), endMs: Number(window['endMs']) } : undefined,
+    chosenMs: isWindow && isTime(chosenMs) ? chosenMs : undefined,
+    explanationUrl: typeof explanationUrl === 'string' ? explanationUrl : undefined,
+    nextLookMs,
+    failures,
+    issuedMs: Array.isArray(issuedMs) ? issuedMs.filter(isTime) : [],
+  }
+}
+
+function isTime(value: unknown): value is number {
+  return typeof value === 'number' && Number.isFinite(value)
+}
