@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import tls from 'node:tls'
 import type { TestContext } from 'node:test'
+import { PiecewiseSocket } from './piecewise-socket.ts'
 import { waitFor } from './wait.ts'
 
 export interface RawClientOptions {
@@ -11,6 +12,8 @@ export interface RawClientOptions {
   readonly serverName?: string | undefined
   readonly alpn?: readonly string[] | undefined
   readonly maxVersion?: tls.SecureVersion
+  /** The ClientHello goes out in pieces of so many bytes. */
+  readonly pieceBytes?: number
   /** PEM roots; without them any certificate is accepted. */
   readonly ca?: string
 }
@@ -67,7 +70,7 @@ export type Handshake =
   | { readonly result: 'failed'; readonly code: string }
 
 /** A server that says nothing is an outcome too: the code is then ABORT_ERR. */
-const HANDSHAKE_TIMEOUT_MS = 2_000
+const HANDSHAKE_TIMEOUT_MS = 10_000
 
 /** id-pe-acmeIdentifier, 1.3.6.1.5.5.7.1.31 (RFC 8737 3), as it stands in DER. */
 const ACME_IDENTIFIER = Buffer.from('06082b0601050507011f', 'hex')
@@ -104,11 +107,13 @@ function openTls({
   serverName,
   alpn,
   maxVersion,
+  pieceBytes,
   ca,
 }: RawClientOptions): tls.TLSSocket {
   return tls.connect({
-    port,
-    host,
+    ...(pieceBytes === undefined
+      ? { port, host }
+      : { socket: new PiecewiseSocket({ port, host }, pieceBytes) }),
     ...(serverName === undefined ? {} : { servername: serverName }),
     ...(alpn === undefined ? {} : { ALPNProtocols: [...alpn] }),
     ...(maxVersion === undefined ? {} : { maxVersion }),
