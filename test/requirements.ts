@@ -11,7 +11,11 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   curl: 'curl',
   script: 'bsdutils',
   perl: 'perl-base',
+  setpriv: 'util-linux',
+  'systemd-analyze': 'systemd',
   'systemd-notify': 'systemd',
+  'fail2ban-regex': 'fail2ban',
+  logrotate: 'logrotate',
   'systemd-socket-activate': 'systemd',
 }
 

@@ -1,0 +1,117 @@
+// SPEC 13: what deploy/install.sh puts on a machine, in a scratch root, and the program it installed.
+import assert from 'node:assert/strict'
+import { chmodSync, existsSync, globSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { test } from 'node:test'
+import { temporaryDirectory } from '../harness/directory.ts'
+import { HttpOrigin } from '../harness/http-origin.ts'
+import { freePort } from '../harness/ports.ts'
+import { childrenOf } from '../harness/processes.ts'
+import { Program } from '../harness/program.ts'
+import { writeConfig } from '../harness/proxy.ts'
+import { request } from '../harness/request.ts'
+import { HOST } from '../harness/site.ts'
+import { TestCa } from '../harness/tls-material.ts'
+import { runTool } from '../harness/tool.ts'
+
+const DEPLOY = join(import.meta.dirname, '../../deploy')
+const INSTALL = join(DEPLOY, 'install.sh')
+/** What the unit leaves to the supervisor. */
+const BOUNDING_SET = '-all,+net_bind_service,+setuid,+setgid,+kill'
+const TEST = { timeout: 180_000 }
+const IS_LONG = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
+const isRoot = process.getuid?.() === 0
+
+test(
+  'install.sh: installs, upgrades, serves with the capabilities of its unit, and goes without a trace',
+  TEST,
+  async (t) => {
+    const root = temporaryDirectory(t)
+    chmodSync(root, 0o755)
+    const program = join(root, 'opt/reverse-proxy/bin/reverse-proxy')
+    const releases = join(root, 'opt/reverse-proxy/releases')
+
+    assert.match(await runTool('bash', [INSTALL, '--root', root]), /^Installed reverse-proxy \d/m)
+    if (IS_LONG) {
+      const [first = ''] = readdirSync(releases)
+      await runTool('bash', [INSTALL, '--root', root])
+      assert.equal(readdirSync(releases).length, 2, 'the release that may be running stays')
+      assert.ok(readdirSync(releases).includes(first))
+    }
+    await verifyUnits(t, root)
+    const example = readFileSync(join(root, 'etc/reverse-proxy/examples/shared-ip.toml'), 'utf8')
+    const [, schema = ''] = /^#:schema (\S+)$/m.exec(example) ?? []
+    assert.ok(existsSync(join(root, schema)), schema)
+
+    const origin = await HttpOrigin.start(t, (_incoming, response) => response.end('installed'))
+    const ca = await TestCa.create(t)
+    const leaf = await ca.issue([HOST])
+    const [httpsPort, httpPort] = [await freePort(), await freePort()]
+    const configPath = writeConfig(temporaryDirectory(t), {
+      ...(isRoot && { user: 'nobody' }),
+      listeners: [
+        {
+          bind_addr: '127.0.0.1',
+          https_port: httpsPort,
+          http_port: httpPort,
+          tls: { mode: 'manual', cert_path: leaf.certPath, key_path: leaf.keyPath },
+          sites: [{ host: HOST, upstream: origin.upstream }],
+        },
+      ],
+    })
+    const command = [program, 'run', '--config', configPath]
+    const limited = [
+      'setpriv',
+      `--bounding-set=${BOUNDING_SET}`,
+      '--inh-caps=-all',
+      '--no-new-privs',
+      ...command,
+    ]
+    const [file = '', ...args] = isRoot ? limited : command
+    const installed = new Program(t, file, args)
+    await installed.stdout.waitForLine(/ INFO READY /)
+    assert.equal((await request({ host: HOST, port: httpsPort, ca: ca.certPem })).body, 'installed')
+    if (isRoot) {
+      for (const pid of childrenOf(installed.pid)) {
+        const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+        assert.match(status, /^Uid:\s+65534\s+65534\s+65534\s+65534$/m)
+        assert.match(status, /^CapEff:\s+0+$/m)
+      }
+    }
+    await installed.stop()
+
+    await runTool('bash', [INSTALL, '--uninstall', '--root', root])
+    assert.deepEqual(globSync('**/*reverse-proxy*', { cwd: root }), ['etc/reverse-proxy'])
+  },
+)
+
+test('units: how exposed the service is, as systemd reckons it', TEST, async (t) => {
+  const directory = temporaryDirectory(t)
+  const unit = join(directory, 'reverse-proxy.service')
+  await runTool('cp', [join(DEPLOY, 'systemd/reverse-proxy.service'), unit])
+  // The drop-in of a unit given by its path is found only where units are looked for.
+  const env = { SYSTEMD_UNIT_PATH: `${directory}:` }
+  const exposure = async (): Promise<number> => {
+    const table = await runTool('systemd-analyze', ['security', '--offline=true', '--no-pager', unit], env)
+    return Number(/exposure level for \S+: ([\d.]+)/.exec(table)?.[1])
+  }
+  const asRoot = await exposure()
+  assert.ok(asRoot <= 2.5, String(asRoot))
+  await runTool('install', ['-D', '-t', `${unit}.d`, join(DEPLOY, 'systemd/unprivileged.conf')])
+  const unprivileged = await exposure()
+  assert.ok(unprivileged <= 1.8, String(unprivileged))
+  t.diagnostic(`root with four capabilities: ${asRoot}; under an account: ${unprivileged}`)
+})
+
+/** As installed, but for where the program is: the units name it where this machine does not have it. */
+async function verifyUnits(t: TestContext, root: string): Promise<void> {
+  const directory = temporaryDirectory(t)
+  const units = ['reverse-proxy.service', 'reverse-proxy.socket'].map((name) => {
+    const text = readFileSync(join(root, 'etc/systemd/system', name), 'utf8')
+    const unit = join(directory, name)
+    writeFileSync(unit, text.replaceAll('/opt/reverse-proxy', `${root}/opt/reverse-proxy`))
+    return unit
+  })
+  assert.equal((await runTool('systemd-analyze', ['verify', '--man=no', ...units])).trim(), '')
+}
