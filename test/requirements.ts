@@ -17,6 +17,8 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   'fail2ban-regex': 'fail2ban',
   logrotate: 'logrotate',
   'systemd-socket-activate': 'systemd',
+  zsh: 'zsh',
+  fish: 'fish',
 }
 
 /** Where a program is found in a search path; undefined when it is not there. */

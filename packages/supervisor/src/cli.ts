@@ -1,39 +1,14 @@
-// argv -> command -> exit code. What the commands do is in commands/.
+// argv -> command -> exit code. What there is to say is command-line/table.ts; what the commands do is
+// in commands/.
 import { parseArgs } from 'node:util'
+import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
-import { run } from './commands/run.ts'
-import { validate } from './commands/validate.ts'
+import { closest } from 'fastest-levenshtein'
+import { isAdminCommand } from './admin/protocol.ts'
+import { renderHelp, usageOf } from './command-line/help.ts'
+import { COMMANDS, LOCAL_COMMANDS, OPTIONS, optionRows, type CommandName } from './command-line/table.ts'
+import type { CommandArgs } from './commands/args.ts'
 import { version } from './version.ts'
-
-const HELP = `reverse-proxy: HTTPS for the services of this machine, with certificates of its own
-
-Usage: reverse-proxy [command] [options]
-
-Commands
-  run        serve until told to stop (the default)
-  validate   check the configuration, print every error, change nothing
-
-Options
-  --config PATH           the configuration file; without it $REVERSE_PROXY_CONFIG, then
-                          /etc/reverse-proxy/config.toml, then the built-in local profile
-  --allow-wildcard-bind   permit listeners on 0.0.0.0 and ::
-  --validate              the same as the command validate
-  --json                  print for programs (validate)
-  --help, --version
-
-Signals: TERM and INT drain and exit (a second INT, or QUIT, cuts at once).
-`
-
-const OPTIONS = {
-  config: { type: 'string' },
-  'allow-wildcard-bind': { type: 'boolean', default: false },
-  validate: { type: 'boolean', default: false },
-  json: { type: 'boolean', default: false },
-  help: { type: 'boolean', short: 'h', default: false },
-  version: { type: 'boolean', default: false },
-} as const
-
-const COMMANDS = { run, validate } as const
 
 /** Runs one command; resolves with the exit code of the process. */
 export async function main(args: readonly string[]): Promise<number> {
@@ -44,21 +19,63 @@ export async function main(args: readonly string[]): Promise<number> {
     return refuse(error instanceof Error ? error.message : String(error))
   }
   const { values, positionals } = parsed
-  if (values.help) return print(HELP)
-  if (values.version) return print(`reverse-proxy ${version}\n`)
+  if (values.help === true) return print(renderHelp())
+  if (values.version === true) return print(`reverse-proxy ${version}\n`)
 
-  const [name = values.validate ? 'validate' : 'run', ...rest] = positionals
-  if (rest.length > 0) return refuse(`unexpected argument "${rest[0]}"`)
-  if (!isCommand(name)) return refuse(`unknown command "${name}"`)
-  return await COMMANDS[name]({
+  const [name = values.validate === true ? 'validate' : 'run', ...operands] = positionals
+  if (!isCommand(name)) {
+    return refuse(`unknown command "${name}"`, `did you mean ${closest(name, [...COMMANDS.keys()])}?`)
+  }
+  const fault = faultOf(name, operands, Object.keys(values))
+  if (fault !== undefined) return refuse(fault)
+  return await perform(name, operands, {
     configFlag: values.config,
-    allowWildcardBind: values['allow-wildcard-bind'],
-    json: values.json,
+    allowWildcardBind: values['allow-wildcard-bind'] ?? false,
+    json: values.json ?? false,
   })
 }
 
-function isCommand(name: string): name is keyof typeof COMMANDS {
-  return Object.hasOwn(COMMANDS, name)
+// Each loads what it needs and no more: asking for the status should not wait for the ACME client.
+async function perform(name: CommandName, operands: readonly string[], args: CommandArgs): Promise<number> {
+  if (isAdminCommand(name)) {
+    const { ask } = await import('./commands/ask.ts')
+    return await ask(name, operands, args)
+  }
+  switch (name) {
+    case 'run': {
+      const { run } = await import('./commands/run.ts')
+      return await run(args)
+    }
+    case 'validate': {
+      const { validate } = await import('./commands/validate.ts')
+      return await validate(args)
+    }
+    case 'completion': {
+      const { completion } = await import('./commands/completion.ts')
+      return completion(operands)
+    }
+    default:
+      return assertNever(name)
+  }
+}
+
+function isCommand(name: string): name is CommandName {
+  return isAdminCommand(name) || Object.hasOwn(LOCAL_COMMANDS, name)
+}
+
+/** What does not go with the command. */
+function faultOf(
+  name: CommandName,
+  operands: readonly string[],
+  options: readonly string[],
+): string | undefined {
+  const row = COMMANDS.get(name)
+  if (row === undefined) return undefined
+  const expected = row.operand === undefined ? 0 : 1
+  if (operands.length < expected) return `${name} wants ${row.operand}: reverse-proxy ${usageOf(name, row)}`
+  if (operands.length > expected) return `unexpected argument "${operands[expected]}" after ${name}`
+  const useless = optionRows().find(([option, { isFor }]) => options.includes(option) && !isFor(name))
+  return useless === undefined ? undefined : `--${useless[0]} means nothing to ${name}`
 }
 
 function print(text: string): number {
@@ -66,7 +83,7 @@ function print(text: string): number {
   return EXIT_OK
 }
 
-function refuse(message: string): number {
-  process.stderr.write(`reverse-proxy: ${message}\n    hint: reverse-proxy --help lists what there is\n`)
+function refuse(message: string, hint = 'reverse-proxy --help lists what there is'): number {
+  process.stderr.write(`reverse-proxy: ${message}\n    hint: ${hint}\n`)
   return EXIT_FAILURE
 }

@@ -2,15 +2,24 @@
 // push here; the one loop in supervisor.ts takes from here and acts.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
-import type { ReloadKind } from './reloads.ts'
+import type { RenewResult } from './admin/renew.ts'
+import type { ReloadKind, ReloadResult } from './reloads.ts'
+
+/** Called once, when what was asked for is done or refused; never called if the supervisor stops before. */
+export type Reply<Result> = (result: Result) => void
+
+/** What became of a demand whose success says nothing more. */
+export type Outcome = { readonly status: 'ok' } | { readonly status: 'error'; readonly message: string }
 
 export type Intent =
   /** Drain and exit; `cut`: without waiting. */
   | { readonly type: 'stop'; readonly cut: boolean; readonly reason: string }
-  | { readonly type: 'reload'; readonly kind: ReloadKind }
+  | { readonly type: 'reload'; readonly kind: ReloadKind; readonly reply?: Reply<ReloadResult> }
   /** One worker more or fewer, until the next reload. */
   | { readonly type: 'resize'; readonly by: 1 | -1 }
-  | { readonly type: 'reopen-logs' }
+  | { readonly type: 'reopen-logs'; readonly reply?: Reply<Outcome> }
+  /** Whatever certificate has this name, now. */
+  | { readonly type: 'renew'; readonly name: string; readonly reply: Reply<RenewResult> }
   /** A worker changed its state, or a deadline passed: converge again. */
   | { readonly type: 'fleet-changed' }
   | { readonly type: 'certificates-acquired' }

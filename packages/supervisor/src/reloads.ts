@@ -1,11 +1,13 @@
 // Reload and restart while serving (SPEC 3): the file is read and checked as a whole, then applied, or
 // nothing changes. One at a time; whoever asked is told what became of it.
+import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import { afterReload, compareConfigs } from '@reverse-proxy/shared/config/split'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { CertificateRegistry, CertificateState } from './certificates/registry.ts'
+import type { ReloadReport } from './admin/reports.ts'
+import type { CertificateRegistry } from './certificates/registry.ts'
 import { ConfigErrors } from './config/config-errors.ts'
 import type { LoadedConfig } from './config/load.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
@@ -15,16 +17,17 @@ import type { Fleet } from './workers/fleet.ts'
 export type ReloadKind = 'reload' | 'restart' | 'replace'
 
 export type ReloadResult =
-  | {
-      readonly status: 'ok'
-      readonly sites: number
-      readonly workers: 'kept' | 'replaced'
-      readonly certificates: CertificateState
-      readonly warnings: readonly string[]
-    }
+  | ({ readonly status: 'ok' } & ReloadReport)
   | { readonly status: 'error'; readonly message: string; readonly errors: readonly string[] }
 
+/** How the last one went. */
+export interface ReloadOutcome {
+  readonly atMs: number
+  readonly status: 'ok' | 'error'
+}
+
 export interface ReloadsOptions {
+  readonly clock: Clock
   readonly log: Log
   readonly registry: CertificateRegistry
   readonly fleet: Fleet
@@ -41,16 +44,24 @@ export class Reloads {
   readonly #options: ReloadsOptions
   #last: Promise<unknown> = Promise.resolve()
   readonly #warned = new Set<string>()
+  #outcome: ReloadOutcome | undefined
 
   constructor(options: ReloadsOptions) {
     this.#options = options
   }
 
+  /** Undefined before the first. */
+  get outcome(): ReloadOutcome | undefined {
+    return this.#outcome
+  }
+
   /** Waits for those before it; never rejects. Resolves when the last fresh worker is ready. */
   async request(kind: ReloadKind): Promise<ReloadResult> {
-    const result = this.#last.then(async () => await this.#perform(kind))
-    this.#last = result
-    return await result
+    const performed = this.#last.then(async () => await this.#perform(kind))
+    this.#last = performed
+    const result = await performed
+    this.#outcome = { atMs: this.#options.clock.nowMs(), status: result.status }
+    return result
   }
 
   async #perform(kind: ReloadKind): Promise<ReloadResult> {
@@ -97,7 +108,7 @@ export class Reloads {
   }
 
   /** In place: certificates, sites, limits. What needs fresh workers takes hold with them. */
-  async #switchTo(next: Config, change: ConfigChange): Promise<CertificateState> {
+  async #switchTo(next: Config, change: ConfigChange): Promise<ReloadReport['certificates']> {
     const { registry, fleet, before, replace, workerCount } = this.#options
     const prepared = await registry.prepare(change)
     try {

@@ -10,17 +10,21 @@ import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
 import type { InheritedSocket, Stage, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
+import type { AdminSocket } from './admin/admin-socket.ts'
+import { startAdminSocket } from './admin/admin-socket.ts'
+import { createAdminHandlers } from './admin/handlers.ts'
+import { ReportBuilder } from './admin/report-builder.ts'
 import type { OrderProgress } from './certificates/progress.ts'
 import { CertificateRegistry } from './certificates/registry.ts'
 import type { LoadedConfig } from './config/load.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
+import { Demands } from './demands.ts'
 import type { Intent } from './intents.ts'
 import { IntentQueue } from './intents.ts'
 import { monotonicClock } from './monotonic-clock.ts'
 import type { Phase } from './phase.ts'
 import { mayFollow } from './phase.ts'
 import { LocalRateLimitAuthority } from './rate-limit-authority.ts'
-import type { ReloadKind } from './reloads.ts'
 import { Reloads } from './reloads.ts'
 import { listenForSignals } from './signals.ts'
 import type { ServiceManager } from './systemd/notify.ts'
@@ -62,6 +66,9 @@ export class Supervisor {
   readonly #reloads: Reloads
   readonly #stopping = new AbortController()
   readonly #ticketKeys: TicketKeys
+  readonly #demands: Demands
+  readonly #reports: ReportBuilder
+  #admin: AdminSocket | undefined
   #config: Config
   /** What a worker that boots now begins with. */
   #stage: Stage = 'serve'
@@ -103,6 +110,7 @@ export class Supervisor {
       publish: (ticketKeys) => void this.#fleet.broadcast({ type: 'ticket-keys', ticketKeys }),
     })
     this.#reloads = new Reloads({
+      clock,
       log,
       registry: this.#registry,
       fleet: this.#fleet,
@@ -111,6 +119,27 @@ export class Supervisor {
       workerCount,
       current: () => this.#config,
       replace: (next) => this.#useConfig(next),
+    })
+    const phase = (): Phase => this.#phase
+    this.#demands = new Demands({
+      log,
+      phase,
+      fleet: this.#fleet,
+      registry: this.#registry,
+      reloads: this.#reloads,
+      serviceManager: options.serviceManager,
+      summary: () => this.#summary(),
+      reopenLogs: options.reopenLogs,
+    })
+    this.#reports = new ReportBuilder({
+      pid: process.pid,
+      clock,
+      fleetClock: monotonicClock,
+      fleet: this.#fleet,
+      registry: this.#registry,
+      reloads: this.#reloads,
+      phase,
+      config: () => this.#config,
     })
   }
 
@@ -136,12 +165,21 @@ export class Supervisor {
     const fields = { pid: process.pid, workers: this.#fleet.size, listeners: listeners.length }
     this.#options.log.info('STARTING', fields)
     try {
+      await this.#openAdminSocket()
       await this.#registry.load(this.#config)
       if (this.#registry.needsOrder) this.#stage = 'challenge'
     } catch (error) {
       this.#fail(error)
     }
     this.#converge()
+  }
+
+  /** One that cannot be opened is no reason not to serve: the log says why. */
+  async #openAdminSocket(): Promise<void> {
+    const { adminSocketPath: path } = this.#config
+    if (path === '') return
+    const handlers = createAdminHandlers({ reports: this.#reports, intents: this.#intents })
+    this.#admin = await startAdminSocket({ path, log: this.#options.log, handlers })
   }
 
   #act(intent: Intent): void {
@@ -151,13 +189,16 @@ export class Supervisor {
         if (intent.cut) this.#fleet.cut(intent.reason)
         break
       case 'reload':
-        if (this.#phase === 'serving') void this.#reload(intent.kind)
+        void this.#demands.reload(intent.kind).then(intent.reply)
+        break
+      case 'renew':
+        void this.#demands.renew(intent.name).then(intent.reply)
         break
       case 'resize':
         this.#resize(this.#fleet.size + intent.by)
         break
       case 'reopen-logs':
-        void this.#reopenLogs()
+        void this.#demands.reopenLogs().then(intent.reply)
         break
       case 'start-failed':
         this.#fail(intent.error)
@@ -220,13 +261,6 @@ export class Supervisor {
     this.#options.onReady()
   }
 
-  async #reload(kind: ReloadKind): Promise<void> {
-    const { serviceManager } = this.#options
-    serviceManager.reloading()
-    await this.#reloads.request(kind)
-    if (this.#phase === 'serving') serviceManager.ready(this.#summary())
-  }
-
   #summary(): string {
     const [sites, workers] = [siteCount(this.#config), this.#fleet.size]
     return `serving ${sites} ${sites === 1 ? 'site' : 'sites'} with ${workers} ${workers === 1 ? 'worker' : 'workers'}`
@@ -239,7 +273,7 @@ export class Supervisor {
     this.#options.serviceManager.stopping()
     this.#fleet.drain()
     this.#stopping.abort(new ProxyError('ACME', `stopped: ${reason}`))
-    void Promise.all([this.#registry.close(), this.#ticketKeys.close()]).then(() =>
+    void Promise.all([this.#admin?.close(), this.#registry.close(), this.#ticketKeys.close()]).then(() =>
       this.#intents.push({ type: 'background-ended' }),
     )
   }
@@ -262,16 +296,6 @@ export class Supervisor {
     if (this.#phase !== 'serving' || workers < 1) return
     this.#options.log.info('RESIZE', { workers })
     this.#fleet.resize(workers)
-  }
-
-  /** After logrotate: the file is there again before a worker opens it. */
-  async #reopenLogs(): Promise<void> {
-    try {
-      await this.#options.reopenLogs()
-      await this.#fleet.broadcast({ type: 'reopen-logs' })
-    } catch (error) {
-      this.#options.log.error('INTERNAL_ERROR', { error: toProxyError(error).message })
-    }
   }
 
   /** Before any worker hears of it. */

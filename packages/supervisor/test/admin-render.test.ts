@@ -41,7 +41,8 @@ test('workers, as people read them', () => {
   )
 })
 
-test('certs: what is served, what is missing, and why', () => {
+test('certs: what is served, by whom, what is missing, and why', () => {
+  const serving = { pid: 100, serials: ['0A'] }
   const report = {
     certificates: [
       {
@@ -50,15 +51,23 @@ test('certs: what is served, what is missing, and why', () => {
         state: 'valid',
         names: ['a.example', 'b.example'],
         missing: ['c.example'],
+        issuer: 'A CA',
         serial: '0A',
+        not_before: '2025-12-01T03:04:05Z',
         not_after: '2026-03-01T03:04:05Z',
-        renewal_at: '2026-01-01T00:00:00Z',
+        next_attempt_at: '2026-01-01T00:00:00Z',
+        renewal_window: null,
         failure: {
           at: '2026-01-02T02:04:05Z',
-          name: 'c.example',
+          names: ['c.example'],
           reason: 'DNS problem: NXDOMAIN\u001b[31m',
+          problem: null,
           next_attempt_at: '2026-01-02T03:14:05Z',
         },
+        workers: [
+          { ...serving, worker: 1 },
+          { ...serving, worker: 2, serials: ['09'] },
+        ],
       },
       {
         listener: '127.0.0.1:8443',
@@ -66,19 +75,24 @@ test('certs: what is served, what is missing, and why', () => {
         state: 'expired',
         names: ['old.example'],
         missing: [],
+        issuer: 'Another',
         serial: '0B',
+        not_before: '2025-12-01T03:04:05Z',
         not_after: '2026-01-01T00:00:00Z',
-        renewal_at: null,
+        next_attempt_at: null,
+        renewal_window: null,
         failure: null,
+        workers: [],
       },
     ],
   } as const
   assert.equal(
     renderReport('certs', report, NOW),
-    `LISTENER         MODE    STATE      LEFT  RENEWAL IN  NAMES
-203.0.113.1:443  acme    valid    58d 0h         now  a.example b.example
-127.0.0.1:8443   manual  EXPIRED      0s           -  old.example
+    `LISTENER         MODE    STATE      LEFT  RENEWAL IN  ISSUER   NAMES
+203.0.113.1:443  acme    valid    58d 0h         now  A CA     a.example b.example
+127.0.0.1:8443   manual  EXPIRED      0s           -  Another  old.example
 
+203.0.113.1:443: worker 2 does not serve 0A
 203.0.113.1:443: not in the certificate: c.example
 203.0.113.1:443: failed 1h 0m ago: c.example: DNS problem: NXDOMAIN?[31m; next attempt in 10m 0s
 `,
@@ -100,6 +114,15 @@ test('reload, restart and the small ones', () => {
     renderReport('restart', { ...report, warnings: [] }, NOW),
     /^restarted: 1 site, workers replaced/,
   )
-  assert.match(renderReport('renew', {}, NOW), /ordering/)
+  const renewed = {
+    listener: '[::1]:443',
+    mode: 'acme',
+    serials: ['0A'],
+    not_after: '2026-03-01T03:04:05Z',
+  } as const
+  assert.equal(
+    renderReport('renew', { renewed: [renewed] }, NOW),
+    '[::1]:443: renewed: serial 0A, expires in 58d 0h\n',
+  )
   assert.match(renderReport('reopen-logs', {}, NOW), /reopened/)
 })

@@ -29,7 +29,7 @@ test('one command, one line of JSON back, and the connection ends', async (t) =>
     status: 'ok',
     sites: 1,
     workers: 'kept',
-    certificates: 'unchanged',
+    certificates: 'current',
     warnings: [],
   })
 })
@@ -70,7 +70,7 @@ test('the operand reaches the handler', async (t) => {
   const { path } = await startAdmin(t, {
     renew: async (args) => {
       seen.push(args)
-      return {}
+      return { renewed: [] }
     },
   })
   await exchange(t, path, 'renew a.example\n')
@@ -115,7 +115,7 @@ test('an eleventh connection evicts the oldest that has sent no full command, an
   const { path } = await startAdmin(t, {
     renew: async () => {
       await running.promise
-      return {}
+      return { renewed: [] }
     },
   })
   const busy = await connectTo(t, path)
@@ -139,7 +139,7 @@ test('when ten commands are being carried out, an eleventh client is told so', a
     renew: async () => {
       if (++running === 10) begun.resolve()
       await finish.promise
-      return {}
+      return { renewed: [] }
     },
   })
   const busy = Array.from({ length: 10 }, async () => await exchange(t, path, 'renew a.example\n'))

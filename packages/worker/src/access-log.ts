@@ -2,9 +2,19 @@
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { AccessLog } from './http/access-log-entry.ts'
 
-export function createAccessLog(log: Log, workerNumber: number): AccessLog {
+export interface CountingAccessLog extends AccessLog {
+  /** Answered so far. */
+  readonly requests: number
+}
+
+export function createAccessLog(log: Log, workerNumber: number): CountingAccessLog {
+  let requests = 0
   return {
-    request: (entry) =>
+    get requests() {
+      return requests
+    },
+    request: (entry) => {
+      requests++
       log.info('REQUEST', {
         client_ip: entry.clientIp,
         host: entry.host,
@@ -16,7 +26,8 @@ export function createAccessLog(log: Log, workerNumber: number): AccessLog {
         bytes: entry.bytes,
         proto: entry.proto,
         worker: workerNumber,
-      }),
+      })
+    },
     upstreamError: ({ host, upstream, error }) => log.warn('UPSTREAM_ERROR', { host, upstream, error }),
   }
 }

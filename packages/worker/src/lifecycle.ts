@@ -7,11 +7,13 @@ import type {
   Push,
   SupervisorToWorker,
   WorkerConfig,
+  WorkerLoad,
   WorkerStart,
   WorkerToSupervisor,
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Logs } from '@reverse-proxy/shared/logs'
 import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
+import type { CountingAccessLog } from './access-log.ts'
 import { createAccessLog } from './access-log.ts'
 import { BindError } from './bound-sockets.ts'
 import { ConnectionLimits } from './limits/connections.ts'
@@ -40,6 +42,7 @@ export class WorkerLifecycle {
   #logs: Logs | undefined
   #connections: ConnectionLimits | undefined
   #rateLimiter: RateLimiter | undefined
+  #accessLog: CountingAccessLog | undefined
   #welcome: Welcome | undefined
   readonly #listeners = new Map<string, TrafficListener>()
   /** Messages are applied in the order they came: each waits for the one before, but none for a drain to end. */
@@ -47,6 +50,14 @@ export class WorkerLifecycle {
 
   constructor(workerProcess: WorkerProcess) {
     this.#process = workerProcess
+  }
+
+  get load(): WorkerLoad {
+    return {
+      connections: this.#connections?.open ?? 0,
+      requests: this.#accessLog?.requests ?? 0,
+      rssBytes: process.memoryUsage.rss(),
+    }
   }
 
   onMessage(message: SupervisorToWorker): void {
@@ -94,7 +105,7 @@ export class WorkerLifecycle {
         send: (request) => this.#process.tell(request),
         onSilent: () => logs.warn('RATE_LIMIT_LOCAL', { worker: start.workerNumber }),
       }))
-      const accessLog = createAccessLog(logs, start.workerNumber)
+      const accessLog = (this.#accessLog = createAccessLog(logs, start.workerNumber))
       for (const config of start.config.listeners) {
         const listener = new TrafficListener({
           config,
@@ -115,6 +126,7 @@ export class WorkerLifecycle {
         await listener.bind()
       }
       this.#phase = 'serving'
+      this.#tellServed()
       this.#process.tell({ type: 'ready' })
     } catch (error) {
       this.#phase = 'stopped'
@@ -145,6 +157,7 @@ export class WorkerLifecycle {
         break
       case 'certificates':
         this.#listeners.get(push.listener.listenerId)?.setCertificates(push.listener.certificates)
+        this.#tellServed()
         break
       case 'challenges':
         this.#listeners.get(push.listener.listenerId)?.setChallenges(push.listener.challenges)
@@ -161,6 +174,11 @@ export class WorkerLifecycle {
       default:
         assertNever(push)
     }
+  }
+
+  #tellServed(): void {
+    const listeners = [...this.#listeners.values()].map(({ servedSerials }) => servedSerials)
+    this.#process.tell({ type: 'serving', listeners })
   }
 
   async #drain(timeoutMs: number): Promise<void> {

@@ -6,6 +6,7 @@ import type {
   ArmedChallenge,
   InheritedSocket,
   PushedCertificate,
+  ServedSerials,
   Stage,
   WorkerConfig,
   WorkerListener,
@@ -103,6 +104,10 @@ export class TrafficListener {
     this.#sites.configure({ sites, limits })
     this.#redirect.configure({ sites, limits, httpsPort })
     this.#front.setHandshakeTimeout(limits.tlsHandshakeTimeoutMs)
+  }
+
+  get servedSerials(): ServedSerials {
+    return { listenerId: this.#config.id, serials: this.#contexts.serials }
   }
 
   /** @throws ProxyError CERTIFICATE; nothing has changed then */

@@ -107,8 +107,25 @@ export type WorkerToSupervisor =
   | { readonly type: 'boot-failed'; readonly failure: BootFailure }
   | { readonly type: 'ack'; readonly seq: number; readonly error: string | undefined }
   /** Every BEAT_INTERVAL_MS: its event loop turns. */
-  | { readonly type: 'beat' }
+  | { readonly type: 'beat'; readonly load: WorkerLoad }
+  /** Before `ready`, and before the `ack` of every push that changes it. */
+  | { readonly type: 'serving'; readonly listeners: readonly ServedSerials[] }
   | LeaseRequest
+
+export interface WorkerLoad {
+  /** Open now. */
+  readonly connections: number
+  /** Answered since it started. */
+  readonly requests: number
+  readonly rssBytes: number
+}
+
+/** What one listener of a worker serves from the next handshake on. */
+export interface ServedSerials {
+  readonly listenerId: string
+  /** Of the leaves, upper-case hex, as parsed by whoever serves them. */
+  readonly serials: readonly string[]
+}
 
 export type BootFailure =
   | {

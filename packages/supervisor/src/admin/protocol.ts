@@ -1,6 +1,6 @@
 // What is said over the admin socket: one command in a line, one JSON object back. Pure; the sockets
 // are admin-socket.ts and client.ts.
-import type { CertsReport, ReloadReport, StatusReport, WorkersReport } from './reports.ts'
+import type { CertsReport, ReloadReport, RenewReport, StatusReport, WorkersReport } from './reports.ts'
 
 /** SPEC 10: the longest command, its newline included. */
 export const COMMAND_BYTES = 4096
@@ -20,7 +20,7 @@ export const ADMIN_COMMANDS = {
   certs: { operand: undefined, changes: false, summary: 'the certificates: names, days left, what failed' },
   reload: { operand: undefined, changes: true, summary: 'apply the configuration file' },
   restart: { operand: undefined, changes: true, summary: 'replace every worker, one at a time' },
-  renew: { operand: 'NAME', changes: true, summary: 'order the certificate that has NAME now' },
+  renew: { operand: 'NAME', changes: true, summary: 'renew the certificate that has NAME now' },
   'reopen-logs': { operand: undefined, changes: true, summary: 'open the log file anew, after a rotation' },
 } as const satisfies Record<string, CommandRow>
 
@@ -33,11 +33,11 @@ export interface AdminReports {
   certs: CertsReport
   reload: ReloadReport
   restart: ReloadReport
-  renew: Readonly<Record<string, never>>
+  renew: RenewReport
   'reopen-logs': Readonly<Record<string, never>>
 }
 
-interface AdminError {
+export interface AdminError {
   readonly status: 'error'
   readonly message: string
   /** Of a refused configuration: everything that is wrong in it. */
@@ -79,6 +79,6 @@ export function parseCommand(line: string): ParsedCommand {
   return { name, args }
 }
 
-function isAdminCommand(name: string): name is AdminCommand {
+export function isAdminCommand(name: string): name is AdminCommand {
   return Object.hasOwn(ADMIN_COMMANDS, name)
 }

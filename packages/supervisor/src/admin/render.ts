@@ -4,6 +4,7 @@ import type {
   CertificateReport,
   CertsReport,
   ReloadReport,
+  RenewReport,
   StatusReport,
   WorkerReport,
   WorkersReport,
@@ -23,7 +24,7 @@ const RENDERERS: {
   certs: renderCertificates,
   reload: (report) => renderReload('configuration applied', report),
   restart: (report) => renderReload('restarted', report),
-  renew: () => 'ordering; `reverse-proxy certs` shows how it goes\n',
+  renew: renderRenewed,
   'reopen-logs': () => 'log files reopened\n',
 }
 
@@ -88,13 +89,14 @@ function renderCertificates({ certificates }: CertsReport, nowMs: number): strin
     [
       { title: 'LISTENER', text: ({ listener }) => listener },
       { title: 'MODE', text: ({ mode }) => mode },
-      { title: 'STATE', text: ({ state }) => (state === 'expired' ? 'EXPIRED' : state) },
+      { title: 'STATE', text: describeState },
       {
         title: 'LEFT',
         align: 'right',
         text: (row) => (row.not_after === null ? '-' : until(row.not_after, nowMs)),
       },
       { title: 'RENEWAL IN', align: 'right', text: (row) => describeRenewal(row, nowMs) },
+      { title: 'ISSUER', text: ({ issuer }) => issuer ?? '-' },
       { title: 'NAMES', text: ({ names }) => names.join(' ') || '-' },
     ],
     certificates,
@@ -105,16 +107,23 @@ function renderCertificates({ certificates }: CertsReport, nowMs: number): strin
     : `${table}\n${troubles.map((line) => `${printable(line)}\n`).join('')}`
 }
 
-function describeRenewal({ renewal_at: at }: CertificateReport, nowMs: number): string {
+function describeState({ state }: CertificateReport): string {
+  return state === 'expired' ? 'EXPIRED' : state
+}
+
+function describeRenewal({ next_attempt_at: at }: CertificateReport, nowMs: number): string {
   if (at === null) return '-'
   return Date.parse(at) <= nowMs ? 'now' : until(at, nowMs)
 }
 
-function describeTroubles({ listener, missing, failure }: CertificateReport, nowMs: number): string[] {
+function describeTroubles(certificate: CertificateReport, nowMs: number): string[] {
+  const { listener, missing, failure, serial, workers } = certificate
   const lines: string[] = []
+  const others = workers.filter(({ serials }) => serial !== null && !serials.includes(serial))
+  for (const { worker } of others) lines.push(`${listener}: worker ${worker} does not serve ${serial}`)
   if (missing.length > 0) lines.push(`${listener}: not in the certificate: ${missing.join(' ')}`)
   if (failure !== null) {
-    const name = failure.name === null ? '' : `${failure.name}: `
+    const name = failure.names.length === 0 ? '' : `${failure.names.join(' ')}: `
     const next =
       Date.parse(failure.next_attempt_at) <= nowMs ? 'now' : `in ${until(failure.next_attempt_at, nowMs)}`
     lines.push(
@@ -128,6 +137,14 @@ function renderReload(done: string, { sites, workers, certificates, warnings }: 
   const pending = certificates === 'pending' ? ', certificates are being ordered' : ''
   const notes = warnings.map((warning) => `warning: ${printable(warning)}\n`)
   return `${done}: ${plural(sites, 'site')}, workers ${workers}${pending}\n${notes.join('')}`
+}
+
+function renderRenewed({ renewed }: RenewReport, nowMs: number): string {
+  const lines = renewed.map(({ listener, mode, serials, not_after: notAfter }) => {
+    const done = mode === 'manual' ? 'files read again' : 'renewed'
+    return `${listener}: ${done}: serial ${serials.join(' ')}, expires in ${until(notAfter, nowMs)}\n`
+  })
+  return lines.join('')
 }
 
 function age(since: string, nowMs: number): string {

@@ -40,34 +40,62 @@ export interface WorkersReport {
   readonly unexpected_exits: number
 }
 
+/** One for each certificate; a listener that has none yet has one nevertheless, `pending`. */
 export interface CertificateReport {
   readonly listener: string
   readonly mode: 'acme' | 'manual' | 'internal'
-  /** `pending`: being ordered, nothing of it is served yet. */
-  readonly state: 'valid' | 'expired' | 'pending'
+  /** `pending`: being ordered, nothing of it is served yet. `expiring`: a sixth of its lifetime is left. */
+  readonly state: 'valid' | 'expiring' | 'expired' | 'pending'
   readonly names: readonly string[]
-  /** Wanted, but not in the certificate that is served. */
+  /** Wanted, but in no certificate that the listener serves. */
   readonly missing: readonly string[]
+  readonly issuer: string | null
   readonly serial: string | null
+  readonly not_before: string | null
   readonly not_after: string | null
-  readonly renewal_at: string | null
+  /** Null where somebody else renews it. One in the past is being made. */
+  readonly next_attempt_at: string | null
+  /** What the CA suggests for the renewal (RFC 9773). */
+  readonly renewal_window: { readonly start: string; readonly end: string } | null
   readonly failure: {
     readonly at: string
-    /** The name that the CA refused, where it said which. */
-    readonly name: string | null
+    /** The names that the CA refused, where it said which. */
+    readonly names: readonly string[]
     readonly reason: string
+    /** The CA's problem document (RFC 7807), where it sent one. */
+    readonly problem: unknown
     readonly next_attempt_at: string
   } | null
+  /** What each worker serves on this listener, by its own account. */
+  readonly workers: readonly WorkerSerials[]
+}
+
+export interface WorkerSerials {
+  readonly worker: number
+  readonly pid: number
+  readonly serials: readonly string[]
 }
 
 export interface CertsReport {
   readonly certificates: readonly CertificateReport[]
 }
 
+/** What is served now that it is done, by listener. */
+export interface RenewReport {
+  readonly renewed: readonly {
+    readonly listener: string
+    readonly mode: 'acme' | 'manual' | 'internal'
+    readonly serials: readonly string[]
+    /** Of the certificate that expires first. */
+    readonly not_after: string
+  }[]
+}
+
 /** Of `reload`, of `restart`, and in the log after SIGHUP. */
 export interface ReloadReport {
   readonly sites: number
   readonly workers: 'kept' | 'replaced'
-  readonly certificates: 'unchanged' | 'pending'
+  /** `pending`: something is being ordered in the background. */
+  readonly certificates: 'current' | 'pending'
   readonly warnings: readonly string[]
 }

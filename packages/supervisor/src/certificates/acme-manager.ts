@@ -9,21 +9,24 @@ import type { AcmeLimits } from './acme-limits.ts'
 import { ACME_LIMITS } from './acme-limits.ts'
 import { AcmeError } from './acme-problem.ts'
 import { AcmeReporter } from './acme-reporter.ts'
+import type { AttemptReason, LastAttempt } from './attempt-reason.ts'
+import { assertDue, NotDueError } from './attempt-reason.ts'
 import type { CertificateAuthority } from './certificate-authority.ts'
 import { ACME_AUTHORITY } from './certificate-authority.ts'
 import { CertificateClock } from './certificate-clock.ts'
 import { ExpiryWatch } from './expiry-watch.ts'
 import type { FailureRecord } from './failure-record.ts'
-import { failureAsOf, NotDueError, nextFailure } from './failure-record.ts'
+import { failureAsOf, nextFailure } from './failure-record.ts'
 import type { CertificateHost } from './host.ts'
 import type { DirectoryLock } from './lock.ts'
 import { lockDirectory } from './lock.ts'
 import type { CertificateManager } from './manager.ts'
 import { toPushed } from './pushed.ts'
+import { RenewalLoop } from './renewal-loop.ts'
 import { RenewalPlan } from './renewal-plan.ts'
 import { RenewalStore } from './renewal-record.ts'
 import { mayLeaveOut } from './renewal.ts'
-import { sleepUntil } from './sleep-until.ts'
+import type { ListenerStatus } from './status.ts'
 import type { StoredCertificate } from './store.ts'
 
 export class AcmeManager implements CertificateManager {
@@ -38,6 +41,7 @@ export class AcmeManager implements CertificateManager {
   readonly #plan: RenewalPlan
   readonly #expiry: ExpiryWatch
   readonly #closing = new AbortController()
+  readonly #loop: RenewalLoop
 
   #certificate: StoredCertificate | undefined
   #failure: FailureRecord | undefined
@@ -80,6 +84,10 @@ export class AcmeManager implements CertificateManager {
         return await authority.askRenewalInfo({ settings, certPem, clock: this.#clock, jobs, limits, signal })
       },
     })
+    const nextMs = (): number => this.#nextMs()
+    const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
+    const { signal } = this.#closing
+    this.#loop = new RenewalLoop({ listenerId, clock: this.#clock, log: host.log, nextMs, turn }, signal)
   }
 
   async load(): Promise<void> {
@@ -105,6 +113,20 @@ export class AcmeManager implements CertificateManager {
     return missingNames(this.#settings, this.#certificate).length === 0
   }
 
+  status(): ListenerStatus {
+    const certificate = this.#certificate
+    const { domains } = this.#settings
+    return {
+      listenerId: this.listenerId,
+      mode: 'acme',
+      certificates: certificate === undefined ? [] : [certificate.facts],
+      missing: certificate === undefined ? domains : missingNames(this.#settings, certificate),
+      nextAttemptMs: this.#dueMs(),
+      renewalWindow: certificate === undefined ? undefined : this.#plan.agreed(certificate)?.window,
+      failure: this.#failure,
+    }
+  }
+
   async acquire(signal: AbortSignal): Promise<void> {
     const work = this.#attempt(AbortSignal.any([signal, this.#closing.signal]), 'start')
     this.#work = work.catch(() => {})
@@ -112,7 +134,12 @@ export class AcmeManager implements CertificateManager {
   }
 
   start(): void {
-    this.#work = this.#keepRenewing()
+    this.#work = this.#loop.run()
+  }
+
+  async renew(): Promise<void> {
+    assertDue('demand', this.#lastAttempt())
+    await this.#loop.demand()
   }
 
   async close(): Promise<void> {
@@ -120,26 +147,29 @@ export class AcmeManager implements CertificateManager {
     await this.#work
   }
 
-  /** Ends only when the manager is closed. */
-  async #keepRenewing(): Promise<void> {
+  /** When there is something to do: an attempt, a question to the CA, a look at the expiry. */
+  #nextMs(): number {
+    const certificate = this.#certificate
+    if (certificate === undefined) return this.#dueMs()
+    const askMs = this.#plan.nextLookMs(certificate)
+    return Math.min(this.#dueMs(), askMs, this.#expiry.nextLookMs(certificate.facts))
+  }
+
+  async #turn(demanded: boolean): Promise<boolean> {
     const { signal } = this.#closing
-    while (!signal.aborted) {
-      try {
-        this.#failure = this.#failure && failureAsOf(this.#failure, this.#clock.nowMs())
-        const dueMs = this.#dueMs()
-        const certificate = this.#certificate
-        const askMs = certificate === undefined ? Infinity : this.#plan.nextLookMs(certificate)
-        const lookMs = certificate === undefined ? Infinity : this.#expiry.nextLookMs(certificate.facts)
-        await sleepUntil(Math.min(dueMs, askMs, lookMs), this.#clock, signal)
-        const nowMs = this.#clock.nowMs()
-        if (nowMs >= dueMs) await this.#attempt(signal, 'renewal')
-        else if (certificate !== undefined && nowMs >= askMs) await this.#plan.look(certificate, signal)
-      } catch {
-        // An attempt has said why it failed, and noted when the next is due; all else here only waits.
-      }
+    const nowMs = this.#clock.nowMs()
+    this.#failure = this.#failure && failureAsOf(this.#failure, nowMs)
+    const isDue = nowMs >= this.#dueMs()
+    const certificate = this.#certificate
+    try {
+      if (isDue || demanded) await this.#attempt(signal, isDue ? 'renewal' : 'demand')
+      else if (certificate !== undefined && nowMs >= this.#plan.nextLookMs(certificate))
+        await this.#plan.look(certificate, signal)
+    } finally {
       // Afterwards: it may have turned out that our clock is wrong.
       if (this.#certificate !== undefined) this.#expiry.look(this.#certificate.facts)
     }
+    return isDue || demanded
   }
 
   /** When the next attempt is due: the certificate's own time, put off by a failure. */
@@ -147,12 +177,16 @@ export class AcmeManager implements CertificateManager {
     return Math.max(this.isComplete() ? this.#renewAtMs() : 0, this.#failure?.nextAttemptMs ?? 0)
   }
 
+  #lastAttempt(): LastAttempt {
+    return { failure: this.#failure, nowMs: this.#clock.nowMs(), path: this.#cache.failurePath }
+  }
+
   #renewAtMs(): number {
     return this.#certificate === undefined ? 0 : this.#plan.dueMs(this.#certificate)
   }
 
   /** Leaves a new certificate installed; or throws, having said why and noted when the next attempt is due. */
-  async #attempt(signal: AbortSignal, reason: 'start' | 'renewal'): Promise<void> {
+  async #attempt(signal: AbortSignal, reason: AttemptReason): Promise<void> {
     let lock: DirectoryLock | undefined
     try {
       await this.#cache.prepare()
@@ -162,7 +196,7 @@ export class AcmeManager implements CertificateManager {
       })
       if (await this.#takeOver()) return
       this.#failure = await this.#cache.readFailure()
-      this.#assertDue(reason)
+      assertDue(reason, this.#lastAttempt())
       await this.#order(lock, signal, this.#settings.domains)
     } catch (error) {
       if (error instanceof NothingDueError) return
@@ -257,15 +291,6 @@ export class AcmeManager implements CertificateManager {
     } catch (error) {
       this.#report.error(`not disarmed: ${messageOf(error)}`)
     }
-  }
-
-  /** A start that comes too soon after a failure must not order: something may be restarting us in a loop. */
-  #assertDue(reason: 'start' | 'renewal'): void {
-    const failure = this.#failure
-    if (failure === undefined || this.#clock.nowMs() >= failure.nextAttemptMs) return
-    // A CA that could not be reached has counted nothing.
-    if (reason === 'start' && !failure.reachedCa) return
-    throw new NotDueError(failure, this.#cache.failurePath)
   }
 
   /** The CA's first answer may have shown that it is our clock that is wrong, and the certificate good. */

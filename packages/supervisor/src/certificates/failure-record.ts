@@ -2,10 +2,9 @@
 // systemd must not become an order for every repetition, and people must be able to see why.
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { ProxyError } from '@reverse-proxy/shared/errors'
 import { parseRecord } from './json.ts'
 import type { Validity } from './renewal.ts'
-import { retryAtMs } from './renewal.ts'
+import { obeyedWaitMs, retryAtMs } from './renewal.ts'
 import { AcmeError } from './acme-problem.ts'
 import { cacheError, codeOf, replaceFile } from './durable.ts'
 
@@ -14,6 +13,8 @@ export interface FailureRecord {
   readonly failures: number
   readonly failedAtMs: number
   readonly nextAttemptMs: number
+  /** The CA's own Retry-After, with the ceiling: before this not even people may demand an attempt. */
+  readonly caWaitUntilMs: number | undefined
   /** False: the CA never heard of the attempt, which therefore costs no waiting at the next start. */
   readonly reachedCa: boolean
   readonly directoryUrl: string
@@ -60,6 +61,7 @@ export function nextFailure(error: unknown, context: FailureContext): FailureRec
       validity,
       jitter,
     }),
+    caWaitUntilMs: acme?.retryAfterMs === undefined ? undefined : nowMs + obeyedWaitMs(acme.retryAfterMs),
     reachedCa: acme?.reachedCa ?? false,
     ...order,
     failedNames: acme?.failedNames ?? [],
@@ -76,18 +78,12 @@ export function nextFailure(error: unknown, context: FailureContext): FailureRec
 export function failureAsOf(record: FailureRecord, nowMs: number): FailureRecord {
   const earlyMs = record.failedAtMs - nowMs
   if (earlyMs <= 0) return record
-  return { ...record, failedAtMs: nowMs, nextAttemptMs: record.nextAttemptMs - earlyMs }
-}
-
-/** Not a failure of its own: the last one's waiting time is not over. */
-export class NotDueError extends ProxyError {
-  constructor({ nextAttemptMs, reason }: FailureRecord, path: string) {
-    const next = new Date(nextAttemptMs).toISOString()
-    super(
-      'ACME',
-      `no certificate yet: the last attempt failed, and the next is due at ${next}. It said: ${reason}`,
-      { hint: `mend the cause and start again after that time; to try at once, remove ${path}` },
-    )
+  const { nextAttemptMs, caWaitUntilMs } = record
+  return {
+    ...record,
+    failedAtMs: nowMs,
+    nextAttemptMs: nextAttemptMs - earlyMs,
+    caWaitUntilMs: caWaitUntilMs === undefined ? undefined : caWaitUntilMs - earlyMs,
   }
 }
 
@@ -137,6 +133,7 @@ function parseFailure(text: string): FailureRecord | undefined {
     failures,
     failedAtMs,
     nextAttemptMs,
+    caWaitUntilMs,
     reachedCa,
     directoryUrl,
     names,
@@ -153,6 +150,7 @@ function parseFailure(text: string): FailureRecord | undefined {
     failures,
     failedAtMs,
     nextAttemptMs,
+    caWaitUntilMs: typeof caWaitUntilMs === 'number' ? caWaitUntilMs : undefined,
     reachedCa: reachedCa === true,
     directoryUrl,
     names,

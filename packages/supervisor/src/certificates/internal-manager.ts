@@ -11,8 +11,9 @@ import { internalCaDirectory, issueLeaf, loadAuthority } from './internal-ca.ts'
 import { lockDirectory } from './lock.ts'
 import type { CertificateManager } from './manager.ts'
 import { fieldsOf, toPushed } from './pushed.ts'
+import { RenewalLoop } from './renewal-loop.ts'
 import { jitterOf, renewAtMs, retryAtMs } from './renewal.ts'
-import { sleepUntil } from './sleep-until.ts'
+import type { LastFailure, ListenerStatus } from './status.ts'
 import type { StoredCertificate } from './store.ts'
 import { CertificateStore } from './store.ts'
 
@@ -24,8 +25,12 @@ export class InternalManager implements CertificateManager {
   readonly #store: CertificateStore
   readonly #expiry: ExpiryWatch
   readonly #closing = new AbortController()
+  readonly #loop: RenewalLoop
 
   #leaf: StoredCertificate | undefined
+  #failure: LastFailure | undefined
+  /** In a row. */
+  #failures = 0
   #work: Promise<void> = Promise.resolve()
 
   constructor(listenerId: string, hosts: readonly string[], stateDir: string, host: CertificateHost) {
@@ -44,6 +49,11 @@ export class InternalManager implements CertificateManager {
       join(internalCaDirectory(stateDir), 'leaves', directoryNameOf(listenerId)),
     )
     this.#expiry = new ExpiryWatch(listenerId, host)
+    const nextMs = (): number => this.#nextMs()
+    const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
+    const { clock, log } = host
+    const { signal } = this.#closing
+    this.#loop = new RenewalLoop({ listenerId, clock, log, nextMs, turn }, signal)
   }
 
   async load(): Promise<void> {
@@ -62,10 +72,27 @@ export class InternalManager implements CertificateManager {
     return true
   }
 
+  status(): ListenerStatus {
+    const leaf = this.#leaf
+    return {
+      listenerId: this.listenerId,
+      mode: 'internal',
+      certificates: leaf === undefined ? [] : [leaf.facts],
+      missing: leaf === undefined ? this.#hosts : [],
+      nextAttemptMs: leaf === undefined ? undefined : this.#dueMs(leaf),
+      renewalWindow: undefined,
+      failure: this.#failure,
+    }
+  }
+
   async acquire(): Promise<void> {}
 
   start(): void {
-    this.#work = this.#keepRenewing()
+    this.#work = this.#loop.run()
+  }
+
+  async renew(): Promise<void> {
+    await this.#loop.demand()
   }
 
   async close(): Promise<void> {
@@ -73,53 +100,59 @@ export class InternalManager implements CertificateManager {
     await this.#work
   }
 
-  /** Ends only when the manager is closed. */
-  async #keepRenewing(): Promise<void> {
-    const { clock, log } = this.#host
-    const { signal } = this.#closing
-    let retryMs = 0
-    for (let failures = 0; !signal.aborted;) {
-      const leaf = this.#leaf
-      if (leaf === undefined) return
-      try {
-        const dueMs = Math.max(dueAtMs(leaf), retryMs)
-        await sleepUntil(Math.min(dueMs, this.#expiry.nextLookMs(leaf.facts)), clock, signal)
-        this.#expiry.look(leaf.facts)
-        if (clock.nowMs() < dueMs) continue
-        await this.#issueIfDue()
-        await this.#host.publish(this.listenerId, this.current())
-        failures = 0
-        retryMs = 0
-      } catch (error) {
-        if (signal.aborted) return
-        failures++
-        retryMs = retryAtMs({
-          failures,
-          failedAtMs: clock.nowMs(),
-          retryAfterMs: undefined,
-          validity: leaf.facts,
-          jitter: Math.random(),
-        })
-        log.warn('CERT_FAILED', {
-          listener: this.listenerId,
-          error: error instanceof Error ? error.message : String(error),
-          next_attempt: new Date(retryMs).toISOString(),
-        })
-      }
-    }
+  #nextMs(): number {
+    const leaf = this.#leaf
+    return leaf === undefined ? Infinity : Math.min(this.#dueMs(leaf), this.#expiry.nextLookMs(leaf.facts))
   }
 
-  /** Takes the leaf that is cached, or issues and saves one. Throws CACHE. */
-  async #issueIfDue(): Promise<void> {
+  #dueMs(leaf: StoredCertificate): number {
+    return Math.max(dueAtMs(leaf), this.#failure?.nextAttemptMs ?? 0)
+  }
+
+  async #turn(demanded: boolean): Promise<boolean> {
+    const leaf = this.#leaf
+    if (leaf === undefined) return false
+    this.#expiry.look(leaf.facts)
+    if (!demanded && this.#host.clock.nowMs() < this.#dueMs(leaf)) return false
+    try {
+      await this.#issueIfDue(leaf.facts.serial)
+      await this.#host.publish(this.listenerId, this.current())
+      this.#failures = 0
+      this.#failure = undefined
+    } catch (error) {
+      if (!this.#closing.signal.aborted) this.#fail(error, leaf)
+      throw error
+    }
+    return true
+  }
+
+  #fail(error: unknown, leaf: StoredCertificate): void {
+    const { clock, log } = this.#host
+    const reason = error instanceof Error ? error.message : String(error)
+    const failedAtMs = clock.nowMs()
+    const nextAttemptMs = retryAtMs({
+      failures: ++this.#failures,
+      failedAtMs,
+      retryAfterMs: undefined,
+      validity: leaf.facts,
+      jitter: Math.random(),
+    })
+    this.#failure = { failedAtMs, nextAttemptMs, failedNames: [], reason, document: undefined }
+    const next = new Date(nextAttemptMs).toISOString()
+    log.warn('CERT_FAILED', { listener: this.listenerId, error: reason, next_attempt: next })
+  }
+
+  /** Takes the leaf that is cached, unless it is the one to be replaced, or issues and saves one. Throws CACHE. */
+  async #issueIfDue(replacedSerial?: string): Promise<void> {
     const authority = await loadAuthority(this.#ca)
-    let leaf = await this.#readLeaf(authority)
+    let leaf = await this.#readLeaf(authority, replacedSerial)
     const source = leaf === undefined ? 'issued' : 'cache'
-    leaf ??= await this.#issue(authority)
+    leaf ??= await this.#issue(authority, replacedSerial)
     this.#leaf = leaf
     this.#host.log.info(source === 'issued' ? 'CERT_ISSUED' : 'CERT_LOADED', fieldsOf(this.listenerId, leaf))
   }
 
-  async #issue(authority: StoredCertificate): Promise<StoredCertificate> {
+  async #issue(authority: StoredCertificate, replacedSerial: string | undefined): Promise<StoredCertificate> {
     await this.#store.prepare()
     const lock = await lockDirectory(this.#store.directory, {
       signal: this.#closing.signal,
@@ -129,7 +162,7 @@ export class InternalManager implements CertificateManager {
       },
     })
     try {
-      const theirs = await this.#readLeaf(authority)
+      const theirs = await this.#readLeaf(authority, replacedSerial)
       if (theirs !== undefined) return theirs
       const leaf = await issueLeaf(authority, this.#hosts, this.#ca)
       await this.#store.save(leaf, async () => await lock.assertHeld())
@@ -140,13 +173,17 @@ export class InternalManager implements CertificateManager {
   }
 
   /** The cached leaf, if it is this root's, has exactly our hosts, and is not due to be renewed. */
-  async #readLeaf(authority: StoredCertificate): Promise<StoredCertificate | undefined> {
+  async #readLeaf(
+    authority: StoredCertificate,
+    replacedSerial: string | undefined,
+  ): Promise<StoredCertificate | undefined> {
     const { certificate, quarantined } = await this.#store.load(
       async (pair) => await this.#host.jobs.run('inspectPair', pair, this.#closing.signal),
     )
     quarantined.forEach(this.#ca.onQuarantined)
     if (certificate === undefined || certificate.origin !== authority.facts.serial) return undefined
-    const { names } = certificate.facts
+    const { names, serial } = certificate.facts
+    if (serial === replacedSerial) return undefined
     const isOurs = names.length === this.#hosts.length && this.#hosts.every((host) => names.includes(host))
     return isOurs && dueAtMs(certificate) > this.#host.clock.nowMs() ? certificate : undefined
   }

@@ -6,6 +6,7 @@ import { AcmeManager } from './acme-manager.ts'
 import type { CertificateHost } from './host.ts'
 import { InternalManager } from './internal-manager.ts'
 import { ManualManager } from './manual-manager.ts'
+import type { ListenerStatus } from './status.ts'
 
 export interface CertificateManager {
   readonly listenerId: string
@@ -20,10 +21,16 @@ export interface CertificateManager {
   needsOrder(): boolean
   /** What is served has every name that is configured; if not, the rest is ordered in the background. */
   isComplete(): boolean
+  status(): ListenerStatus
   /** Orders what is missing and publishes it. Throws ProxyError ACME, CACHE or CERTIFICATE, with a hint. */
   acquire(signal: AbortSignal): Promise<void>
   /** From now on renews in the background and publishes what is new. */
   start(): void
+  /**
+   * Renews now what would be renewed later, and resolves when it is published; only after `start`. One
+   * that is under way will do. Throws ProxyError when it fails, or when the CA has asked to wait.
+   */
+  renew(): Promise<void>
   /** Stops background work, aborts an order, releases the lock. Idempotent. */
   close(): Promise<void>
 }

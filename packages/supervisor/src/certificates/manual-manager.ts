@@ -9,7 +9,8 @@ import type { CertificateHost } from './host.ts'
 import type { CertificateFacts } from './inspect.ts'
 import type { CertificateManager } from './manager.ts'
 import { fieldsOf, toPushed } from './pushed.ts'
-import { sleepUntil } from './sleep-until.ts'
+import { RenewalLoop } from './renewal-loop.ts'
+import type { ListenerStatus } from './status.ts'
 
 interface ManualCertificate {
   readonly certPem: string
@@ -23,6 +24,7 @@ export class ManualManager implements CertificateManager {
   readonly #host: CertificateHost
   readonly #expiry: ExpiryWatch
   readonly #closing = new AbortController()
+  readonly #loop: RenewalLoop
 
   #certificates: readonly ManualCertificate[] = []
   #work: Promise<void> = Promise.resolve()
@@ -32,6 +34,11 @@ export class ManualManager implements CertificateManager {
     this.#pairs = pairs
     this.#host = host
     this.#expiry = new ExpiryWatch(listenerId, host)
+    const nextMs = (): number => this.#nextLookMs()
+    const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
+    const { clock, log } = host
+    const { signal } = this.#closing
+    this.#loop = new RenewalLoop({ listenerId, clock, log, nextMs, turn }, signal)
   }
 
   /** Throws CERTIFICATE for the first pair that cannot be used. */
@@ -55,10 +62,27 @@ export class ManualManager implements CertificateManager {
     return true
   }
 
+  status(): ListenerStatus {
+    return {
+      listenerId: this.listenerId,
+      mode: 'manual',
+      certificates: this.#certificates.map(({ facts }) => facts),
+      missing: [],
+      nextAttemptMs: undefined,
+      renewalWindow: undefined,
+      failure: undefined,
+    }
+  }
+
   async acquire(): Promise<void> {}
 
   start(): void {
-    this.#work = this.#watchExpiry()
+    this.#work = this.#loop.run()
+  }
+
+  /** Reads the files again; if they cannot be used, what is served stays. */
+  async renew(): Promise<void> {
+    await this.#loop.demand()
   }
 
   async close(): Promise<void> {
@@ -83,20 +107,16 @@ export class ManualManager implements CertificateManager {
     return { certPem: inspection.certPem, keyPem, facts }
   }
 
-  /** Until closed, or until every certificate has expired and that has been said. */
-  async #watchExpiry(): Promise<void> {
-    const { signal } = this.#closing
-    for (;;) {
-      const looksMs = this.#certificates.map(({ facts }) => this.#expiry.nextLookMs(facts))
-      const nextMs = Math.min(...looksMs)
-      if (nextMs === Infinity) return
-      try {
-        await sleepUntil(nextMs, this.#host.clock, signal)
-      } catch {
-        return
-      }
-      for (const { facts } of this.#certificates) this.#expiry.look(facts)
-    }
+  #nextLookMs(): number {
+    return Math.min(...this.#certificates.map(({ facts }) => this.#expiry.nextLookMs(facts)))
+  }
+
+  async #turn(demanded: boolean): Promise<boolean> {
+    for (const { facts } of this.#certificates) this.#expiry.look(facts)
+    if (!demanded) return false
+    await this.load()
+    await this.#host.publish(this.listenerId, this.current())
+    return true
   }
 }
 

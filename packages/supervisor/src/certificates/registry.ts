@@ -2,6 +2,7 @@
 // now is given. Takes part in a reload; how a certificate comes about is its manager's.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Config, Listener } from '@reverse-proxy/shared/config/config'
+import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -17,15 +18,13 @@ import { createCertificateJobs } from './jobs.ts'
 import type { CertificateManager } from './manager.ts'
 import { createCertificateManager } from './manager.ts'
 import { withTimers } from './sleep-until.ts'
+import type { ListenerStatus } from './status.ts'
 
 export interface CertificateRegistryOptions extends Pick<CertificateHost, 'log' | 'progress'> {
   readonly clock: Clock
   readonly stateDir: string
   readonly broadcast: Broadcast
 }
-
-/** `pending`: something is being ordered in the background. */
-export type CertificateState = 'current' | 'pending'
 
 export class CertificateRegistry {
   readonly #options: CertificateRegistryOptions
@@ -54,6 +53,10 @@ export class CertificateRegistry {
 
   get challenges(): readonly ListenerChallenges[] {
     return [...this.#challenges].map(([listenerId, challenges]) => ({ listenerId, challenges }))
+  }
+
+  get statuses(): readonly ListenerStatus[] {
+    return this.#all().map((manager) => manager.status())
   }
 
   /** Some listener has nothing that it could serve. */
@@ -108,7 +111,7 @@ export class CertificateRegistry {
   async commit(
     prepared: readonly PreparedListener[],
     removed: readonly Listener[],
-  ): Promise<CertificateState> {
+  ): Promise<'current' | 'pending'> {
     const superseded = [...removed, ...prepared.map(({ listener }) => listener)].map(({ id }) =>
       this.#managers.get(id),
     )
@@ -121,6 +124,16 @@ export class CertificateRegistry {
       manager.start()
     }
     return this.#all().every((manager) => manager.isComplete()) ? 'current' : 'pending'
+  }
+
+  /**
+   * Renews every certificate that has `name`, and resolves with their state afterwards, when they are
+   * published; empty: none has it. Throws as CertificateManager.renew does.
+   */
+  async renew(name: string): Promise<readonly ListenerStatus[]> {
+    const having = this.#all().filter((manager) => hasName(manager.status(), name))
+    await Promise.all(having.map(async (manager) => await manager.renew()))
+    return having.map((manager) => manager.status())
   }
 
   /** Stops background work, aborts orders, releases locks. Idempotent. */
@@ -178,6 +191,11 @@ export class CertificateRegistry {
 export interface PreparedListener {
   readonly listener: Listener
   readonly manager: CertificateManager
+}
+
+function hasName({ certificates, missing }: ListenerStatus, name: string): boolean {
+  const served = certificates.flatMap(({ names }) => names)
+  return [...served, ...missing].some((covering) => nameCovers(covering, name))
 }
 
 function needsNewManager(before: Listener | undefined, after: Listener): boolean {

@@ -63,8 +63,13 @@ export interface Failure {
 export function retryAtMs({ failures, failedAtMs, retryAfterMs = 0, validity, jitter }: Failure): number {
   const scheduledMs = (RETRY_DELAYS_MS[failures - 1] ?? LAST_RETRY_DELAY_MS) * (1 + RETRY_SPREAD * jitter)
   const { crowdedMs, latestMs } = limits(failedAtMs, validity)
-  const askedMs = Math.min(retryAfterMs, RETRY_AFTER_CEILING_MS, latestMs)
+  const askedMs = Math.min(obeyedWaitMs(retryAfterMs), latestMs)
   return failedAtMs + Math.max(Math.min(scheduledMs, crowdedMs), askedMs)
+}
+
+/** How much of a CA's Retry-After is obeyed, whatever it says. */
+export function obeyedWaitMs(retryAfterMs: number): number {
+  return Math.min(retryAfterMs, RETRY_AFTER_CEILING_MS)
 }
 
 /** How long the next attempt may be put off: by our own schedule, and by the CA. */

@@ -46,6 +46,7 @@ export class Fleet {
   #goodGenerations: ReadonlySet<number> = new Set()
   #roll: PromiseWithResolvers<void> | undefined
   #wakeAtMs: number | undefined
+  #unexpectedExits = 0
 
   constructor(options: FleetOptions) {
     this.#options = options
@@ -55,6 +56,21 @@ export class Fleet {
   /** Workers wanted. */
   get size(): number {
     return this.#size
+  }
+
+  /** Everyone who has not exited, in the order of their slots; draining ones too. */
+  get workers(): readonly WorkerHandle[] {
+    return [...this.#handles.values()].toSorted((a, b) => a.slot - b.slot || a.generation - b.generation)
+  }
+
+  /** One more for each rolling replacement. */
+  get generation(): number {
+    return this.#generation
+  }
+
+  /** Deaths that nobody had asked for. */
+  get unexpectedExits(): number {
+    return this.#unexpectedExits
   }
 
   /** When `converge` wants to be called again at the latest (ms). */
@@ -194,6 +210,10 @@ export class Fleet {
         break
       case 'beat':
         handle.lastBeatMs = this.#options.clock.nowMs()
+        handle.load = message.load
+        break
+      case 'serving':
+        handle.served = message.listeners
         break
       case 'lease-request':
         this.#options.rateLimits.request(handle.id, message, (grant) => handle.grant(grant))
@@ -231,6 +251,7 @@ export class Fleet {
       log.info('WORKER_EXIT', fields)
     } else {
       log[this.#running ? 'error' : 'warn']('WORKER_EXIT', fields)
+      if (this.#running) this.#unexpectedExits++
       const previous = this.#backoffs.get(handle.slot) ?? NO_BACKOFF
       this.#backoffs.set(handle.slot, afterDeath(previous, handle.bornAtMs, clock.nowMs()))
     }

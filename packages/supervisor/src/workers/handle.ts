@@ -5,7 +5,9 @@ import type {
   BootFailure,
   LeaseGrant,
   Push,
+  ServedSerials,
   SupervisorToWorker,
+  WorkerLoad,
   WorkerStart,
 } from '@reverse-proxy/shared/ipc/messages'
 import type { WorkerStage, WorkerView } from './plan.ts'
@@ -31,6 +33,10 @@ export class WorkerHandle implements WorkerView {
   endReason: string | undefined
   /** What it said before it ended itself. */
   bootFailure: BootFailure | undefined
+  /** As it said with its last beat. */
+  load: WorkerLoad | undefined
+  /** Which certificates it serves, by its own account. */
+  served: readonly ServedSerials[] = []
   /** It has its `start` and takes pushes. */
   started = false
 

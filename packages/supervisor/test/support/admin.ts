@@ -8,7 +8,7 @@ import { startAdminSocket, type AdminSocket } from '../../src/admin/admin-socket
 import type { AdminHandlers } from '../../src/admin/protocol.ts'
 import { recordingLog } from './recording-log.ts'
 
-const RELOADED = { sites: 1, workers: 'kept', certificates: 'unchanged', warnings: [] } as const
+const RELOADED = { sites: 1, workers: 'kept', certificates: 'current', warnings: [] } as const
 
 export const STATUS = {
   version: '1.2.3',
@@ -30,7 +30,7 @@ const HANDLERS: AdminHandlers = {
   certs: async () => ({ certificates: [] }),
   reload: async () => RELOADED,
   restart: async () => RELOADED,
-  renew: async () => ({}),
+  renew: async () => ({ renewed: [] }),
   'reopen-logs': async () => ({}),
 }
 

@@ -48,6 +48,11 @@ export class SiteContexts {
     this.#loaded = loaded
   }
 
+  /** Serial numbers of the leaves that are served. */
+  get serials(): readonly string[] {
+    return [...this.#loaded.values()].map(({ context }) => context.serial)
+  }
+
   /** @param serverName lower case, as the client sent it: never one with `*` */
   lookup(serverName: string): SiteContext | undefined {
     const certificate = this.#byName.get(serverName) ?? this.#byName.get(wildcardOf(serverName))

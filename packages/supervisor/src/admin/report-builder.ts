@@ -1,0 +1,109 @@
+// The one place where the state of the supervisor becomes what people and programs are told of it:
+// the admin socket's answers, and what health and metrics say. Reads, never changes anything.
+import type { Clock } from '@reverse-proxy/shared/clock'
+import type { Config } from '@reverse-proxy/shared/config/config'
+import type { ListenerStatus } from '../certificates/status.ts'
+import type { Phase } from '../phase.ts'
+import type { ReloadOutcome } from '../reloads.ts'
+import { version } from '../version.ts'
+import type { WorkerHandle } from '../workers/handle.ts'
+import { isoTime, reportCertificates } from './certificate-report.ts'
+import type { CertificateReport, CertsReport, StatusReport, WorkerReport, WorkersReport } from './reports.ts'
+
+interface FleetView {
+  readonly size: number
+  readonly isReady: boolean
+  readonly generation: number
+  readonly unexpectedExits: number
+  readonly workers: readonly WorkerHandle[]
+}
+
+export interface ReportSources {
+  readonly pid: number
+  readonly clock: Clock
+  /** The clock of WorkerHandle.bornAtMs. */
+  readonly fleetClock: Clock
+  readonly fleet: FleetView
+  readonly registry: { readonly statuses: readonly ListenerStatus[] }
+  readonly reloads: { readonly outcome: ReloadOutcome | undefined }
+  readonly phase: () => Phase
+  readonly config: () => Config
+}
+
+export class ReportBuilder {
+  readonly #sources: ReportSources
+  readonly #startedAtMs: number
+
+  constructor(sources: ReportSources) {
+    this.#sources = sources
+    this.#startedAtMs = sources.clock.nowMs()
+  }
+
+  status(): StatusReport {
+    const { pid, fleet, reloads, phase, config } = this.#sources
+    const { listeners } = config()
+    const certificates = this.#certificates()
+    const expired = certificates.filter(({ state }) => state === 'expired').length
+    const { outcome } = reloads
+    return {
+      version,
+      pid,
+      phase: phase(),
+      ready: phase() === 'serving' && fleet.isReady && expired === 0,
+      started_at: isoTime(this.#startedAtMs),
+      workers: {
+        wanted: fleet.size,
+        ready: fleet.workers.filter(({ stage }) => stage === 'ready').length,
+        draining: fleet.workers.filter(({ stage }) => stage === 'draining').length,
+      },
+      generation: fleet.generation,
+      listeners: listeners.length,
+      sites: listeners.reduce((sum, { sites }) => sum + sites.length, 0),
+      certificates: {
+        total: certificates.length,
+        expired,
+        first_expiry: firstOf(certificates.map(({ not_after: notAfter }) => notAfter)),
+      },
+      last_reload: outcome === undefined ? null : { at: isoTime(outcome.atMs), status: outcome.status },
+    }
+  }
+
+  workers(): WorkersReport {
+    const { fleet } = this.#sources
+    return {
+      workers: fleet.workers.map((handle) => this.#reportWorker(handle)),
+      unexpected_exits: fleet.unexpectedExits,
+    }
+  }
+
+  certs(): CertsReport {
+    return { certificates: this.#certificates() }
+  }
+
+  #certificates(): CertificateReport[] {
+    const { registry, fleet, clock } = this.#sources
+    const nowMs = clock.nowMs()
+    return registry.statuses.flatMap((status) => reportCertificates(status, fleet.workers, nowMs))
+  }
+
+  #reportWorker({ slot, pid, generation, stage, bornAtMs, load }: WorkerHandle): WorkerReport {
+    const { clock, fleetClock } = this.#sources
+    const ageMs = fleetClock.nowMs() - bornAtMs
+    return {
+      worker: slot,
+      pid,
+      generation,
+      stage,
+      started_at: isoTime(clock.nowMs() - ageMs),
+      connections: load?.connections ?? null,
+      requests: load?.requests ?? null,
+      rss_bytes: load?.rssBytes ?? null,
+    }
+  }
+}
+
+/** Of times in ISO 8601. */
+function firstOf(times: readonly (string | null)[]): string | null {
+  const known = times.filter((time) => time !== null)
+  return known.toSorted()[0] ?? null
+}

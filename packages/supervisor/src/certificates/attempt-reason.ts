@@ -1,0 +1,48 @@
+// Why an attempt is made, and whether that is reason enough so soon after the last one failed. Pure.
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { FailureRecord } from './failure-record.ts'
+
+export type AttemptReason =
+  /** Nothing can be served before it. */
+  | 'start'
+  | 'renewal'
+  /** Somebody wants it now, due or not. */
+  | 'demand'
+
+export interface LastAttempt {
+  readonly failure: FailureRecord | undefined
+  readonly nowMs: number
+  /** Where the failure is recorded. */
+  readonly path: string
+}
+
+/**
+ * Throws NotDueError if the attempt has to wait. At a start: something may be restarting us in a loop.
+ * On demand: only the CA's own Retry-After counts.
+ */
+export function assertDue(reason: AttemptReason, { failure, nowMs, path }: LastAttempt): void {
+  if (failure === undefined) return
+  const { nextAttemptMs, caWaitUntilMs = 0, reachedCa, reason: said } = failure
+  // A CA that could not be reached has counted nothing.
+  if (reason === 'start' && !reachedCa) return
+  if (reason === 'demand') {
+    if (nowMs < caWaitUntilMs)
+      throw new NotDueError(`the CA asks to wait until ${isoTime(caWaitUntilMs)}. It said: ${said}`, path)
+  } else if (nowMs < nextAttemptMs) {
+    const next = `the next is due at ${isoTime(nextAttemptMs)}`
+    throw new NotDueError(`no certificate yet: the last attempt failed, and ${next}. It said: ${said}`, path)
+  }
+}
+
+/** Not a failure of its own: the last one's waiting time is not over. */
+export class NotDueError extends ProxyError {
+  constructor(message: string, path: string) {
+    super('ACME', message, {
+      hint: `mend the cause and start again after that time; to try at once, remove ${path}`,
+    })
+  }
+}
+
+function isoTime(timeMs: number): string {
+  return new Date(timeMs).toISOString()
+}

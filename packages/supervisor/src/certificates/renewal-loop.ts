@@ -1,0 +1,122 @@
+// The background life of one listener's certificate: sleeps until something is due, or is demanded, has
+// it done, and starts again. What is due and how it is done is the manager's; whether the loop still
+// turns is renewal-watch.ts's to judge.
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { WaitableClock } from './sleep-until.ts'
+import { sleepUntil } from './sleep-until.ts'
+
+/** After an error that should not be: the loop goes on, but not at full speed. */
+const PAUSE_MS = 60_000
+/** A turn that failed and did not put off the next: a loop that spins would order and order. */
+const LEAST_PAUSE_MS = 1_000
+
+export interface RenewalWork {
+  readonly listenerId: string
+  readonly clock: WaitableClock
+  readonly log: Log
+  /** When something is to be done next (wall clock); Infinity: nothing unless it is demanded. */
+  nextMs(): number
+  /**
+   * Does what is due, or with `demanded` what would be due later; resolves with whether there was an
+   * attempt to renew. A rejection means that it failed: that has been logged, and `nextMs` put off.
+   */
+  turn(demanded: boolean): Promise<boolean>
+}
+
+export class RenewalLoop {
+  readonly #work: RenewalWork
+  readonly #signal: AbortSignal
+  #demand: PromiseWithResolvers<void> | undefined
+  #wake = new AbortController()
+  #isDead = false
+  #busySinceMs: number | undefined
+  #sleepsUntilMs: number | undefined
+  #notBeforeMs = 0
+
+  /** `signal` ends it. */
+  constructor(work: RenewalWork, signal: AbortSignal) {
+    this.#work = work
+    this.#signal = signal
+  }
+
+  /** It has been started, and has ended without being closed. */
+  get isDead(): boolean {
+    return this.#isDead
+  }
+
+  /** Since when (wall clock) it has been at work; undefined while it sleeps. */
+  get busySinceMs(): number | undefined {
+    return this.#busySinceMs
+  }
+
+  /** Until when (wall clock) it means to sleep; undefined before the first time. */
+  get sleepsUntilMs(): number | undefined {
+    return this.#sleepsUntilMs
+  }
+
+  /** Resolves when it has ended; never rejects. */
+  async run(): Promise<void> {
+    try {
+      while (!this.#signal.aborted) await this.#turn()
+    } catch (error) {
+      this.#report(error)
+    } finally {
+      this.#isDead = !this.#signal.aborted
+      this.#demand?.reject(this.#signal.reason)
+    }
+  }
+
+  /** Has the work done at once; rejects as `turn` does, or when the loop ends. One that is under way will do. */
+  async demand(): Promise<void> {
+    this.#signal.throwIfAborted()
+    this.#demand ??= Promise.withResolvers<void>()
+    const { promise } = this.#demand
+    this.#wake.abort()
+    await promise
+  }
+
+  async #turn(): Promise<void> {
+    const wasDemanded = await this.#sleep()
+    if (this.#signal.aborted) return
+    this.#busySinceMs = this.#work.clock.nowMs()
+    try {
+      const attempted = await this.#work.turn(wasDemanded)
+      if (attempted) this.#settle((demand) => demand.resolve())
+    } catch (error) {
+      this.#notBeforeMs = this.#work.clock.nowMs() + LEAST_PAUSE_MS
+      this.#settle((demand) => demand.reject(error))
+    } finally {
+      this.#busySinceMs = undefined
+    }
+  }
+
+  /** True when it was cut short by a demand. */
+  async #sleep(): Promise<boolean> {
+    this.#wake = new AbortController()
+    if (this.#demand !== undefined) return true
+    this.#sleepsUntilMs = Math.max(this.#nextMs(), this.#notBeforeMs)
+    const signal = AbortSignal.any([this.#signal, this.#wake.signal])
+    await sleepUntil(this.#sleepsUntilMs, this.#work.clock, signal).catch(() => {})
+    return this.#demand !== undefined
+  }
+
+  #nextMs(): number {
+    try {
+      return this.#work.nextMs()
+    } catch (error) {
+      this.#report(error)
+      return this.#work.clock.nowMs() + PAUSE_MS
+    }
+  }
+
+  #settle(how: (demand: PromiseWithResolvers<void>) => void): void {
+    const demand = this.#demand
+    this.#demand = undefined
+    if (demand !== undefined) how(demand)
+  }
+
+  #report(error: unknown): void {
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    this.#work.log.error('INTERNAL_ERROR', { listener: this.#work.listenerId, error: text })
+  }
+}

@@ -1,0 +1,65 @@
+// What operators ask of a proxy that serves, by signal or over the admin socket: reload, restart, renew,
+// reopen the logs. Each resolves with its outcome and never rejects. When one is dealt with is the loop's.
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { RenewResult } from './admin/renew.ts'
+import { renewByName } from './admin/renew.ts'
+import type { CertificateRegistry } from './certificates/registry.ts'
+import type { Outcome } from './intents.ts'
+import type { Phase } from './phase.ts'
+import type { ReloadKind, ReloadResult, Reloads } from './reloads.ts'
+import type { ServiceManager } from './systemd/notify.ts'
+import type { Fleet } from './workers/fleet.ts'
+
+export interface DemandsOptions {
+  readonly log: Log
+  readonly phase: () => Phase
+  readonly fleet: Fleet
+  readonly registry: CertificateRegistry
+  readonly reloads: Reloads
+  readonly serviceManager: ServiceManager
+  /** One line on what is served, for the service manager. */
+  readonly summary: () => string
+  /** Creates the log file anew and writes there. Throws CONFIG. */
+  readonly reopenLogs: () => Promise<void>
+}
+
+export class Demands {
+  readonly #options: DemandsOptions
+
+  constructor(options: DemandsOptions) {
+    this.#options = options
+  }
+
+  async reload(kind: ReloadKind): Promise<ReloadResult> {
+    const { phase, reloads, serviceManager, summary } = this.#options
+    if (phase() !== 'serving') return { status: 'error', message: this.#notServing(), errors: [] }
+    serviceManager.reloading()
+    const result = await reloads.request(kind)
+    if (phase() === 'serving') serviceManager.ready(summary())
+    return result
+  }
+
+  async renew(name: string): Promise<RenewResult> {
+    const { phase, registry } = this.#options
+    if (phase() !== 'serving') return { status: 'error', message: this.#notServing() }
+    return await renewByName(registry, name)
+  }
+
+  /** After logrotate: the file is there again before a worker opens it. */
+  async reopenLogs(): Promise<Outcome> {
+    const { fleet, log, reopenLogs } = this.#options
+    try {
+      await reopenLogs()
+      await fleet.broadcast({ type: 'reopen-logs' })
+      return { status: 'ok' }
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error)
+      log.error('INTERNAL_ERROR', { error: message })
+      return { status: 'error', message }
+    }
+  }
+
+  #notServing(): string {
+    return `the proxy is ${this.#options.phase()}; try again when it serves`
+  }
+}

@@ -1,0 +1,79 @@
+// --help, the completions and the manual page come from one table, and real shells take what they are given.
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { temporaryDirectory } from '../../../test/harness/directory.ts'
+import { renderCompletion } from '../src/command-line/completion.ts'
+import { renderHelp } from '../src/command-line/help.ts'
+import { renderManPage } from '../src/command-line/man-page.ts'
+import { COMMANDS, optionRows, SHELLS } from '../src/command-line/table.ts'
+import { version } from '../src/version.ts'
+
+const NAMES = [...COMMANDS.keys()]
+const FLAGS = optionRows().map(([name]) => `--${name}`)
+
+test('every command and option is in --help, in each completion and in the manual page', () => {
+  const texts = { help: renderHelp(), man: renderManPage(version).replaceAll('\\-', '-') }
+  for (const [where, text] of Object.entries(texts)) {
+    for (const word of [...NAMES, ...FLAGS]) assert.ok(text.includes(word), `${word} in ${where}`)
+  }
+  for (const shell of SHELLS) {
+    const text = renderCompletion(shell)
+    for (const name of NAMES) assert.match(text, new RegExp(`\\b${name}\\b`, 'u'), `${name} in ${shell}`)
+    for (const [name] of optionRows()) assert.ok(text.includes(name), `--${name} in ${shell}`)
+  }
+})
+
+test('no line of --help is wider than 100 columns', () => {
+  for (const line of renderHelp().split('\n')) assert.ok(line.length <= 100, line)
+})
+
+test('docs/reverse-proxy.1 is up to date: pnpm -F supervisor man writes it', () => {
+  const path = join(import.meta.dirname, '../../../docs/reverse-proxy.1')
+  assert.equal(readFileSync(path, 'utf8'), renderManPage(version))
+})
+
+test('bash completes commands, options, shells and files', (t) => {
+  const directory = temporaryDirectory(t)
+  writeFileSync(join(directory, 'my config.toml'), '')
+  const complete = (...words: readonly string[]): string[] => {
+    const quoted = words.map((word) => `'${word}'`).join(' ')
+    const script = `${renderCompletion('bash')}
+COMP_WORDS=(reverse-proxy ${quoted}); COMP_CWORD=${words.length}
+_reverse_proxy
+printf '%s\\n' "\${COMPREPLY[@]}"`
+    const printed = execFileSync('bash', ['--norc', '-c', script], { cwd: directory, encoding: 'utf8' })
+    return printed.split('\n').filter((line) => line !== '')
+  }
+  assert.deepEqual(complete(''), NAMES)
+  assert.deepEqual(complete('re'), ['reload', 'restart', 'renew', 'reopen-logs'])
+  assert.deepEqual(complete('status', '--js'), ['--json'])
+  assert.deepEqual(complete('completion', ''), [...SHELLS])
+  assert.deepEqual(complete('run', '--config', 'my'), ['my config.toml'])
+  assert.deepEqual(complete('frob'), [])
+})
+
+test('fish completes commands, options and shells', (t) => {
+  const path = join(temporaryDirectory(t), 'script.fish')
+  writeFileSync(path, renderCompletion('fish'))
+  const complete = (line: string): string[] => {
+    const script = `source ${path}; complete -C '${line}'`
+    const printed = execFileSync('fish', ['--no-config', '-c', script], { encoding: 'utf8' })
+    return printed.split('\n').flatMap((text) => text.split('\t')[0] || [])
+  }
+  assert.deepEqual(new Set(complete('reverse-proxy ')), new Set(NAMES))
+  assert.deepEqual(complete('reverse-proxy status --js'), ['--json'])
+  assert.deepEqual(new Set(complete('reverse-proxy completion ')), new Set(SHELLS))
+})
+
+test('zsh takes its completion', (t) => {
+  const directory = temporaryDirectory(t)
+  const path = join(directory, '_reverse-proxy')
+  writeFileSync(path, renderCompletion('zsh'))
+  const script = `fpath=(${directory} $fpath); autoload -Uz compinit; compinit -u -d ${directory}/dump
+autoload +X -Uz _reverse-proxy; print $_comps[reverse-proxy]`
+  assert.equal(execFileSync('zsh', ['-f', '-c', script], { encoding: 'utf8' }), '_reverse-proxy\n')
+  execFileSync('zsh', ['--no-exec', path])
+})
