@@ -90,7 +90,7 @@ export function settingsFor(
 /** Answers tls-alpn-01 on `port` with what `host` has armed, under `maxVersion` at most. */
 export async function answerTlsAlpn(
   t: TestContext,
-  host: FakeHost,
+  host: Pick<FakeHost, 'challenges'>,
   port: number,
   maxVersion: 'TLSv1.2' | 'TLSv1.3' = 'TLSv1.3',
 ): Promise<void> {

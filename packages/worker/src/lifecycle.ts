@@ -139,7 +139,8 @@ export class WorkerLifecycle {
   #acknowledge(seq: number, push: Push): void {
     let error: string | undefined
     try {
-      if (this.#phase === 'serving') this.#apply(push)
+      // A client whose hello is still on its way when the drain begins gets what is new, like any other.
+      if (this.#phase === 'serving' || this.#phase === 'draining') this.#apply(push)
     } catch (cause) {
       error = cause instanceof Error ? cause.message : String(cause)
     }

@@ -93,7 +93,11 @@ export class CertificateRegistry {
    */
   async prepare({ added, kept }: ConfigChange): Promise<readonly PreparedListener[]> {
     const changed = kept.filter((listener) => needsNewManager(this.#listeners.get(listener.id), listener))
-    const prepared = [...added, ...changed].map((listener) => ({ listener, manager: this.#create(listener) }))
+    const prepared = [...added, ...changed].map((listener) => ({
+      listener,
+      manager: this.#create(listener),
+      served: this.#certificates.get(listener.id),
+    }))
     try {
       await Promise.all(prepared.map(async ({ manager }) => await manager.load()))
     } catch (error) {
@@ -118,9 +122,12 @@ export class CertificateRegistry {
     await Promise.allSettled(superseded.map(async (manager) => await manager?.close()))
     const stays = new Set(prepared.map(({ listener }) => listener.id))
     for (const { id } of removed.filter((listener) => !stays.has(listener.id))) this.#forget(id)
-    for (const { listener, manager } of prepared) {
+    for (const one of prepared) {
+      const { listener, manager } = one
       this.#adopt(listener, manager)
-      await this.#publish(listener.id, manager.current())
+      // With nothing of its own yet, say from another CA, it lets what was there serve on.
+      const hasNews = (await this.#isUpToDate(one)) && manager.current().length > 0
+      if (hasNews) await this.#publish(listener.id, manager.current())
       manager.start()
     }
     return this.#all().every((manager) => manager.isComplete()) ? 'current' : 'pending'
@@ -140,6 +147,19 @@ export class CertificateRegistry {
   async close(): Promise<void> {
     await Promise.allSettled(this.#all().map(async (manager) => await manager.close()))
     await this.#jobs.close()
+  }
+
+  /** A predecessor that was let finish may have saved and published what is newer: that is loaded then. */
+  async #isUpToDate({ listener, manager, served }: PreparedListener): Promise<boolean> {
+    if (this.#certificates.get(listener.id) === served) return true
+    try {
+      await manager.load()
+      return true
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      this.#options.log.error('CERT_FAILED', { listener: listener.id, error: reason })
+      return false
+    }
   }
 
   #all(): CertificateManager[] {
@@ -191,6 +211,8 @@ export class CertificateRegistry {
 export interface PreparedListener {
   readonly listener: Listener
   readonly manager: CertificateManager
+  /** What the listener served when `manager` was loaded. */
+  readonly served: readonly PushedCertificate[] | undefined
 }
 
 function hasName({ certificates, missing }: ListenerStatus, name: string): boolean {

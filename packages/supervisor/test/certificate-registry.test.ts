@@ -1,0 +1,205 @@
+// What reaches the workers, and in which order: through reloads, refusals, and workers that boot meanwhile.
+import assert from 'node:assert/strict'
+import type { TestContext } from 'node:test'
+import { test } from 'node:test'
+import type { AcmeSettings, Config, Listener } from '@reverse-proxy/shared/config/config'
+import type { ConfigChange } from '@reverse-proxy/shared/config/split'
+import { compareConfigs } from '@reverse-proxy/shared/config/split'
+import type { ArmedChallenge, Push } from '@reverse-proxy/shared/ipc/messages'
+import { temporaryDirectory } from '../../../test/harness/directory.ts'
+import type { Pebble } from '../../../test/harness/pebble.ts'
+import { startPebble } from '../../../test/harness/pebble.ts'
+import { waitFor } from '../../../test/harness/wait.ts'
+import { CertificateRegistry } from '../src/certificates/registry.ts'
+import type { Broadcast, PushOutcome } from '../src/workers/handle.ts'
+import { answerTlsAlpn, settingsFor } from './certificate-host.ts'
+import { recordingLog } from './support/recording-log.ts'
+
+const TEST = { timeout: 60_000 }
+const DAY_MS = 86_400_000
+const NEVER = new AbortController().signal
+const ID = '127.0.0.1:443'
+
+/** Two workers, as a registry sees them: they acknowledge when a test lets them. */
+class Workers {
+  readonly pushes: Push[] = []
+  /** Between a push and its acknowledgement. */
+  beforeAck: (push: Push) => Promise<void> | void = () => {}
+  refuses: (push: Push) => boolean = () => false
+
+  readonly broadcast: Broadcast = async (push) => {
+    this.pushes.push(push)
+    await this.beforeAck(push)
+    const outcomes: PushOutcome[] = [{ pid: 1, slot: 1, result: 'done' }]
+    const error = 'the certificate cannot be loaded'
+    outcomes.push({
+      pid: 2,
+      slot: 2,
+      ...(this.refuses(push) ? { result: 'refused', error } : { result: 'done' }),
+    })
+    return outcomes
+  }
+
+  get challenges(): readonly ArmedChallenge[] {
+    return (
+      this.pushes.flatMap((push) => (push.type === 'challenges' ? [push.listener.challenges] : [])).at(-1) ??
+      []
+    )
+  }
+
+  /** Serial numbers of the certificates published, one for each time. */
+  get serials(): string[] {
+    return this.pushes.flatMap((push) =>
+      push.type === 'certificates' ? [push.listener.certificates.map(({ serial }) => serial).join()] : [],
+    )
+  }
+}
+
+interface Scene {
+  readonly pebble: Pebble
+  readonly registry: CertificateRegistry
+  readonly workers: Workers
+  readonly log: ReturnType<typeof recordingLog>
+  readonly clock: { offsetMs: number; nowMs(): number }
+  readonly configWith: (changes: Partial<AcmeSettings>) => Config
+}
+
+async function prepare(t: TestContext): Promise<Scene> {
+  const pebble = await startPebble(t, { authorizationReusePercent: 100 })
+  const workers = new Workers()
+  await answerTlsAlpn(t, workers, pebble.tlsPort)
+  const log = recordingLog()
+  const clock = { offsetMs: 0, nowMs: () => Date.now() + clock.offsetMs }
+  const registry = new CertificateRegistry({
+    stateDir: temporaryDirectory(t),
+    broadcast: workers.broadcast,
+    log,
+    clock,
+    progress: () => {},
+  })
+  t.after(async () => await registry.close())
+  const cacheDir = temporaryDirectory(t)
+  const configWith = (changes: Partial<AcmeSettings>): Config =>
+    configOf(settingsFor(pebble, cacheDir, changes))
+  await registry.load(configWith({ domains: ['one.example'] }))
+  return { pebble, registry, workers, log, clock, configWith }
+}
+
+function configOf(tls: AcmeSettings): Config {
+  const listener: Listener = { id: ID, bindAddrs: ['127.0.0.1'], httpPort: 0, httpsPort: 443, tls, sites: [] }
+  return {
+    workers: 2,
+    user: undefined,
+    group: undefined,
+    stateDir: '',
+    allowWildcardBind: false,
+    healthCheckPort: 0,
+    adminSocketPath: '',
+    shutdownTimeoutMs: 1_000,
+    logging: { level: 'info', format: 'text', filePath: undefined },
+    rateLimit: { requestsPerSecond: 1, burst: 1 },
+    limits: {
+      tlsHandshakeTimeoutMs: 1,
+      requestHeaderTimeoutMs: 1,
+      headerBytes: 1,
+      headerCount: 1,
+      keepAliveTimeoutMs: 1,
+      bodyStallTimeoutMs: 1,
+      connectionsPerWorker: 1,
+      connectionsPerClient: 1,
+      requestsPerConnection: 1,
+      http2Streams: 1,
+      upgradeIdleTimeoutMs: 1,
+      upstreamConnectionsPerSite: 1,
+    },
+    listeners: [listener],
+  }
+}
+
+test('a reload in the middle of a renewal: never an older certificate again', TEST, async (t) => {
+  const { registry, workers, clock, configWith } = await prepare(t)
+  await registry.acquire(NEVER)
+  const [first] = workers.serials
+
+  // The renewal has its certificate, and waits for a slow worker to acknowledge it.
+  const acknowledged = Promise.withResolvers<void>()
+  workers.beforeAck = async ({ type }) => (type === 'certificates' ? await acknowledged.promise : undefined)
+  clock.offsetMs = 65 * DAY_MS
+  const before = configWith({ domains: ['one.example'] })
+  const change: ConfigChange = compareConfigs(before, configWith({}))
+  const prepared = await registry.prepare(change)
+  registry.start()
+  await waitFor('the renewed certificate', () => workers.serials.length === 2, 30_000)
+  const committing = registry.commit(prepared, change.removed)
+  workers.beforeAck = () => {}
+  acknowledged.resolve()
+
+  assert.equal(await committing, 'pending')
+  await waitFor('both names', () => registry.certificates[0]?.certificates[0]?.names.length === 2, 30_000)
+  const [, second, third] = workers.serials
+  assert.notEqual(second, first)
+  assert.equal(third, second, 'the new manager publishes what is newest')
+  assert.equal(new Set(workers.serials).size, 3)
+  assert.ok(!workers.serials.slice(1).includes(first ?? ''))
+})
+
+test('another CA by reload: the old certificate serves until the new one is there', TEST, async (t) => {
+  const { registry, workers, configWith } = await prepare(t)
+  await registry.acquire(NEVER)
+  const other = await startPebble(t)
+  await answerTlsAlpn(t, workers, other.tlsPort)
+  const { directoryUrl, caFile } = other
+  const next = configWith({ domains: ['one.example'], directoryUrl, caFile, cacheDir: temporaryDirectory(t) })
+  const change = compareConfigs(configWith({ domains: ['one.example'] }), next)
+  assert.equal(await registry.commit(await registry.prepare(change), change.removed), 'pending')
+  await waitFor('the new certificate', () => workers.serials.length === 2, 30_000)
+  assert.ok(!workers.serials.includes(''), 'never nothing')
+})
+
+test(
+  'a worker that cannot load a certificate is reported by its number; the others have it',
+  TEST,
+  async (t) => {
+    const { registry, workers, log } = await prepare(t)
+    workers.refuses = ({ type }) => type === 'certificates'
+    await registry.acquire(NEVER)
+    const failed = log.lines.filter(({ event }) => event === 'CERT_FAILED')
+    assert.deepEqual(
+      failed.map(({ level, listener, worker, error }) => ({ level, listener, worker, error })),
+      [{ level: 'error', listener: ID, worker: 2, error: 'the certificate cannot be loaded' }],
+    )
+    assert.equal(registry.needsOrder, false)
+  },
+)
+
+test(
+  'a worker that cannot answer a challenge: the CA is not told, and nothing stays armed',
+  TEST,
+  async (t) => {
+    const { pebble, registry, workers } = await prepare(t)
+    workers.refuses = (push) => push.type === 'challenges' && push.listener.challenges.length > 0
+    await assert.rejects(registry.acquire(NEVER), {
+      code: 'ACME',
+      message: /a worker cannot answer the challenge/u,
+    })
+    assert.equal(pebble.requests('challenge'), 0)
+    assert.deepEqual(workers.challenges, [])
+  },
+)
+
+test('a worker that boots while others are told begins with the same', TEST, async (t) => {
+  const { registry, workers } = await prepare(t)
+  const seen = { challenges: 0, certificates: 0 }
+  workers.beforeAck = (push) => {
+    if (push.type === 'challenges') {
+      assert.deepEqual(registry.challenges, [push.listener])
+      seen.challenges++
+    }
+    if (push.type === 'certificates') {
+      assert.deepEqual(registry.certificates, [push.listener])
+      seen.certificates++
+    }
+  }
+  await registry.acquire(NEVER)
+  assert.deepEqual(seen, { challenges: 2, certificates: 1 })
+})
