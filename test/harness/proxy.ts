@@ -44,7 +44,7 @@ export class Proxy extends Program {
 
   /** Resolves when traffic is served. */
   async ready(timeoutMs?: number): Promise<void> {
-    await this.stdout.waitForLine(/ INFO READY /, timeoutMs)
+    await this.stdout.waitForLine(/ INFO READY |"event":"READY"/, timeoutMs)
   }
 }
 

@@ -1,5 +1,5 @@
 // Log lines: the events, and the text form of a line. Pure; pino and files are elsewhere.
-// A value can forge neither a line nor a field: see formatValue.
+// A value can forge neither a line nor a field: see formatValue. Lines are ASCII, in both formats.
 
 /** SPEC 9: the words programs (fail2ban, logrotate, people's scripts) look for. */
 export type LogEvent =
@@ -14,6 +14,7 @@ export type LogEvent =
   | 'TLS_FAILED'
   | 'CLIENT_ERROR'
   | 'LOG_DROPPED'
+  | 'LOG_FAILED'
   | 'STARTING'
   | 'READY'
   | 'SYSTEMD'
@@ -47,14 +48,50 @@ export interface Log {
 }
 
 // Anything that is not a plain, visible ASCII word needs quotes.
-const PLAIN = /^[!#-<>-[\]-~]+$/u
-// Control bytes, line and paragraph separators, bidirectional overrides, lone surrogates.
-const ESCAPED =
-  /["\\\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]|[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/gu
+const PLAIN = /^[!#-<>-[\]-~]+$/
+const ESCAPED = /["\\]|[^ -~]/g
+const BEYOND_ASCII = /[^\n -~]/g
+
+/**
+ * The fields whose value a client chooses, and the most of it that is written, in bytes as they are
+ * escaped. Together with the rest they make a line that a pipe takes as a whole (PIPE_BUF, 4096 bytes),
+ * so that the lines of several processes do not mix.
+ */
+const LONGEST_BYTES = { path: 2048, host: 255, method: 32, server_name: 255 } as const
+type ClientField = keyof typeof LONGEST_BYTES
+const CLIENT_FIELDS: readonly ClientField[] = ['path', 'host', 'method', 'server_name']
+const LONGEST_ESCAPE = '\\u0000'.length
+const CUT_MARK = '...'
+
+/** The same fields; a client's text that is too long ends in `...`. */
+export function boundFields(fields: LogFields): LogFields {
+  let bounded = fields
+  for (const name of CLIENT_FIELDS) {
+    const value = fields[name]
+    if (typeof value !== 'string' || value.length * LONGEST_ESCAPE <= LONGEST_BYTES[name]) continue
+    const cut = cutEscaped(value, LONGEST_BYTES[name])
+    if (cut !== value) bounded = { ...bounded, [name]: cut }
+  }
+  return bounded
+}
+
+/** `text`, or as much of it as takes `maxBytes` when it is escaped and marked as cut. */
+function cutEscaped(text: string, maxBytes: number): string {
+  let bytes = 0
+  let kept = 0
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code < 0x20 || code > 0x7e) bytes += LONGEST_ESCAPE
+    else bytes += code === 0x22 || code === 0x5c ? 2 : 1
+    if (bytes > maxBytes) return text.slice(0, kept) + CUT_MARK
+    if (bytes <= maxBytes - CUT_MARK.length) kept = i + 1
+  }
+  return text
+}
 
 /**
  * One value of a text line. Words of visible ASCII without `"`, `=` and `\` stand as they are;
- * everything else is quoted, with `"`, `\` and every control character as `\"`, `\\`, `\uXXXX`.
+ * everything else is quoted, with `"` and `\` as `\"` and `\\`, and whatever is no visible ASCII as `\uXXXX`.
  */
 export function formatValue(value: Exclude<LogValue, undefined>): string {
   if (typeof value !== 'string') return String(value)
@@ -62,9 +99,17 @@ export function formatValue(value: Exclude<LogValue, undefined>): string {
   return `"${value.replace(ESCAPED, escapeCharacter)}"`
 }
 
+/** The same line of JSON, in ASCII: no reader meets a control byte, a direction override or half a character. */
+export function escapeJson(line: string): string {
+  return line.replace(BEYOND_ASCII, escapeUnit)
+}
+
 function escapeCharacter(character: string): string {
-  if (character === '"' || character === '\\') return `\\${character}`
-  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+  return character === '"' || character === '\\' ? `\\${character}` : escapeUnit(character)
+}
+
+function escapeUnit(unit: string): string {
+  return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
 }
 
 /** `2026-01-02T03:04:05.678Z INFO REQUEST client_ip=203.0.113.5 ...` and a newline. */

@@ -1,29 +1,9 @@
 // How a process logs: one pino logger over stdout and, where configured, a file. Pure wiring: the
-// process hands in pino and its destinations, since only a process may open anything.
+// process hands in pino and a device, since only a process may open anything.
 import type { LogFormat, Logging } from './config/config.ts'
+import { LogDestination, type LogDevice, type LogTarget } from './log-destination.ts'
 import type { Log, LogEvent, LogFields } from './log-fields.ts'
-import { formatLine } from './log-fields.ts'
-
-/** SPEC 9: what a process may hold back for one destination before the newest lines are dropped. */
-const BUFFER_BYTES = 8 * 1024 * 1024
-
-/** The part of sonic-boom (pino.destination) that is used. */
-export interface LogDestination {
-  write(line: string): unknown
-  flush(done: (error?: Error | null) => void): void
-  reopen(): void
-  destroy(): void
-  on(event: 'drop' | 'drain' | 'error', listener: () => void): unknown
-}
-
-export interface DestinationOptions {
-  readonly dest: number | string
-  readonly sync: false
-  readonly append: true
-  readonly mkdir: false
-  readonly minLength: number
-  readonly maxLength: number
-}
+import { boundFields, escapeJson, formatLine } from './log-fields.ts'
 
 interface PinoLogger {
   debug(fields: LogFields, event: string): void
@@ -35,52 +15,24 @@ interface PinoLogger {
 export interface LogTools {
   readonly isoTime: () => string
   createLogger(options: object, stream: { write(line: string): void }): PinoLogger
-  openDestination(options: DestinationOptions): LogDestination
+  readonly device: LogDevice
+  readonly stdout: LogTarget
 }
 
 export interface Logs extends Log {
   /** After logrotate has moved the file away. */
   reopen(): void
-  /** Resolves when every line so far is with the kernel, or its destination has failed. */
+  /** Resolves when every line so far is with the kernel, or its destination fails. */
   flush(): Promise<void>
-  /**
-   * Lets go of every destination: what is not written by now is lost. To be called before the process
-   * exits, where pino would otherwise try for ever to write to a closed terminal or a full pipe.
-   */
+  /** Lets go of every destination: what is not written by now is lost. */
   abandon(): void
 }
 
-const STDOUT = 1
 const PINO_METADATA = Symbol.for('pino.metadata')
 
 export function openLogs(settings: Logging, tools: LogTools): Logs {
   const destinations: LogDestination[] = []
-  const open = (dest: number | string): void => {
-    const destination = tools.openDestination({
-      dest,
-      sync: false,
-      append: true,
-      mkdir: false,
-      // At 0, flush() does not wait for the write that is under way.
-      minLength: 1,
-      maxLength: BUFFER_BYTES,
-    })
-    let dropped = 0
-    destination.on('drop', () => dropped++)
-    destination.on('drain', () => {
-      if (dropped === 0) return
-      const count = dropped
-      dropped = 0
-      logger.warn({ count }, 'LOG_DROPPED' satisfies LogEvent)
-    })
-    // A closed terminal, a broken pipe or a full disk ends neither the process nor the other destination.
-    destination.on('error', () => {})
-    destinations.push(destination)
-  }
-
-  const stream = new LineStream(settings.format, (line) => {
-    for (const destination of destinations) destination.write(line)
-  })
+  const stream = new LineStream(settings.format, destinations)
   const options = {
     level: settings.level,
     base: null,
@@ -89,22 +41,36 @@ export function openLogs(settings: Logging, tools: LogTools): Logs {
     formatters: { level: (label: string) => ({ level: label }) },
   }
   const logger = tools.createLogger(options, Object.assign(stream, { [PINO_METADATA]: true }))
-  open(STDOUT)
+  const open = (source: string | LogTarget): void => {
+    const destination: LogDestination = new LogDestination({
+      device: tools.device,
+      source,
+      describeDropped: (count) =>
+        stream.capture(() => logger.warn({ count }, 'LOG_DROPPED' satisfies LogEvent)),
+      onFailing: (error) => {
+        const others = destinations.filter((other) => other !== destination)
+        const destinationName = typeof source === 'string' ? source : 'stdout'
+        const line = stream.capture(() =>
+          logger.error({ destination: destinationName, error }, 'LOG_FAILED' satisfies LogEvent),
+        )
+        for (const other of others) other.write(line)
+      },
+    })
+    destinations.push(destination)
+  }
+  open(tools.stdout)
   if (settings.filePath !== undefined) open(settings.filePath)
 
   return {
-    debug: (event, fields = {}) => logger.debug(fields, event),
-    info: (event, fields = {}) => logger.info(fields, event),
-    warn: (event, fields = {}) => logger.warn(fields, event),
-    error: (event, fields = {}) => logger.error(fields, event),
-    reopen: () => destinations.slice(1).forEach((file) => file.reopen()),
+    debug: (event, fields = {}) => logger.debug(boundFields(fields), event),
+    info: (event, fields = {}) => logger.info(boundFields(fields), event),
+    warn: (event, fields = {}) => logger.warn(boundFields(fields), event),
+    error: (event, fields = {}) => logger.error(boundFields(fields), event),
+    reopen: () => destinations.forEach((destination) => destination.reopen()),
     flush: async () => {
-      const flushed = destinations.map(
-        (destination) => new Promise<void>((resolve) => destination.flush(() => resolve())),
-      )
-      await Promise.all(flushed)
+      await Promise.all(destinations.map(async (destination) => await destination.flush()))
     },
-    abandon: () => destinations.forEach((destination) => destination.destroy()),
+    abandon: () => destinations.forEach((destination) => destination.abandon()),
   }
 }
 
@@ -124,15 +90,29 @@ class LineStream {
   lastObj: LogFields = {}
 
   readonly #format: LogFormat
-  readonly #emit: (line: string) => void
+  readonly #destinations: readonly LogDestination[]
+  #captured: string | undefined
 
-  constructor(format: LogFormat, emit: (line: string) => void) {
+  constructor(format: LogFormat, destinations: readonly LogDestination[]) {
     this.#format = format
-    this.#emit = emit
+    this.#destinations = destinations
   }
 
   write(json: string): void {
-    if (this.#format === 'json') this.#emit(json)
-    else this.#emit(formatLine(Date.now(), LEVEL_NAMES[this.lastLevel] ?? '', this.lastMsg, this.lastObj))
+    const line =
+      this.#format === 'json'
+        ? escapeJson(json)
+        : formatLine(Date.now(), LEVEL_NAMES[this.lastLevel] ?? '', this.lastMsg, this.lastObj)
+    if (this.#captured !== undefined) this.#captured = line
+    else for (const destination of this.#destinations) destination.write(line)
+  }
+
+  /** The line that `log` makes, which goes nowhere by itself; '' if its level is not logged. */
+  capture(log: () => void): string {
+    this.#captured = ''
+    log()
+    const line = this.#captured
+    this.#captured = undefined
+    return line
   }
 }

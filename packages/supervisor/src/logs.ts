@@ -1,9 +1,11 @@
 // The supervisor's log: stdout and the log file, which it creates for the workers, too. The wiring is
 // shared/logs.ts.
+import fs from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 import { open } from 'node:fs/promises'
 import type { Logging } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import { createLogDevice, LOG_FILE_MODE, logFileFlags, logTarget } from '@reverse-proxy/shared/log-device'
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import type { Logs } from '@reverse-proxy/shared/logs'
 import { openLogs } from '@reverse-proxy/shared/logs'
@@ -11,8 +13,7 @@ import { pino } from 'pino'
 import type { Account } from './account.ts'
 import { codeOf } from './certificates/durable.ts'
 
-/** Readable for the group: log shippers and fail2ban are rarely root. */
-const LOG_FILE_MODE = 0o640
+const STDOUT = 1
 const SHARED_LOG_FILE_MODE = 0o660
 
 /**
@@ -29,6 +30,8 @@ export async function prepareLogFile(path: string | undefined, account: Account 
       await file.close()
     }
   } catch (cause) {
+    // A pipe that nobody reads yet: it is there, and lines are held until somebody does.
+    if (codeOf(cause) === 'ENXIO') return
     throw new ProxyError('CONFIG', `the log file ${path} cannot be written: ${messageOf(cause)}`, {
       cause,
       hint: 'create its directory, writable for the account the supervisor runs as, or change logging.log_file_path',
@@ -38,13 +41,14 @@ export async function prepareLogFile(path: string | undefined, account: Account 
 
 /** Whatever the umask, a new file has LOG_FILE_MODE. */
 async function openLogFile(path: string): Promise<FileHandle> {
+  const flags = logFileFlags(fs.constants)
   try {
-    const created = await open(path, 'ax', LOG_FILE_MODE)
+    const created = await open(path, flags | fs.constants.O_EXCL, LOG_FILE_MODE)
     await created.chmod(LOG_FILE_MODE)
     return created
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error
-    return await open(path, 'a')
+    return await open(path, flags)
   }
 }
 
@@ -67,6 +71,9 @@ export class SupervisorLogs implements Logs {
   #logs: Logs
 
   constructor(settings: Logging) {
+    // Only this makes a pipe one that a write does not wait for, for the workers, too, which inherit it. A
+    // thread that waits for a reader would keep the process from ending.
+    process.stdout.on('error', ignore)
     this.#settings = settings
     this.#logs = openPinoLogs(settings)
   }
@@ -116,9 +123,19 @@ function openPinoLogs(settings: Logging): Logs {
   return openLogs(settings, {
     isoTime: pino.stdTimeFunctions.isoTime,
     createLogger: (options, stream) => pino(options, stream),
-    openDestination: (options) => pino.destination(options),
+    stdout: logTarget(fs, STDOUT),
+    device: createLogDevice({
+      fs,
+      encode: (text) => Buffer.from(text, 'latin1'),
+      after: (delayMs, callback) => {
+        const timer = setTimeout(callback, delayMs).unref()
+        return () => clearTimeout(timer)
+      },
+    }),
   })
 }
+
+function ignore(): void {}
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

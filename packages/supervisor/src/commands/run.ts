@@ -19,8 +19,8 @@ import { ServiceManager, takeNotifyEnvironment } from '../systemd/notify.ts'
 import { prepareWorkerProcess } from '../worker-process.ts'
 import type { CommandArgs } from './args.ts'
 
-/** Shutdown waits this long for the log (SPEC 9). */
-const FLUSH_TIMEOUT_MS = 2_000
+/** SPEC 9: a shutdown waits 2 s for the log, of which the workers have had half. */
+const FLUSH_TIMEOUT_MS = 1_000
 /** What is created is its owner's alone, unless its creator says otherwise. */
 const UMASK = 0o077
 

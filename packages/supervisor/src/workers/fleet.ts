@@ -17,8 +17,8 @@ import type { Action } from './plan.ts'
 import { planWorkers } from './plan.ts'
 
 const BOOT_TIMEOUT_MS = 30_000
-/** How much longer than its drain a worker may take before it is killed. */
-const DRAIN_GRACE_MS = 1_000
+/** How much longer than its drain a worker may take before it is killed: it writes its log to the end. */
+const DRAIN_GRACE_MS = 1_500
 
 export interface FleetOptions {
   readonly workers: number

@@ -1,0 +1,237 @@
+// One place that lines of the log go to: a queue of whole lines and the write that is under way. It
+// never waits, never throws, and never holds more than its bound. Does no input or output by itself:
+// a process hands in the device.
+
+export interface LogTarget {
+  readonly fd: number
+  /** The most that one write may carry so that nothing another process writes can get into it. */
+  readonly maxWriteBytes: number
+}
+
+export interface LogDeviceError {
+  readonly code?: string | undefined
+}
+
+/** What a process can do with a descriptor. Every callback comes later, never from within the call. */
+export interface LogDevice {
+  open(path: string, done: (error: LogDeviceError | null, target?: LogTarget) => void): void
+  /** Appends. May write a part only; waits for nobody: EAGAIN says that there is no room now. */
+  write(fd: number, bytes: Uint8Array, done: (error: LogDeviceError | null, written: number) => void): void
+  close(fd: number): void
+  /** One byte for each character: lines are ASCII. */
+  encode(text: string): Uint8Array
+  /** @returns what takes the call back */
+  after(delayMs: number, callback: () => void): () => void
+}
+
+export interface LogDestinationOptions {
+  readonly device: LogDevice
+  /** A path, or what is open already. */
+  readonly source: string | LogTarget
+  /** The line that says how many lines are missing at this place. */
+  readonly describeDropped: (count: number) => string
+  /** Once, when it begins to fail; not again before a write has worked. */
+  readonly onFailing: (code: string) => void
+}
+
+/** SPEC 9: what a process may hold back for one destination before the newest lines are dropped. */
+export const LOG_BUFFER_BYTES = 8 * 1024 * 1024
+/** After dropping has begun, lines are taken again from here on: few gaps instead of many. */
+const ROOM_AGAIN_BYTES = LOG_BUFFER_BYTES / 2
+const MIN_BUSY_DELAY_MS = 5
+const MAX_BUSY_DELAY_MS = 100
+const FAILURE_DELAY_MS = 1_000
+/** The file is still the right one, and will do when there is room. */
+const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
+const NEWLINE = 10
+
+export class LogDestination {
+  readonly #options: LogDestinationOptions
+  readonly #flushes: (() => void)[] = []
+  #target: LogTarget | undefined
+  #isOpening = false
+  /** Of lines that have come together while a write was under way. */
+  readonly #batches: string[] = []
+  /** What is being written, or was when it failed. */
+  #current: Uint8Array | undefined
+  #isWriting = false
+  #heldBytes = 0
+  #dropped = 0
+  #isOpenFailing = false
+  #isWriteFailing = false
+  #busyDelayMs = MIN_BUSY_DELAY_MS
+  #cancelRetry: (() => void) | undefined
+  #cancelReopen: (() => void) | undefined
+  #isAbandoned = false
+
+  constructor(options: LogDestinationOptions) {
+    this.#options = options
+    if (typeof options.source === 'string') this.reopen()
+    else this.#target = options.source
+  }
+
+  /** @param line whole, with its newline; ASCII */
+  write(line: string): void {
+    if (this.#isAbandoned) return
+    if (this.#dropped > 0 || this.#heldBytes + line.length > LOG_BUFFER_BYTES) this.#dropped += 1
+    else this.#enqueue(line)
+    this.#pump()
+  }
+
+  /** What is still to be written goes to the file that has the path now. Without effect if there is no path. */
+  reopen(): void {
+    const { device, source } = this.#options
+    if (typeof source !== 'string' || this.#isOpening || this.#isAbandoned) return
+    this.#cancelReopen?.()
+    this.#cancelReopen = undefined
+    this.#isOpening = true
+    device.open(source, (error, target) => {
+      this.#isOpening = false
+      if (target === undefined) this.#onOpenFailed(error?.code)
+      else this.#use(target)
+    })
+  }
+
+  /** Resolves when every line so far is with the kernel, or the destination fails. */
+  async flush(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      this.#flushes.push(resolve)
+      this.#settleFlushes()
+    })
+  }
+
+  /** What is not written by now is lost. Idempotent. */
+  abandon(): void {
+    if (this.#isAbandoned) return
+    this.#isAbandoned = true
+    this.#cancelRetry?.()
+    this.#cancelReopen?.()
+    this.#settleFlushes()
+    if (!this.#isWriting) this.#close()
+  }
+
+  #enqueue(line: string): void {
+    this.#heldBytes += line.length
+    const last = this.#batches.length - 1
+    const maxBytes = this.#target?.maxWriteBytes ?? line.length
+    if (last >= 0 && this.#batches[last]!.length + line.length <= maxBytes) this.#batches[last] += line
+    else this.#batches.push(line)
+  }
+
+  #pump(): void {
+    // What comes after the command to reopen is for the new file.
+    if (this.#target === undefined || this.#isOpening) return
+    if (this.#isWriting || this.#cancelRetry !== undefined) return
+    const batch = this.#current === undefined ? this.#batches.shift() : undefined
+    if (batch !== undefined) this.#current = this.#options.device.encode(batch)
+    if (this.#current === undefined) {
+      this.#settleFlushes()
+      return
+    }
+    this.#isWriting = true
+    const { fd } = this.#target
+    this.#options.device.write(fd, this.#current, (error, written) => this.#onWritten(error, written, fd))
+  }
+
+  #onWritten(error: LogDeviceError | null, written: number, fd: number): void {
+    this.#isWriting = false
+    if (this.#isAbandoned) {
+      this.#close()
+      return
+    }
+    // It has been opened anew meanwhile.
+    if (this.#target?.fd !== fd) this.#options.device.close(fd)
+    if (error === null) this.#onProgress(written)
+    else if (error.code === 'EAGAIN') this.#retryIn(this.#nextBusyDelayMs(), () => this.#pump())
+    else this.#onWriteFailed(error.code)
+  }
+
+  #onProgress(written: number): void {
+    this.#isWriteFailing = false
+    this.#busyDelayMs = MIN_BUSY_DELAY_MS
+    const bytes = this.#current ?? new Uint8Array()
+    const rest = afterShortWrite(bytes, written)
+    this.#heldBytes += rest.length - bytes.length
+    this.#current = rest.length === 0 ? undefined : rest
+    if (this.#dropped > 0 && this.#heldBytes <= ROOM_AGAIN_BYTES) {
+      const count = this.#dropped
+      this.#dropped = 0
+      this.#enqueue(this.#options.describeDropped(count))
+    }
+    this.#pump()
+  }
+
+  #use(target: LogTarget): void {
+    const before = this.#target
+    this.#target = target
+    this.#isOpenFailing = false
+    if (this.#isAbandoned) this.#close()
+    // What is being written there is closed after it.
+    else if (before !== undefined && !this.#isWriting) this.#options.device.close(before.fd)
+    this.#cancelRetry?.()
+    this.#cancelRetry = undefined
+    this.#pump()
+  }
+
+  /** The file that is open, if there is one, goes on being written meanwhile. */
+  #onOpenFailed(code = 'unknown'): void {
+    if (this.#isAbandoned) return
+    this.#cancelReopen = this.#options.device.after(FAILURE_DELAY_MS, () => this.reopen())
+    const wasFailing = this.#isOpenFailing
+    this.#isOpenFailing = true
+    this.#pump()
+    this.#settleFlushes()
+    if (!wasFailing) this.#options.onFailing(code)
+  }
+
+  #onWriteFailed(code = 'unknown'): void {
+    const isGone = typeof this.#options.source === 'string' && !FULL.has(code)
+    this.#retryIn(FAILURE_DELAY_MS, isGone ? () => this.reopen() : () => this.#pump())
+    const wasFailing = this.#isWriteFailing
+    this.#isWriteFailing = true
+    this.#settleFlushes()
+    if (!wasFailing) this.#options.onFailing(code)
+  }
+
+  #nextBusyDelayMs(): number {
+    const delayMs = this.#busyDelayMs
+    this.#busyDelayMs = Math.min(2 * delayMs, MAX_BUSY_DELAY_MS)
+    return delayMs
+  }
+
+  #retryIn(delayMs: number, retry: () => void): void {
+    this.#cancelRetry = this.#options.device.after(delayMs, () => {
+      this.#cancelRetry = undefined
+      retry()
+    })
+  }
+
+  #settleFlushes(): void {
+    const isIdle = this.#current === undefined && this.#batches.length === 0 && !this.#isOpening
+    const isFailing = this.#isWriteFailing || (this.#isOpenFailing && this.#target === undefined)
+    if (!isIdle && !isFailing && !this.#isAbandoned) return
+    for (const resolve of this.#flushes.splice(0)) resolve()
+  }
+
+  #close(): void {
+    if (typeof this.#options.source === 'string' && this.#target !== undefined) {
+      this.#options.device.close(this.#target.fd)
+    }
+    this.#target = undefined
+  }
+}
+
+/**
+ * What is left to write. If a line was cut, it comes again as a whole, on a line of its own: what another
+ * process wrote meanwhile would otherwise stand behind the first half of ours, as a part of that line.
+ */
+function afterShortWrite(bytes: Uint8Array, written: number): Uint8Array {
+  const isBetweenLines = written === 0 || bytes[written - 1] === NEWLINE
+  // Whole but for its newline: a second copy would be worse than a newline that comes late.
+  if (isBetweenLines || written === bytes.length || bytes[written] === NEWLINE) return bytes.subarray(written)
+  const lineStart = bytes.lastIndexOf(NEWLINE, written - 1) + 1
+  const rest = new Uint8Array(1 + bytes.length - lineStart)
+  rest[0] = NEWLINE
+  rest.set(bytes.subarray(lineStart), 1)
+  return rest
+}

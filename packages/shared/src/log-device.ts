@@ -1,0 +1,61 @@
+// The files of a log as a process has them, on the part of node:fs that it hands in. Waits for nobody:
+// a pipe without a reader cannot be opened now, and one that is full takes nothing now.
+import type { LogDevice, LogDeviceError, LogTarget } from './log-destination.ts'
+
+type Done<Result> = (error: LogDeviceError | null, result: Result) => void
+interface Stats {
+  isFile(): boolean
+}
+
+/** The part of node:fs that is used. */
+export interface LogFileSystem {
+  readonly constants: Readonly<Record<'O_APPEND' | 'O_CREAT' | 'O_NONBLOCK' | 'O_WRONLY', number>>
+  open(path: string, flags: number, mode: number, done: Done<number>): void
+  write(fd: number, bytes: Uint8Array, done: Done<number>): void
+  close(fd: number, done: () => void): void
+  fstatSync(fd: number): Stats
+}
+
+export interface LogDeviceTools {
+  readonly fs: LogFileSystem
+  readonly encode: LogDevice['encode']
+  readonly after: LogDevice['after']
+}
+
+/** Readable for the group: log shippers and fail2ban are rarely root. */
+export const LOG_FILE_MODE = 0o640
+
+/** What pipe(7) promises not to mix with the writes of others: PIPE_BUF. */
+const PIPE_WRITE_BYTES = 4096
+/** The kernel appends to a file write by write, however long they are. */
+const FILE_WRITE_BYTES = 64 * 1024
+
+/** The flags that a log is opened with: to append, and without waiting for the reader of a pipe. */
+export function logFileFlags({
+  O_APPEND,
+  O_CREAT,
+  O_NONBLOCK,
+  O_WRONLY,
+}: LogFileSystem['constants']): number {
+  return O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK
+}
+
+/** `fd` as a target, whatever it is. */
+export function logTarget(fs: Pick<LogFileSystem, 'fstatSync'>, fd: number): LogTarget {
+  return { fd, maxWriteBytes: fs.fstatSync(fd).isFile() ? FILE_WRITE_BYTES : PIPE_WRITE_BYTES }
+}
+
+export function createLogDevice({ fs, encode, after }: LogDeviceTools): LogDevice {
+  return {
+    open: (path, done) => {
+      fs.open(path, logFileFlags(fs.constants), LOG_FILE_MODE, (error, fd) => {
+        if (error === null) done(null, logTarget(fs, fd))
+        else done(error)
+      })
+    },
+    write: (fd, bytes, done) => fs.write(fd, bytes, done),
+    close: (fd) => fs.close(fd, () => {}),
+    encode,
+    after,
+  }
+}
