@@ -31,6 +31,7 @@ export type LogEvent =
   | 'CERT_QUARANTINED'
   | 'CERT_RENEWAL_INFO'
   | 'CLOCK_WRONG'
+  | 'CERT_EXPOSED'
   | 'INTERNAL_ERROR'
   | 'PHASE'
   | 'RESIZE'

@@ -1,10 +1,12 @@
 // One process at a time in a cache directory: waiting, giving up, losing the lock.
 import assert from 'node:assert/strict'
-import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { lstat, mkdir, readdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
+import { takeHostGuard } from '../src/certificates/host-guard.ts'
 import { lockDirectory } from '../src/certificates/lock.ts'
 
 const never = new AbortController().signal
@@ -49,37 +51,111 @@ test('a waiter stops waiting when told to', TEST, async (t) => {
   await lock.release()
 })
 
-test('what a killed process left is taken over once it is stale', TEST, async (t) => {
+const ELSEWHERE = '{"token":"x","pid":1,"host":"elsewhere","since":"2026"}'
+
+test('what a killed process of this host left is taken over at once', TEST, async (t) => {
   const directory = temporaryDirectory(t)
-  await mkdir(join(directory, 'lock'))
-  await writeFile(join(directory, 'lock-holder.json'), '{"token":"x","pid":1,"host":"h","since":"s"}')
-  const anHourAgo = new Date(Date.now() - 3_600_000)
-  await utimes(join(directory, 'lock'), anHourAgo, anHourAgo)
+  const code = `
+    import { lockDirectory } from ${JSON.stringify(import.meta.resolve('../src/certificates/lock.ts'))}
+    await lockDirectory(${JSON.stringify(directory)}, { signal: new AbortController().signal })
+    process.kill(process.pid, 'SIGKILL')`
+  const killed = Promise.withResolvers<NodeJS.Signals | undefined>()
+  execFile(process.execPath, ['--input-type=module', '-e', code], (error) => killed.resolve(error?.signal))
+  assert.equal(await killed.promise, 'SIGKILL')
+  assert.deepEqual((await readdir(directory)).toSorted(), ['lock', 'lock-holder.json'])
+  const startedMs = performance.now()
   const lock = await lockDirectory(directory, { signal: never, onWaiting: silent })
+  assert.ok(performance.now() - startedMs < 8000, 'sooner than a lock is stale')
   await lock.assertHeld()
   await lock.release()
+  assert.deepEqual(await readdir(directory), [])
 })
 
 test(
-  'a lock that was taken away is noticed without an exception, and before the next write',
+  'what a process elsewhere left is taken over once two looks have found it untouched',
   TEST,
   async (t) => {
     const directory = temporaryDirectory(t)
-    const lost = await lockDirectory(directory, { signal: never, onWaiting: silent })
-    await rm(join(directory, 'lock'), { recursive: true })
-    const thief = await lockDirectory(directory, { signal: never, onWaiting: silent })
-    await assert.rejects(lost.assertHeld(), { code: 'CACHE', message: /was lost to another process/u })
-    assert.equal(lost.signal.aborted, true)
-    await lost.release()
-    await thief.assertHeld()
-    await thief.release()
+    const path = join(directory, 'lock')
+    await mkdir(path)
+    await writeFile(join(directory, 'lock-holder.json'), ELSEWHERE)
+    const anHourAgo = new Date(Date.now() - 3_600_000)
+    await utimes(path, anHourAgo, anHourAgo)
+    const waiting = Promise.withResolvers<string>()
+    const locking = lockDirectory(directory, { signal: never, onWaiting: waiting.resolve })
+    assert.match(await waiting.promise, /^process 1 on elsewhere, since 2026$/u)
+    // It lives after all, under a clock that is an hour slow.
+    const stillAnHourAgo = new Date(Date.now() - 3_599_000)
+    await utimes(path, stillAnHourAgo, stillAnHourAgo)
+    const touchedMs = performance.now()
+    const lock = await locking
+    assert.ok(performance.now() - touchedMs > 2500, 'not before the holder had time for another sign of life')
+    await lock.assertHeld()
+    await lock.release()
   },
 )
+
+test('other things in the place of the lock and its holder are in nobody’s way', TEST, async (t) => {
+  const anHourAgo = new Date(Date.now() - 3_600_000)
+  const hostile: Readonly<Record<string, (directory: string) => Promise<void>>> = {
+    'a file': async (directory) => {
+      await writeFile(join(directory, 'lock'), 'x')
+      await utimes(join(directory, 'lock'), anHourAgo, anHourAgo)
+    },
+    'a directory with something in it': async (directory) => {
+      await mkdir(join(directory, 'lock', 'in', 'it'), { recursive: true })
+      await utimes(join(directory, 'lock'), anHourAgo, anHourAgo)
+    },
+    'a link to nowhere': async (directory) => await symlink('nowhere', join(directory, 'lock')),
+    'a directory for a holder': async (directory) =>
+      void (await mkdir(join(directory, 'lock-holder.json', 'in'), { recursive: true })),
+    'a link for a holder': async (directory) =>
+      await symlink('/dev/zero', join(directory, 'lock-holder.json')),
+  }
+  const directories = Object.entries(hostile).map(async ([what, make]) => {
+    const directory = temporaryDirectory(t)
+    await make(directory)
+    const lock = await lockDirectory(directory, { signal: never, onWaiting: silent })
+    await lock.assertHeld()
+    await lock.release()
+    assert.deepEqual(await readdir(directory), [], what)
+  })
+  await Promise.all(directories)
+})
+
+test('a lock that another has taken is noticed before the next step, and left to it', TEST, async (t) => {
+  const directory = temporaryDirectory(t)
+  const path = join(directory, 'lock')
+  const lost = await lockDirectory(directory, { signal: never, onWaiting: silent })
+  await rm(path, { recursive: true })
+  await mkdir(path)
+  await writeFile(join(directory, 'lock-holder.json'), ELSEWHERE)
+  await assert.rejects(lost.assertHeld(), { code: 'CACHE', message: /was lost to another process/u })
+  assert.equal(lost.signal.aborted, true)
+  await lost.release()
+  assert.equal((await lstat(path)).isDirectory(), true)
+  assert.deepEqual((await readdir(directory)).toSorted(), ['lock', 'lock-holder.json'])
+})
 
 test('a lock that vanished aborts the work under way', TEST, async (t) => {
   const directory = temporaryDirectory(t)
   const lock = await lockDirectory(directory, { signal: never, onWaiting: silent })
   await rm(join(directory, 'lock'), { recursive: true })
   await waitFor('the lock is known to be lost', () => lock.signal.aborted)
+  await lock.release()
+})
+
+test('a stranger who binds the name of the guard delays, and no more', TEST, async (t) => {
+  const directory = temporaryDirectory(t)
+  const guard = await takeHostGuard(directory)
+  if (guard === undefined || guard === 'busy') throw new Error('no guard')
+  t.after(async () => await guard.release())
+  const waiting = Promise.withResolvers<string>()
+  const locking = lockDirectory(directory, { signal: never, onWaiting: waiting.resolve })
+  await waiting.promise
+  const now = performance.now.bind(performance)
+  t.mock.method(performance, 'now', () => now() + 65_000)
+  const lock = await locking
+  await lock.assertHeld()
   await lock.release()
 })

@@ -1,12 +1,13 @@
 // The account at each CA: its key, made once, and its URL. Both lie in the cache directory, since a new
 // account for every order would soon be refused.
-import { createHash } from 'node:crypto'
-import { readFile, rename } from 'node:fs/promises'
+import { createHash, createPrivateKey } from 'node:crypto'
 import { join } from 'node:path'
 import { AcmeError } from './acme-problem.ts'
 import { parseRecord } from './json.ts'
 import type { AcmeTransport } from './acme-transport.ts'
-import { cacheError, codeOf, makePrivateDirectory, replaceFile } from './durable.ts'
+import { readCacheFile } from './cache-file.ts'
+import { cacheError, makePrivateSubdirectory, replaceFile, sweepTemporary } from './durable.ts'
+import type { OnQuarantined } from './quarantine.ts'
 
 export interface Account {
   readonly directoryUrl: string
@@ -19,57 +20,64 @@ export interface Account {
 
 /** The accounts of one cache directory; the caller holds its lock. */
 export class AccountStore {
-  readonly #directory: string
+  readonly #cacheDirectory: string
+  readonly #onQuarantined: OnQuarantined
 
-  constructor(cacheDirectory: string) {
-    this.#directory = join(cacheDirectory, 'accounts')
+  constructor(cacheDirectory: string, onQuarantined: OnQuarantined) {
+    this.#cacheDirectory = cacheDirectory
+    this.#onQuarantined = onQuarantined
   }
 
   /** The account at `directoryUrl`; undefined if there is none. A damaged file is put aside. Throws CACHE. */
   async load(directoryUrl: string): Promise<Account | undefined> {
-    const path = this.#pathOf(directoryUrl)
-    let text: string
-    try {
-      text = await readFile(path, 'utf8')
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return undefined
-      throw cacheError(this.#directory, error)
-    }
-    const account = parseAccount(text)
-    if (account?.directoryUrl === directoryUrl) return account
-    await rename(path, `${path}.damaged`).catch((error: unknown) => {
-      throw cacheError(this.#directory, error)
+    return await readCacheFile({
+      directory: this.#cacheDirectory,
+      name: nameOf(directoryUrl),
+      parse: (text) => parseAccount(text, directoryUrl),
+      onQuarantined: this.#onQuarantined,
     })
-    return undefined
   }
 
   async save(account: Account): Promise<void> {
     try {
-      await makePrivateDirectory(this.#directory)
-      await replaceFile(this.#pathOf(account.directoryUrl), `${JSON.stringify(account)}\n`)
+      const directory = await makePrivateSubdirectory(this.#cacheDirectory, DIRECTORY)
+      const path = join(this.#cacheDirectory, nameOf(account.directoryUrl))
+      await replaceFile(path, `${JSON.stringify(account)}\n`)
+      await sweepTemporary(directory)
     } catch (error) {
-      throw cacheError(this.#directory, error)
+      throw cacheError(this.#cacheDirectory, error)
     }
-  }
-
-  #pathOf(directoryUrl: string): string {
-    const digest = createHash('sha256').update(directoryUrl).digest('hex').slice(0, 12)
-    return join(this.#directory, `${new URL(directoryUrl).hostname}-${digest}.json`)
   }
 }
 
-function parseAccount(text: string): Account | undefined {
+const DIRECTORY = 'accounts'
+
+/** Inside the cache directory. */
+function nameOf(directoryUrl: string): string {
+  const digest = createHash('sha256').update(directoryUrl).digest('hex').slice(0, 12)
+  return join(DIRECTORY, `${new URL(directoryUrl).hostname}-${digest}.json`)
+}
+
+function parseAccount(text: string, expectedUrl: string): Account | undefined {
   const account = parseRecord(text)
   if (account === undefined) return undefined
   const { directoryUrl, keyPem, url, contact } = account
-  if (typeof directoryUrl !== 'string' || typeof keyPem !== 'string' || !keyPem.includes('PRIVATE KEY')) {
-    return undefined
-  }
+  if (directoryUrl !== expectedUrl || typeof keyPem !== 'string' || !isAccountKey(keyPem)) return undefined
   return {
-    directoryUrl,
+    directoryUrl: expectedUrl,
     keyPem,
     url: typeof url === 'string' ? url : undefined,
     contact: typeof contact === 'string' ? contact : undefined,
+  }
+}
+
+/** Anything else would fail at every request, for ever. */
+function isAccountKey(keyPem: string): boolean {
+  try {
+    const { asymmetricKeyType } = createPrivateKey(keyPem)
+    return asymmetricKeyType === 'ec' || asymmetricKeyType === 'rsa'
+  } catch {
+    return false
   }
 }
 

@@ -4,16 +4,20 @@ import type { Clock } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import { AccountStore } from './acme-account.ts'
+import type { Exposure } from './exposure.ts'
+import { closeToOthers } from './exposure.ts'
 import type { FailureRecord } from './failure-record.ts'
 import { concerns, FailureStore } from './failure-record.ts'
-import type { PairInspector, Quarantined, StoredCertificate } from './store.ts'
+import type { OnQuarantined } from './quarantine.ts'
+import type { PairInspector, StoredCertificate } from './store.ts'
 import { CertificateStore } from './store.ts'
 
 export interface AcmeCacheOptions {
   readonly settings: AcmeSettings
   readonly clock: Clock
   readonly inspect: PairInspector
-  readonly onQuarantined: (quarantined: Quarantined) => void
+  readonly onQuarantined: OnQuarantined
+  readonly onExposed: (exposure: Exposure) => void
 }
 
 export class AcmeCache {
@@ -23,16 +27,23 @@ export class AcmeCache {
   readonly #failures: FailureStore
 
   constructor(options: AcmeCacheOptions) {
-    const { cacheDir } = options.settings
+    const { onQuarantined, settings } = options
+    const { cacheDir } = settings
     this.#options = options
-    this.accounts = new AccountStore(cacheDir)
+    this.accounts = new AccountStore(cacheDir, onQuarantined)
     this.#certificates = new CertificateStore(cacheDir)
-    this.#failures = new FailureStore(cacheDir)
+    this.#failures = new FailureStore(cacheDir, onQuarantined)
   }
 
   /** Where the failure is recorded: removing the file allows an attempt at once. */
   get failurePath(): string {
     return this.#failures.path
+  }
+
+  /** Closes to others what they could get at, and tells of it. */
+  async secure(): Promise<void> {
+    const exposures = await closeToOthers(this.#options.settings.cacheDir)
+    exposures.forEach(this.#options.onExposed)
   }
 
   /** Finds out, before anything is ordered, whether a certificate could be saved. Throws CACHE. */

@@ -1,4 +1,5 @@
-// How long a CA may take. Past these an attempt has failed, and what is served stays as it is.
+// How long a CA, or another process of ours, may take. Past these an attempt has failed, and what is served stays as it is.
+import { LOCK_WAIT_LIMIT_MS } from './lock.ts'
 
 export interface AcmeLimits {
   /** One request, to the last byte of its answer. */
@@ -9,6 +10,8 @@ export interface AcmeLimits {
   readonly finalizationMs: number
   /** One order from the first request to the last: others may be waiting for the cache directory. */
   readonly orderMs: number
+  /** For another process to be done with the cache directory. */
+  readonly lockMs: number
 }
 
 const MINUTE_MS = 60_000
@@ -18,4 +21,5 @@ export const ACME_LIMITS: AcmeLimits = {
   validationMs: 5 * MINUTE_MS,
   finalizationMs: 10 * MINUTE_MS,
   orderMs: 30 * MINUTE_MS,
+  lockMs: LOCK_WAIT_LIMIT_MS,
 }

@@ -19,7 +19,7 @@ import type { FailureRecord } from './failure-record.ts'
 import { failureAsOf, nextFailure } from './failure-record.ts'
 import type { CertificateHost } from './host.ts'
 import type { DirectoryLock } from './lock.ts'
-import { lockDirectory } from './lock.ts'
+import { againIfLost, lockDirectory } from './lock.ts'
 import type { CertificateManager } from './manager.ts'
 import { toPushed } from './pushed.ts'
 import { RenewalLoop } from './renewal-loop.ts'
@@ -70,13 +70,14 @@ export class AcmeManager implements CertificateManager {
       settings,
       clock: this.#clock,
       inspect: async (pair) => await host.jobs.run('inspectPair', pair, this.#closing.signal),
-      onQuarantined: ({ path, reason }) => this.#report.quarantined(path, reason),
+      onQuarantined: (quarantined) => this.#report.quarantined(quarantined),
+      onExposed: (exposure) => this.#report.exposed(exposure),
     })
     this.#expiry = new ExpiryWatch(listenerId, { log: host.log, clock: this.#clock })
     this.#plan = new RenewalPlan({
       listenerId,
       directoryUrl: settings.directoryUrl,
-      store: new RenewalStore(settings.cacheDir),
+      store: new RenewalStore(settings.cacheDir, (quarantined) => this.#report.quarantined(quarantined)),
       clock: this.#clock,
       log: host.log,
       ask: async ({ certPem }, signal) => {
@@ -91,6 +92,7 @@ export class AcmeManager implements CertificateManager {
   }
 
   async load(): Promise<void> {
+    await this.#cache.secure()
     this.#certificate = await this.#cache.readCertificate()
     this.#failure = await this.#cache.readFailure()
     await this.#plan.load()
@@ -187,20 +189,25 @@ export class AcmeManager implements CertificateManager {
 
   /** Leaves a new certificate installed; or throws, having said why and noted when the next attempt is due. */
   async #attempt(signal: AbortSignal, reason: AttemptReason): Promise<void> {
+    await againIfLost(async () => await this.#attemptOnce(signal, reason))
+  }
+
+  async #attemptOnce(signal: AbortSignal, reason: AttemptReason): Promise<void> {
     let lock: DirectoryLock | undefined
     try {
       await this.#cache.prepare()
-      lock = await lockDirectory(this.#settings.cacheDir, {
-        signal,
-        onWaiting: (holder) => this.#report.progress('waiting', `for ${holder}`),
-      })
-      if (await this.#takeOver()) return
+      lock = await this.#lock(signal, reason)
+      if (lock === undefined) return
+      const isDone = await this.#takeOver(reason)
       this.#failure = await this.#cache.readFailure()
+      if (isDone) return
       assertDue(reason, this.#lastAttempt())
       await this.#order(lock, signal, this.#settings.domains)
-    } catch (error) {
-      if (error instanceof NothingDueError) return
-      if (signal.aborted || error instanceof NotDueError) throw error
+    } catch (cause) {
+      if (cause instanceof NothingDueError) return
+      if (signal.aborted || cause instanceof NotDueError) throw cause
+      // Whatever the order died of then, this is why.
+      const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
       const rest = this.#restWorthOrdering(error)
       await this.#fail(error, lock, rest)
       if (lock === undefined || rest.length === 0) throw error
@@ -210,15 +217,31 @@ export class AcmeManager implements CertificateManager {
     }
   }
 
+  /** Undefined when another process has outlasted our patience, yet left something that will do. */
+  async #lock(signal: AbortSignal, reason: AttemptReason): Promise<DirectoryLock | undefined> {
+    try {
+      return await lockDirectory(this.#settings.cacheDir, {
+        signal,
+        waitLimitMs: this.#limits.lockMs,
+        onWaiting: (holder) => this.#report.progress('waiting', `for ${holder}`),
+      })
+    } catch (error) {
+      if (signal.aborted || !(await this.#takeOver(reason))) throw error
+      return undefined
+    }
+  }
+
   /** Uses what another process has put into the cache meanwhile; true if nothing is left to do. */
-  async #takeOver(): Promise<boolean> {
+  async #takeOver(reason: AttemptReason): Promise<boolean> {
     const cached = await this.#cache.readCertificate()
     if (cached === undefined || cached.facts.notAfterMs <= this.#clock.nowMs()) return false
     // Ours may be newer than the cache: one that could not be saved is served nevertheless.
     if (cached.obtainedMs <= (this.#certificate?.obtainedMs ?? -Infinity)) return false
     this.#report.loaded(cached)
     await this.#install(cached)
-    return this.isComplete() && this.#renewAtMs() > this.#clock.nowMs()
+    this.#report.missing(cached)
+    // A start needs no more than something to serve: the rest is ordered in the background.
+    return reason === 'start' || (this.isComplete() && this.#renewAtMs() > this.#clock.nowMs())
   }
 
   /** SPEC 5, one bad name: the names to order without those that failed; none if that is not worth an order. */

@@ -1,10 +1,12 @@
 // What the log and the terminal are told about one listener's ACME certificate. Decides nothing.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { missingNames } from './acme-cache.ts'
+import type { Exposure } from './exposure.ts'
 import type { FailureRecord } from './failure-record.ts'
 import type { CertificateHost } from './host.ts'
 import type { OrderStep } from './progress.ts'
 import { fieldsOf } from './pushed.ts'
+import type { Quarantined } from './quarantine.ts'
 import type { StoredCertificate } from './store.ts'
 
 const HOUR_MS = 60 * 60 * 1000
@@ -61,8 +63,12 @@ export class AcmeReporter {
     })
   }
 
-  quarantined(path: string, reason: string): void {
+  quarantined({ path, reason }: Quarantined): void {
     this.#host.log.error('CERT_QUARANTINED', { listener: this.#listenerId, path, error: reason })
+  }
+
+  exposed({ path, problem }: Exposure): void {
+    this.#host.log.warn('CERT_EXPOSED', { listener: this.#listenerId, path, error: problem })
   }
 
   /** `aheadMs` is negative for a clock that is slow. */

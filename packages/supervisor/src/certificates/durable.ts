@@ -1,26 +1,63 @@
-// Files that survive a crash: written beside, synced, renamed, and the directory synced too.
+// Files that survive a crash: written beside, synced, renamed, and the directory synced too. Follows no
+// symbolic link inside a directory of ours: who planted one there would have us write somewhere else.
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, open, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { constants } from 'node:fs'
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 
 const PRIVATE_DIRECTORY = 0o700
 const PRIVATE_FILE = 0o600
+const TEMPORARY = '.new'
 
-/** Makes a directory that its owner alone can enter, with its parents. */
+/** Makes a directory that its owner alone can enter, with its parents. The operator may have put a link in its place. */
 export async function makePrivateDirectory(path: string): Promise<void> {
-  await mkdir(path, { recursive: true, mode: PRIVATE_DIRECTORY })
-  await chmod(path, PRIVATE_DIRECTORY)
+  await makeDirectory(path, constants.O_DIRECTORY)
+}
+
+/** The same inside a directory of ours, where nobody puts links. */
+export async function makePrivateSubdirectory(parent: string, name: string): Promise<string> {
+  const path = join(parent, name)
+  await makeDirectory(path, constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  return path
+}
+
+async function makeDirectory(path: string, flags: number): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: PRIVATE_DIRECTORY })
+  const directory = await open(path, flags)
+  try {
+    const { mode } = await directory.stat()
+    if ((mode & 0o777) !== PRIVATE_DIRECTORY) await directory.chmod(PRIVATE_DIRECTORY)
+  } finally {
+    await directory.close()
+  }
+  if (first === undefined) return
+  // What is new is an entry of its parent, and lasts from when that has been synced.
+  for (let made = path; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made))
+}
+
+/** A name beside `path` for what will replace it: `sweepTemporary` finds it if a crash leaves it. */
+export function temporaryPath(path: string): string {
+  return `${path}.${randomBytes(6).toString('hex')}${TEMPORARY}`
+}
+
+/** Removes what killed processes left under temporary names. The caller alone writes in this directory. */
+export async function sweepTemporary(directory: string): Promise<void> {
+  // Nothing depends on it: what cannot be removed now is removed next time.
+  const names = await readdir(directory).catch(() => [])
+  for (const name of names.filter((one) => one.endsWith(TEMPORARY))) {
+    await rm(join(directory, name), { recursive: true, force: true }).catch(() => {})
+  }
 }
 
 /** Replaces `path` as a whole: whoever reads it, at any time, finds the old text or the new. */
 export async function replaceFile(path: string, text: string): Promise<void> {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.new`
+  const temporary = temporaryPath(path)
   try {
     await createFile(temporary, text)
     await rename(temporary, path)
   } catch (error) {
-    await rm(temporary, { force: true })
+    await rm(temporary, { force: true }).catch(() => {})
     throw error
   }
   await syncDirectory(dirname(path))
@@ -67,7 +104,9 @@ const HINTS: Readonly<Record<string, string>> = {
     'the file system is read-only: choose another directory, or allow it in the service unit (ReadWritePaths=)',
   ENOSPC: 'the disk is full',
   EDQUOT: 'the disk quota is used up',
-  ENOTDIR: 'a part of the path is a file',
+  ENOTDIR: 'a part of the path is a file, or a symbolic link where a directory belongs: move it away',
+  EEXIST: 'something else lies where a directory belongs: move it away',
+  ELOOP: 'a symbolic link lies where a directory belongs: move it away',
 }
 
 /** `ENOENT` and the like. */

@@ -1,12 +1,14 @@
 // The last failed attempt, kept in the cache directory: a start that fails and is repeated at once by
 // systemd must not become an order for every repetition, and people must be able to see why.
-import { readFile, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseRecord } from './json.ts'
 import type { Validity } from './renewal.ts'
 import { obeyedWaitMs, retryAtMs } from './renewal.ts'
 import { AcmeError } from './acme-problem.ts'
-import { cacheError, codeOf, replaceFile } from './durable.ts'
+import { readCacheFile } from './cache-file.ts'
+import { cacheError, replaceFile } from './durable.ts'
+import type { OnQuarantined } from './quarantine.ts'
 
 export interface FailureRecord {
   /** In a row. */
@@ -86,24 +88,31 @@ export function failureAsOf(record: FailureRecord, nowMs: number): FailureRecord
     caWaitUntilMs: caWaitUntilMs === undefined ? undefined : caWaitUntilMs - earlyMs,
   }
 }
+const FILE_NAME = 'last-failure.json'
+/** No attempt is put off for longer: a record that says so would stop all renewal. */
+const LONGEST_WAIT_MS = 2 * 24 * 60 * 60 * 1000
+/** Of ECMAScript. */
+const LAST_DATE_MS = 8.64e15
 
 export class FailureStore {
   readonly path: string
   readonly #directory: string
+  readonly #onQuarantined: OnQuarantined
 
-  constructor(cacheDirectory: string) {
+  constructor(cacheDirectory: string, onQuarantined: OnQuarantined) {
     this.#directory = cacheDirectory
-    this.path = join(cacheDirectory, 'last-failure.json')
+    this.#onQuarantined = onQuarantined
+    this.path = join(cacheDirectory, FILE_NAME)
   }
 
-  /** Undefined if the last attempt succeeded, or the record cannot be understood. Throws CACHE. */
+  /** Undefined if the last attempt succeeded. A damaged file is put aside. Throws CACHE. */
   async load(): Promise<FailureRecord | undefined> {
-    try {
-      return parseFailure(await readFile(this.path, 'utf8'))
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return undefined
-      throw cacheError(this.#directory, error)
-    }
+    return await readCacheFile({
+      directory: this.#directory,
+      name: FILE_NAME,
+      parse: parseFailure,
+      onQuarantined: this.#onQuarantined,
+    })
   }
 
   async save(record: FailureRecord): Promise<void> {
@@ -145,6 +154,7 @@ function parseFailure(text: string): FailureRecord | undefined {
   if (typeof failures !== 'number' || typeof failedAtMs !== 'number' || typeof nextAttemptMs !== 'number') {
     return undefined
   }
+  if (!(Math.abs(failedAtMs) < LAST_DATE_MS && nextAttemptMs - failedAtMs < LONGEST_WAIT_MS)) return undefined
   if (typeof directoryUrl !== 'string' || !isNames(names) || !isNames(failedNames)) return undefined
   return {
     failures,

@@ -7,8 +7,9 @@ import { cacheError, replaceFile } from './durable.ts'
 import type { CertificateHost } from './host.ts'
 import type { DirectoryLock } from './lock.ts'
 import { lockDirectory } from './lock.ts'
+import type { OnQuarantined } from './quarantine.ts'
 import type { Pair } from './signing.ts'
-import type { Quarantined, StoredCertificate } from './store.ts'
+import type { StoredCertificate } from './store.ts'
 import { CertificateStore } from './store.ts'
 
 /** Where the root's certificate lies, for clients that are to trust it. */
@@ -25,7 +26,7 @@ export interface InternalCaRequest {
   readonly stateDir: string
   readonly host: Pick<CertificateHost, 'clock' | 'jobs'>
   readonly signal: AbortSignal
-  readonly onQuarantined: (quarantined: Quarantined) => void
+  readonly onQuarantined: OnQuarantined
 }
 
 /** A root that expires sooner is replaced: its leaves live seven days. */

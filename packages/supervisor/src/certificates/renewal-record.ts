@@ -1,10 +1,11 @@
 // What has been agreed with the CA about the next renewal, kept in the cache directory: a restart neither
 // draws another moment of the window nor asks the CA again before its time. Losing it costs one question.
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { RenewalWindow } from './ari.ts'
-import { codeOf, replaceFile } from './durable.ts'
+import { readCacheFile } from './cache-file.ts'
+import { replaceFile } from './durable.ts'
 import { isRecord, parseRecord } from './json.ts'
+import type { OnQuarantined } from './quarantine.ts'
 
 export interface RenewalRecord {
   /** Of the certificate that all but `issuedMs` is about. */
@@ -22,25 +23,29 @@ export interface RenewalRecord {
   readonly issuedMs: readonly number[]
 }
 
-export class RenewalStore {
-  readonly #path: string
+const FILE_NAME = 'renewal.json'
 
-  constructor(cacheDirectory: string) {
-    this.#path = join(cacheDirectory, 'renewal.json')
+export class RenewalStore {
+  readonly #directory: string
+  readonly #onQuarantined: OnQuarantined
+
+  constructor(cacheDirectory: string, onQuarantined: OnQuarantined) {
+    this.#directory = cacheDirectory
+    this.#onQuarantined = onQuarantined
   }
 
-  /** Undefined for none, and for one that cannot be understood. Rejects when the file cannot be read. */
+  /** Undefined if there is none. A damaged file is put aside. Throws CACHE. */
   async load(): Promise<RenewalRecord | undefined> {
-    try {
-      return parseRenewal(await readFile(this.#path, 'utf8'))
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return undefined
-      throw error
-    }
+    return await readCacheFile({
+      directory: this.#directory,
+      name: FILE_NAME,
+      parse: parseRenewal,
+      onQuarantined: this.#onQuarantined,
+    })
   }
 
   async save(record: RenewalRecord): Promise<void> {
-    await replaceFile(this.#path, `${JSON.stringify(record, undefined, 2)}\n`)
+    await replaceFile(join(this.#directory, FILE_NAME), `${JSON.stringify(record, undefined, 2)}\n`)
   }
 }
 

@@ -1,16 +1,28 @@
 // One certificate with its key, kept on disk so that a crash at any point leaves a matching pair:
 //
-//   generations/<time>-<serial>/{cert.pem,key.pem,meta.json}   written and synced, then never changed
+//   generations/<time>-<serial>/{cert.pem,key.pem,meta.json}   written and synced under another name first
 //   current -> generations/...                                 replaced by one rename
 //   quarantine/<name>/                                         what could not be used, kept for a look
 //
-// The generation before the current one is kept. Knows nothing of CAs; the caller holds the lock.
+// The generation before the current one is kept. Knows nothing of CAs; whoever saves holds the lock.
 import { randomBytes } from 'node:crypto'
-import { readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises'
+import { lstat, readdir, readlink, rename, rm, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { CertificateFacts, Inspection } from './inspect.ts'
-import { cacheError, codeOf, createFile, makePrivateDirectory, syncDirectory } from './durable.ts'
+import {
+  cacheError,
+  codeOf,
+  createFile,
+  makePrivateDirectory,
+  makePrivateSubdirectory,
+  sweepTemporary,
+  syncDirectory,
+  temporaryPath,
+} from './durable.ts'
 import { parseRecord } from './json.ts'
+import { DamagedFileError, readPrivateFile } from './private-file.ts'
+import type { Quarantined } from './quarantine.ts'
+import { putAside } from './quarantine.ts'
 
 export interface StoredCertificate {
   readonly certPem: string
@@ -27,11 +39,6 @@ export interface StoredCertificate {
 /** `inspect` is how a pair is checked. */
 export type PairInspector = (pair: { certPem: string; keyPem: string }) => Promise<Inspection>
 
-export interface Quarantined {
-  readonly path: string
-  readonly reason: string
-}
-
 export interface Loaded {
   readonly certificate: StoredCertificate | undefined
   /** What was put aside while looking for it. */
@@ -39,28 +46,29 @@ export interface Loaded {
 }
 
 const FORMAT_VERSION = 1
+/** Of each file: far more than any chain, and nothing that memory notices. */
+const FILE_LIMIT_BYTES = 256 * 1024
 
 export class CertificateStore {
   readonly directory: string
   readonly #generations: string
   readonly #current: string
-  readonly #quarantine: string
 
   constructor(directory: string) {
     this.directory = directory
     this.#generations = join(directory, 'generations')
     this.#current = join(directory, 'current')
-    this.#quarantine = join(directory, 'quarantine')
   }
 
   /** Finds out, before anything is ordered, whether a certificate could be saved. Throws CACHE. */
   async prepare(): Promise<void> {
     try {
       await makePrivateDirectory(this.directory)
-      await makePrivateDirectory(this.#generations)
-      const probe = join(this.#generations, `.probe-${randomBytes(6).toString('hex')}`)
+      await makePrivateSubdirectory(this.directory, 'generations')
+      const probe = temporaryPath(join(this.#generations, '.probe'))
       await createFile(probe, 'probe')
-      await rm(probe)
+      // Whoever holds the lock may have swept it away already.
+      await rm(probe, { force: true })
     } catch (error) {
       throw cacheError(this.directory, error)
     }
@@ -72,11 +80,15 @@ export class CertificateStore {
    */
   async load(inspect: PairInspector): Promise<Loaded> {
     const quarantined: Quarantined[] = []
+    const quarantine = async (name: string, reason: string): Promise<void> => {
+      const put = await putAside(this.directory, name, reason)
+      if (put !== undefined) quarantined.push(put)
+    }
+    if ((await this.#readCurrent()).isDamaged) await quarantine('current', 'it is not a symbolic link')
     for (const name of await this.#candidates()) {
       const found = await this.#read(name, inspect)
       if (typeof found !== 'string') return { certificate: found, quarantined }
-      const path = await this.#putAside(name)
-      if (path !== undefined) quarantined.push({ path, reason: found })
+      await quarantine(join('generations', name), found)
     }
     return { certificate: undefined, quarantined }
   }
@@ -86,22 +98,11 @@ export class CertificateStore {
    * and throws to stop that. Throws CACHE.
    */
   async save(certificate: StoredCertificate, mayCommit: () => Promise<void>): Promise<void> {
-    const { certPem, keyPem, facts, origin, accountUrl, obtainedMs } = certificate
-    const time = new Date(obtainedMs).toISOString().replaceAll(/[-:]/gu, '')
-    const name = `${time}-${facts.serial.slice(-12)}-${randomBytes(2).toString('hex')}`
-    const path = join(this.#generations, name)
-    const link = `${this.#current}.${randomBytes(6).toString('hex')}.new`
-    const previous = await this.#currentName()
+    const { name: previous } = await this.#readCurrent()
+    const name = nameOf(certificate)
+    const link = temporaryPath(this.#current)
     try {
-      await makePrivateDirectory(path)
-      await createFile(join(path, 'cert.pem'), certPem)
-      await createFile(join(path, 'key.pem'), keyPem)
-      await createFile(
-        join(path, 'meta.json'),
-        `${JSON.stringify({ version: FORMAT_VERSION, origin, accountUrl, obtainedMs })}\n`,
-      )
-      await syncDirectory(path)
-      await syncDirectory(this.#generations)
+      await this.#write(name, certificate)
       await symlink(join('generations', name), link)
     } catch (error) {
       throw cacheError(this.directory, error)
@@ -112,11 +113,28 @@ export class CertificateStore {
         throw cacheError(this.directory, error)
       })
     } catch (error) {
-      await rm(link, { force: true })
+      await rm(link, { force: true }).catch(() => {})
       throw error
     }
-    await syncDirectory(this.directory)
+    await syncDirectory(this.directory).catch((error: unknown) => {
+      throw cacheError(this.directory, error)
+    })
     await this.#prune(new Set([name, previous]))
+    await sweepTemporary(this.directory)
+  }
+
+  /** Whoever loads without the lock must never see it half written: it gets its name when it is complete. */
+  async #write(name: string, certificate: StoredCertificate): Promise<void> {
+    const { certPem, keyPem, origin, accountUrl, obtainedMs } = certificate
+    const temporary = temporaryPath(`.${name}`)
+    const path = await makePrivateSubdirectory(this.#generations, temporary)
+    await createFile(join(path, 'cert.pem'), certPem)
+    await createFile(join(path, 'key.pem'), keyPem)
+    const meta = { version: FORMAT_VERSION, origin, accountUrl, obtainedMs }
+    await createFile(join(path, 'meta.json'), `${JSON.stringify(meta)}\n`)
+    await syncDirectory(path)
+    await rename(path, join(this.#generations, name))
+    await syncDirectory(this.#generations)
   }
 
   /** Current first, then the others, newest first. */
@@ -128,19 +146,20 @@ export class CertificateStore {
       if (codeOf(error) === 'ENOENT') return []
       throw cacheError(this.directory, error)
     }
-    const current = await this.#currentName()
-    // Without a current one nothing has ever been completed: what is there may be half written.
-    if (current === undefined) return []
-    const others = names.filter((name) => name !== current && !name.startsWith('.'))
-    const newestFirst = others.toSorted((a, b) => (a < b ? 1 : -1))
-    return [current, ...newestFirst.filter((name) => name < current)]
+    const { name: current } = await this.#readCurrent()
+    const complete = names.filter((name) => !name.startsWith('.'))
+    const newestFirst = complete.toSorted((a, b) => (a < b ? 1 : -1))
+    // A link to something else would lead anywhere.
+    return newestFirst.toSorted((a, b) => Number(b === current) - Number(a === current))
   }
 
-  async #currentName(): Promise<string | undefined> {
+  /** The name of the current generation, which need not exist. */
+  async #readCurrent(): Promise<{ readonly name?: string; readonly isDamaged: boolean }> {
     try {
-      return basename(await readlink(this.#current))
+      return { name: basename(await readlink(this.#current)), isDamaged: false }
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return undefined
+      if (codeOf(error) === 'ENOENT') return { isDamaged: false }
+      if (codeOf(error) === 'EINVAL') return { isDamaged: true }
       throw cacheError(this.directory, error)
     }
   }
@@ -148,36 +167,27 @@ export class CertificateStore {
   /** The generation, or why it is none. */
   async #read(name: string, inspect: PairInspector): Promise<StoredCertificate | string> {
     const path = join(this.#generations, name)
-    let certPem: string
-    let keyPem: string
-    let meta: string
+    const read = async (file: string): Promise<string> => {
+      const text = await readPrivateFile(join(path, file), FILE_LIMIT_BYTES)
+      if (text === undefined) throw new DamagedFileError(`${file} is missing`)
+      return text
+    }
+    let files: readonly [certPem: string, keyPem: string, meta: string]
     try {
-      certPem = await readFile(join(path, 'cert.pem'), 'utf8')
-      keyPem = await readFile(join(path, 'key.pem'), 'utf8')
-      meta = await readFile(join(path, 'meta.json'), 'utf8')
+      if (!(await lstat(path)).isDirectory()) return 'it is not a directory'
+      files = [await read('cert.pem'), await read('key.pem'), await read('meta.json')]
     } catch (error) {
-      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ENOTDIR') return `a file of ${name} is missing`
-      // Not damage but permissions or a failing disk: moving it away would hide that.
+      if (error instanceof DamagedFileError) return error.message
+      // Removed meanwhile by whoever holds the lock.
+      if (codeOf(error) === 'ENOENT') return 'it is gone'
       throw cacheError(this.directory, error)
     }
+    const [certPem, keyPem, meta] = files
     const provenance = parseMeta(meta)
     if (provenance === undefined) return 'meta.json is damaged'
     const inspection = await inspect({ certPem, keyPem })
     if (!inspection.ok) return inspection.reason
     return { certPem: inspection.certPem, keyPem, facts: inspection.facts, ...provenance }
-  }
-
-  async #putAside(name: string): Promise<string | undefined> {
-    const path = join(this.#quarantine, `${name}-${randomBytes(2).toString('hex')}`)
-    try {
-      await makePrivateDirectory(this.#quarantine)
-      await rename(join(this.#generations, name), path)
-      return path
-    } catch (error) {
-      // Already moved by another process, or never there.
-      if (codeOf(error) === 'ENOENT') return undefined
-      throw cacheError(this.directory, error)
-    }
   }
 
   async #prune(kept: ReadonlySet<string | undefined>): Promise<void> {
@@ -188,6 +198,12 @@ export class CertificateStore {
       await rm(join(this.#generations, name), { recursive: true, force: true }).catch(() => {})
     }
   }
+}
+
+/** Sorts by when it was obtained. */
+function nameOf({ facts, obtainedMs }: StoredCertificate): string {
+  const time = new Date(obtainedMs).toISOString().replaceAll(/[-:]/gu, '')
+  return `${time}-${facts.serial.slice(-12)}-${randomBytes(2).toString('hex')}`
 }
 
 function parseMeta(

@@ -1,0 +1,57 @@
+// Who else can get at a cache directory: what others could read or change is closed to them and told,
+// since a key may be known by now; what belongs to somebody else is told.
+import { constants } from 'node:fs'
+import { lstat, open, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { codeOf } from './durable.ts'
+
+export interface Exposure {
+  readonly path: string
+  readonly problem: string
+}
+
+const OPEN_TO_OTHERS = 0o077
+/** generations/<name>/key.pem, quarantine/<name>/key.pem */
+const DEPTH = 3
+/** A directory that holds more than this is not one of ours. */
+const ENTRY_LIMIT = 1000
+
+/** Looks at `directory` and what is in it; a directory that does not exist exposes nothing. Never throws. */
+export async function closeToOthers(directory: string): Promise<readonly Exposure[]> {
+  const paths = [directory, ...(await pathsBelow(directory, DEPTH))]
+  const exposures: Exposure[] = []
+  for (const path of paths.slice(0, ENTRY_LIMIT)) {
+    const problem = await closeOne(path).catch(() => undefined)
+    if (problem !== undefined) exposures.push({ path, problem })
+  }
+  return exposures
+}
+
+async function pathsBelow(directory: string, depth: number): Promise<string[]> {
+  const entries = await readdir(directory, { withFileTypes: true }).catch(() => [])
+  const paths: string[] = []
+  for (const entry of entries.slice(0, ENTRY_LIMIT)) {
+    const path = join(directory, entry.name)
+    paths.push(path)
+    if (entry.isDirectory() && depth > 1) paths.push(...(await pathsBelow(path, depth - 1)))
+  }
+  return paths
+}
+
+async function closeOne(path: string): Promise<string | undefined> {
+  const { mode, uid } = await lstat(path)
+  const type = mode & constants.S_IFMT
+  if (type !== constants.S_IFREG && type !== constants.S_IFDIR) return undefined
+  if (uid !== process.geteuid?.()) return `it belongs to uid ${uid}, who can read and replace what is in it`
+  if ((mode & OPEN_TO_OTHERS) === 0) return undefined
+  const modeText = (mode & 0o777).toString(8).padStart(4, '0')
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+  try {
+    await file.chmod(mode & 0o700)
+    return `its mode was ${modeText}: if others have read a key, order a new certificate`
+  } catch (error) {
+    return `its mode is ${modeText} and cannot be changed (${codeOf(error)})`
+  } finally {
+    await file.close()
+  }
+}
