@@ -21,6 +21,7 @@ const CONFIG: Config = {
   healthCheckPort: 9900,
   adminSocketPath: '/admin.sock',
   shutdownTimeoutMs: 30_000,
+  recycle: { maxRssBytes: undefined, maxAgeMs: undefined },
   logging: { level: 'info', format: 'text', filePath: undefined },
   rateLimit: { requestsPerSecond: 1, burst: 1 },
   limits: {

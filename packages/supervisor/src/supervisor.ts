@@ -94,6 +94,7 @@ export class Supervisor {
       log,
       startOf: (slot) => this.#startOf(slot),
       drainTimeoutMs: () => this.#config.shutdownTimeoutMs,
+      recycle: () => this.#config.recycle,
       rateLimits: this.#rateLimits,
       onChange: () => this.#intents.push({ type: 'fleet-changed' }),
       onBootFailed: (error) => this.#onBootFailed(error),

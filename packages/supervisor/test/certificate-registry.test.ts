@@ -96,6 +96,7 @@ function configOf(tls: AcmeSettings): Config {
     healthCheckPort: 0,
     adminSocketPath: '',
     shutdownTimeoutMs: 1_000,
+    recycle: { maxRssBytes: undefined, maxAgeMs: undefined },
     logging: { level: 'info', format: 'text', filePath: undefined },
     rateLimit: { requestsPerSecond: 1, burst: 1 },
     limits: {

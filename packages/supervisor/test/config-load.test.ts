@@ -38,6 +38,7 @@ test('what is not written has the documented default', TIMEOUT, async (t) => {
     healthCheckPort: 9900,
     adminSocketPath: '/home/test/.local/state/reverse-proxy/admin.sock',
     shutdownTimeoutMs: 30_000,
+    recycle: { maxRssBytes: undefined, maxAgeMs: undefined },
     logging: { level: 'info', format: 'text', filePath: undefined },
     rateLimit: { requestsPerSecond: 10, burst: 20 },
     limits: {

@@ -11,13 +11,27 @@ const running = (workers: number, generation = 1): Wanted => ({
   workers,
   generation,
   goodGenerations: new Set(),
+  recycle: { maxRssBytes: undefined, maxAgeMs: undefined },
   running: true,
 })
 const none: ReadonlyMap<number, Backoff> = new Map()
 
 function worker(slot: number, stage: WorkerStage, more: Partial<WorkerView> = {}): WorkerView {
   const deadlineMs = stage === 'ready' ? Infinity : NOW + 5_000
-  return { pid: 100 + slot, slot, generation: 1, stage, deadlineMs, lastBeatMs: NOW, killed: false, ...more }
+  return {
+    pid: 100 + slot,
+    slot,
+    generation: 1,
+    stage,
+    deadlineMs,
+    lastBeatMs: NOW,
+    bornAtMs: NOW - 3_600_000,
+    rssBytes: 100_000_000,
+    jitter: 0.5,
+    accepting: true,
+    killed: false,
+    ...more,
+  }
 }
 
 test('start: every slot is filled at once', () => {
@@ -44,7 +58,7 @@ test('a dead slot waits for its backoff, then is filled', () => {
   ])
 })
 
-test('roll: one fresh worker boots at a time, and its predecessor drains only when it is ready', () => {
+test('roll: one fresh worker boots at a time, and the next waits until the predecessor accepts nothing more', () => {
   const old = [worker(1, 'ready'), worker(2, 'ready')]
   assert.deepEqual(planWorkers(running(2, 2), old, none, NOW).actions, [
     { type: 'fork', slot: 1, generation: 2 },
@@ -54,10 +68,40 @@ test('roll: one fresh worker boots at a time, and its predecessor drains only wh
   assert.deepEqual(planWorkers(running(2, 2), [...old, booting], none, NOW).actions, [])
 
   const ready = worker(1, 'ready', { pid: 201, generation: 2 })
+  const second = worker(2, 'ready')
   assert.deepEqual(planWorkers(running(2, 2), [...old, ready], none, NOW).actions, [
     { type: 'drain', pid: 101 },
+  ])
+  const closing = worker(1, 'draining')
+  assert.deepEqual(planWorkers(running(2, 2), [closing, second, ready], none, NOW).actions, [])
+  const draining = worker(1, 'draining', { accepting: false })
+  assert.deepEqual(planWorkers(running(2, 2), [draining, second, ready], none, NOW).actions, [
     { type: 'fork', slot: 2, generation: 2 },
   ])
+})
+
+test('recycling: who has grown or aged is replaced in its slot, one at a time, and its successor is left alone', () => {
+  const wanted: Wanted = { ...running(2), recycle: { maxRssBytes: 99_000_000, maxAgeMs: undefined } }
+  const fleet = [worker(1, 'ready'), worker(2, 'ready')]
+  assert.deepEqual(planWorkers(wanted, fleet, none, NOW).actions, [{ type: 'fork', slot: 1, generation: 1 }])
+
+  const successor = worker(1, 'ready', { pid: 201, bornAtMs: NOW - 1_000 })
+  const { actions, wakeAtMs } = planWorkers(wanted, [...fleet, successor], none, NOW)
+  assert.deepEqual(actions, [{ type: 'drain', pid: 101 }])
+  assert.equal(wakeAtMs, NOW + SILENCE_MS)
+
+  const byAge: Wanted = { ...running(2), recycle: { maxRssBytes: undefined, maxAgeMs: 3_600_000 } }
+  const young = worker(2, 'ready', { bornAtMs: NOW - 3_400_000 })
+  assert.deepEqual(planWorkers(byAge, [worker(1, 'ready'), young], none, NOW).actions, [
+    { type: 'fork', slot: 1, generation: 1 },
+  ])
+  // Nothing that lasts less than a minute: a limit below what a worker needs must not become a loop.
+  const justBorn = worker(1, 'ready', { bornAtMs: NOW - 59_999 })
+  assert.deepEqual(
+    planWorkers(wanted, [justBorn, worker(2, 'ready', { bornAtMs: NOW })], none, NOW).actions,
+    [],
+  )
+  assert.deepEqual(planWorkers(running(2), fleet, none, NOW).actions, [])
 })
 
 test('a roll that failed: who is of a good generation stays, who has the failed one is replaced', () => {
@@ -111,6 +155,10 @@ test('whatever the state: no slot ever gets two workers of one generation, and s
     stage,
     deadlineMs: fc.integer({ min: NOW - 10, max: NOW + 10 }),
     lastBeatMs: fc.constant(NOW),
+    bornAtMs: fc.constant(NOW - 1_000),
+    rssBytes: fc.constant(0),
+    jitter: fc.constant(0),
+    accepting: fc.boolean(),
     killed: fc.boolean(),
   })
   const workers = fc.uniqueArray(anyWorker, { selector: (each) => each.pid, maxLength: 12 })

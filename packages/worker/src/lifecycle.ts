@@ -185,7 +185,10 @@ export class WorkerLifecycle {
   async #drain(timeoutMs: number): Promise<void> {
     if (this.#phase === 'draining' || this.#phase === 'stopped') return
     this.#phase = 'draining'
-    await Promise.all([...this.#listeners.values()].map(async (listener) => await listener.drain(timeoutMs)))
+    // Each closes its sockets before it begins to wait.
+    const drained = [...this.#listeners.values()].map(async (listener) => await listener.drain(timeoutMs))
+    this.#process.tell({ type: 'closed' })
+    await Promise.all(drained)
     this.#rateLimiter?.close()
     this.#welcome?.close()
     this.#phase = 'stopped'

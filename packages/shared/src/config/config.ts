@@ -22,6 +22,14 @@ export interface Limits {
   readonly upstreamConnectionsPerSite: number
 }
 
+/** When a worker that is well is replaced nevertheless. */
+export interface RecycleLimits {
+  /** Undefined: it may grow as it likes. */
+  readonly maxRssBytes: number | undefined
+  /** Undefined: it may grow as old as it likes. */
+  readonly maxAgeMs: number | undefined
+}
+
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error'
 export type LogFormat = 'text' | 'json'
 
@@ -107,6 +115,7 @@ export interface Config {
   /** '': disabled. */
   readonly adminSocketPath: string
   readonly shutdownTimeoutMs: number
+  readonly recycle: RecycleLimits
   readonly logging: Logging
   readonly rateLimit: RateLimit
   readonly limits: Limits

@@ -69,6 +69,20 @@ const limits = table(
     http2_streams: count('Concurrent streams of one HTTP/2 connection.', 100),
     upgrade_idle_timeout_secs: seconds('Longest silence on a WebSocket, in both directions.', 3600),
     upstream_connections_per_site: count('Connections of one worker to the upstream of one site.', 256),
+    worker_max_rss_bytes: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        description: 'A worker with more resident memory is replaced, as a reload replaces it. Unset: never.',
+        examples: [536_870_912],
+      }),
+    ),
+    worker_max_age_secs: Type.Optional(
+      Type.Number({
+        exclusiveMinimum: 0,
+        description: 'A worker of this age is replaced, up to a tenth earlier. Unset: never.',
+        examples: [604_800],
+      }),
+    ),
   },
   { default: {}, description: 'Bounds on what a client may hold or delay.' },
 )

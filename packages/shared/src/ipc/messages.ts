@@ -108,6 +108,8 @@ export type WorkerToSupervisor =
   | { readonly type: 'ack'; readonly seq: number; readonly error: string | undefined }
   /** Every BEAT_INTERVAL_MS: its event loop turns. */
   | { readonly type: 'beat'; readonly load: WorkerLoad }
+  /** Drains, and takes no more connections; what is in flight goes on. */
+  | { readonly type: 'closed' }
   /** Before `ready`, and before the `ack` of every push that changes it. */
   | { readonly type: 'serving'; readonly listeners: readonly ServedSerials[] }
   | LeaseRequest

@@ -43,6 +43,10 @@ export function toConfig(file: ConfigFile, context: NormaliseContext): Config {
     healthCheckPort: file.health_check_port,
     adminSocketPath: adminSocketPath(file.admin_socket_path, stateDir, context),
     shutdownTimeoutMs: toMs(file.shutdown_timeout_secs),
+    recycle: {
+      maxRssBytes: file.limits.worker_max_rss_bytes,
+      maxAgeMs: file.limits.worker_max_age_secs && toMs(file.limits.worker_max_age_secs),
+    },
     logging: {
       level: file.logging.level,
       format: file.logging.format,

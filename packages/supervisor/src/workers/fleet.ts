@@ -4,6 +4,7 @@ import cluster from 'node:cluster'
 import type { Worker } from 'node:cluster'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Clock } from '@reverse-proxy/shared/clock'
+import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Push, WorkerStart, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
@@ -15,10 +16,13 @@ import type { PushOutcome } from './handle.ts'
 import { WorkerHandle } from './handle.ts'
 import type { Action } from './plan.ts'
 import { planWorkers } from './plan.ts'
+import { recycleAtMs } from './recycling.ts'
 
 const BOOT_TIMEOUT_MS = 30_000
 /** How much longer than its drain a worker may take before it is killed: it writes its log to the end. */
 const DRAIN_GRACE_MS = 1_500
+/** When we act so much later than we meant to, it is not the workers who were silent. */
+const LATE_MS = 1_000
 
 export interface FleetOptions {
   readonly workers: number
@@ -28,6 +32,7 @@ export interface FleetOptions {
   /** The state a worker begins with, asked for when it has booted. */
   readonly startOf: (slot: number) => WorkerStart
   readonly drainTimeoutMs: () => number
+  readonly recycle: () => RecycleLimits
   /** Who leases the workers what clients may spend. */
   readonly rateLimits: Pick<RateLimitAuthority, 'request' | 'forgetWorker'>
   /** Anything changed: the loop should converge. */
@@ -106,12 +111,23 @@ export class Fleet {
       workers: this.#size,
       generation: this.#generation,
       goodGenerations: this.#goodGenerations,
+      recycle: this.#options.recycle(),
       running: this.#running,
     }
     const nowMs = this.#options.clock.nowMs()
+    this.#forgiveSilence(nowMs)
     const plan = planWorkers(wanted, [...this.#handles.values()], this.#backoffs, nowMs)
     this.#wakeAtMs = plan.wakeAtMs
     for (const action of plan.actions) this.#act(action)
+  }
+
+  /**
+   * After we have been stopped ourselves, or the whole machine was: what the workers said meanwhile has not been
+   * read yet, and none is to be killed for it.
+   */
+  #forgiveSilence(nowMs: number): void {
+    if (this.#wakeAtMs === undefined || nowMs < this.#wakeAtMs + LATE_MS) return
+    for (const handle of this.#handles.values()) handle.lastBeatMs = nowMs
   }
 
   /** See Broadcast. */
@@ -211,6 +227,11 @@ export class Fleet {
       case 'beat':
         handle.lastBeatMs = this.#options.clock.nowMs()
         handle.load = message.load
+        if (recycleAtMs(handle, this.#options.recycle()) <= handle.lastBeatMs) this.#options.onChange()
+        break
+      case 'closed':
+        handle.accepting = false
+        this.#options.onChange()
         break
       case 'serving':
         handle.served = message.listeners

@@ -28,6 +28,9 @@ export class WorkerHandle implements WorkerView {
   stage: WorkerStage = 'booting'
   deadlineMs: number
   lastBeatMs: number
+  accepting = true
+  /** Drawn once. */
+  readonly jitter = Math.random()
   killed = false
   /** Said in the log when it exits; set by whoever ends it. */
   endReason: string | undefined
@@ -53,6 +56,10 @@ export class WorkerHandle implements WorkerView {
     this.lastBeatMs = bornAtMs
     // A worker that dies while a message is on its way is not an error of ours.
     worker.on('error', () => {})
+  }
+
+  get rssBytes(): number {
+    return this.load?.rssBytes ?? 0
   }
 
   get pid(): number {

@@ -1,12 +1,15 @@
 // What to do about the workers now. Pure: (what is wanted, what is there, the time) -> actions.
 // A slot is a worker's place (1..wanted); a generation is one rolling replacement of all of them.
+import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
 import type { Backoff } from './backoff.ts'
 import { NO_BACKOFF } from './backoff.ts'
+import type { RecyclableWorker } from './recycling.ts'
+import { recycleAtMs } from './recycling.ts'
 
 /** booting: forked, not bound yet. ready: serving. draining: told to finish and exit. */
 export type WorkerStage = 'booting' | 'ready' | 'draining'
 
-export interface WorkerView {
+export interface WorkerView extends RecyclableWorker {
   readonly pid: number
   readonly slot: number
   readonly generation: number
@@ -15,6 +18,8 @@ export interface WorkerView {
   readonly deadlineMs: number
   /** When it last said that it lives. */
   readonly lastBeatMs: number
+  /** It may still take connections: always, until it has said while draining that it takes none. */
+  readonly accepting: boolean
   /** SIGKILL was sent; its exit is on the way. */
   readonly killed: boolean
 }
@@ -25,6 +30,7 @@ export interface Wanted {
   readonly generation: number
   /** Older generations that need not be replaced: those before a roll that failed. */
   readonly goodGenerations: ReadonlySet<number>
+  readonly recycle: RecycleLimits
   /** False while stopping: nothing is forked, everything is drained. */
   readonly running: boolean
 }
@@ -66,7 +72,8 @@ export function planWorkers(
       actions.push({ type: 'kill', pid: worker.pid, reason: `silent for ${SILENCE_MS / 1000} s` })
     } else {
       const silentMs = worker.stage === 'booting' ? Infinity : worker.lastBeatMs + SILENCE_MS
-      wakeAtMs = Math.min(wakeAtMs, worker.deadlineMs, silentMs)
+      const wornMs = recycleAtMs(worker, wanted.recycle)
+      wakeAtMs = Math.min(wakeAtMs, worker.deadlineMs, silentMs, wornMs > nowMs ? wornMs : Infinity)
     }
   }
 
@@ -78,27 +85,38 @@ export function planWorkers(
   }
 
   if (wanted.running) {
-    // One fresh worker of a roll boots at a time; empty slots are filled without waiting for each other.
-    let rollIsBooting = staying.some((worker) => worker.stage === 'booting')
+    // SPEC 11: one fresh worker of a roll boots at a time, and the next waits until the predecessor of the one
+    // before accepts nothing more. Empty slots are filled without waiting for each other.
+    let rollIsBusy = alive.some(
+      ({ stage, accepting }) => stage === 'booting' || (stage === 'draining' && accepting),
+    )
     for (let slot = 1; slot <= wanted.workers; slot++) {
       const mine = staying.filter((worker) => worker.slot === slot)
-      const fresh = mine.find(
-        ({ generation }) => generation === wanted.generation || wanted.goodGenerations.has(generation),
-      )
+      const fresh = mine.find((worker) => isFresh(worker, wanted, nowMs))
       if (fresh?.stage === 'ready') {
-        for (const old of mine) if (old !== fresh) actions.push({ type: 'drain', pid: old.pid })
+        for (const old of mine) {
+          if (old === fresh) continue
+          actions.push({ type: 'drain', pid: old.pid })
+          rollIsBusy = true
+        }
       }
       if (fresh !== undefined) continue
       const isRoll = mine.length > 0
-      if (isRoll && rollIsBooting) continue
+      if (isRoll && rollIsBusy) continue
       const { retryAtMs } = backoffs.get(slot) ?? NO_BACKOFF
       if (retryAtMs > nowMs) {
         wakeAtMs = Math.min(wakeAtMs, retryAtMs)
         continue
       }
       actions.push({ type: 'fork', slot, generation: wanted.generation })
-      if (isRoll) rollIsBooting = true
+      if (isRoll) rollIsBusy = true
     }
   }
   return { actions, wakeAtMs: wakeAtMs === Infinity ? undefined : wakeAtMs }
+}
+
+/** It may stay as it is. */
+function isFresh(worker: WorkerView, wanted: Wanted, nowMs: number): boolean {
+  if (recycleAtMs(worker, wanted.recycle) <= nowMs) return false
+  return worker.generation === wanted.generation || wanted.goodGenerations.has(worker.generation)
 }
