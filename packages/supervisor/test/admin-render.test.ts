@@ -5,6 +5,8 @@ import { STATUS } from './support/admin.ts'
 
 const NOW = Date.parse('2026-01-02T03:04:05Z')
 
+const COUNTS = { ordered: 0, issued: 0, failed: 0, expiring: 0, expired: 0 }
+
 test('status, as people read it', () => {
   assert.equal(
     renderReport('status', { ...STATUS, last_reload: { at: '2026-01-02T03:03:05Z', status: 'ok' } }, NOW),
@@ -64,6 +66,8 @@ test('certs: what is served, by whom, what is missing, and why', () => {
           problem: null,
           next_attempt_at: '2026-01-02T03:14:05Z',
         },
+        alarm: 'overdue',
+        counts: COUNTS,
         workers: [
           { ...serving, worker: 1 },
           { ...serving, worker: 2, serials: ['09'] },
@@ -82,6 +86,8 @@ test('certs: what is served, by whom, what is missing, and why', () => {
         next_attempt_at: null,
         renewal_window: null,
         failure: null,
+        alarm: null,
+        counts: COUNTS,
         workers: [],
       },
     ],
@@ -92,6 +98,7 @@ test('certs: what is served, by whom, what is missing, and why', () => {
 203.0.113.1:443  acme    valid    58d 0h         now  A CA     a.example b.example
 127.0.0.1:8443   manual  EXPIRED      0s           -  Another  old.example
 
+203.0.113.1:443: NOT BEING RENEWED: overdue; the log says what to do
 203.0.113.1:443: worker 2 does not serve 0A
 203.0.113.1:443: not in the certificate: c.example
 203.0.113.1:443: failed 1h 0m ago: c.example: DNS problem: NXDOMAIN?[31m; next attempt in 10m 0s

@@ -13,7 +13,16 @@ export function reportCertificates(
   workers: readonly ServingWorker[],
   nowMs: number,
 ): CertificateReport[] {
-  const { listenerId: listener, mode, missing, nextAttemptMs, renewalWindow: window, failure } = status
+  const {
+    listenerId: listener,
+    mode,
+    missing,
+    nextAttemptMs,
+    renewalWindow: window,
+    failure,
+    alarm,
+    counts,
+  } = status
   const rows = status.certificates.length === 0 ? [undefined] : status.certificates
   return rows.map((facts) => ({
     listener,
@@ -31,6 +40,8 @@ export function reportCertificates(
     renewal_window:
       window === undefined ? null : { start: isoTime(window.startMs), end: isoTime(window.endMs) },
     failure: failure === undefined ? null : reportFailure(failure),
+    alarm: alarm ?? null,
+    counts,
     workers: workers.filter(({ stage }) => stage === 'ready').map((worker) => serialsOf(worker, listener)),
   }))
 }

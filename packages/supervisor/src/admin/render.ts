@@ -53,10 +53,11 @@ function renderStatus(report: StatusReport, nowMs: number): string {
 }
 
 function describeCertificates(summary: StatusReport['certificates'], nowMs: number): string {
-  const { total, expired, first_expiry: first } = summary
+  const { total, expired, alarms, first_expiry: first } = summary
   const parts = [String(total)]
   if (expired > 0) parts.push(`${expired} EXPIRED`)
   else if (first !== null) parts.push(`the first expires in ${until(first, nowMs)}`)
+  if (alarms > 0) parts.push(`${alarms} NOT BEING RENEWED`)
   return parts.join(', ')
 }
 
@@ -117,8 +118,9 @@ function describeRenewal({ next_attempt_at: at }: CertificateReport, nowMs: numb
 }
 
 function describeTroubles(certificate: CertificateReport, nowMs: number): string[] {
-  const { listener, missing, failure, serial, workers } = certificate
+  const { listener, missing, failure, serial, workers, alarm } = certificate
   const lines: string[] = []
+  if (alarm !== null) lines.push(`${listener}: NOT BEING RENEWED: ${alarm}; the log says what to do`)
   const others = workers.filter(({ serials }) => serial !== null && !serials.includes(serial))
   for (const { worker } of others) lines.push(`${listener}: worker ${worker} does not serve ${serial}`)
   if (missing.length > 0) lines.push(`${listener}: not in the certificate: ${missing.join(' ')}`)

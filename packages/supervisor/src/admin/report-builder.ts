@@ -62,6 +62,7 @@ export class ReportBuilder {
       certificates: {
         total: certificates.length,
         expired,
+        alarms: certificates.filter(({ alarm }) => alarm !== null).length,
         first_expiry: firstOf(certificates.map(({ not_after: notAfter }) => notAfter)),
       },
       last_reload: outcome === undefined ? null : { at: isoTime(outcome.atMs), status: outcome.status },

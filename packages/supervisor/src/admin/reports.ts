@@ -1,5 +1,6 @@
 // What the admin commands answer with, beside `"status":"ok"`: JSON for programs, tables for people
 // (render.ts). Times are ISO 8601 in UTC.
+import type { EventCounts } from '../certificates/event-counts.ts'
 
 export interface StatusReport {
   readonly version: string
@@ -16,6 +17,8 @@ export interface StatusReport {
   readonly certificates: {
     readonly total: number
     readonly expired: number
+    /** Those whose renewal itself is in trouble: see CertificateReport. */
+    readonly alarms: number
     /** Of the certificate that expires first; null when there is none. */
     readonly first_expiry: string | null
   }
@@ -66,6 +69,10 @@ export interface CertificateReport {
     readonly problem: unknown
     readonly next_attempt_at: string
   } | null
+  /** Something is wrong with the renewal itself: nobody may be renewing this one. */
+  readonly alarm: 'dead' | 'overdue' | 'stuck' | null
+  /** What has happened on this listener since the supervisor started. */
+  readonly counts: EventCounts
   /** What each worker serves on this listener, by its own account. */
   readonly workers: readonly WorkerSerials[]
 }

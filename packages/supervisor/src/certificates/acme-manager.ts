@@ -26,11 +26,12 @@ import { RenewalLoop } from './renewal-loop.ts'
 import { RenewalPlan } from './renewal-plan.ts'
 import { RenewalStore } from './renewal-record.ts'
 import { mayLeaveOut } from './renewal.ts'
-import type { ListenerStatus } from './status.ts'
+import type { ManagerStatus } from './status.ts'
 import type { StoredCertificate } from './store.ts'
 
 export class AcmeManager implements CertificateManager {
   readonly listenerId: string
+  readonly loop: RenewalLoop
   readonly #settings: AcmeSettings
   readonly #host: CertificateHost
   readonly #report: AcmeReporter
@@ -41,7 +42,6 @@ export class AcmeManager implements CertificateManager {
   readonly #plan: RenewalPlan
   readonly #expiry: ExpiryWatch
   readonly #closing = new AbortController()
-  readonly #loop: RenewalLoop
 
   #certificate: StoredCertificate | undefined
   #failure: FailureRecord | undefined
@@ -88,7 +88,7 @@ export class AcmeManager implements CertificateManager {
     const nextMs = (): number => this.#nextMs()
     const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
     const { signal } = this.#closing
-    this.#loop = new RenewalLoop({ listenerId, clock: this.#clock, log: host.log, nextMs, turn }, signal)
+    this.loop = new RenewalLoop({ listenerId, clock: this.#clock, log: host.log, nextMs, turn }, signal)
   }
 
   async load(): Promise<void> {
@@ -115,7 +115,7 @@ export class AcmeManager implements CertificateManager {
     return missingNames(this.#settings, this.#certificate).length === 0
   }
 
-  status(): ListenerStatus {
+  status(): ManagerStatus {
     const certificate = this.#certificate
     const { domains } = this.#settings
     return {
@@ -136,12 +136,12 @@ export class AcmeManager implements CertificateManager {
   }
 
   start(): void {
-    this.#work = this.#loop.run()
+    this.#work = this.loop.run()
   }
 
   async renew(): Promise<void> {
     assertDue('demand', this.#lastAttempt())
-    await this.#loop.demand()
+    await this.loop.demand()
   }
 
   async close(): Promise<void> {

@@ -13,19 +13,19 @@ import type { CertificateManager } from './manager.ts'
 import { fieldsOf, toPushed } from './pushed.ts'
 import { RenewalLoop } from './renewal-loop.ts'
 import { jitterOf, renewAtMs, retryAtMs } from './renewal.ts'
-import type { LastFailure, ListenerStatus } from './status.ts'
+import type { LastFailure, ManagerStatus } from './status.ts'
 import type { StoredCertificate } from './store.ts'
 import { CertificateStore } from './store.ts'
 
 export class InternalManager implements CertificateManager {
   readonly listenerId: string
+  readonly loop: RenewalLoop
   readonly #hosts: readonly string[]
   readonly #host: CertificateHost
   readonly #ca: InternalCaRequest
   readonly #store: CertificateStore
   readonly #expiry: ExpiryWatch
   readonly #closing = new AbortController()
-  readonly #loop: RenewalLoop
 
   #leaf: StoredCertificate | undefined
   #failure: LastFailure | undefined
@@ -53,7 +53,7 @@ export class InternalManager implements CertificateManager {
     const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
     const { clock, log } = host
     const { signal } = this.#closing
-    this.#loop = new RenewalLoop({ listenerId, clock, log, nextMs, turn }, signal)
+    this.loop = new RenewalLoop({ listenerId, clock, log, nextMs, turn }, signal)
   }
 
   async load(): Promise<void> {
@@ -72,7 +72,7 @@ export class InternalManager implements CertificateManager {
     return true
   }
 
-  status(): ListenerStatus {
+  status(): ManagerStatus {
     const leaf = this.#leaf
     return {
       listenerId: this.listenerId,
@@ -88,11 +88,11 @@ export class InternalManager implements CertificateManager {
   async acquire(): Promise<void> {}
 
   start(): void {
-    this.#work = this.#loop.run()
+    this.#work = this.loop.run()
   }
 
   async renew(): Promise<void> {
-    await this.#loop.demand()
+    await this.loop.demand()
   }
 
   async close(): Promise<void> {

@@ -6,10 +6,13 @@ import { AcmeManager } from './acme-manager.ts'
 import type { CertificateHost } from './host.ts'
 import { InternalManager } from './internal-manager.ts'
 import { ManualManager } from './manual-manager.ts'
-import type { ListenerStatus } from './status.ts'
+import type { LoopView } from './renewal-watch.ts'
+import type { ManagerStatus } from './status.ts'
 
 export interface CertificateManager {
   readonly listenerId: string
+  /** What renews in the background, for whoever watches that it does. */
+  readonly loop: LoopView
   /**
    * Reads what is cached or configured; internal certificates are issued here. Afterwards `current`
    * and `needsOrder` are right. Throws ProxyError CERTIFICATE or CACHE.
@@ -21,7 +24,7 @@ export interface CertificateManager {
   needsOrder(): boolean
   /** What is served has every name that is configured; if not, the rest is ordered in the background. */
   isComplete(): boolean
-  status(): ListenerStatus
+  status(): ManagerStatus
   /** Orders what is missing and publishes it. Throws ProxyError ACME, CACHE or CERTIFICATE, with a hint. */
   acquire(signal: AbortSignal): Promise<void>
   /** From now on renews in the background and publishes what is new. */

@@ -10,7 +10,7 @@ import type { CertificateFacts } from './inspect.ts'
 import type { CertificateManager } from './manager.ts'
 import { fieldsOf, toPushed } from './pushed.ts'
 import { RenewalLoop } from './renewal-loop.ts'
-import type { ListenerStatus } from './status.ts'
+import type { ManagerStatus } from './status.ts'
 
 interface ManualCertificate {
   readonly certPem: string
@@ -20,11 +20,11 @@ interface ManualCertificate {
 
 export class ManualManager implements CertificateManager {
   readonly listenerId: string
+  readonly loop: RenewalLoop
   readonly #pairs: ManualSettings['pairs']
   readonly #host: CertificateHost
   readonly #expiry: ExpiryWatch
   readonly #closing = new AbortController()
-  readonly #loop: RenewalLoop
 
   #certificates: readonly ManualCertificate[] = []
   #work: Promise<void> = Promise.resolve()
@@ -38,7 +38,7 @@ export class ManualManager implements CertificateManager {
     const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
     const { clock, log } = host
     const { signal } = this.#closing
-    this.#loop = new RenewalLoop({ listenerId, clock, log, nextMs, turn }, signal)
+    this.loop = new RenewalLoop({ listenerId, clock, log, nextMs, turn }, signal)
   }
 
   /** Throws CERTIFICATE for the first pair that cannot be used. */
@@ -62,7 +62,7 @@ export class ManualManager implements CertificateManager {
     return true
   }
 
-  status(): ListenerStatus {
+  status(): ManagerStatus {
     return {
       listenerId: this.listenerId,
       mode: 'manual',
@@ -77,12 +77,12 @@ export class ManualManager implements CertificateManager {
   async acquire(): Promise<void> {}
 
   start(): void {
-    this.#work = this.#loop.run()
+    this.#work = this.loop.run()
   }
 
   /** Reads the files again; if they cannot be used, what is served stays. */
   async renew(): Promise<void> {
-    await this.#loop.demand()
+    await this.loop.demand()
   }
 
   async close(): Promise<void> {

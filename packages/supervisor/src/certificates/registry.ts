@@ -13,12 +13,15 @@ import type {
   PushedCertificate,
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Broadcast } from '../workers/handle.ts'
+import { CountingLog } from './event-counts.ts'
 import type { CertificateHost } from './host.ts'
 import { createCertificateJobs } from './jobs.ts'
 import type { CertificateManager } from './manager.ts'
 import { createCertificateManager } from './manager.ts'
+import type { LoopView } from './renewal-watch.ts'
+import { RenewalWatch } from './renewal-watch.ts'
 import { withTimers } from './sleep-until.ts'
-import type { ListenerStatus } from './status.ts'
+import type { ListenerStatus, ManagerStatus } from './status.ts'
 
 export interface CertificateRegistryOptions extends Pick<CertificateHost, 'log' | 'progress'> {
   readonly clock: Clock
@@ -30,6 +33,8 @@ export class CertificateRegistry {
   readonly #options: CertificateRegistryOptions
   readonly #jobs = createCertificateJobs()
   readonly #host: CertificateHost
+  readonly #log: CountingLog
+  readonly #watch: RenewalWatch
   readonly #managers = new Map<string, CertificateManager>()
   readonly #listeners = new Map<string, Listener>()
   readonly #certificates = new Map<string, readonly PushedCertificate[]>()
@@ -37,9 +42,13 @@ export class CertificateRegistry {
 
   constructor(options: CertificateRegistryOptions) {
     this.#options = options
+    this.#log = new CountingLog(options.log)
+    const clock = withTimers(options.clock)
+    this.#watch = new RenewalWatch({ clock, log: this.#log, loops: () => this.#loops() })
     this.#host = {
       ...options,
-      clock: withTimers(options.clock),
+      log: this.#log,
+      clock,
       jobs: this.#jobs,
       publish: async (id, certificates) => await this.#publish(id, certificates),
       arm: async (id, challenges) => await this.#arm(id, challenges),
@@ -56,7 +65,7 @@ export class CertificateRegistry {
   }
 
   get statuses(): readonly ListenerStatus[] {
-    return this.#all().map((manager) => manager.status())
+    return this.#all().map((manager) => this.#statusOf(manager))
   }
 
   /** Some listener has nothing that it could serve. */
@@ -85,6 +94,7 @@ export class CertificateRegistry {
   /** From now on everything is renewed in the background. */
   start(): void {
     for (const manager of this.#all()) manager.start()
+    this.#watch.start()
   }
 
   /**
@@ -140,11 +150,12 @@ export class CertificateRegistry {
   async renew(name: string): Promise<readonly ListenerStatus[]> {
     const having = this.#all().filter((manager) => hasName(manager.status(), name))
     await Promise.all(having.map(async (manager) => await manager.renew()))
-    return having.map((manager) => manager.status())
+    return having.map((manager) => this.#statusOf(manager))
   }
 
   /** Stops background work, aborts orders, releases locks. Idempotent. */
   async close(): Promise<void> {
+    await this.#watch.close()
     await Promise.allSettled(this.#all().map(async (manager) => await manager.close()))
     await this.#jobs.close()
   }
@@ -164,6 +175,16 @@ export class CertificateRegistry {
 
   #all(): CertificateManager[] {
     return [...this.#managers.values()]
+  }
+
+  *#loops(): Iterable<readonly [listenerId: string, loop: LoopView]> {
+    for (const { listenerId, loop } of this.#all()) yield [listenerId, loop]
+  }
+
+  #statusOf(manager: CertificateManager): ListenerStatus {
+    const { listenerId } = manager
+    const alarm = this.#watch.alarmOf(listenerId)
+    return { ...manager.status(), alarm, counts: this.#log.countsOf(listenerId) }
   }
 
   #create(listener: Listener): CertificateManager {
@@ -191,7 +212,7 @@ export class CertificateRegistry {
     for (const outcome of outcomes) {
       if (outcome.result !== 'refused') continue
       const { slot: worker, error } = outcome
-      this.#options.log.error('CERT_FAILED', { listener: listenerId, worker, error })
+      this.#log.error('CERT_FAILED', { listener: listenerId, worker, error })
     }
   }
 
@@ -215,7 +236,7 @@ export interface PreparedListener {
   readonly served: readonly PushedCertificate[] | undefined
 }
 
-function hasName({ certificates, missing }: ListenerStatus, name: string): boolean {
+function hasName({ certificates, missing }: ManagerStatus, name: string): boolean {
   const served = certificates.flatMap(({ names }) => names)
   return [...served, ...missing].some((covering) => nameCovers(covering, name))
 }

@@ -2,6 +2,7 @@
 // it done, and starts again. What is due and how it is done is the manager's; whether the loop still
 // turns is renewal-watch.ts's to judge.
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { LoopView } from './renewal-watch.ts'
 import type { WaitableClock } from './sleep-until.ts'
 import { sleepUntil } from './sleep-until.ts'
 
@@ -23,14 +24,14 @@ export interface RenewalWork {
   turn(demanded: boolean): Promise<boolean>
 }
 
-export class RenewalLoop {
+export class RenewalLoop implements LoopView {
   readonly #work: RenewalWork
   readonly #signal: AbortSignal
   #demand: PromiseWithResolvers<void> | undefined
   #wake = new AbortController()
   #isDead = false
   #busySinceMs: number | undefined
-  #sleepsUntilMs: number | undefined
+  #sleepsUntilMs = Infinity
   #notBeforeMs = 0
 
   /** `signal` ends it. */
@@ -39,19 +40,16 @@ export class RenewalLoop {
     this.#signal = signal
   }
 
-  /** It has been started, and has ended without being closed. */
   get isDead(): boolean {
     return this.#isDead
   }
 
-  /** Since when (wall clock) it has been at work; undefined while it sleeps. */
-  get busySinceMs(): number | undefined {
-    return this.#busySinceMs
+  get busyForMs(): number | undefined {
+    return this.#busySinceMs === undefined ? undefined : this.#work.clock.nowMs() - this.#busySinceMs
   }
 
-  /** Until when (wall clock) it means to sleep; undefined before the first time. */
-  get sleepsUntilMs(): number | undefined {
-    return this.#sleepsUntilMs
+  get lateByMs(): number {
+    return Math.max(this.#work.clock.nowMs() - this.#sleepsUntilMs, 0)
   }
 
   /** Resolves when it has ended; never rejects. */

@@ -1,16 +1,19 @@
 // What can be asked of one listener's certificates while it serves: for `certs`, health and metrics.
 // Times are milliseconds of the wall clock.
 import type { TlsSettings } from '@reverse-proxy/shared/config/config'
+import type { EventCounts } from './event-counts.ts'
 import type { FailureRecord } from './failure-record.ts'
 import type { RenewalWindow } from './ari.ts'
 import type { CertificateFacts } from './inspect.ts'
+import type { RenewalAlarm } from './renewal-watch.ts'
 
 export type LastFailure = Pick<
   FailureRecord,
   'failedAtMs' | 'nextAttemptMs' | 'failedNames' | 'reason' | 'document'
 >
 
-export interface ListenerStatus {
+/** What its manager knows. */
+export interface ManagerStatus {
   readonly listenerId: string
   readonly mode: TlsSettings['mode']
   /** What is served; empty while the first certificate is being ordered. */
@@ -23,4 +26,10 @@ export interface ListenerStatus {
   readonly renewalWindow: RenewalWindow | undefined
   /** Of the last attempt; undefined if it succeeded. */
   readonly failure: LastFailure | undefined
+}
+
+export interface ListenerStatus extends ManagerStatus {
+  /** Something is wrong with the renewal itself. */
+  readonly alarm: RenewalAlarm | undefined
+  readonly counts: EventCounts
 }
