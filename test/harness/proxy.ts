@@ -18,6 +18,8 @@ export interface ProxyOptions extends ProgramOptions {
   /** Instead of a new temporary one: for a second start on the same state. */
   readonly directory?: string
   readonly args?: readonly string[]
+  /** For the runtime, before the program. */
+  readonly execArgv?: readonly string[]
 }
 
 export class Proxy extends Program {
@@ -28,7 +30,12 @@ export class Proxy extends Program {
   constructor(t: TestContext, config: FileConfig, options: ProxyOptions = {}) {
     const directory = options.directory ?? temporaryDirectory(t)
     const configPath = writeConfig(directory, config)
-    super(t, process.execPath, [PROGRAM, '--config', configPath, ...(options.args ?? [])], options)
+    super(
+      t,
+      process.execPath,
+      [...(options.execArgv ?? []), PROGRAM, '--config', configPath, ...(options.args ?? [])],
+      options,
+    )
     this.directory = directory
     this.configPath = configPath
   }

@@ -66,9 +66,12 @@ export async function request2(options: RequestOptions): Promise<Answer> {
 }
 
 /** The session carries errors to the streams; a caller that keeps it closes it. */
-export function connect2({ host, port, ca, address = '127.0.0.1' }: RequestOptions): ClientHttp2Session {
+export function connect2(
+  { host, port, ca, address = '127.0.0.1' }: RequestOptions,
+  options: http2.SecureClientSessionOptions = {},
+): ClientHttp2Session {
   const authority = address.includes(':') ? `[${address}]` : address
-  const session = http2.connect(`https://${authority}:${port}`, { servername: host, ca })
+  const session = http2.connect(`https://${authority}:${port}`, { servername: host, ca, ...options })
   session.on('error', () => {})
   return session
 }

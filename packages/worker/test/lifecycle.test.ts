@@ -17,66 +17,94 @@ import { LIMITS, siteOf } from './support/site-server.ts'
 import { waitUntil } from './support/wait-until.ts'
 
 const ID = 'listener'
+const TEST = { timeout: 20_000 }
+
+interface RunningWorker {
+  readonly worker: WorkerLifecycle
+  readonly port: number
+  readonly exited: Promise<number>
+  /** Pushes certificates; resolves with what the worker says to that. */
+  readonly publish: (certificates: readonly PushedCertificate[]) => Promise<string | undefined>
+}
+
+async function startWorker(certificate: PushedCertificate): Promise<RunningWorker> {
+  const port = await freePort()
+  const listener: WorkerListener = {
+    id: ID,
+    bindAddrs: ['127.0.0.1'],
+    httpPort: 0,
+    httpsPort: port,
+    sites: [siteOf(1)],
+  }
+  const told: WorkerToSupervisor[] = []
+  const { promise: exited, resolve: exit } = Promise.withResolvers<number>()
+  const worker = new WorkerLifecycle({ tell: (message) => told.push(message), exit })
+  worker.onMessage({
+    type: 'start',
+    start: {
+      workerNumber: 1,
+      workers: 1,
+      config: {
+        shutdownTimeoutMs: 5_000,
+        logging: { level: 'error', format: 'text', filePath: undefined },
+        rateLimit: { requestsPerSecond: 100, burst: 100 },
+        limits: LIMITS,
+        listeners: [listener],
+      },
+      stage: 'serve',
+      certificates: [{ listenerId: ID, certificates: [certificate] }],
+      challenges: [],
+      ticketKeys: randomBytes(48),
+      inheritedSockets: [],
+    },
+  })
+  await waitUntil('the worker to be ready', () => told.some(({ type }) => type === 'ready'))
+  let seq = 0
+  const publish = async (certificates: readonly PushedCertificate[]): Promise<string | undefined> => {
+    const mine = ++seq
+    const push = { type: 'certificates', listener: { listenerId: ID, certificates } } as const
+    worker.onMessage({ type: 'push', seq: mine, push })
+    const isMine = (message: WorkerToSupervisor): boolean => message.type === 'ack' && message.seq === mine
+    await waitUntil('the acknowledgement', () => told.some(isMine))
+    const ack = told.find(isMine)
+    return ack?.type === 'ack' ? ack.error : undefined
+  }
+  return { worker, port, exited, publish }
+}
+
+test('a client that came before the drain is shown what has been published since', TEST, async (t) => {
+  const [before, after] = [makeCertificate(['a.example']), makeCertificate(['a.example'])]
+  const { worker, port, exited, publish } = await startWorker(before)
+  const early = net.connect(port, '127.0.0.1')
+  t.after(() => early.destroy())
+  await once(early, 'connect')
+  // Accepted after it, and served: so the early one has been accepted, too.
+  assert.equal(await serialShown({ port, host: '127.0.0.1' }), before.serial)
+  worker.onMessage({ type: 'drain', timeoutMs: 5_000 })
+  assert.equal(await publish([after]), undefined)
+  assert.equal(await serialShown({ socket: early }), after.serial)
+  assert.equal(await exited, 0)
+})
 
 test(
-  'a client that came before the drain is shown what has been published since',
-  { timeout: 20_000 },
-  async (t) => {
+  'a certificate that cannot be loaded: the old one serves on, and the supervisor is told',
+  TEST,
+  async () => {
     const [before, after] = [makeCertificate(['a.example']), makeCertificate(['a.example'])]
-    const port = await freePort()
-    const listener: WorkerListener = {
-      id: ID,
-      bindAddrs: ['127.0.0.1'],
-      httpPort: 0,
-      httpsPort: port,
-      sites: [siteOf(1)],
-    }
-    const told: WorkerToSupervisor[] = []
-    const { promise: exited, resolve: exit } = Promise.withResolvers<number>()
-    const worker = new WorkerLifecycle({ tell: (message) => told.push(message), exit })
-    worker.onMessage({
-      type: 'start',
-      start: {
-        workerNumber: 1,
-        workers: 1,
-        config: {
-          shutdownTimeoutMs: 5_000,
-          logging: { level: 'error', format: 'text', filePath: undefined },
-          rateLimit: { requestsPerSecond: 100, burst: 100 },
-          limits: LIMITS,
-          listeners: [listener],
-        },
-        stage: 'serve',
-        certificates: [{ listenerId: ID, certificates: [before] }],
-        challenges: [],
-        ticketKeys: randomBytes(48),
-        inheritedSockets: [],
-      },
-    })
-    await waitUntil('the worker to be ready', () => told.some(({ type }) => type === 'ready'))
-
-    const early = net.connect(port, '127.0.0.1')
-    t.after(() => early.destroy())
-    await once(early, 'connect')
-    // Accepted after it, and served: so the early one has been accepted, too.
-    assert.equal(await serialShown(tls.connect({ port, host: '127.0.0.1', ...CLIENT })), before.serial)
-    worker.onMessage({ type: 'drain', timeoutMs: 5_000 })
-    worker.onMessage({ type: 'push', seq: 7, push: { type: 'certificates', listener: listed(after) } })
-    await waitUntil('the acknowledgement', () =>
-      told.some((message) => message.type === 'ack' && message.seq === 7),
-    )
-    assert.equal(await serialShown(tls.connect({ socket: early, ...CLIENT })), after.serial)
+    const { worker, port, exited, publish } = await startWorker(before)
+    const target = { port, host: '127.0.0.1' }
+    const refused = await publish([after, { ...makeCertificate(['b.example']), keyPem: after.keyPem }])
+    assert.match(refused ?? '', /^the certificate for b\.example cannot be loaded/u)
+    assert.equal(await serialShown(target), before.serial)
+    assert.equal(await publish([after]), undefined)
+    assert.equal(await serialShown(target), after.serial)
+    worker.onMessage({ type: 'drain', timeoutMs: 0 })
     assert.equal(await exited, 0)
   },
 )
 
-const CLIENT = { servername: 'a.example', rejectUnauthorized: false } as const
-
-function listed(certificate: PushedCertificate) {
-  return { listenerId: ID, certificates: [certificate] }
-}
-
-async function serialShown(socket: tls.TLSSocket): Promise<string | undefined> {
+async function serialShown(options: tls.ConnectionOptions): Promise<string | undefined> {
+  const socket = tls.connect({ ...options, servername: 'a.example', rejectUnauthorized: false })
   await once(socket, 'secureConnect')
   const serial = socket.getPeerX509Certificate()?.serialNumber
   socket.destroy()
