@@ -1,5 +1,5 @@
-// Payloads that made other proxies send two requests where one was meant, or fall over. Each is checked
-// for what the client saw and for what reached the upstream.
+// Framing that can be read in two ways, and targets that name something else: refused, and nothing goes up.
+// What is known by a number has a file of its own in advisories/.
 import assert from 'node:assert/strict'
 import net from 'node:net'
 import { test, type TestContext } from 'node:test'
@@ -35,37 +35,6 @@ async function attempt(t: TestContext, bytes: string): Promise<Attempt> {
   return { client, received, status }
 }
 
-for (const method of ['DELETE', 'OPTIONS', 'TRACE', 'GET', 'HEAD', 'POST']) {
-  test(`CVE-2026-29057: ${method} with a chunked body is one request`, TIMEOUT, async (t) => {
-    const upstream = await startUpstream(
-      t,
-      answering(({ line }) => (line.startsWith('HEAD') ? OK.slice(0, -2) : OK)),
-    )
-    const { port } = await startSiteServer(t, [siteOf(upstream.port)])
-    const client = await connectRaw(t, port)
-    client.send(`${method} /x HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n${CHUNKED}`)
-    assert.equal((await client.response({ toHead: method === 'HEAD' })).status, 200)
-    const received = upstream.connections.flatMap((connection) => readRequests(connection.received))
-    assert.deepEqual(
-      received.map(({ line, body }) => [line, body]),
-      [[`${method} /x HTTP/1.1`, SMUGGLED]],
-    )
-  })
-}
-
-test('CVE-2026-58044: a length hidden behind 1,100 headers is refused', TIMEOUT, async (t) => {
-  for (const hidden of [
-    `Content-Length: ${SMUGGLED.length}\r\n\r\n${SMUGGLED}`,
-    `Transfer-Encoding: chunked\r\n\r\n${CHUNKED}`,
-  ]) {
-    const { received, status } = await attempt(
-      t,
-      `GET /a HTTP/1.1\r\nHost: a.example\r\n${'a:\r\n'.repeat(1100)}${hidden}`,
-    )
-    assert.deepEqual([status, received.length], [431, 0])
-  }
-})
-
 const AMBIGUOUS: readonly (readonly [name: string, head: string])[] = [
   ['Content-Length beside Transfer-Encoding', 'Content-Length: 6\r\nTransfer-Encoding: chunked\r\n'],
   ['two different Content-Length', 'Content-Length: 5\r\nContent-Length: 6\r\n'],
@@ -73,7 +42,6 @@ const AMBIGUOUS: readonly (readonly [name: string, head: string])[] = [
   ['a list of lengths', 'Content-Length: 5, 5\r\n'],
   ['a signed length', 'Content-Length: +5\r\n'],
   ['a length in hexadecimal', 'Content-Length: 0x5\r\n'],
-  ['CVE-2024-27982: space before the colon', 'Content-Length : 5\r\n'],
   ['a folded line', 'X: a\r\n Content-Length: 5\r\n'],
   ['Transfer-Encoding: gzip, chunked', 'Transfer-Encoding: gzip, chunked\r\n'],
   ['Transfer-Encoding: chunked, gzip', 'Transfer-Encoding: chunked, gzip\r\n'],
@@ -107,9 +75,8 @@ test('Transfer-Encoding from HTTP/1.0: 400', TIMEOUT, async (t) => {
 for (const [name, chunks] of [
   ['a bad chunk size', `x\r\n${SMUGGLED}`],
   ['a size too large to be one', `fffffffffffffffff\r\n${SMUGGLED}`],
-  ['CVE-2025-23167: a CR alone after a chunk', `2\r\nhi\r\r\n${SMUGGLED}`],
+  ['a CR alone after a chunk', `2\r\nhi\r\r\n${SMUGGLED}`],
   ['a chunk longer than it says', `1\r\nhi\r\n0\r\n\r\n${SMUGGLED}`],
-  ['CVE-2024-22019: an endless chunk extension', `2;${'x'.repeat(20_000)}\r\nhi\r\n0\r\n\r\n`],
 ] as const) {
   test(`within a chunked body, ${name}: no second request, the connection ends`, TIMEOUT, async (t) => {
     const upstream = await startUpstream(t, answering(OK))
@@ -138,19 +105,6 @@ test('garbage behind a request does not take its answer', TIMEOUT, async (t) => 
   )
   assert.deepEqual([status, received.length], [200, 1])
   await client.closed()
-})
-
-test('node-http-proxy 1647: Trailer on a GET, and worse names, harm nobody', TIMEOUT, async (t) => {
-  for (const fields of [
-    'Trailer: x\r\n',
-    'Trailer: cookie \r\n',
-    '__proto__: x\r\nconstructor: y\r\n',
-    'TE: trailers\r\n',
-  ]) {
-    const { status, received } = await attempt(t, `GET / HTTP/1.1\r\nHost: a.example\r\n${fields}\r\n`)
-    assert.deepEqual([status, received.length], [200, 1])
-    assert.ok(received[0]?.headers.every(([header]) => header.toLowerCase() !== 'trailer'))
-  }
 })
 
 test('targets that name another host or another request', TIMEOUT, async (t) => {

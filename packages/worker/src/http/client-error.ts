@@ -29,8 +29,6 @@ function statusOf(code: string): number {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
       return 431
-    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
-      return 413
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return 408
     default:

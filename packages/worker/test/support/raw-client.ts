@@ -10,6 +10,8 @@ export interface RawClient {
   /** Everything so far, one character for each byte. */
   readonly received: () => string
   readonly send: (bytes: string) => void
+  /** Ends the connection with RST. */
+  readonly reset: () => void
   /** The next complete response: what has been read of it is taken off what the one after it is looked for in. */
   readonly response: (options?: { readonly toHead?: boolean }) => Promise<RawResponse>
   /** Resolves when `holds` is true of what has been received since the last response. */
@@ -26,20 +28,22 @@ interface RawResponse {
 }
 
 export async function connectRaw(t: TestContext, port: number, serverName = 'a.example'): Promise<RawClient> {
-  const socket = tls.connect({ port, host: '127.0.0.1', servername: serverName, rejectUnauthorized: false })
-  const client = keep(t, socket)
+  const raw = net.connect({ port, host: '127.0.0.1' })
+  const socket = tls.connect({ socket: raw, servername: serverName, rejectUnauthorized: false })
+  const client = keep(t, socket, raw)
   await once(socket, 'secureConnect')
   return client
 }
 
 export async function connectPlain(t: TestContext, port: number): Promise<RawClient> {
   const socket = net.connect({ port, host: '127.0.0.1' })
-  const client = keep(t, socket)
+  const client = keep(t, socket, socket)
   await once(socket, 'connect')
   return client
 }
 
-function keep(t: TestContext, socket: net.Socket): RawClient {
+/** @param raw what `socket` is made of */
+function keep(t: TestContext, socket: net.Socket, raw: net.Socket): RawClient {
   let received = ''
   let consumed = 0
   let onChange: (() => void) | undefined
@@ -64,6 +68,7 @@ function keep(t: TestContext, socket: net.Socket): RawClient {
     socket,
     received: () => received,
     send: (bytes) => void socket.write(bytes, 'latin1'),
+    reset: () => void raw.resetAndDestroy(),
     until,
     async response({ toHead = false } = {}) {
       const text = await until((all) => parseResponse(all, toHead) !== undefined)

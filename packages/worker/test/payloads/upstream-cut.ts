@@ -1,0 +1,62 @@
+// Payload: an upstream that is reset in the middle of its answer, which left clients waiting for ever.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { FRAME, headersFrame } from '../support/http2-frames.ts'
+import { connectRawHttp2, requestFields } from '../support/raw-http2-client.ts'
+import { connectRaw } from '../support/raw-client.ts'
+import type { UpstreamConnection } from '../support/raw-upstream.ts'
+import { forwarded, sharedWorker, startTarget, withoutDate } from '../support/target.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
+
+const TIMEOUT = { timeout: 20_000 }
+const INTERNAL_ERROR = 2
+
+const CUT: readonly (readonly [name: string, fields: string, body: string, text: string])[] = [
+  ['Content-Length: 1000 and 7 bytes', 'Content-Length: 1000', '7 bytes', '7 bytes'],
+  ['chunks', 'Transfer-Encoding: chunked', '7\r\n7 bytes\r\n', '7 bytes'],
+  [
+    'an event stream',
+    'Content-Type: text/event-stream\r\nTransfer-Encoding: chunked',
+    '9\r\ndata: 7\n\n\r\n',
+    'data: 7\n\n',
+  ],
+]
+
+for (const [name, fields, body, text] of CUT) {
+  test(
+    `payload: the upstream is reset within ${name}: so is the client, and the log says so`,
+    TIMEOUT,
+    async (t) => {
+      let connection: UpstreamConnection | undefined
+      const target = await startTarget(t, {
+        behave: (current) => {
+          connection = current
+          current.socket.write(`HTTP/1.1 200 OK\r\n${fields}\r\n\r\n${body}`)
+        },
+      })
+      const worker = await sharedWorker()
+      const reports = (): number => worker.output().split('error=truncated').length - 1
+      const before = reports()
+
+      const client = await connectRaw(t, target.port)
+      client.send('GET /x HTTP/1.1\r\nHost: a.example\r\n\r\n')
+      await client.until((seen) => seen.includes(body))
+      connection?.socket.resetAndDestroy()
+      await client.closed()
+      const all = withoutDate(client.received())
+      assert.ok(all.startsWith('HTTP/1.1 200 OK\r\n') && all.endsWith(`\r\n\r\n${body}`), all)
+
+      const session = await connectRawHttp2(t, target.port)
+      session.send(headersFrame(1, requestFields('/x')))
+      await session.until((frames) => frames.some(({ type }) => type === FRAME.data))
+      connection?.socket.resetAndDestroy()
+      const { status, body: part, errorCode } = await session.outcome(1)
+      // RFC 9113 8.1.1: where there is a length, an end before it makes the answer malformed, reset or not.
+      const reset = fields.startsWith('Content-Length') ? errorCode : INTERNAL_ERROR
+      assert.deepEqual([status, part, errorCode], [200, text, reset])
+
+      await waitFor('the log to say so', () => reports() === before + 2)
+      assert.equal(target.upstream.received(), forwarded('GET /x').repeat(2))
+    },
+  )
+}
