@@ -10,6 +10,7 @@ import { waitFor } from './wait.ts'
 export interface VisitOptions {
   readonly port: number
   readonly host: string
+  readonly address?: string
   readonly protocol?: 'h2' | 'http/1.1'
   readonly maxVersion?: tls.SecureVersion
   /** From an earlier visit: to be resumed. */
@@ -33,6 +34,7 @@ let visits = 0
 export async function visit({
   port,
   host,
+  address = '127.0.0.1',
   protocol = 'http/1.1',
   maxVersion,
   session,
@@ -42,7 +44,7 @@ export async function visit({
   let newest: Buffer | undefined
   const socket = tls.connect({
     port,
-    host: '127.0.0.1',
+    host: address,
     servername: host,
     ALPNProtocols: [protocol],
     rejectUnauthorized: false,
