@@ -3,7 +3,6 @@
 // absurd; the lifetime rule of renewal.ts bounds it.
 import { isRecord } from './json.ts'
 import type { Validity } from './renewal.ts'
-import { renewAtMs } from './renewal.ts'
 
 export interface RenewalWindow {
   readonly startMs: number
@@ -52,7 +51,7 @@ function parseTimestamp(value: unknown): number | undefined {
 
 /**
  * Our moment of a window, evenly drawn by `random` (0 to 1) from the part of it that lies before
- * `latestMs`, the lifetime rule's last word; undefined if it has no such part.
+ * `latestMs`, the backstop; undefined if it has no such part.
  */
 export function chooseTime(
   { startMs, endMs }: RenewalWindow,
@@ -61,11 +60,6 @@ export function chooseTime(
 ): number | undefined {
   if (startMs >= latestMs) return undefined
   return startMs + (Math.min(endMs, latestMs) - startMs) * random
-}
-
-/** When the lifetime rule wants a renewal in any case: its backstop against a window that is late. */
-export function latestRenewalMs(validity: Validity, obtainedMs: number): number {
-  return renewAtMs(validity, obtainedMs, 0)
 }
 
 /**

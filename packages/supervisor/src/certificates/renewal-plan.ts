@@ -6,17 +6,9 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 import { AcmeError } from './acme-problem.ts'
 import type { RenewalAnswer } from './acme-renewal-info.ts'
 import type { RenewalInfo } from './ari.ts'
-import {
-  chooseTime,
-  hurryAllowedMs,
-  latestRenewalMs,
-  longestPauseMs,
-  parseRenewalInfo,
-  pauseMs,
-  withIssued,
-} from './ari.ts'
+import { chooseTime, hurryAllowedMs, longestPauseMs, parseRenewalInfo, pauseMs, withIssued } from './ari.ts'
 import type { RenewalRecord, RenewalStore } from './renewal-record.ts'
-import { jitterOf, renewAtMs } from './renewal.ts'
+import { backstopAtMs, jitterOf, renewAtMs } from './renewal.ts'
 import type { StoredCertificate } from './store.ts'
 
 export interface RenewalPlanOptions {
@@ -55,7 +47,7 @@ export class RenewalPlan {
     const ruleMs = renewAtMs(facts, obtainedMs, jitterOf(facts.serial))
     const { chosenMs, issuedMs = [] } = this.#recordOf(facts.serial) ?? {}
     if (chosenMs === undefined) return ruleMs
-    const backstopMs = latestRenewalMs(facts, obtainedMs)
+    const backstopMs = backstopAtMs(facts, obtainedMs)
     if (chosenMs >= ruleMs) return Math.min(chosenMs, backstopMs)
     return Math.min(Math.max(chosenMs, hurryAllowedMs(issuedMs)), ruleMs)
   }
@@ -129,7 +121,7 @@ export class RenewalPlan {
     }
     const { window, explanationUrl } = info ?? {}
     const isSame = window?.startMs === before?.window?.startMs && window?.endMs === before?.window?.endMs
-    const latestMs = latestRenewalMs(facts, obtainedMs)
+    const latestMs = backstopAtMs(facts, obtainedMs)
     const drawnMs = window === undefined ? undefined : chooseTime(window, latestMs, Math.random())
     const chosenMs = isSame ? before?.chosenMs : drawnMs
     await this.#keep({ ...kept, ...timing, window, chosenMs, explanationUrl })

@@ -13,13 +13,18 @@ const DAY_MS = 24 * HOUR_MS
 const SHORT_LIFETIME_MS = 10 * DAY_MS
 /** Renewals are spread over this part of the lifetime, always towards earlier. */
 const SPREAD = 0.02
-/** Of the lifetime, before expiry: retries crowd towards this point, then towards expiry itself. */
+/** Of the lifetime, before expiry. */
 const MARGIN = 1 / 6
+/** Of the lifetime: time for the order itself, so that what is begun at the last moment is done in time. */
+const LEAD = 0.0005
+/** Of the lifetime: a CA that is away for a sixth of it from here on still leaves the margin. */
+const BACKSTOP = 2 * (MARGIN + LEAD)
 
 const RETRY_DELAYS_MS = [MINUTE_MS, 10 * MINUTE_MS, 100 * MINUTE_MS] as const
 const LAST_RETRY_DELAY_MS = DAY_MS
-/** With an expired certificate in service there is no margin left to keep. */
+/** With an expired certificate in service there is no margin left to keep: an hour, a tenth of a short lifetime. */
 const EXPIRED_RETRY_DELAY_MS = HOUR_MS
+const EXPIRED_RETRIES = 10
 const RETRY_SPREAD = 0.1
 const RETRY_AFTER_CEILING_MS = DAY_MS
 /** Crowding retries stay this far apart: CAs count failed validations per hour (Let's Encrypt allows 5). */
@@ -27,21 +32,36 @@ const CLOSEST_RETRY_MS = 15 * MINUTE_MS
 
 /**
  * When a certificate that was obtained at `obtainedMs` is renewed: with a third of its lifetime left, or
- * half if it lives under 10 days. `jitter` (0 to 1) is the certificate's own: it moves the time earlier
- * by up to 2 % of the lifetime. Under a clock that is fast, or from a CA that backdates by a lot, it
+ * half if it lives under 10 days. `jitter` (0 to 1) is the certificate's own: it moves the time earlier,
+ * to 2 % of the lifetime at most. Under a clock that is fast, or from a CA that backdates by a lot, it
  * rests nevertheless for a third of the time it then had, so that no renewal follows on the other's heels.
  */
 export function renewAtMs(validity: Validity, obtainedMs: number, jitter: number): number {
-  const { notBeforeMs, notAfterMs } = validity
-  const lifetimeMs = notAfterMs - notBeforeMs
-  const left = lifetimeMs < SHORT_LIFETIME_MS ? 1 / 2 : 1 / 3
+  const lifetimeMs = validity.notAfterMs - validity.notBeforeMs
+  const left = lifetimeMs < SHORT_LIFETIME_MS ? 1 / 2 : BACKSTOP
+  const earliest = (lifetimeMs < SHORT_LIFETIME_MS ? 1 / 2 : 1 / 3) + SPREAD
+  return restedAtMs(validity, obtainedMs, left + (earliest - left) * jitter)
+}
+
+/** The last word against a CA that would like a renewal later than that, or at no sensible time. */
+export function backstopAtMs(validity: Validity, obtainedMs: number): number {
+  return restedAtMs(validity, obtainedMs, BACKSTOP)
+}
+
+/** With `left` (0 to 1) of the lifetime to come, but not before a third of the time since `obtainedMs` is over. */
+function restedAtMs({ notBeforeMs, notAfterMs }: Validity, obtainedMs: number, left: number): number {
   const restedMs = obtainedMs + (notAfterMs - obtainedMs) / 3
-  return Math.max(notAfterMs - lifetimeMs * (left + SPREAD * jitter), restedMs)
+  return Math.max(notAfterMs - (notAfterMs - notBeforeMs) * left, restedMs)
 }
 
 /** From here on a certificate that has not been renewed is an error, not a warning. */
 export function marginAtMs(validity: Validity): number {
   return validity.notAfterMs - (validity.notAfterMs - validity.notBeforeMs) * MARGIN
+}
+
+/** Retries crowd towards this point, so that there is one that ends before the margin; then towards expiry. */
+export function lastCallAtMs({ notBeforeMs, notAfterMs }: Validity): number {
+  return notAfterMs - (notAfterMs - notBeforeMs) * (MARGIN + LEAD)
 }
 
 export interface Failure {
@@ -58,7 +78,7 @@ export interface Failure {
 
 /**
  * When to try again: after about 1, 10 and 100 minutes, then daily; sooner as the margin before expiry
- * comes near; not before the CA's Retry-After, of which at most a day, and nothing beyond the margin, is obeyed.
+ * comes near; not before the CA's Retry-After, of which at most a day, and half of the time to the margin, is obeyed.
  */
 export function retryAtMs({ failures, failedAtMs, retryAfterMs = 0, validity, jitter }: Failure): number {
   const scheduledMs = (RETRY_DELAYS_MS[failures - 1] ?? LAST_RETRY_DELAY_MS) * (1 + RETRY_SPREAD * jitter)
@@ -75,16 +95,22 @@ export function obeyedWaitMs(retryAfterMs: number): number {
 /** How long the next attempt may be put off: by our own schedule, and by the CA. */
 function limits(nowMs: number, validity: Validity | undefined): { crowdedMs: number; latestMs: number } {
   if (validity === undefined) return { crowdedMs: Infinity, latestMs: Infinity }
-  if (nowMs >= validity.notAfterMs) return { crowdedMs: EXPIRED_RETRY_DELAY_MS, latestMs: Infinity }
-  const marginMs = marginAtMs(validity)
-  const closestMs = Math.min(CLOSEST_RETRY_MS, (validity.notAfterMs - validity.notBeforeMs) / 60)
-  const isBeforeMargin = nowMs < marginMs
-  const leftMs = (isBeforeMargin ? marginMs : validity.notAfterMs) - nowMs
+  const lifetimeMs = validity.notAfterMs - validity.notBeforeMs
+  if (nowMs >= validity.notAfterMs) {
+    return { crowdedMs: Math.min(EXPIRED_RETRY_DELAY_MS, lifetimeMs / EXPIRED_RETRIES), latestMs: Infinity }
+  }
+  const lastCallMs = lastCallAtMs(validity)
+  const closestMs = Math.min(CLOSEST_RETRY_MS, lifetimeMs / 60)
+  const isBeforeLastCall = nowMs < lastCallMs
+  const leftMs = (isBeforeLastCall ? lastCallMs : validity.notAfterMs) - nowMs
   const crowdedMs = Math.max(leftMs / 3, closestMs)
-  // At the margin itself there is always an attempt, however short ago the last one was.
-  return isBeforeMargin
-    ? { crowdedMs: Math.min(crowdedMs, leftMs), latestMs: leftMs }
-    : { crowdedMs, latestMs: Math.max(leftMs, closestMs) }
+  if (!isBeforeLastCall) return { crowdedMs, latestMs: crowdedMs }
+  // At the last call itself there is always an attempt, however short ago the one before was. The CA may ask
+  // for half of the time until then: one that is away again just at that moment has been asked before.
+  return {
+    crowdedMs: Math.min(crowdedMs, leftMs),
+    latestMs: Math.min(Math.max(leftMs / 2, closestMs), leftMs),
+  }
 }
 
 export interface LeavingOut {

@@ -1,0 +1,233 @@
+// Years in seconds: the real manager, cache and lock on a clock that jumps instead of waiting, and a CA that
+// is asked and answers as the real one is, without the network in between. Decides nothing about renewals.
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { ACME_LIMITS } from '../../src/certificates/acme-limits.ts'
+import { AcmeManager } from '../../src/certificates/acme-manager.ts'
+import { AcmeError } from '../../src/certificates/acme-problem.ts'
+import type { CertificateAuthority } from '../../src/certificates/certificate-authority.ts'
+import type { CertificateHost } from '../../src/certificates/host.ts'
+import type { CertificateFacts } from '../../src/certificates/inspect.ts'
+import type { CertificateJobs } from '../../src/certificates/jobs.ts'
+import type { WaitableClock } from '../../src/certificates/sleep-until.ts'
+import type { StoredCertificate } from '../../src/certificates/store.ts'
+import type { Random } from './random.ts'
+import { recordingLog } from './recording-log.ts'
+
+export const HOUR_MS = 60 * 60 * 1000
+export const DAY_MS = 24 * HOUR_MS
+export const START_MS = Date.UTC(2027, 0, 1)
+const DIRECTORY_URL = 'https://ca.example/directory'
+/** What a CA takes from the first request to the certificate. */
+const ORDER_MS = 20_000
+
+/** A span of time in which the CA is not there. */
+export interface Outage {
+  readonly fromMs: number
+  readonly toMs: number
+}
+
+export interface Attempt {
+  readonly atMs: number
+  readonly isIssued: boolean
+}
+
+export interface VirtualWorldOptions {
+  readonly random: Random
+  /** Of the next certificate. */
+  readonly lifetimeMs: () => number
+  /** When the CA is away: in order, without overlap. */
+  readonly outages: readonly Outage[]
+  /** The CA's renewal information for a certificate; undefined if it has none. */
+  readonly suggest: (facts: CertificateFacts) => unknown
+}
+
+/** One listener, its cache directory and its CA. */
+export class VirtualWorld {
+  readonly clock = new VirtualClock(START_MS)
+  readonly log = recordingLog()
+  /** Every certificate that the CA has issued, in that order. */
+  readonly issued: StoredCertificate[] = []
+  /** Every order that was begun. */
+  readonly attempts: Attempt[] = []
+  /** When each certificate was handed to the workers. */
+  readonly servedFromMs = new Map<string, number>()
+  /** When the CA was asked for its renewal information. */
+  readonly askedMs: number[] = []
+
+  readonly #options: VirtualWorldOptions
+  readonly #settings: AcmeSettings
+  readonly #host: CertificateHost
+  readonly #authority: CertificateAuthority
+
+  constructor(t: TestContext, options: VirtualWorldOptions) {
+    this.#options = options
+    this.#settings = {
+      mode: 'acme',
+      domains: ['one.example'],
+      cacheDir: quickDirectory(t),
+      directoryUrl: DIRECTORY_URL,
+      contact: 'mailto:admin@one.example',
+      challenge: 'tls-alpn-01',
+      caFile: undefined,
+      eab: undefined,
+      keyType: 'ecdsa-p256',
+      profile: undefined,
+      preferredChain: undefined,
+    }
+    this.#host = {
+      log: this.log,
+      clock: this.clock,
+      jobs: READING_JOBS,
+      publish: async (_listenerId, [certificate]) => {
+        if (certificate !== undefined) this.servedFromMs.set(certificate.serial, this.clock.nowMs())
+      },
+      arm: async () => {},
+      progress: () => {},
+    }
+    this.#authority = {
+      placeOrder: async ({ mayOrder }) => await this.#issue(mayOrder),
+      askRenewalInfo: async () => await this.#answer(),
+    }
+  }
+
+  get nowMs(): number {
+    return this.clock.nowMs()
+  }
+
+  /** A start, `durationMs` of service, and a stop. Rejects where the start fails. */
+  async live(durationMs: number): Promise<void> {
+    const manager = new AcmeManager('listener', this.#settings, this.#host, ACME_LIMITS, this.#authority)
+    try {
+      await manager.load()
+      if (manager.needsOrder()) await manager.acquire(new AbortController().signal)
+      const reached = this.clock.stopAt(this.nowMs + durationMs)
+      manager.start()
+      await reached
+    } finally {
+      await manager.close()
+    }
+  }
+
+  async #issue(mayOrder: () => Promise<void>): Promise<StoredCertificate> {
+    const { random, lifetimeMs } = this.#options
+    const atMs = this.nowMs
+    await mayOrder()
+    if (this.isDown) {
+      // Refused at once, or silent for a while.
+      if (random() < 0.5) this.clock.advance(random() * 4 * ACME_LIMITS.requestMs)
+      this.attempts.push({ atMs, isIssued: false })
+      throw this.#absence()
+    }
+    this.clock.advance(ORDER_MS)
+    if (this.isDown) {
+      this.attempts.push({ atMs, isIssued: false })
+      throw this.#absence()
+    }
+    this.attempts.push({ atMs, isIssued: true })
+    const facts = {
+      names: this.#settings.domains,
+      serial: Math.floor(random() * 2 ** 32)
+        .toString(16)
+        .toUpperCase()
+        .padStart(8, '0'),
+      issuer: 'Virtual CA',
+      notBeforeMs: this.nowMs,
+      notAfterMs: this.nowMs + lifetimeMs(),
+    }
+    const certificate = {
+      certPem: JSON.stringify(facts),
+      keyPem: 'a key',
+      facts,
+      origin: DIRECTORY_URL,
+      obtainedMs: this.nowMs,
+    }
+    this.issued.push(certificate)
+    return certificate
+  }
+
+  async #answer(): Promise<{ readonly data: unknown; readonly retryAfterMs: number } | undefined> {
+    const { suggest } = this.#options
+    const [facts] = this.issued.slice(-1).map((certificate) => certificate.facts)
+    this.askedMs.push(this.nowMs)
+    if (this.isDown) throw this.#absence()
+    if (facts === undefined) return undefined
+    return { data: suggest(facts), retryAfterMs: 6 * HOUR_MS }
+  }
+
+  get isDown(): boolean {
+    return this.#outage() !== undefined
+  }
+
+  #outage(): Outage | undefined {
+    const { nowMs } = this
+    return this.#options.outages.find(({ fromMs, toMs }) => nowMs >= fromMs && nowMs < toMs)
+  }
+
+  /** No answer at all, or a load balancer's with or without Retry-After. */
+  #absence(): AcmeError {
+    const { random } = this.#options
+    const reachedCa = random() < 0.5
+    const awayMs = (this.#outage()?.toMs ?? this.nowMs) - this.nowMs
+    const retryAfterMs = reachedCa && random() < 0.5 ? random() * awayMs : undefined
+    return new AcmeError('the CA is away', { reachedCa, retryAfterMs })
+  }
+}
+
+/** Moves when it is waited by. */
+class VirtualClock implements WaitableClock {
+  #nowMs: number
+  #stop: { readonly atMs: number; readonly reached: PromiseWithResolvers<void> } | undefined
+
+  constructor(startMs: number) {
+    this.#nowMs = startMs
+  }
+
+  nowMs(): number {
+    return this.#nowMs
+  }
+
+  advance(byMs: number): void {
+    this.#nowMs += byMs
+  }
+
+  /** Resolves when the time has come; from then on it stands still. */
+  async stopAt(atMs: number): Promise<void> {
+    const reached = Promise.withResolvers<void>()
+    this.#stop = { atMs, reached }
+    await reached.promise
+  }
+
+  async sleep(delayMs: number, signal: AbortSignal): Promise<void> {
+    const stop = this.#stop
+    if (stop === undefined || this.#nowMs + delayMs < stop.atMs) {
+      this.#nowMs += delayMs
+      return
+    }
+    this.#nowMs = Math.max(this.#nowMs, stop.atMs)
+    const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
+    stop.reached.resolve()
+    if (!signal.aborted) await aborted
+  }
+}
+
+/** Reads what #issue has written instead of a certificate. */
+const READING_JOBS: CertificateJobs = {
+  run: async (name, input) => {
+    if (name !== 'inspectPair') throw new Error(`${name} is not done here`)
+    const { certPem } = input as { readonly certPem: string }
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the result of that one job
+    return { ok: true, certPem, facts: JSON.parse(certPem) } as never
+  },
+  close: async () => {},
+}
+
+/** In memory where there is such a thing: a year of fsync is a long time. */
+function quickDirectory(t: TestContext): string {
+  const directory = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'reverse-proxy-test-'))
+  t.after(() => rmSync(directory, { recursive: true, force: true }))
+  return join(directory, 'cache')
+}
