@@ -2,6 +2,7 @@
 import http from 'node:http'
 import { once } from 'node:events'
 import type { TestContext } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
@@ -9,7 +10,9 @@ import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import type { CertificateHost } from '../src/certificates/host.ts'
 import { createCertificateJobs } from '../src/certificates/jobs.ts'
 import type { OrderProgress } from '../src/certificates/progress.ts'
-import { withTimers } from '../src/certificates/sleep-until.ts'
+import type { WaitableClock } from '../src/certificates/sleep-until.ts'
+
+const NOTICED_WITHIN_MS = 20
 
 export interface LogEntry {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
@@ -27,7 +30,14 @@ export class FakeHost implements CertificateHost {
   /** Added to the real time. */
   clockOffsetMs = 0
 
-  readonly clock = withTimers({ nowMs: () => Date.now() + this.clockOffsetMs })
+  readonly clock: WaitableClock = {
+    nowMs: () => Date.now() + this.clockOffsetMs,
+    timerMs: () => performance.now(),
+    // Soon notices that a test has moved it.
+    sleep: async (delayMs, signal) => {
+      await sleep(Math.min(delayMs, NOTICED_WITHIN_MS), undefined, { signal }).catch(() => {})
+    },
+  }
   readonly log = {
     debug: (event: LogEvent, fields: LogFields = {}): void => this.#keep({ level: 'debug', event, fields }),
     info: (event: LogEvent, fields: LogFields = {}): void => this.#keep({ level: 'info', event, fields }),

@@ -15,6 +15,9 @@ const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS
 const DAY_MS = 24 * HOUR_MS
 
+/** The CA asked for nothing, and rejected nothing. */
+const UNANSWERED = { retryAfterMs: undefined, isRejected: false }
+
 const jitter = fc.double({ min: 0, max: 1, noNaN: true })
 const validity = fc
   .record({
@@ -53,8 +56,7 @@ test('retries with time to spare: about 1, 10 and 100 minutes, then daily', () =
   const dates = { notBeforeMs: 0, notAfterMs: 90 * DAY_MS }
   const delays = [1, 2, 3, 4, 5, 50].map(
     (failures) =>
-      retryAtMs({ failures, failedAtMs: DAY_MS, retryAfterMs: undefined, validity: dates, jitter: 0 }) -
-      DAY_MS,
+      retryAtMs({ ...UNANSWERED, failures, failedAtMs: DAY_MS, validity: dates, jitter: 0 }) - DAY_MS,
   )
   assert.deepEqual(delays, [MINUTE_MS, 10 * MINUTE_MS, 100 * MINUTE_MS, DAY_MS, DAY_MS, DAY_MS])
 })
@@ -62,6 +64,7 @@ test('retries with time to spare: about 1, 10 and 100 minutes, then daily', () =
 const failure = fc.record({
   failures: fc.integer({ min: 1, max: 1000 }),
   retryAfterMs: fc.option(fc.integer({ min: 0, max: 26 * DAY_MS }), { nil: undefined }),
+  isRejected: fc.constant(false),
   jitter,
 })
 
@@ -95,7 +98,15 @@ test('Retry-After is obeyed, up to a day, wherever expiry leaves the time', () =
 test('an expired certificate in service is tried for every hour at the latest, unless the CA asks for more', () => {
   const dates = { notBeforeMs: 0, notAfterMs: DAY_MS }
   const retry = (retryAfterMs: number | undefined): number =>
-    retryAtMs({ failures: 9, failedAtMs: 2 * DAY_MS, retryAfterMs, validity: dates, jitter: 1 }) - 2 * DAY_MS
+    retryAtMs({
+      failures: 9,
+      failedAtMs: 2 * DAY_MS,
+      isRejected: false,
+      retryAfterMs,
+      validity: dates,
+      jitter: 1,
+    }) -
+    2 * DAY_MS
   assert.equal(retry(undefined), HOUR_MS)
   assert.equal(retry(3 * HOUR_MS), 3 * HOUR_MS)
 })
@@ -118,7 +129,7 @@ test('a CA that is down for a sixth of the lifetime never brings a certificate b
           nowMs = retryAtMs({
             failures,
             failedAtMs: nowMs,
-            retryAfterMs: undefined,
+            ...UNANSWERED,
             validity: dates,
             jitter: drawn,
           })

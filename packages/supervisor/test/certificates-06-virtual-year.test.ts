@@ -66,8 +66,8 @@ function windowOf(startMs: number, endMs: number): object {
 
 /** From start to end, restarted now and then at any moment. */
 async function live(world: VirtualWorld, random: Random, durationMs: number): Promise<void> {
-  for (const endMs = START_MS + durationMs; world.nowMs < endMs;) {
-    await world.live(Math.min(durationMs * 0.2 * random(), endMs - world.nowMs))
+  for (const endMs = START_MS + durationMs; world.clock.trueMs < endMs;) {
+    await world.live(Math.min(durationMs * 0.2 * random(), endMs - world.clock.trueMs))
   }
 }
 

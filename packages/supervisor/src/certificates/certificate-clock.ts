@@ -57,8 +57,12 @@ export class CertificateClock implements WaitableClock, ListeningClock {
     const aheadMs = wallMs - dateMs
     const wasCorrected = this.#correctionAt(wallMs) !== undefined
     const isWrong = aheadMs > tolerableAheadMs(validity()) || aheadMs < -TOLERABLE_BEHIND_MS
-    this.#correction = isWrong ? { aheadMs, epochMs: wallMs - performance.now() } : undefined
+    this.#correction = isWrong ? { aheadMs, epochMs: wallMs - wall.timerMs() } : undefined
     if (isWrong && !wasCorrected) onWrong(aheadMs)
+  }
+
+  timerMs(): number {
+    return this.#options.wall.timerMs()
   }
 
   async sleep(delayMs: number, signal: AbortSignal): Promise<void> {
@@ -68,7 +72,7 @@ export class CertificateClock implements WaitableClock, ListeningClock {
   #correctionAt(wallMs: number): Correction | undefined {
     const correction = this.#correction
     if (correction === undefined) return undefined
-    const jumpMs = wallMs - performance.now() - correction.epochMs
+    const jumpMs = wallMs - this.timerMs() - correction.epochMs
     if (Math.abs(jumpMs) > JUMP_MS) this.#correction = undefined
     return this.#correction
   }

@@ -60,6 +60,7 @@ export function nextFailure(error: unknown, context: FailureContext): FailureRec
       failures,
       failedAtMs: nowMs,
       retryAfterMs: acme?.retryAfterMs,
+      isRejected: (acme?.failedNames.length ?? 0) > 0,
       validity,
       jitter,
     }),

@@ -3,6 +3,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
+import type { Validity } from './renewal.ts'
 
 /** What the rest of the program knows of a certificate. */
 export interface CertificateFacts {
@@ -92,8 +93,8 @@ export function inspectIssuedChain({ certPem, keyPem, names, nowMs }: IssuedChai
   const { facts } = inspection
   const missing = names.filter((name) => !facts.names.some((covering) => nameCovers(covering, name)))
   if (missing.length > 0) return refuse(`the issued certificate lacks ${missing.join(', ')}`)
-  if (facts.notAfterMs <= nowMs) return refuse('the issued certificate has expired')
-  if (facts.notBeforeMs > nowMs + CLOCK_TOLERANCE_MS) return refuse('the issued certificate is not valid yet')
+  const untimely = reasonAgainstDates(facts, nowMs)
+  if (untimely !== undefined) return refuse(untimely)
 
   const chain = (inspection.certPem.match(PEM_CERTIFICATE) ?? []).map((block) => new X509Certificate(block))
   if (chain.length > LONGEST_CHAIN) return refuse(`the issued chain has ${chain.length} certificates`)
@@ -110,6 +111,12 @@ export function inspectIssuedChain({ certPem, keyPem, names, nowMs }: IssuedChai
     }
   }
   return inspection
+}
+
+/** Why what a CA has just issued cannot be right, by its dates alone; undefined if it can. */
+export function reasonAgainstDates({ notBeforeMs, notAfterMs }: Validity, nowMs: number): string | undefined {
+  if (notAfterMs <= nowMs) return 'the issued certificate has expired'
+  return notBeforeMs > nowMs + CLOCK_TOLERANCE_MS ? 'the issued certificate is not valid yet' : undefined
 }
 
 /** Common name of the CA at the end of a chain: what preferred chains are chosen by. */

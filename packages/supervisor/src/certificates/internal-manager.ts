@@ -134,6 +134,7 @@ export class InternalManager implements CertificateManager {
       failures: ++this.#failures,
       failedAtMs,
       retryAfterMs: undefined,
+      isRejected: false,
       validity: leaf.facts,
       jitter: Math.random(),
     })

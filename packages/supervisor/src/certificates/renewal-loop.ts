@@ -92,7 +92,9 @@ export class RenewalLoop implements LoopView {
   async #sleep(): Promise<boolean> {
     this.#wake = new AbortController()
     if (this.#demand !== undefined) return true
-    this.#sleepsUntilMs = Math.max(this.#nextMs(), this.#notBeforeMs)
+    // Never longer than that, though the clock has been set back meanwhile.
+    const notBeforeMs = Math.min(this.#notBeforeMs, this.#work.clock.nowMs() + LEAST_PAUSE_MS)
+    this.#sleepsUntilMs = Math.max(this.#nextMs(), notBeforeMs)
     const signal = AbortSignal.any([this.#signal, this.#wake.signal])
     await sleepUntil(this.#sleepsUntilMs, this.#work.clock, signal).catch(() => {})
     return this.#demand !== undefined

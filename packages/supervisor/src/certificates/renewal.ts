@@ -27,8 +27,11 @@ const EXPIRED_RETRY_DELAY_MS = HOUR_MS
 const EXPIRED_RETRIES = 10
 const RETRY_SPREAD = 0.1
 const RETRY_AFTER_CEILING_MS = DAY_MS
-/** Crowding retries stay this far apart: CAs count failed validations per hour (Let's Encrypt allows 5). */
+/** Crowding retries stay this far apart. */
 const CLOSEST_RETRY_MS = 15 * MINUTE_MS
+/** Names that the CA has tried in vain: after the second time. CAs count; Let's Encrypt allows 5 an hour. */
+const REJECTED_RETRY_MS = 20 * MINUTE_MS
+const QUICK_REJECTIONS = 2
 
 /**
  * When a certificate that was obtained at `obtainedMs` is renewed: with a third of its lifetime left, or
@@ -70,6 +73,8 @@ export interface Failure {
   readonly failedAtMs: number
   /** What the CA asked for, if anything. */
   readonly retryAfterMs: number | undefined
+  /** The CA has tried to validate names, in vain. */
+  readonly isRejected: boolean
   /** Of the certificate in service, if there is one. */
   readonly validity: Validity | undefined
   /** 0 to 1. */
@@ -80,11 +85,13 @@ export interface Failure {
  * When to try again: after about 1, 10 and 100 minutes, then daily; sooner as the margin before expiry
  * comes near; not before the CA's Retry-After, of which at most a day, and half of the time to the margin, is obeyed.
  */
-export function retryAtMs({ failures, failedAtMs, retryAfterMs = 0, validity, jitter }: Failure): number {
+export function retryAtMs(failure: Failure): number {
+  const { failures, failedAtMs, retryAfterMs = 0, isRejected, validity, jitter } = failure
   const scheduledMs = (RETRY_DELAYS_MS[failures - 1] ?? LAST_RETRY_DELAY_MS) * (1 + RETRY_SPREAD * jitter)
   const { crowdedMs, latestMs } = limits(failedAtMs, validity)
   const askedMs = Math.min(obeyedWaitMs(retryAfterMs), latestMs)
-  return failedAtMs + Math.max(Math.min(scheduledMs, crowdedMs), askedMs)
+  const countedMs = isRejected && failures > QUICK_REJECTIONS ? REJECTED_RETRY_MS : 0
+  return failedAtMs + Math.max(Math.min(scheduledMs, crowdedMs), askedMs, countedMs)
 }
 
 /** How much of a CA's Retry-After is obeyed, whatever it says. */

@@ -4,6 +4,8 @@ import type { Clock } from '@reverse-proxy/shared/clock'
 
 /** A clock that can be waited by. */
 export interface WaitableClock extends Clock {
+  /** Milliseconds as timers count them: nobody sets them, and they stand still while the machine is suspended. */
+  timerMs(): number
   /** Resolves after `delayMs` of its time, early when `signal` is aborted; never rejects. */
   sleep(delayMs: number, signal: AbortSignal): Promise<void>
 }
@@ -15,6 +17,7 @@ const LOOK_AGAIN_MS = 30_000
 export function withTimers(clock: Clock): WaitableClock {
   return {
     nowMs: () => clock.nowMs(),
+    timerMs: () => performance.now(),
     sleep: async (delayMs, signal) => {
       await sleep(delayMs, undefined, { signal }).catch(() => {})
     },

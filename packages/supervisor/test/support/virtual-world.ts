@@ -5,12 +5,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import type { RenewalAnswer, RenewalQuestion } from '../../src/certificates/acme-renewal-info.ts'
+import type { OrderRequest } from '../../src/certificates/acme-order.ts'
+import type { ListeningClock } from '../../src/certificates/certificate-clock.ts'
 import { ACME_LIMITS } from '../../src/certificates/acme-limits.ts'
 import { AcmeManager } from '../../src/certificates/acme-manager.ts'
 import { AcmeError } from '../../src/certificates/acme-problem.ts'
 import type { CertificateAuthority } from '../../src/certificates/certificate-authority.ts'
 import type { CertificateHost } from '../../src/certificates/host.ts'
 import type { CertificateFacts } from '../../src/certificates/inspect.ts'
+import { reasonAgainstDates } from '../../src/certificates/inspect.ts'
 import type { CertificateJobs } from '../../src/certificates/jobs.ts'
 import type { WaitableClock } from '../../src/certificates/sleep-until.ts'
 import type { StoredCertificate } from '../../src/certificates/store.ts'
@@ -41,13 +45,17 @@ export interface VirtualWorldOptions {
   readonly lifetimeMs: () => number
   /** When the CA is away: in order, without overlap. */
   readonly outages: readonly Outage[]
-  /** The CA's renewal information for a certificate; undefined if it has none. */
+  /** What the CA says in an outage, if it is to say something. */
+  readonly refusal?: () => AcmeError
+  /** The CA's renewal information for a certificate. */
   readonly suggest: (facts: CertificateFacts) => unknown
+  /** With which it is told when to ask again; six hours if not given. */
+  readonly retryAfterMs?: number
 }
 
 /** One listener, its cache directory and its CA. */
 export class VirtualWorld {
-  readonly clock = new VirtualClock(START_MS)
+  readonly clock = new VirtualClock()
   readonly log = recordingLog()
   /** Every certificate that the CA has issued, in that order. */
   readonly issued: StoredCertificate[] = []
@@ -83,19 +91,15 @@ export class VirtualWorld {
       clock: this.clock,
       jobs: READING_JOBS,
       publish: async (_listenerId, [certificate]) => {
-        if (certificate !== undefined) this.servedFromMs.set(certificate.serial, this.clock.nowMs())
+        if (certificate !== undefined) this.servedFromMs.set(certificate.serial, this.clock.trueMs)
       },
       arm: async () => {},
       progress: () => {},
     }
     this.#authority = {
-      placeOrder: async ({ mayOrder }) => await this.#issue(mayOrder),
-      askRenewalInfo: async () => await this.#answer(),
+      placeOrder: async (request) => await this.#placeOrder(request),
+      askRenewalInfo: async (question) => await this.#askRenewalInfo(question),
     }
-  }
-
-  get nowMs(): number {
-    return this.clock.nowMs()
   }
 
   /** A start, `durationMs` of service, and a stop. Rejects where the start fails. */
@@ -104,7 +108,7 @@ export class VirtualWorld {
     try {
       await manager.load()
       if (manager.needsOrder()) await manager.acquire(new AbortController().signal)
-      const reached = this.clock.stopAt(this.nowMs + durationMs)
+      const reached = this.clock.stopAt(this.clock.trueMs + durationMs)
       manager.start()
       await reached
     } finally {
@@ -112,22 +116,19 @@ export class VirtualWorld {
     }
   }
 
-  async #issue(mayOrder: () => Promise<void>): Promise<StoredCertificate> {
+  async #placeOrder({ host, mayOrder }: OrderRequest): Promise<StoredCertificate> {
     const { random, lifetimeMs } = this.#options
-    const atMs = this.nowMs
-    await mayOrder()
-    if (this.isDown) {
-      // Refused at once, or silent for a while.
-      if (random() < 0.5) this.clock.advance(random() * 4 * ACME_LIMITS.requestMs)
-      this.attempts.push({ atMs, isIssued: false })
-      throw this.#absence()
+    const atMs = this.clock.trueMs
+    try {
+      this.#assertUp(host.clock)
+      await mayOrder()
+      this.clock.advance(ORDER_MS)
+      this.#assertUp(host.clock)
+      this.attempts.push({ atMs, isIssued: true })
+    } catch (error) {
+      if (error instanceof AcmeError) this.attempts.push({ atMs, isIssued: false })
+      throw error
     }
-    this.clock.advance(ORDER_MS)
-    if (this.isDown) {
-      this.attempts.push({ atMs, isIssued: false })
-      throw this.#absence()
-    }
-    this.attempts.push({ atMs, isIssued: true })
     const facts = {
       names: this.#settings.domains,
       serial: Math.floor(random() * 2 ** 32)
@@ -135,79 +136,106 @@ export class VirtualWorld {
         .toUpperCase()
         .padStart(8, '0'),
       issuer: 'Virtual CA',
-      notBeforeMs: this.nowMs,
-      notAfterMs: this.nowMs + lifetimeMs(),
+      notBeforeMs: this.clock.trueMs,
+      notAfterMs: this.clock.trueMs + lifetimeMs(),
     }
+    const obtainedMs = host.clock.nowMs()
     const certificate = {
       certPem: JSON.stringify(facts),
       keyPem: 'a key',
       facts,
       origin: DIRECTORY_URL,
-      obtainedMs: this.nowMs,
+      obtainedMs,
     }
     this.issued.push(certificate)
+    const untimely = reasonAgainstDates(facts, obtainedMs)
+    if (untimely !== undefined) throw new AcmeError(untimely, { reachedCa: true })
     return certificate
   }
 
-  async #answer(): Promise<{ readonly data: unknown; readonly retryAfterMs: number } | undefined> {
-    const { suggest } = this.#options
-    const [facts] = this.issued.slice(-1).map((certificate) => certificate.facts)
-    this.askedMs.push(this.nowMs)
-    if (this.isDown) throw this.#absence()
-    if (facts === undefined) return undefined
-    return { data: suggest(facts), retryAfterMs: 6 * HOUR_MS }
+  async #askRenewalInfo({ certPem, clock }: RenewalQuestion): Promise<RenewalAnswer> {
+    const { suggest, retryAfterMs = 6 * HOUR_MS } = this.#options
+    this.askedMs.push(this.clock.trueMs)
+    this.#assertUp(clock)
+    return { data: suggest(JSON.parse(certPem)), retryAfterMs }
   }
 
-  get isDown(): boolean {
-    return this.#outage() !== undefined
-  }
-
-  #outage(): Outage | undefined {
-    const { nowMs } = this
-    return this.#options.outages.find(({ fromMs, toMs }) => nowMs >= fromMs && nowMs < toMs)
-  }
-
-  /** No answer at all, or a load balancer's with or without Retry-After. */
-  #absence(): AcmeError {
-    const { random } = this.#options
+  #assertUp(listening: ListeningClock): void {
+    const { random, outages, refusal } = this.#options
+    const nowMs = this.clock.trueMs
+    const outage = outages.find(({ fromMs, toMs }) => nowMs >= fromMs && nowMs < toMs)
+    if (outage === undefined) {
+      listening.heard(nowMs)
+      return
+    }
+    // Refused at once, or silent for a while.
+    if (random() < 0.5) this.clock.advance(random() * 4 * ACME_LIMITS.requestMs)
+    if (refusal !== undefined) throw refusal()
+    // No answer at all, or a load balancer's with or without Retry-After.
     const reachedCa = random() < 0.5
-    const awayMs = (this.#outage()?.toMs ?? this.nowMs) - this.nowMs
-    const retryAfterMs = reachedCa && random() < 0.5 ? random() * awayMs : undefined
-    return new AcmeError('the CA is away', { reachedCa, retryAfterMs })
+    const retryAfterMs = reachedCa && random() < 0.5 ? random() * (outage.toMs - nowMs) : undefined
+    throw new AcmeError('the CA is away', { reachedCa, retryAfterMs })
   }
 }
 
-/** Moves when it is waited by. */
+/** Moves when it is waited by; a test may set it wrong, and suspend the machine. */
 class VirtualClock implements WaitableClock {
-  #nowMs: number
+  /** Added to the true time. */
+  skewMs = 0
+  #trueMs = START_MS
+  #suspendedMs = 0
+  readonly #events: { readonly atMs: number; readonly happen: () => void }[] = []
   #stop: { readonly atMs: number; readonly reached: PromiseWithResolvers<void> } | undefined
 
-  constructor(startMs: number) {
-    this.#nowMs = startMs
+  get trueMs(): number {
+    return this.#trueMs
   }
 
   nowMs(): number {
-    return this.#nowMs
+    return this.#trueMs + this.skewMs
+  }
+
+  timerMs(): number {
+    return this.#trueMs - this.#suspendedMs
   }
 
   advance(byMs: number): void {
-    this.#nowMs += byMs
+    this.#trueMs += byMs
   }
 
-  /** Resolves when the time has come; from then on it stands still. */
+  /** Time passes, and no timer notices. */
+  suspend(forMs: number): void {
+    this.#trueMs += forMs
+    this.#suspendedMs += forMs
+  }
+
+  /** Resolves when the (true) time has come; from then on it stands still. */
   async stopAt(atMs: number): Promise<void> {
     const reached = Promise.withResolvers<void>()
     this.#stop = { atMs, reached }
     await reached.promise
   }
 
+  /** Has something happen when the (true) time has come, whatever else goes on then. */
+  at(atMs: number, happen: () => void): void {
+    this.#events.push({ atMs, happen })
+    this.#events.sort((a, b) => a.atMs - b.atMs)
+  }
+
   async sleep(delayMs: number, signal: AbortSignal): Promise<void> {
-    const stop = this.#stop
-    if (stop === undefined || this.#nowMs + delayMs < stop.atMs) {
-      this.#nowMs += delayMs
+    const [event] = this.#events
+    if (event !== undefined && this.#trueMs + delayMs >= event.atMs) {
+      this.#trueMs = Math.max(this.#trueMs, event.atMs)
+      this.#events.shift()
+      event.happen()
       return
     }
-    this.#nowMs = Math.max(this.#nowMs, stop.atMs)
+    const stop = this.#stop
+    if (stop === undefined || this.#trueMs + delayMs < stop.atMs) {
+      this.#trueMs += delayMs
+      return
+    }
+    this.#trueMs = Math.max(this.#trueMs, stop.atMs)
     const aborted = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve()))
     stop.reached.resolve()
     if (!signal.aborted) await aborted
