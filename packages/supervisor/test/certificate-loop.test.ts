@@ -211,6 +211,7 @@ test('a loop whose clock breaks is dead, and that raises the alarm', async (t) =
     nowMs: (): number => {
       throw new Error('no time')
     },
+    timerMs: () => clock.timerMs(),
     sleep: async (delayMs: number, signal: AbortSignal) => await clock.sleep(delayMs, signal),
   }
   const loop = new RenewalLoop(

@@ -27,6 +27,8 @@ const EXPIRED_RETRY_DELAY_MS = HOUR_MS
 const EXPIRED_RETRIES = 10
 const RETRY_SPREAD = 0.1
 const RETRY_AFTER_CEILING_MS = DAY_MS
+/** As the margin comes near, each retry waits for this part of what is left until there: 1 in 6. */
+const CROWDING = 6
 /** Crowding retries stay this far apart. */
 const CLOSEST_RETRY_MS = 15 * MINUTE_MS
 /** Names that the CA has tried in vain: after the second time. CAs count; Let's Encrypt allows 5 an hour. */
@@ -110,7 +112,7 @@ function limits(nowMs: number, validity: Validity | undefined): { crowdedMs: num
   const closestMs = Math.min(CLOSEST_RETRY_MS, lifetimeMs / 60)
   const isBeforeLastCall = nowMs < lastCallMs
   const leftMs = (isBeforeLastCall ? lastCallMs : validity.notAfterMs) - nowMs
-  const crowdedMs = Math.max(leftMs / 3, closestMs)
+  const crowdedMs = Math.max(leftMs / CROWDING, closestMs)
   if (!isBeforeLastCall) return { crowdedMs, latestMs: crowdedMs }
   // At the last call itself there is always an attempt, however short ago the one before was. The CA may ask
   // for half of the time until then: one that is away again just at that moment has been asked before.

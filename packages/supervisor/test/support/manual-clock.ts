@@ -8,6 +8,7 @@ interface Sleeper {
 
 export class ManualClock implements WaitableClock {
   #nowMs: number
+  #jumpedMs = 0
   readonly #sleepers = new Set<Sleeper>()
 
   constructor(nowMs = Date.parse('2026-01-01T00:00:00Z')) {
@@ -16,6 +17,10 @@ export class ManualClock implements WaitableClock {
 
   nowMs(): number {
     return this.#nowMs
+  }
+
+  timerMs(): number {
+    return this.#nowMs - this.#jumpedMs
   }
 
   async sleep(delayMs: number, signal: AbortSignal): Promise<void> {
@@ -45,6 +50,7 @@ export class ManualClock implements WaitableClock {
   /** Without waking anyone: a machine that was suspended. */
   jump(byMs: number): void {
     this.#nowMs += byMs
+    this.#jumpedMs += byMs
   }
 }
 
