@@ -110,6 +110,20 @@ test('a roll that failed: who is of a good generation stays, who has the failed 
   assert.deepEqual(planWorkers(wanted, fleet, none, NOW).actions, [{ type: 'fork', slot: 1, generation: 3 }])
 })
 
+function cutOf(...fleet: readonly WorkerView[]): number[] {
+  const { actions } = planWorkers(running(1, 9), fleet, none, NOW)
+  return actions.flatMap((action) => (action.type === 'kill' ? [action.pid] : []))
+}
+
+test('two generations before the current one may drain; what drains of an older one is cut, counted as they live', () => {
+  const ready = worker(1, 'ready', { pid: 900, generation: 9 })
+  const drain = (generation: number): WorkerView => worker(1, 'draining', { pid: generation, generation })
+  assert.deepEqual(cutOf(ready, drain(8), drain(7), drain(6), drain(5)), [6, 5])
+  // Rolls that failed used up the numbers between.
+  assert.deepEqual(cutOf(ready, drain(3), drain(1)), [])
+  assert.deepEqual(cutOf(worker(1, 'ready', { generation: 4 }), drain(3), drain(1)), [1])
+})
+
 test('deadlines: a worker that does not become ready, or does not end its drain, is killed', () => {
   const fleet = [worker(1, 'booting', { deadlineMs: NOW }), worker(2, 'draining', { deadlineMs: NOW - 1 })]
   const killed = planWorkers(running(2), fleet, none, NOW).actions.filter((action) => action.type === 'kill')

@@ -49,7 +49,7 @@ export interface Plan {
 /** SPEC 11: a worker that says nothing for so long is not going to. */
 export const SILENCE_MS = 10_000
 
-/** Generations older than the current one that may still be draining; an older one is cut. */
+/** Generations before the current one that may still live; what drains of an older one is cut. */
 const OLD_GENERATIONS = 2
 
 export function planWorkers(
@@ -61,12 +61,13 @@ export function planWorkers(
   const actions: Action[] = []
   let wakeAtMs = Infinity
   const alive = workers.filter((worker) => !worker.killed)
+  const tooOld = surplusGenerations(wanted, alive)
 
   for (const worker of alive) {
     if (worker.deadlineMs <= nowMs) {
       const reason = worker.stage === 'booting' ? 'did not become ready in time' : 'drain time is over'
       actions.push({ type: 'kill', pid: worker.pid, reason })
-    } else if (worker.stage === 'draining' && worker.generation < wanted.generation - OLD_GENERATIONS) {
+    } else if (worker.stage === 'draining' && tooOld.has(worker.generation)) {
       actions.push({ type: 'kill', pid: worker.pid, reason: 'too many generations are draining' })
     } else if (worker.stage !== 'booting' && worker.lastBeatMs + SILENCE_MS <= nowMs) {
       actions.push({ type: 'kill', pid: worker.pid, reason: `silent for ${SILENCE_MS / 1000} s` })
@@ -119,4 +120,13 @@ export function planWorkers(
 function isFresh(worker: WorkerView, wanted: Wanted, nowMs: number): boolean {
   if (recycleAtMs(worker, wanted.recycle) <= nowMs) return false
   return worker.generation === wanted.generation || wanted.goodGenerations.has(worker.generation)
+}
+
+/** Counted as they live, not by their numbers: a roll that failed leaves none behind. */
+function surplusGenerations(wanted: Wanted, alive: readonly WorkerView[]): ReadonlySet<number> {
+  const generations = new Set(alive.map(({ generation }) => generation))
+  const old = [...generations].filter(
+    (generation) => generation !== wanted.generation && !wanted.goodGenerations.has(generation),
+  )
+  return new Set(old.toSorted((a, b) => b - a).slice(OLD_GENERATIONS))
 }
