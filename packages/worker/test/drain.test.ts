@@ -117,7 +117,7 @@ test('at the deadline the rest is cut: requests, streams and tunnels', TIMEOUT, 
   tunnel.send(
     GET.replace(
       '\r\n\r\n',
-      '\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+      '\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n',
     ),
   )
   assert.equal((await tunnel.response()).status, 101)

@@ -16,7 +16,11 @@ import { siteOf, startSiteServer } from './support/site-server.ts'
 import { waitUntil } from './support/wait-until.ts'
 
 const TIMEOUT = { timeout: 15_000 }
-const KEY = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n'
+const KEY_ALONE = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+const VERSION = 'Sec-WebSocket-Version: 13\r\n'
+const KEY = KEY_ALONE + VERSION
+/** RFC 6455 5.5.1 and 7.4.1: a close frame, 1001. */
+const GOING_AWAY = '\u0088\u0002\u0003\u00e9'
 const SWITCHING =
   'HTTP/1.1 101 Switching Protocols\r\nServer: x\r\nUpgrade: websocket\r\nConnection: Upgrade, X-Hop\r\nX-Hop: 1\r\n' +
   'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n'
@@ -183,13 +187,26 @@ test('a handshake without a proper key is 400; for an unknown host 404', TIMEOUT
   const { port } = await startSiteServer(t, [siteOf(upstream.port)])
   for (const [bytes, status] of [
     [handshake('/', ''), 400],
-    [handshake('/', 'Sec-WebSocket-Key: short\r\n'), 400],
-    [handshake('/', KEY + KEY), 400],
+    [handshake('/', VERSION), 400],
+    [handshake('/', `Sec-WebSocket-Key: short\r\n${VERSION}`), 400],
+    [handshake('/', KEY + KEY_ALONE), 400],
+    [handshake('/', KEY_ALONE), 400],
+    [handshake('/', KEY + VERSION), 400],
+    [handshake('/', `${KEY_ALONE}Sec-WebSocket-Version: 13, 8\r\n`), 400],
+    [handshake('/', `${KEY_ALONE}Sec-WebSocket-Version: 8\r\n`), 400],
     [handshake().replace('a.example', 'x.example'), 404],
   ] as const) {
     const client = await connectRaw(t, port)
     client.send(bytes)
-    assert.equal((await client.response()).status, status)
+    const answer = await client.response()
+    assert.equal(answer.status, status)
+    assert.equal(
+      /sec-websocket-version: 13/iu.test(answer.head),
+      bytes.includes(KEY_ALONE) &&
+        !bytes.includes(KEY + KEY_ALONE) &&
+        !/Key: .*Key: /su.test(bytes) &&
+        status === 400,
+    )
     await client.closed()
   }
   assert.equal(upstream.connections.length, 0)
@@ -240,3 +257,90 @@ test('a tunnel without a byte for upgrade_idle_timeout is closed', TIMEOUT, asyn
     upstream.connections.every(({ socket }) => socket.destroyed),
   )
 })
+
+test(
+  'an upstream that switches to something else: 502, and nothing of it reaches the client',
+  TIMEOUT,
+  async (t) => {
+    for (const upgrade of ['Upgrade: h2c\r\n', '']) {
+      const upstream = await startUpstream(
+        t,
+        answering(`HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n${upgrade}\r\nsecret`),
+      )
+      const { port, upstreamErrors } = await startSiteServer(t, [siteOf(upstream.port)])
+      const client = await connectRaw(t, port)
+      client.send(handshake())
+      assert.equal((await client.response()).status, 502)
+      await client.closed()
+      assert.doesNotMatch(client.received(), /secret/u)
+      assert.deepEqual(
+        upstreamErrors.map(({ error }) => error),
+        ['bad response'],
+      )
+      await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
+    }
+  },
+)
+
+test('an upstream that falls silent within a refusal: cut after the request timeout', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, ({ socket }) => {
+    socket.write('HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nx')
+  })
+  const { port } = await startSiteServer(t, [siteOf(upstream.port, { requestTimeoutMs: 200 })])
+  const client = await connectRaw(t, port)
+  client.send(handshake())
+  await client.closed()
+  assert.match(client.received(), /403 Forbidden[^]*x$/u)
+  await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
+})
+
+/** A server's frame; of its payload as much as is given. */
+function frame(payloadBytes: number, sentBytes = payloadBytes): string {
+  const payload = 'p'.repeat(sentBytes)
+  return payloadBytes < 126
+    ? `\u0082${String.fromCharCode(payloadBytes)}${payload}`
+    : `\u0082\u007e${String.fromCharCode(payloadBytes >> 8, payloadBytes & 0xff)}${payload}`
+}
+
+test(
+  'a drain: a tunnel lives on to the deadline, then its client is told 1001, between frames',
+  TIMEOUT,
+  async (t) => {
+    const upstream = await startUpstream(t, ({ socket, received }) => {
+      if (!received.endsWith('\r\n\r\n')) return
+      socket.write(SWITCHING, 'latin1')
+      if (received.includes('/frames')) socket.write(frame(5) + frame(300), 'latin1')
+      if (received.includes('/half')) socket.write(frame(300, 100), 'latin1')
+      if (received.includes('/closed')) socket.write('\u0088\u0002\u0003\u00e8', 'latin1')
+    })
+    const { port, server, closeListener, requests } = await startSiteServer(t, [siteOf(upstream.port)])
+    const open = async (path: string, frames: string) => {
+      const client = await connectRaw(t, port)
+      client.send(handshake(path))
+      assert.equal((await client.response()).status, 101)
+      await client.until((text) => text === frames)
+      return client
+    }
+    const quiet = await open('/', '')
+    const talking = await open('/frames', frame(5) + frame(300))
+    const half = await open('/half', frame(300, 100))
+    const closed = await open('/closed', '\u0088\u0002\u0003\u00e8')
+    closeListener()
+    const startMs = performance.now()
+    const drained = server.drain(1_500)
+    quiet.send('after a while')
+    await waitUntil('the tunnel to work on', () => upstream.received().includes('after a while'))
+    await Promise.all([quiet, talking, half, closed].map(async (client) => await client.closed()))
+    assert.ok(performance.now() - startMs >= 1_400)
+    await drained
+    assert.ok(quiet.received().endsWith(`\r\n\r\n${GOING_AWAY}`))
+    assert.ok(talking.received().endsWith(`${frame(5)}${frame(300)}${GOING_AWAY}`))
+    assert.ok(half.received().endsWith(frame(300, 100)))
+    assert.ok(closed.received().endsWith('\r\n\r\n\u0088\u0002\u0003\u00e8'))
+    await waitUntil('the upstreams to be closed', () =>
+      upstream.connections.every(({ socket }) => socket.destroyed),
+    )
+    await waitUntil('the log', () => requests.length === 4)
+    assert.deepEqual(new Set(requests.map(({ status }) => status)), new Set([101]))
+  },
+)

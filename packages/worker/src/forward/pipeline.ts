@@ -8,13 +8,16 @@ import type { AccessLog } from '../http/access-log-entry.ts'
 import type { ClientExchange } from '../http/client-exchange.ts'
 import { answerError } from '../http/error-response.ts'
 import { parseRequest } from '../http/framing.ts'
+import { Http2Exchange } from '../http/http2-exchange.ts'
 import type { Router } from '../http/router.ts'
 import { UpgradeExchange } from '../http/upgrade-exchange.ts'
 import { checkDeclaredLength } from '../limits/body.ts'
 import type { RateGate } from '../limits/rate-gate.ts'
+import { openStreamTunnel } from './extended-connect.ts'
 import { createPipeline, type Pass, type ProxyPipeline } from './http-proxy.ts'
 import type { Route } from './route.ts'
 import { forward } from './transport.ts'
+import type { Tunnels } from './tunnels.ts'
 import { openTunnel } from './upgrade.ts'
 
 export interface PipelineDeps {
@@ -23,6 +26,7 @@ export interface PipelineDeps {
   readonly rateGate: RateGate
   readonly limits: () => Limits
   readonly router: () => Router<Route>
+  readonly tunnels: Tunnels
 }
 
 const CONTINUE = 100
@@ -92,8 +96,9 @@ export class Pipeline {
 
   readonly #send: Pass = (exchange) => {
     const route = routeOf(exchange)
-    if (exchange instanceof UpgradeExchange) openTunnel(this.#proxy, exchange, route, this.#deps)
-    else forward(exchange, route, this.#deps)
+    if (!exchange.head.upgrade) forward(exchange, route, this.#deps)
+    else if (exchange instanceof UpgradeExchange) openTunnel(this.#proxy, exchange, route, this.#deps)
+    else if (exchange instanceof Http2Exchange) openStreamTunnel(exchange, route, this.#deps)
     return true
   }
 }

@@ -1,24 +1,29 @@
 // WebSocket over HTTP/1.1, by http-proxy's own pass, with what it lacks around it: it is never called
 // on a socket without an error listener, never gets to write an answer of the upstream that is no
-// upgrade, and sends the path and the headers that we have made.
+// upgrade to WebSocket, and sends the path and the headers that we have made.
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../http/access-log-entry.ts'
 import type { AnswerSource } from '../http/client-exchange.ts'
-import { answerError } from '../http/error-response.ts'
-import { clientResponseHeaders, clientTrailers, upstreamRequestHeaders } from '../http/headers.ts'
+import { clientResponseHeaders } from '../http/headers.ts'
 import type { UpgradeExchange } from '../http/upgrade-exchange.ts'
 import { destroyAfter } from '../tls/farewell.ts'
 import type { Handshake, ProxyPipeline } from './http-proxy.ts'
+import { passRefusal } from './refusal.ts'
 import type { Route } from './route.ts'
-import { upstreamFault } from './upstream-error.ts'
+import type { Tunnel, Tunnels } from './tunnels.ts'
+import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
+import { failHandshake, isSwitching, writeHandshake } from './websocket-handshake.ts'
 
 export interface UpgradeDeps {
   readonly accessLog: AccessLog
   readonly limits: () => Pick<Limits, 'upgradeIdleTimeoutMs'>
+  readonly tunnels: Tunnels
 }
+
+type Join = (response: IncomingMessage, upstream: Socket, firstBytes: NonSharedBuffer) => void
 
 /** How long a client whose upstream has hung up may take to do the same. */
 const CLOSE_TIMEOUT_MS = 1000
@@ -29,7 +34,7 @@ export function openTunnel(
   route: Route,
   deps: UpgradeDeps,
 ): void {
-  const tunnel = new Tunnel(exchange, route, deps)
+  const tunnel = new SocketTunnel(exchange, route, deps)
   const { host, port } = route.pool.address
   // The agent does TLS, if there is any: `https` would verify the name in Host instead of the upstream's.
   const target = { protocol: 'http:', host, port }
@@ -39,7 +44,7 @@ export function openTunnel(
 }
 
 /** One handshake and the tunnel that comes of it. To http-proxy it is the request. */
-class Tunnel implements AnswerSource, Handshake {
+class SocketTunnel implements AnswerSource, Handshake, Tunnel {
   readonly method = 'GET'
   readonly headers = { upgrade: 'websocket' } as const
   /** What http-proxy makes of a path is not to be sent: see onRequest. */
@@ -48,8 +53,8 @@ class Tunnel implements AnswerSource, Handshake {
   readonly #route: Route
   readonly #deps: UpgradeDeps
   readonly #headTimeout: NodeJS.Timeout
+  readonly #toClient = new FrameBoundary()
   #request: ClientRequest | undefined
-  #response: IncomingMessage | undefined
   #upstream: Socket | undefined
 
   constructor(exchange: UpgradeExchange, route: Route, deps: UpgradeDeps) {
@@ -65,44 +70,38 @@ class Tunnel implements AnswerSource, Handshake {
 
   /** The pass has made its request and not sent it yet. */
   onRequest(request: ClientRequest): void {
-    const { head, connection, request: parsed } = this.#exchange
     this.#request = request
-    request.path = parsed.path
-    for (const name of request.getHeaderNames()) request.removeHeader(name)
-    const headers = upstreamRequestHeaders(head.rawHeaders, {
-      clientIp: connection.clientIp,
-      authority: parsed.authority,
-      connectionOptions: parsed.connectionOptions,
-      contentLength: undefined,
-    })
-    headers.push('Connection', 'Upgrade', 'Upgrade', 'websocket')
-    for (let i = 0; i < headers.length; i += 2) request.appendHeader(headers[i]!, headers[i + 1]!)
-    request.on('upgrade', (response, socket) => this.#onUpgrade(response, socket))
+    writeHandshake(request, this.#exchange)
   }
 
-  /** The pass has been called, and its listeners are in place. */
+  /** The pass has been called, and its listeners are in place: ours decide whether it hears of the answer. */
   onCalled(): void {
+    const request = this.#request
+    if (request === undefined) return
+    const join = request.listeners('upgrade')
+    request.removeAllListeners('upgrade').on('upgrade', (response, upstream: Socket, firstBytes) => {
+      clearTimeout(this.#headTimeout)
+      if (isSwitching(response)) this.#open(response, upstream, firstBytes, join)
+      else this.#refuse(upstream)
+    })
     // It would write the head of a refusal as it came, chunked or not, and a body that is no longer.
-    this.#request?.removeAllListeners('response').on('response', (response) => this.#onRefusal(response))
-    this.#request?.on('upgrade', () => this.#onOpen())
+    request.removeAllListeners('response').on('response', (response) => {
+      clearTimeout(this.#headTimeout)
+      passRefusal(this.#exchange, response, {
+        accessLog: this.#deps.accessLog,
+        silenceTimeoutMs: this.#route.site.requestTimeoutMs,
+      })
+    })
   }
 
   onError(error: Error): void {
     clearTimeout(this.#headTimeout)
-    const exchange = this.#exchange
-    if (this.#upstream !== undefined) {
-      exchange.socket.destroy()
-      return
-    }
-    if (exchange.isOver) return
-    const { code, words } = upstreamFault(error)
-    const { host } = exchange.request
-    this.#deps.accessLog.upstreamError({ host, upstream: this.#route.pool.label, error: words })
-    answerError(exchange, code)
+    if (this.#upstream === undefined) failHandshake(this.#exchange, this.#deps.accessLog, error)
+    else this.#exchange.socket.destroy()
   }
 
   onDrain(): void {
-    this.#response?.resume()
+    // Of the proxy's own answers, which are short.
   }
 
   onClientGone(): void {
@@ -110,52 +109,52 @@ class Tunnel implements AnswerSource, Handshake {
     this.#request?.destroy()
   }
 
-  /** An answer that is no upgrade is an answer like any other; the connection ends with it. */
-  #onRefusal(response: IncomingMessage): void {
-    clearTimeout(this.#headTimeout)
-    this.#response = response
-    const exchange = this.#exchange
-    const { list, contentLength } = clientResponseHeaders(response.rawHeaders, exchange.canAnnounceTrailers)
-    response.on('data', (chunk: Buffer) => {
-      if (!exchange.write(chunk)) response.pause()
-    })
-    response.on('end', () => exchange.end(clientTrailers(response.rawTrailers)))
-    // Without an end before it, this is a truncation; after it, nothing happens.
-    response.on('error', () => exchange.truncate())
-    try {
-      const status = response.statusCode ?? 0
-      exchange.respond({ status, reason: '', headers: list, contentLength })
-    } catch {
-      response.destroy()
-      answerError(exchange, 'UPSTREAM_PROTOCOL')
-    }
-  }
-
-  /** Before the pass passes the upstream's head on: it takes what stands in `headers`. */
-  #onUpgrade(response: IncomingMessage, upstream: Socket): void {
-    clearTimeout(this.#headTimeout)
-    this.#upstream = upstream
-    const { list } = clientResponseHeaders(response.rawHeaders, false)
-    const passed = new Set(list.filter((_, i) => i % 2 === 0))
-    for (const name of Object.keys(response.headers)) {
-      if (!passed.has(name)) delete response.headers[name]
-    }
-    response.headers.connection = 'Upgrade'
-    response.headers.upgrade = 'websocket'
-  }
-
-  /** The pass has joined the two sockets. Each takes the other with it, and silence takes both. */
-  #onOpen(): void {
-    const upstream = this.#upstream
+  goAway(): void {
     const { socket } = this.#exchange
-    if (upstream === undefined) return
+    this.#upstream?.unpipe(socket)
+    if (this.#toClient.mayInsert && socket.writable) socket.write(CLOSE_GOING_AWAY)
+    this.#upstream?.destroy()
+  }
+
+  #refuse(upstream: Socket): void {
+    upstream.destroy()
+    failHandshake(this.#exchange, this.#deps.accessLog, new ProxyError('UPSTREAM_PROTOCOL', 'bad response'))
+  }
+
+  /** Has the pass join the two sockets. From then on each takes the other with it, and silence takes both. */
+  #open(
+    response: IncomingMessage,
+    upstream: Socket,
+    firstBytes: NonSharedBuffer,
+    join: readonly Join[],
+  ): void {
+    const { socket } = this.#exchange
+    this.#upstream = upstream
+    trimHead(response)
+    for (const listener of join) listener(response, upstream, firstBytes)
+    upstream.on('data', (chunk: Buffer) => this.#toClient.see(chunk))
+    this.#deps.tunnels.opened(this)
     this.#exchange.opened()
     socket.setTimeout(this.#deps.limits().upgradeIdleTimeoutMs, () => socket.destroy())
-    socket.once('close', () => upstream.destroy())
+    socket.once('close', () => {
+      this.#deps.tunnels.closed(this)
+      upstream.destroy()
+    })
     if (socket.destroyed) upstream.destroy()
     upstream.once('close', () => {
       socket.end()
       destroyAfter(socket, CLOSE_TIMEOUT_MS)
     })
   }
+}
+
+/** The pass sends on what stands in `headers`. */
+function trimHead(response: IncomingMessage): void {
+  const { list } = clientResponseHeaders(response.rawHeaders, false)
+  const passed = new Set(list.filter((_, i) => i % 2 === 0))
+  for (const name of Object.keys(response.headers)) {
+    if (!passed.has(name)) delete response.headers[name]
+  }
+  response.headers.connection = 'Upgrade'
+  response.headers.upgrade = 'websocket'
 }

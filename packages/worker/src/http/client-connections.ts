@@ -6,18 +6,30 @@ import type { Socket } from 'node:net'
 /** Long enough for a client to have read our GOAWAY, or the `Connection: close` of its next answer. */
 const NOTICE_MS = 1000
 const SWEEP_INTERVAL_MS = 50
+/** For the last frame of a tunnel to get away. */
+const FAREWELL_MS = 200
 /** RFC 9113 6.8: a GOAWAY with this last stream id announces the end without refusing anything yet. */
 const MAX_STREAM_ID = 2 ** 31 - 1
+
+interface LongLived {
+  readonly size: number
+  goAway(): void
+}
 
 export class ClientConnections {
   readonly #sockets = new Set<Socket>()
   readonly #sessions = new Set<Http2Session>()
   readonly #closeIdle: () => void
+  readonly #tunnels: LongLived | undefined
   #drained: Promise<void> | undefined
 
-  /** @param closeIdle closes the HTTP/1 connections that wait for a request */
-  constructor(closeIdle: () => void) {
+  /**
+   * @param closeIdle closes the HTTP/1 connections that wait for a request
+   * @param tunnels what has no end of its own, and is told when its time is up
+   */
+  constructor(closeIdle: () => void, tunnels?: LongLived) {
     this.#closeIdle = closeIdle
+    this.#tunnels = tunnels
   }
 
   get isDraining(): boolean {
@@ -43,7 +55,7 @@ export class ClientConnections {
   /**
    * Two phases. At once: GOAWAY, and `Connection: close` on every further answer. A second later: idle
    * connections are closed, and so is each one that becomes idle. Ends when all are gone, upgraded ones
-   * included; what is left after `timeoutMs` is cut.
+   * included; what is left after `timeoutMs` is cut, tunnels after a last word to their clients.
    */
   drain(timeoutMs: number): Promise<void> {
     this.#drained ??= new Promise((resolve) => this.#startDrain(timeoutMs, resolve))
@@ -57,15 +69,24 @@ export class ClientConnections {
   #startDrain(timeoutMs: number, resolve: () => void): void {
     for (const session of this.#sessions) retireSession(session)
     const startMs = performance.now()
+    let cutMs = Infinity
     const sweep = setInterval(() => {
       const elapsedMs = performance.now() - startMs
-      if (elapsedMs >= timeoutMs) this.destroy()
+      if (elapsedMs >= timeoutMs && cutMs === Infinity) cutMs = elapsedMs + this.#sayFarewell()
+      if (elapsedMs >= cutMs) this.destroy()
       else if (elapsedMs >= NOTICE_MS) this.#closeIdle()
       // A connection handed over before the listener closed may still be on its way during the first second.
       if (this.#sockets.size > 0 || elapsedMs < Math.min(NOTICE_MS, timeoutMs)) return
       clearInterval(sweep)
       resolve()
     }, SWEEP_INTERVAL_MS)
+  }
+
+  /** @returns how long that takes */
+  #sayFarewell(): number {
+    if (this.#tunnels === undefined || this.#tunnels.size === 0) return 0
+    this.#tunnels.goAway()
+    return FAREWELL_MS
   }
 }
 

@@ -4,6 +4,7 @@ import { STATUS_CODES } from 'node:http'
 import type { ErrorCode } from '@reverse-proxy/shared/errors'
 import { ERRORS } from '@reverse-proxy/shared/errors'
 import type { ClientExchange } from './client-exchange.ts'
+import { WEBSOCKET_VERSION } from './framing.ts'
 
 /** After these the next byte on an HTTP/1 connection cannot be trusted to begin a request. */
 const CLOSING: ReadonlySet<ErrorCode> = new Set([
@@ -33,6 +34,7 @@ export function answerError(exchange: ClientExchange, code: ErrorCode, retryAfte
   const extra: string[] = []
   if (retryAfterSecs !== undefined) extra.push('retry-after', String(retryAfterSecs))
   if (code === 'METHOD_NOT_ALLOWED') extra.push('allow', ALLOW)
+  if (code === 'WEBSOCKET_VERSION') extra.push('sec-websocket-version', WEBSOCKET_VERSION)
   if (CLOSING.has(code)) exchange.closeAfterwards()
   answerText(exchange, status, extra)
 }

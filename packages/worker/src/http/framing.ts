@@ -22,7 +22,10 @@ export interface RequestHead {
   readonly rawHeaders: readonly string[]
   /** HTTP/2: END_STREAM came with the header section, so there is no body. */
   readonly endsWithHead: boolean
-  /** The runtime has seen a WebSocket handshake and given the socket away. */
+  /**
+   * It asks for a WebSocket: over HTTP/1.1 the runtime has given the socket away, over HTTP/2 it is the
+   * extended CONNECT of RFC 8441.
+   */
   readonly upgrade: boolean
 }
 
@@ -53,6 +56,7 @@ const NO_OPTIONS: readonly string[] = []
 const LINE_OVERHEAD_BYTES = 4
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const DIGITS = /^[0-9]{1,15}$/
+export const WEBSOCKET_VERSION = '13'
 // RFC 6455 4.1: sixteen bytes in base64.
 const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/
 
@@ -65,6 +69,7 @@ class Framing {
   expectations: string[] = []
   connection: string[] = []
   websocketKeys: string[] = []
+  websocketVersions: string[] = []
   hasConnectionSpecific = false
 
   constructor(rawHeaders: readonly string[]) {
@@ -94,6 +99,9 @@ class Framing {
       case 'sec-websocket-key':
         this.websocketKeys.push(value)
         break
+      case 'sec-websocket-version':
+        this.websocketVersions.push(value)
+        break
       case 'keep-alive':
       case 'proxy-connection':
       case 'upgrade':
@@ -105,7 +113,7 @@ class Framing {
 }
 
 /**
- * @throws ProxyError BAD_HOST, BAD_TARGET, BAD_FRAMING, HEADERS_TOO_LARGE, METHOD_NOT_ALLOWED, EXPECTATION_FAILED
+ * @throws ProxyError BAD_HOST, BAD_TARGET, BAD_FRAMING, HEADERS_TOO_LARGE, METHOD_NOT_ALLOWED, EXPECTATION_FAILED, WEBSOCKET_VERSION
  */
 export function parseRequest(head: RequestHead, limits: HeadLimits): ParsedRequest {
   const { rawHeaders } = head
@@ -115,10 +123,11 @@ export function parseRequest(head: RequestHead, limits: HeadLimits): ParsedReque
   }
   // RFC 9112 2.3: of another version nobody knows how its messages are framed.
   if (head.protocol === 'other') throw new ProxyError('BAD_FRAMING', 'unknown HTTP version')
-  if (head.method === 'CONNECT') throw new ProxyError('METHOD_NOT_ALLOWED', 'CONNECT')
+  // Of an extended CONNECT, too, whatever its :protocol, unless that is websocket.
+  if (head.method === 'CONNECT' && !head.upgrade) throw new ProxyError('METHOD_NOT_ALLOWED', 'CONNECT')
   if (head.protocol === 'h2') checkHttp2(head, framing)
-  const body = bodyFraming(head, framing)
-  if (head.upgrade) checkWebSocket(framing)
+  if (head.upgrade) checkWebSocket(head, framing)
+  const body = head.upgrade ? NO_BODY : bodyFraming(head, framing)
   const authorityText = singleAuthority(head, framing.hosts)
   const authority = parseAuthority(authorityText)
   return {
@@ -188,9 +197,19 @@ function bodyFraming(head: RequestHead, { contentLengths, transferEncodings }: F
   return head.protocol === 'h2' && !head.endsWithHead ? UNKNOWN_LENGTH : NO_BODY
 }
 
-function checkWebSocket({ websocketKeys }: Framing): void {
-  if (websocketKeys.length !== 1 || !WEBSOCKET_KEY.test(websocketKeys[0]!)) {
+function checkWebSocket(head: RequestHead, framing: Framing): void {
+  const { websocketKeys, websocketVersions, contentLengths } = framing
+  // What comes after the head is the tunnel's.
+  if (contentLengths.length > 0 || head.endsWithHead) {
+    throw new ProxyError('BAD_FRAMING', 'a WebSocket handshake with a body, or without a tunnel')
+  }
+  // RFC 8441 5: over HTTP/2 there is no key.
+  if (head.protocol !== 'h2' && (websocketKeys.length !== 1 || !WEBSOCKET_KEY.test(websocketKeys[0]!))) {
     throw new ProxyError('BAD_FRAMING', 'a WebSocket handshake without a proper key')
+  }
+  // RFC 6455 4.2.2: what other versions are like on the wire, nobody knows.
+  if (websocketVersions.length !== 1 || websocketVersions[0] !== WEBSOCKET_VERSION) {
+    throw new ProxyError('WEBSOCKET_VERSION', 'a WebSocket handshake of another version')
   }
 }
 

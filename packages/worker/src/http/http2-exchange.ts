@@ -6,7 +6,7 @@ import { ClientExchange, type Answer, type ExchangeDeps } from './client-exchang
 import type { Http2Connection } from './client-connection.ts'
 import type { RequestHead } from './framing.ts'
 
-const { NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
+const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
 const WITHOUT_BODY = { endStream: true } as const
 const WITH_TRAILERS = { waitForTrailers: true } as const
 
@@ -86,9 +86,17 @@ export class Http2Exchange extends ClientExchange {
   }
 
   truncate(): void {
-    if (this.#isClosed || this.isEnded) return
-    this.isEnded = true
-    this.#stream.close(NGHTTP2_INTERNAL_ERROR)
+    this.#reset(NGHTTP2_INTERNAL_ERROR)
+  }
+
+  /** Cuts a tunnel. Without effect once it has been ended. */
+  cancel(): void {
+    this.#reset(NGHTTP2_CANCEL)
+  }
+
+  /** Calls back when no byte has passed on the stream for `timeoutMs`, in either direction. */
+  onIdle(timeoutMs: number, callback: () => void): void {
+    this.#stream.setTimeout(timeoutMs, callback)
   }
 
   closeAfterwards(): void {
@@ -111,6 +119,12 @@ export class Http2Exchange extends ClientExchange {
     }
   }
 
+  #reset(code: number): void {
+    if (this.#isClosed || this.isEnded) return
+    this.isEnded = true
+    this.#stream.close(code)
+  }
+
   get #isClosed(): boolean {
     return this.isOver || this.#stream.closed || this.#stream.destroyed
   }
@@ -121,6 +135,7 @@ function parseHead(stream: ServerHttp2Stream, rawHeaders: readonly string[]): Re
   let target = ''
   let authority: string | undefined
   let scheme: string | undefined
+  let protocol: string | undefined
   let fields = 0
   // RFC 9113 8.3: pseudo-headers come first, each at most once, or the runtime has refused the stream.
   while (fields < rawHeaders.length && rawHeaders[fields]?.startsWith(':') === true) {
@@ -138,6 +153,9 @@ function parseHead(stream: ServerHttp2Stream, rawHeaders: readonly string[]): Re
       case ':scheme':
         scheme = value
         break
+      case ':protocol':
+        protocol = value
+        break
       case undefined:
       default:
     }
@@ -151,7 +169,7 @@ function parseHead(stream: ServerHttp2Stream, rawHeaders: readonly string[]): Re
     scheme,
     rawHeaders: rawHeaders.slice(fields),
     endsWithHead: stream.endAfterHeaders,
-    upgrade: false,
+    upgrade: method === 'CONNECT' && protocol === 'websocket',
   }
 }
 

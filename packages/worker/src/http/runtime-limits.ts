@@ -26,6 +26,8 @@ export function http2Settings(limits: Limits): Settings {
     maxHeaderListSize: runtimeHeaderBytes(limits),
     initialWindowSize: STREAM_WINDOW_BYTES,
     enablePush: false,
+    // RFC 8441 3: never to be taken back.
+    enableConnectProtocol: true,
   }
 }
 

@@ -10,6 +10,7 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 import { Pipeline } from '../forward/pipeline.ts'
 import { Routes, type WelcomeAddress } from '../forward/routes.ts'
 import type { RateGate } from '../limits/rate-gate.ts'
+import { Tunnels } from '../forward/tunnels.ts'
 import { peekedOf, type Peeked } from '../tls/peeked.ts'
 import type { AccessLog } from './access-log-entry.ts'
 import { Http1Connection, Http2Connection } from './client-connection.ts'
@@ -44,7 +45,8 @@ const SESSION_WINDOW_BYTES = 1024 * 1024
 export class SiteServer {
   readonly #log: Log
   readonly #server: RuntimeServer
-  readonly #connections = new ClientConnections(() => this.#server.closeIdleConnections())
+  readonly #tunnels = new Tunnels()
+  readonly #connections = new ClientConnections(() => this.#server.closeIdleConnections(), this.#tunnels)
   readonly #handshakes = new Map<Peeked, NodeJS.Timeout>()
   readonly #http1 = new WeakMap<Socket, Http1Connection>()
   readonly #http2 = new WeakMap<Http2Session, Http2Connection>()
@@ -65,6 +67,7 @@ export class SiteServer {
       rateGate,
       limits: () => this.#limits,
       router: () => this.#routes.router,
+      tunnels: this.#tunnels,
     })
     this.#exchangeDeps = {
       accessLog,

@@ -21,7 +21,7 @@ export class UpgradeExchange extends Http1Exchange {
     res.assignSocket(socket)
     res.on('finish', () => socket.destroySoon())
     socket.on('drain', () => res.emit('drain'))
-    super(req, res, connection, deps, true)
+    super(req, res, connection, deps, req.method !== 'CONNECT')
     this.socket = socket
     this.firstBytes = firstBytes
   }

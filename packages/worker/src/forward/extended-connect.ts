@@ -1,0 +1,147 @@
+// WebSocket over HTTP/2 (RFC 8441): a stream of the client on one side, on the other a connection to
+// the upstream that has switched after a handshake of our own. The guards are those of upgrade.ts.
+import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { AnswerSource } from '../http/client-exchange.ts'
+import { clientResponseHeaders } from '../http/headers.ts'
+import type { Http2Exchange } from '../http/http2-exchange.ts'
+import { passRefusal } from './refusal.ts'
+import type { Route } from './route.ts'
+import type { Tunnel } from './tunnels.ts'
+import type { UpgradeDeps } from './upgrade.ts'
+import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
+import { failHandshake, isSwitching, newWebSocketKey, writeHandshake } from './websocket-handshake.ts'
+
+/** RFC 8441 5: to the client, who has sent no key, this proves nothing. */
+const ACCEPT_NAME = 'sec-websocket-accept'
+
+export function openStreamTunnel(exchange: Http2Exchange, route: Route, deps: UpgradeDeps): void {
+  new StreamTunnel(exchange, route, deps).start()
+}
+
+class StreamTunnel implements AnswerSource, Tunnel {
+  readonly #exchange: Http2Exchange
+  readonly #route: Route
+  readonly #deps: UpgradeDeps
+  readonly #key = newWebSocketKey()
+  readonly #toClient = new FrameBoundary()
+  #headTimeout: NodeJS.Timeout | undefined
+  #request: ClientRequest | undefined
+  #upstream: Socket | undefined
+
+  constructor(exchange: Http2Exchange, route: Route, deps: UpgradeDeps) {
+    this.#exchange = exchange
+    this.#route = route
+    this.#deps = deps
+  }
+
+  start(): void {
+    const { pool, site } = this.#route
+    const { host, port } = pool.address
+    const request = requestHttp({ agent: pool.upgradeAgent, host, port })
+    this.#request = request
+    this.#exchange.source = this
+    this.#exchange.upstream = pool.label
+    request.on('error', (error) => this.#onError(error))
+    writeHandshake(request, this.#exchange, this.#key)
+    this.#headTimeout = setTimeout(() => {
+      request.destroy(new ProxyError('UPSTREAM_TIMEOUT', 'no answer to the handshake in time'))
+    }, site.requestTimeoutMs)
+    request.on('upgrade', (response, upstream: Socket, firstBytes) => {
+      this.#onSwitched(response, upstream, firstBytes)
+    })
+    request.on('response', (response) => {
+      clearTimeout(this.#headTimeout)
+      passRefusal(this.#exchange, response, {
+        accessLog: this.#deps.accessLog,
+        silenceTimeoutMs: site.requestTimeoutMs,
+      })
+    })
+    request.end()
+  }
+
+  onDrain(): void {
+    this.#upstream?.resume()
+  }
+
+  onClientGone(): void {
+    clearTimeout(this.#headTimeout)
+    this.#deps.tunnels.closed(this)
+    this.#request?.destroy()
+    this.#upstream?.destroy()
+  }
+
+  goAway(): void {
+    this.#upstream?.removeAllListeners('data')
+    if (this.#toClient.mayInsert) this.#exchange.write(CLOSE_GOING_AWAY)
+    this.#exchange.end([])
+    this.#upstream?.destroy()
+  }
+
+  #onError(error: Error): void {
+    clearTimeout(this.#headTimeout)
+    if (this.#upstream === undefined) failHandshake(this.#exchange, this.#deps.accessLog, error)
+  }
+
+  #onSwitched(response: IncomingMessage, upstream: Socket, firstBytes: Buffer): void {
+    clearTimeout(this.#headTimeout)
+    upstream.on('error', ignore)
+    const exchange = this.#exchange
+    if (!isSwitching(response, this.#key)) {
+      upstream.destroy()
+      this.#onError(new ProxyError('UPSTREAM_PROTOCOL', 'bad response'))
+      return
+    }
+    if (exchange.isOver) {
+      upstream.destroy()
+      return
+    }
+    this.#upstream = upstream
+    this.#deps.tunnels.opened(this)
+    exchange.respond({ status: 200, reason: '', headers: headersOf(response), contentLength: undefined })
+    exchange.onIdle(this.#deps.limits().upgradeIdleTimeoutMs, () => this.#cut())
+    if (firstBytes.length > 0) upstream.unshift(firstBytes)
+    this.#passToClient(upstream)
+    this.#passToUpstream(upstream)
+  }
+
+  #passToClient(upstream: Socket): void {
+    const exchange = this.#exchange
+    upstream.on('data', (chunk: Buffer) => {
+      this.#toClient.see(chunk)
+      if (!exchange.write(chunk)) upstream.pause()
+    })
+    upstream.on('end', () => exchange.end([]))
+    // Without an end before it, this is a reset.
+    upstream.on('close', () => this.#cut())
+  }
+
+  #passToUpstream(upstream: Socket): void {
+    const { body } = this.#exchange
+    body.on('data', (chunk: Buffer) => {
+      // What comes after the upstream has ended is dropped.
+      if (upstream.writable && !upstream.write(chunk)) body.pause()
+    })
+    body.on('end', () => upstream.end())
+    upstream.on('drain', () => body.resume())
+  }
+
+  /** RFC 8441 5: what is a reset in TCP is CANCEL here. */
+  #cut(): void {
+    this.#deps.tunnels.closed(this)
+    this.#exchange.cancel()
+    this.#upstream?.destroy()
+  }
+}
+
+function headersOf(response: IncomingMessage): string[] {
+  const { list } = clientResponseHeaders(response.rawHeaders, false)
+  const headers: string[] = []
+  for (let i = 0; i < list.length; i += 2) {
+    if (list[i] !== ACCEPT_NAME) headers.push(list[i]!, list[i + 1]!)
+  }
+  return headers
+}
+
+function ignore(): void {}
