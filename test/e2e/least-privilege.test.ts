@@ -1,6 +1,6 @@
 // SPEC 12: what somebody who has taken over a worker can do with it.
 import assert from 'node:assert/strict'
-import { statSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { HttpOrigin } from '../harness/http-origin.ts'
@@ -57,8 +57,17 @@ test('the log file is the one thing a worker may write, and it is not for everyb
     program: { directory },
   })
   assert.equal((await request(target)).status, 200)
-  await proxy.stop()
   assert.equal(statSync(logFile).mode & 0o777, 0o640)
+
+  const secret = join(directory, 'secret')
+  writeFileSync(secret, 'secret')
+  rmSync(logFile)
+  symlinkSync(secret, logFile)
+  proxy.signal('SIGUSR2')
+  await proxy.stdout.waitForLine(/ ERROR INTERNAL_ERROR .*is a symbolic link/u)
+  assert.equal((await request(target)).status, 200)
+  await proxy.stop()
+  assert.equal(readFileSync(secret, 'utf8'), 'secret')
 })
 
 /** Everybody may read the file and enter every directory above it. */

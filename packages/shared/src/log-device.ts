@@ -7,10 +7,11 @@ interface Stats {
   isFile(): boolean
 }
 
+type LogFileFlag = 'O_APPEND' | 'O_CREAT' | 'O_NOFOLLOW' | 'O_NONBLOCK' | 'O_WRONLY'
+
 /** The part of node:fs that is used. */
 export interface LogFileSystem {
-  readonly constants: Readonly<Record<'O_APPEND' | 'O_CREAT' | 'O_NONBLOCK' | 'O_WRONLY', number>>
-  open(path: string, flags: number, mode: number, done: Done<number>): void
+  readonly constants: Readonly<Record<LogFileFlag, number>>
   write(fd: number, bytes: Uint8Array, done: Done<number>): void
   close(fd: number, done: () => void): void
   fstatSync(fd: number): Stats
@@ -18,6 +19,8 @@ export interface LogFileSystem {
 
 export interface LogDeviceTools {
   readonly fs: LogFileSystem
+  /** Opens it with logFileFlags. */
+  readonly open: (path: string, done: Done<number>) => void
   readonly encode: LogDevice['encode']
   readonly after: LogDevice['after']
 }
@@ -30,14 +33,15 @@ const PIPE_WRITE_BYTES = 4096
 /** The kernel appends to a file write by write, however long they are. */
 const FILE_WRITE_BYTES = 64 * 1024
 
-/** The flags that a log is opened with: to append, and without waiting for the reader of a pipe. */
+/** The flags that a log is opened with: to append, through no link, and without waiting for the reader of a pipe. */
 export function logFileFlags({
   O_APPEND,
   O_CREAT,
+  O_NOFOLLOW,
   O_NONBLOCK,
   O_WRONLY,
 }: LogFileSystem['constants']): number {
-  return O_WRONLY | O_APPEND | O_CREAT | O_NONBLOCK
+  return O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK
 }
 
 /** `fd` as a target, whatever it is. */
@@ -45,10 +49,10 @@ export function logTarget(fs: Pick<LogFileSystem, 'fstatSync'>, fd: number): Log
   return { fd, maxWriteBytes: fs.fstatSync(fd).isFile() ? FILE_WRITE_BYTES : PIPE_WRITE_BYTES }
 }
 
-export function createLogDevice({ fs, encode, after }: LogDeviceTools): LogDevice {
+export function createLogDevice({ fs, open, encode, after }: LogDeviceTools): LogDevice {
   return {
     open: (path, done) => {
-      fs.open(path, logFileFlags(fs.constants), LOG_FILE_MODE, (error, fd) => {
+      open(path, (error, fd) => {
         if (error === null) done(null, logTarget(fs, fd))
         else done(error)
       })

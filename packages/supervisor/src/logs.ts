@@ -1,69 +1,16 @@
-// The supervisor's log: stdout and the log file, which it creates for the workers, too. The wiring is
-// shared/logs.ts.
+// The supervisor's log: stdout and the log file. The wiring is shared/logs.ts.
 import fs from 'node:fs'
-import type { FileHandle } from 'node:fs/promises'
-import { open } from 'node:fs/promises'
+import { callbackify } from 'node:util'
 import type { Logging } from '@reverse-proxy/shared/config/config'
-import { ProxyError } from '@reverse-proxy/shared/errors'
-import { createLogDevice, LOG_FILE_MODE, logFileFlags, logTarget } from '@reverse-proxy/shared/log-device'
+import { createLogDevice, logTarget } from '@reverse-proxy/shared/log-device'
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import type { Logs } from '@reverse-proxy/shared/logs'
 import { openLogs } from '@reverse-proxy/shared/logs'
 import { pino } from 'pino'
-import type { Account } from './account.ts'
-import { codeOf } from './certificates/durable.ts'
+import { openLogFile } from './log-file.ts'
 
 const STDOUT = 1
-const SHARED_LOG_FILE_MODE = 0o660
-
-/**
- * Creates the file where there is none, owned by the account that workers write to it as.
- * Throws CONFIG when that is not possible.
- */
-export async function prepareLogFile(path: string | undefined, account: Account | undefined): Promise<void> {
-  if (path === undefined) return
-  try {
-    const file = await openLogFile(path)
-    try {
-      if (account !== undefined) await share(file, account)
-    } finally {
-      await file.close()
-    }
-  } catch (cause) {
-    // A pipe that nobody reads yet: it is there, and lines are held until somebody does.
-    if (codeOf(cause) === 'ENXIO') return
-    throw new ProxyError('CONFIG', `the log file ${path} cannot be written: ${messageOf(cause)}`, {
-      cause,
-      hint: 'create its directory, writable for the account the supervisor runs as, or change logging.log_file_path',
-    })
-  }
-}
-
-/** Whatever the umask, a new file has LOG_FILE_MODE. */
-async function openLogFile(path: string): Promise<FileHandle> {
-  const flags = logFileFlags(fs.constants)
-  try {
-    const created = await open(path, flags | fs.constants.O_EXCL, LOG_FILE_MODE)
-    await created.chmod(LOG_FILE_MODE)
-    return created
-  } catch (error) {
-    if (codeOf(error) !== 'EEXIST') throw error
-    return await open(path, flags)
-  }
-}
-
-/** Gives the file to the workers' account; where the supervisor may give nothing away, the group shares it. */
-async function share(file: FileHandle, account: Account): Promise<void> {
-  const { uid, gid } = await file.stat()
-  if (uid === account.uid) return
-  try {
-    await file.chown(account.uid, account.gid)
-  } catch (error) {
-    // Root without CAP_CHOWN, as under deploy/systemd, where the directory passes its group on.
-    if (codeOf(error) !== 'EPERM' || gid !== account.gid) throw error
-    await file.chmod(SHARED_LOG_FILE_MODE)
-  }
-}
+const openFile = callbackify(async (path: string) => await openLogFile(path))
 
 /** A log whose settings a reload may change. */
 export class SupervisorLogs implements Logs {
@@ -126,6 +73,7 @@ function openPinoLogs(settings: Logging): Logs {
     stdout: logTarget(fs, STDOUT),
     device: createLogDevice({
       fs,
+      open: openFile,
       encode: (text) => Buffer.from(text, 'latin1'),
       after: (delayMs, callback) => {
         const timer = setTimeout(callback, delayMs).unref()
@@ -136,7 +84,3 @@ function openPinoLogs(settings: Logging): Logs {
 }
 
 function ignore(): void {}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}

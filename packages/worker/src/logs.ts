@@ -1,7 +1,7 @@
 // A worker's log: stdout and the log file. The wiring is shared/logs.ts.
 import fs from 'node:fs'
 import type { Logging } from '@reverse-proxy/shared/config/config'
-import { createLogDevice, logTarget } from '@reverse-proxy/shared/log-device'
+import { createLogDevice, LOG_FILE_MODE, logFileFlags, logTarget } from '@reverse-proxy/shared/log-device'
 import type { Logs } from '@reverse-proxy/shared/logs'
 import { openLogs } from '@reverse-proxy/shared/logs'
 import { pino } from 'pino'
@@ -16,6 +16,7 @@ export function openWorkerLogs(settings: Logging): Logs {
     stdout: logTarget(fs, STDOUT),
     device: createLogDevice({
       fs,
+      open: (path, done) => fs.open(path, logFileFlags(fs.constants), LOG_FILE_MODE, done),
       encode: (text) => Buffer.from(text, 'latin1'),
       after: (delayMs, callback) => {
         const timer = setTimeout(callback, delayMs).unref()
