@@ -67,6 +67,11 @@ class Pebble {
     this.tlsPort = setup.tlsPort
   }
 
+  /** Its name server, as `host:port`. */
+  get nameServer(): string {
+    return `127.0.0.1:${this.#setup.dnsPort}`
+  }
+
   static async create(t: TestContext, options: PebbleOptions): Promise<Pebble> {
     const directory = temporaryDirectory(t)
     const ca = await TestCa.create(t)
@@ -151,6 +156,12 @@ class Pebble {
     await this.#tellDns('clear-aaaa', { host })
     if (ipv4.length > 0) await this.#tellDns('add-a', { host, addresses: ipv4 })
     if (ipv6.length > 0) await this.#tellDns('add-aaaa', { host, addresses: ipv6 })
+  }
+
+  /** The CAA records of exactly this name from now on. */
+  async setCaa(host: string, policies: readonly { tag: string; value: string }[]): Promise<void> {
+    await this.#tellDns('clear-caa', { host: `${host}.` })
+    await this.#tellDns('add-caa', { host: `${host}.`, policies })
   }
 
   #spawn(command: string, args: readonly string[], environment: Readonly<Record<string, string>>): void {

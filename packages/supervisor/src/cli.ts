@@ -32,6 +32,7 @@ export async function main(args: readonly string[]): Promise<number> {
     configFlag: values.config,
     allowWildcardBind: values['allow-wildcard-bind'] ?? false,
     json: values.json ?? false,
+    dns: values.dns,
   })
 }
 
@@ -49,6 +50,10 @@ async function perform(name: CommandName, operands: readonly string[], args: Com
     case 'validate': {
       const { validate } = await import('./commands/validate.ts')
       return await validate(args)
+    }
+    case 'doctor': {
+      const { doctor } = await import('./commands/doctor.ts')
+      return await doctor(args)
     }
     case 'completion': {
       const { completion } = await import('./commands/completion.ts')

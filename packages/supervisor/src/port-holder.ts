@@ -6,6 +6,14 @@ const LISTEN = '0A'
 
 /** `nginx (pid 1234)`, or undefined where it cannot be known (another user's process, not Linux). */
 export async function findPortHolder(port: number): Promise<string | undefined> {
+  for await (const { pid, name } of portHolders(port)) return `${name} (pid ${pid})`
+  return undefined
+}
+
+/** Every process that has a socket listening on the port, as far as it can be known. */
+export async function* portHolders(
+  port: number,
+): AsyncGenerator<{ readonly pid: number; readonly name: string }> {
   const inodes = new Set<string>()
   for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
     const text = await readFile(table, 'utf8').catch(() => '')
@@ -15,7 +23,7 @@ export async function findPortHolder(port: number): Promise<string | undefined> 
       if (state === LISTEN && inode !== undefined && portOf(local) === port) inodes.add(`socket:[${inode}]`)
     }
   }
-  if (inodes.size === 0) return undefined
+  if (inodes.size === 0) return
 
   const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/u.test(name))
   for (const pid of pids) {
@@ -24,10 +32,10 @@ export async function findPortHolder(port: number): Promise<string | undefined> 
       const link = await readlink(`/proc/${pid}/fd/${descriptor}`).catch(() => '')
       if (!inodes.has(link)) continue
       const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '?')
-      return `${name.trim()} (pid ${pid})`
+      yield { pid: Number(pid), name: name.trim() }
+      break
     }
   }
-  return undefined
 }
 
 function portOf(local: string | undefined): number {

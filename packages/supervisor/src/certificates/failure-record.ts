@@ -1,6 +1,6 @@
 // The last failed attempt, kept in the cache directory: a start that fails and is repeated at once by
 // systemd must not become an order for every repetition, and people must be able to see why.
-import { rm } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseRecord } from './json.ts'
 import type { Validity } from './renewal.ts'
@@ -94,6 +94,12 @@ const FILE_NAME = 'last-failure.json'
 const LONGEST_WAIT_MS = 2 * 24 * 60 * 60 * 1000
 /** Of ECMAScript. */
 const LAST_DATE_MS = 8.64e15
+
+/** What is recorded in `directory`, for whoever only wants a look; undefined if that is nothing, or damaged. */
+export async function peekFailure(directory: string): Promise<FailureRecord | undefined> {
+  const text = await readFile(join(directory, FILE_NAME), 'utf8').catch(() => '')
+  return parseFailure(text)
+}
 
 export class FailureStore {
   readonly path: string

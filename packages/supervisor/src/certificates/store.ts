@@ -6,7 +6,7 @@
 //
 // The generation before the current one is kept. Knows nothing of CAs; whoever saves holds the lock.
 import { randomBytes } from 'node:crypto'
-import { lstat, readdir, readlink, rename, rm, symlink } from 'node:fs/promises'
+import { lstat, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { CertificateFacts, Inspection } from './inspect.ts'
 import {
@@ -214,4 +214,17 @@ function parseMeta(
   const { origin, accountUrl, obtainedMs } = meta
   if (typeof origin !== 'string' || typeof obtainedMs !== 'number') return undefined
   return { origin, obtainedMs, ...(typeof accountUrl === 'string' && { accountUrl }) }
+}
+
+/** The current pair of `directory` as it lies there, for whoever only wants a look; undefined where there is none. */
+export async function peekCurrent(
+  directory: string,
+): Promise<{ readonly certPem: string; readonly keyPem: string } | undefined> {
+  const read = async (name: string): Promise<string> =>
+    await readFile(join(directory, 'current', name), 'utf8')
+  try {
+    return { certPem: await read('cert.pem'), keyPem: await read('key.pem') }
+  } catch {
+    return undefined
+  }
 }

@@ -44,7 +44,7 @@ complete -F _reverse_proxy ${PROGRAM}
 
 function renderZsh(): string {
   const options = optionRows().map(([name, { value, summary }]) => {
-    const argument = value === undefined ? '' : `:${value}:_files`
+    const argument = value === undefined ? '' : `:${value}:${value === 'PATH' ? '_files' : ''}`
     return `    ${quote(`--${name}[${escapeZsh(summary)}]${argument}`)}`
   })
   const commands = [...COMMANDS].map(([name, { summary }]) => `    ${quote(`${name}:${summary}`)}`)
@@ -85,7 +85,7 @@ function renderFish(): string {
   )
   const options = optionRows().map(([name, { value, short, summary }]) => {
     const letter = short === undefined ? '' : ` -s ${short}`
-    return `complete -c ${PROGRAM} -l ${name}${letter}${value === undefined ? '' : ' -r -F'} -d ${quote(summary)}`
+    return `complete -c ${PROGRAM} -l ${name}${letter}${value === undefined ? '' : value === 'PATH' ? ' -r -F' : ' -x'} -d ${quote(summary)}`
   })
   return `# Completion for ${PROGRAM} in fish: put it into ~/.config/fish/completions/${PROGRAM}.fish
 complete -c ${PROGRAM} -f

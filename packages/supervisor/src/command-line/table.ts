@@ -23,6 +23,11 @@ export const LOCAL_COMMANDS = {
     by: 'itself',
     summary: 'check the configuration, print every error, change nothing',
   },
+  doctor: {
+    operand: undefined,
+    by: 'itself',
+    summary: 'check names, ports, CAA, the CA, clock, cache and certificates; order nothing',
+  },
   completion: {
     operand: 'SHELL',
     values: SHELLS,
@@ -63,13 +68,19 @@ export const OPTIONS = {
   },
   'allow-wildcard-bind': {
     type: 'boolean',
-    isFor: (command) => command === 'run' || command === 'validate',
+    isFor: (command) => command === 'run' || command === 'validate' || command === 'doctor',
     summary: 'permit listeners on 0.0.0.0 and ::',
   },
   validate: {
     type: 'boolean',
     isFor: (command) => command === 'validate',
     summary: 'the same as the command validate',
+  },
+  dns: {
+    type: 'string',
+    value: 'ADDRESS',
+    isFor: (command) => command === 'doctor',
+    summary: "the name server that doctor asks instead of this machine's: 9.9.9.9, 127.0.0.1:5353",
   },
   json: {
     type: 'boolean',

@@ -4,4 +4,6 @@ export interface CommandArgs {
   readonly configFlag: string | undefined
   readonly allowWildcardBind: boolean
   readonly json: boolean
+  /** The name server that `doctor` asks instead of this machine's. */
+  readonly dns?: string | undefined
 }

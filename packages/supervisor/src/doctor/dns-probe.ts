@@ -1,0 +1,52 @@
+// What name servers say, asked as a CA would ask: /etc/hosts and the like count for nothing.
+import type { CaaRecord } from 'node:dns'
+import { Resolver } from 'node:dns/promises'
+import { codeOf } from '../certificates/durable.ts'
+import type { Answer } from './probes.ts'
+
+const TIMEOUT_MS = 3_000
+const TRIES = 2
+
+/** The name exists and has no such record, or does not exist. */
+const NOTHING = new Set(['ENODATA', 'ENOTFOUND'])
+
+export class DnsProbe {
+  readonly #resolver = new Resolver({ timeout: TIMEOUT_MS, tries: TRIES })
+
+  /** `servers`: instead of those of this machine. Throws TypeError if one is not an address, with or without port. */
+  constructor(servers: readonly string[]) {
+    if (servers.length > 0) this.#resolver.setServers(servers)
+  }
+
+  async addressesOf(name: string): Promise<Answer<readonly string[]>> {
+    const answers = await Promise.all([
+      ask(async () => await this.#resolver.resolve4(name)),
+      ask(async () => await this.#resolver.resolve6(name)),
+    ])
+    const found = answers.flatMap((answer) => ('found' in answer ? answer.found : []))
+    if (found.length > 0) return { found }
+    // A server that fails says more than one that knows nothing.
+    const faults = answers.flatMap((answer) => ('fault' in answer ? [answer.fault] : []))
+    return { fault: faults.find((fault) => !NOTHING.has(fault)) ?? faults[0] ?? 'ENODATA' }
+  }
+
+  async caaOf(name: string): Promise<Answer<readonly CaaRecord[]>> {
+    const answer = await ask(async () => await this.#resolver.resolveCaa(name))
+    return 'fault' in answer && NOTHING.has(answer.fault) ? { found: [] } : answer
+  }
+
+  /** RFC 5321 5.1: without MX records, the domain's own address is where mail goes; "." alone means nowhere. */
+  async takesMail(domain: string): Promise<boolean> {
+    const mx = await ask(async () => await this.#resolver.resolveMx(domain))
+    if ('found' in mx) return mx.found.some(({ exchange }) => exchange !== '')
+    return 'found' in (await this.addressesOf(domain))
+  }
+}
+
+async function ask<Value>(query: () => Promise<Value>): Promise<Answer<Value>> {
+  try {
+    return { found: await query() }
+  } catch (error) {
+    return { fault: codeOf(error) ?? String(error) }
+  }
+}

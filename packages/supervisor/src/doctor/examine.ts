@@ -1,0 +1,139 @@
+// All that `doctor` checks for one configuration: asks the probes, and hands what they say to the judges.
+import { assertNever } from '@reverse-proxy/shared/assert-never'
+import type { AcmeSettings, Config, Listener } from '@reverse-proxy/shared/config/config'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { Finding } from './finding.ts'
+import { judgeOf } from './finding.ts'
+import { caaIdentitiesOf, judgeCa, judgeClock } from './judge-ca.ts'
+import { climb, judgeCaa } from './judge-caa.ts'
+import { contactDomain, judgeContact } from './judge-contact.ts'
+import { judgeName } from './judge-names.ts'
+import { judgePort } from './judge-ports.ts'
+import { judgeCached, judgeDirectory, judgeManual, judgeMemory } from './judge-storage.ts'
+import type { CaDirectory, Probes } from './probes.ts'
+
+const HEALTH_ADDRESS = '127.0.0.1'
+
+/** Changes nothing; never rejects for what it finds. */
+export async function examine(config: Config, probes: Probes): Promise<Finding[]> {
+  const [ports, state, ...listeners] = await Promise.all([
+    examinePorts(config, probes),
+    examineState(config, probes),
+    ...config.listeners.map(async (listener) => await examineListener(listener, probes)),
+  ])
+  return [...ports, ...state, ...listeners.flat()]
+}
+
+async function examinePorts(config: Config, probes: Probes): Promise<Finding[]> {
+  const proxy = await probes.runningProxy()
+  const places = config.listeners.flatMap(({ bindAddrs, httpPort, httpsPort }) =>
+    bindAddrs.flatMap((address) => [httpsPort, httpPort].map((port) => ({ address, port }))),
+  )
+  places.push({ address: HEALTH_ADDRESS, port: config.healthCheckPort })
+  return await Promise.all(
+    places
+      .filter(({ port }) => port !== 0)
+      .map(async ({ address, port }) => {
+        const state = await probes.port(address, port)
+        const isTaken = state.state === 'refused' && state.code === 'EADDRINUSE'
+        const heldByProxy = isTaken && (await probes.isHeldBy(proxy, port)) ? proxy : undefined
+        const connects = heldByProxy !== undefined && (await probes.connects(address, port))
+        return judgePort({ address, port, state, heldByProxy, connects })
+      }),
+  )
+}
+
+/** Only the internal CA writes there. */
+async function examineState({ stateDir, listeners }: Config, probes: Probes): Promise<Finding[]> {
+  if (!listeners.some(({ tls }) => tls.mode === 'internal')) return []
+  return [judgeDirectory('state', stateDir, await probes.directory(stateDir))]
+}
+
+async function examineListener(listener: Listener, probes: Probes): Promise<Finding[]> {
+  const { tls } = listener
+  switch (tls.mode) {
+    case 'acme':
+      return await examineAcme(listener, tls, probes)
+    case 'manual':
+      return await Promise.all(
+        tls.pairs.map(async ({ certPath, keyPath }) =>
+          judgeManual(certPath, await probes.pair(certPath, keyPath), probes.nowMs()),
+        ),
+      )
+    case 'internal':
+      return []
+    default:
+      return assertNever(tls)
+  }
+}
+
+async function examineAcme(listener: Listener, settings: AcmeSettings, probes: Probes): Promise<Finding[]> {
+  const [names, authority, storage, contact] = await Promise.all([
+    examineNames(listener, settings, probes),
+    examineAuthority(settings, probes),
+    examineStorage(settings, probes),
+    examineContact(settings, probes),
+  ])
+  return [...names, ...authority, ...storage, contact]
+}
+
+async function examineNames(
+  listener: Listener,
+  { domains }: AcmeSettings,
+  probes: Probes,
+): Promise<Finding[]> {
+  const local = probes.localAddresses()
+  return await Promise.all(
+    domains.map(async (name) => judgeName(name, await probes.addressesOf(name), listener, local)),
+  )
+}
+
+async function examineAuthority(settings: AcmeSettings, probes: Probes): Promise<Finding[]> {
+  let directory: CaDirectory
+  try {
+    directory = await probes.caDirectory(settings)
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error
+    return [judgeOf('ca', settings.directoryUrl).fail(error.message, error.hint ?? 'see tls.acme_directory')]
+  }
+  const identities = caaIdentitiesOf(directory)
+  const caa = settings.domains.map(async (name) => await examineCaa(name, identities, settings, probes))
+  return [
+    judgeCa(settings, directory),
+    judgeClock(settings, directory, probes.nowMs()),
+    ...(await Promise.all(caa)),
+  ]
+}
+
+async function examineCaa(
+  name: string,
+  identities: readonly string[],
+  { challenge }: AcmeSettings,
+  probes: Probes,
+): Promise<Finding> {
+  let at = name
+  for (at of climb(name)) {
+    const records = await probes.caaOf(at)
+    if ('fault' in records || records.found.length > 0) {
+      return judgeCaa({ name, records, at, identities, challenge })
+    }
+  }
+  return judgeCaa({ name, records: { found: [] }, at, identities, challenge })
+}
+
+async function examineStorage(settings: AcmeSettings, probes: Probes): Promise<Finding[]> {
+  const { cacheDir } = settings
+  const nowMs = probes.nowMs()
+  const state = await probes.directory(cacheDir)
+  const directory = judgeDirectory('cache', cacheDir, state)
+  if (directory.verdict === 'fail') return [directory]
+  const cached = await probes.cachedCertificate(cacheDir)
+  const isUsable = cached?.ok === true && cached.facts.notAfterMs > nowMs
+  const memory = judgeMemory(settings, await probes.failure(cacheDir), isUsable, nowMs)
+  return [directory, memory, judgeCached(cacheDir, cached, nowMs)]
+}
+
+async function examineContact(settings: AcmeSettings, probes: Probes): Promise<Finding> {
+  const domain = contactDomain(settings)
+  return judgeContact(settings, domain !== undefined && (await probes.takesMail(domain)))
+}
