@@ -16,6 +16,7 @@ import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
 import type { CountingAccessLog } from './access-log.ts'
 import { createAccessLog } from './access-log.ts'
 import { BindError } from './bound-sockets.ts'
+import { UpstreamTrust, type TrustSettings } from './forward/upstream-trust.ts'
 import { ConnectionLimits } from './limits/connections.ts'
 import { RateGate } from './limits/rate-gate.ts'
 import { RateLimiter } from './limits/rate.ts'
@@ -44,6 +45,7 @@ export class WorkerLifecycle {
   #rateLimiter: RateLimiter | undefined
   #accessLog: CountingAccessLog | undefined
   #welcome: Welcome | undefined
+  readonly #trust = new UpstreamTrust()
   readonly #listeners = new Map<string, TrafficListener>()
   /** Messages are applied in the order they came: each waits for the one before, but none for a drain to end. */
   #applied: Promise<void> = Promise.resolve()
@@ -106,6 +108,7 @@ export class WorkerLifecycle {
         onSilent: () => logs.warn('RATE_LIMIT_LOCAL', { worker: start.workerNumber }),
       }))
       const accessLog = (this.#accessLog = createAccessLog(logs, start.workerNumber))
+      this.#trust.configure(trustSettingsOf(start.config))
       for (const config of start.config.listeners) {
         const listener = new TrafficListener({
           config,
@@ -121,6 +124,7 @@ export class WorkerLifecycle {
           log: logs,
           accessLog,
           welcome: this.#welcome,
+          trust: this.#trust,
         })
         this.#listeners.set(config.id, listener)
         await listener.bind()
@@ -153,6 +157,7 @@ export class WorkerLifecycle {
         this.#config = push.config
         this.#connections?.configure(push.config.limits)
         this.#rateLimiter?.configure(rateLimitsOf(push.config))
+        this.#trust.configure(trustSettingsOf(push.config))
         for (const config of push.config.listeners)
           this.#listeners.get(config.id)?.configure(config, push.config)
         break
@@ -197,6 +202,16 @@ export class WorkerLifecycle {
     this.#logs?.abandon()
     this.#process.exit(EXIT_OK)
   }
+}
+
+function trustSettingsOf({ upstreamRoots, listeners }: WorkerConfig): TrustSettings {
+  const caPems = new Set<string>()
+  for (const { sites } of listeners) {
+    for (const { upstream } of sites) {
+      if (upstream.kind === 'tcp' && upstream.caPem !== undefined) caPems.add(upstream.caPem)
+    }
+  }
+  return { systemRoots: upstreamRoots, caPems }
 }
 
 function describe(error: unknown): BootFailure {

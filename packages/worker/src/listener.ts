@@ -13,6 +13,7 @@ import type {
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { BoundSockets } from './bound-sockets.ts'
+import type { UpstreamTrust } from './forward/upstream-trust.ts'
 import type { AccessLog } from './http/access-log-entry.ts'
 import { RedirectServer } from './http/redirect.ts'
 import { SiteServer } from './http/server.ts'
@@ -39,6 +40,8 @@ export interface TrafficListenerOptions {
   readonly log: Log
   readonly accessLog: AccessLog
   readonly welcome: Welcome | undefined
+  /** Shared by all listeners of the worker. */
+  readonly trust: UpstreamTrust
 }
 
 export class TrafficListener {
@@ -66,6 +69,7 @@ export class TrafficListener {
         log,
         rateGate,
         ticketKeys: options.ticketKeys,
+        trust: options.trust,
         resolveWelcome: () => {
           if (options.welcome === undefined)
             throw new Error('no site of this worker wants the welcome upstream')

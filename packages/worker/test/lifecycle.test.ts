@@ -47,6 +47,7 @@ async function startWorker(certificate: PushedCertificate): Promise<RunningWorke
       config: {
         shutdownTimeoutMs: 5_000,
         logging: { level: 'error', format: 'text', filePath: undefined },
+        upstreamRoots: [],
         rateLimit: { requestsPerSecond: 100, burst: 100 },
         limits: LIMITS,
         listeners: [listener],

@@ -198,10 +198,11 @@ const site = table(
     }),
     upstream_scheme: Type.Enum(['http', 'https'], {
       default: 'http',
-      description: 'How the upstream is spoken to; https verifies its certificate.',
+      description:
+        'How the upstream is spoken to. With https its certificate must be issued, by a root of the system or of upstream_ca_file, for exactly the name in upstream; for an address (or localhost), which public CAs do not vouch for, the certificate must name that address (or localhost).',
     }),
     upstream_ca_file: text(
-      'PEM root trusted for this upstream besides those of the system.',
+      'PEM of roots that are trusted for this upstream besides those of the system; read at start and at each reload.',
       '/etc/ssl/upstream.pem',
     ),
     upstream_connect_timeout_secs: seconds('Time to connect to the upstream; then 504.', 5),

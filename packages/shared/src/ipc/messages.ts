@@ -16,6 +16,8 @@ export interface WorkerConfig {
   readonly logging: Logging
   readonly rateLimit: RateLimit
   readonly limits: Limits
+  /** PEM of the system's roots; none where no upstream is spoken to over https. */
+  readonly upstreamRoots: readonly string[]
   readonly listeners: readonly WorkerListener[]
 }
 

@@ -1,6 +1,7 @@
 // What of the configuration a worker is told: nothing about keys, files or the CA.
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { WorkerConfig } from '@reverse-proxy/shared/ipc/messages'
+import { systemRoots } from './system-roots.ts'
 
 export function toWorkerConfig(config: Config): WorkerConfig {
   return {
@@ -8,6 +9,7 @@ export function toWorkerConfig(config: Config): WorkerConfig {
     logging: config.logging,
     rateLimit: config.rateLimit,
     limits: config.limits,
+    upstreamRoots: hasVerifiedUpstream(config) ? systemRoots() : [],
     listeners: config.listeners.map(({ id, bindAddrs, httpPort, httpsPort, sites }) => ({
       id,
       bindAddrs,
@@ -16,4 +18,10 @@ export function toWorkerConfig(config: Config): WorkerConfig {
       sites,
     })),
   }
+}
+
+function hasVerifiedUpstream({ listeners }: Config): boolean {
+  return listeners.some(({ sites }) =>
+    sites.some(({ upstream }) => upstream.kind === 'tcp' && upstream.scheme === 'https'),
+  )
 }

@@ -5,6 +5,7 @@ import { Router } from '../http/router.ts'
 import type { Route } from './route.ts'
 import { type UpstreamAddress } from './upstream-connector.ts'
 import { UpstreamPool } from './upstream-pool.ts'
+import type { UpstreamTrust } from './upstream-trust.ts'
 
 export interface WelcomeAddress {
   readonly host: string
@@ -13,11 +14,14 @@ export interface WelcomeAddress {
 
 export class Routes {
   readonly #resolveWelcome: () => WelcomeAddress
+  readonly #trust: UpstreamTrust
+  /** By the host of their site. */
   #pools = new Map<string, UpstreamPool>()
   #router = new Router<Route>([])
 
-  constructor(resolveWelcome: () => WelcomeAddress) {
+  constructor(resolveWelcome: () => WelcomeAddress, trust: UpstreamTrust) {
     this.#resolveWelcome = resolveWelcome
+    this.#trust = trust
   }
 
   get router(): Router<Route> {
@@ -29,17 +33,20 @@ export class Routes {
     const entries: [string, Route][] = []
     for (const site of sites) {
       const address = this.#addressOf(site)
-      const key = JSON.stringify([site.host, address])
       const poolLimits = {
         maxConnections: limits.upstreamConnectionsPerSite,
         connectTimeoutMs: site.connectTimeoutMs,
       }
-      const pool = this.#pools.get(key) ?? new UpstreamPool(address, poolLimits)
+      const before = this.#pools.get(site.host)
+      const pool =
+        before !== undefined && isSameUpstream(before.address, address)
+          ? before
+          : new UpstreamPool(address, poolLimits, this.#trust)
       pool.configure(poolLimits)
-      pools.set(key, pool)
+      pools.set(site.host, pool)
       entries.push([site.host, { site, pool }])
     }
-    for (const [key, pool] of this.#pools) if (!pools.has(key)) pool.close()
+    for (const [host, pool] of this.#pools) if (pools.get(host) !== pool) pool.close()
     this.#pools = pools
     this.#router = new Router(entries)
   }
@@ -58,4 +65,8 @@ export class Routes {
     const { scheme, host, port, caPem } = upstream
     return { scheme, host, port, caPem }
   }
+}
+
+function isSameUpstream(a: UpstreamAddress, b: UpstreamAddress): boolean {
+  return a.scheme === b.scheme && a.host === b.host && a.port === b.port && a.caPem === b.caPem
 }

@@ -1,8 +1,9 @@
 // One connection to an upstream: TCP, or TLS verified against the upstream's own name. A failure says
 // in which step it happened. No connection and no TLS session is shared between upstreams.
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
-import { connect as connectTls, createSecureContext, getCACertificates, type SecureContext } from 'node:tls'
+import { connect as connectTls } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { UpstreamTrust } from './upstream-trust.ts'
 
 export interface UpstreamAddress {
   readonly scheme: 'http' | 'https'
@@ -24,11 +25,12 @@ export function upstreamLabel({ host, port }: UpstreamAddress): string {
 
 export class UpstreamConnector {
   readonly #address: UpstreamAddress
-  #secureContext: SecureContext | undefined
+  readonly #trust: UpstreamTrust
   #session: Buffer | undefined
 
-  constructor(address: UpstreamAddress) {
+  constructor(address: UpstreamAddress, trust: UpstreamTrust) {
     this.#address = address
+    this.#trust = trust
   }
 
   /**
@@ -70,15 +72,14 @@ export class UpstreamConnector {
   }
 
   #open(): Socket {
-    const { scheme, host, port } = this.#address
+    const { scheme, host, port, caPem } = this.#address
     const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS }
     if (scheme === 'http') return connectTcp(options)
-    this.#secureContext ??= this.#createSecureContext()
     const socket = connectTls({
       ...options,
       // RFC 6066 3: an address is no server name; it is verified against the certificate's addresses.
       ...(isIP(host) === 0 ? { servername: host } : {}),
-      secureContext: this.#secureContext,
+      secureContext: this.#trust.contextFor(caPem),
       ALPNProtocols: ['http/1.1'],
       ...(this.#session === undefined ? {} : { session: this.#session }),
     })
@@ -86,15 +87,6 @@ export class UpstreamConnector {
       this.#session = session
     })
     return socket
-  }
-
-  #createSecureContext(): SecureContext {
-    const { caPem } = this.#address
-    // `ca` replaces the default roots; one more is wanted, not one instead.
-    return createSecureContext({
-      minVersion: 'TLSv1.2',
-      ...(caPem === undefined ? {} : { ca: [...getCACertificates('default'), caPem] }),
-    })
   }
 }
 

@@ -6,6 +6,7 @@ import { isIP } from 'node:net'
 import { Client, type Dispatcher } from 'undici'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { upstreamLabel, UpstreamConnector, type UpstreamAddress } from './upstream-connector.ts'
+import type { UpstreamTrust } from './upstream-trust.ts'
 import { UpgradeAgent } from './upgrade-agent.ts'
 
 export interface PoolLimits {
@@ -40,11 +41,11 @@ export class UpstreamPool {
   #upgradeAgent: Agent | undefined
   #isClosed = false
 
-  constructor(address: UpstreamAddress, limits: PoolLimits) {
+  constructor(address: UpstreamAddress, limits: PoolLimits, trust: UpstreamTrust) {
     this.address = address
     this.label = upstreamLabel(address)
     this.#limits = limits
-    this.#connector = new UpstreamConnector(address)
+    this.#connector = new UpstreamConnector(address, trust)
   }
 
   configure(limits: PoolLimits): void {

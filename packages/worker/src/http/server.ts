@@ -11,6 +11,7 @@ import { Pipeline } from '../forward/pipeline.ts'
 import { Routes, type WelcomeAddress } from '../forward/routes.ts'
 import type { RateGate } from '../limits/rate-gate.ts'
 import { Tunnels } from '../forward/tunnels.ts'
+import type { UpstreamTrust } from '../forward/upstream-trust.ts'
 import { peekedOf, type Peeked } from '../tls/peeked.ts'
 import type { AccessLog } from './access-log-entry.ts'
 import { Http1Connection, Http2Connection } from './client-connection.ts'
@@ -37,6 +38,7 @@ export interface SiteServerDeps {
   readonly ticketKeys: Uint8Array
   /** Where the built-in welcome upstream of this worker listens. */
   readonly resolveWelcome: () => WelcomeAddress
+  readonly trust: UpstreamTrust
 }
 
 /** HTTP/2 gives a stream that much ahead of its reader, and a connection four times as much. */
@@ -58,7 +60,7 @@ export class SiteServer {
   constructor(settings: SiteServerSettings, deps: SiteServerDeps) {
     this.#log = deps.log
     this.#limits = settings.limits
-    this.#routes = new Routes(deps.resolveWelcome)
+    this.#routes = new Routes(deps.resolveWelcome, deps.trust)
     this.#routes.configure(settings.sites, settings.limits)
     const { accessLog, log, rateGate } = deps
     this.#pipeline = new Pipeline({

@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { RequestEntry, UpstreamErrorEntry } from '../../src/http/access-log-entry.ts'
+import { UpstreamTrust } from '../../src/forward/upstream-trust.ts'
 import { SiteServer } from '../../src/http/server.ts'
 import { ConnectionLimits } from '../../src/limits/connections.ts'
 import { RateGate } from '../../src/limits/rate-gate.ts'
@@ -86,6 +87,7 @@ export async function startSiteServer(
       rateGate: new RateGate(rateLimiter, log),
       ticketKeys: randomBytes(48),
       resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
+      trust: new UpstreamTrust(),
     },
   )
   const contexts = new SiteContexts()

@@ -121,6 +121,7 @@ function configOf(sites: readonly Site[], limits: Limits, httpsPort: number): Wo
     logging: { level: 'warn', format: 'text', filePath: undefined },
     rateLimit: NO_RATE_LIMIT,
     limits,
+    upstreamRoots: [],
     listeners: [{ id: LISTENER_ID, bindAddrs: ['127.0.0.1'], httpPort: 0, httpsPort, sites }],
   }
 }
