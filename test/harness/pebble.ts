@@ -140,6 +140,12 @@ class Pebble {
     return this.output.lines.filter((line) => line.includes(REQUESTS[kind])).length
   }
 
+  /** How many accounts have been made since its last start. */
+  accounts(): number {
+    const counts = this.output.lines.flatMap((line) => /There are now (\d+) accounts/u.exec(line)?.[1] ?? [])
+    return Number(counts.at(-1) ?? 0)
+  }
+
   /** PEM of the root of what it issues; another one after every start. */
   async rootPem(): Promise<string> {
     return await this.#get(`https://127.0.0.1:${this.#setup.managementPort}/roots/0`)

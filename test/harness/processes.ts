@@ -35,6 +35,11 @@ export function isAlive(pid: number): boolean {
   return stat !== undefined && stat.state !== 'Z'
 }
 
+/** proc(5): `R` running, `S` sleeping, `T` stopped, `Z` dead and not waited for; undefined when it is gone. */
+export function stateOf(pid: number): string | undefined {
+  return readStat(pid)?.state
+}
+
 /** The program a process runs; undefined when the process is gone. */
 export function executableOf(pid: number): string | undefined {
   try {

@@ -2,25 +2,25 @@
 // it fresh, but cannot wait, says nobody's name, and takes over stale locks in a race (its issue 121):
 // - a host guard (host-guard.ts) outside the lock: on one host there is never a second holder, nor a race
 //   for what a dead one left, and that is taken over at once;
-// - between hosts and containers, a lock is stale when two looks have found it untouched (stale-lock.ts);
-// - a holder file says who, and by its token whether that is still us: it is removed before a lock is taken
-//   over, and read again before anything that counts.
+// - between hosts and containers, a lock is stale when it has not been touched for a while and somewhat
+//   longer, at random, and the one that was looked at is the one that is removed (stale-lock.ts);
+// - the holder file says who, and by its token whether that is still us: read before each step that counts.
 // A holder that stands still (SIGSTOP, suspend) keeps others of its host out for GUARD_PATIENCE_MS, those
 // elsewhere for STALE_MS, and learns that it has lost through `signal` or at the next assertHeld.
-// What remains: a holder that stands still for that long between an assertHeld and the step it was for
-// still takes that one step; and two hosts that find the same dead lock within the same few microseconds.
+// What remains: a holder that stands still for that long directly after an assertHeld still takes the one
+// step that this was for.
 import { randomUUID } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import lockfile from 'proper-lockfile'
-import { cacheError, codeOf, replaceFile } from './durable.ts'
+import { cacheError } from './durable.ts'
 import type { HostGuard } from './host-guard.ts'
 import { takeHostGuard } from './host-guard.ts'
+import { LOCK_UPDATE_MS, LockFile } from './lock-file.ts'
 import type { Holder } from './lock-holder.ts'
-import { describeHolder, readHolder } from './lock-holder.ts'
+import { describeHolder, readHolder, writeHolder } from './lock-holder.ts'
 import type { LockSight } from './stale-lock.ts'
 import { LockWatch } from './stale-lock.ts'
 
@@ -50,11 +50,10 @@ class LockLostError extends ProxyError {
   }
 }
 
-const UPDATE_MS = 2_500
 /** Four updates missed. */
 const STALE_MS = 10_000
-/** Between two looks at a lock that the clock calls stale: a living holder touches it meanwhile. */
-const SECOND_LOOK_MS = UPDATE_MS + 500
+/** Of a lock that the clock calls stale, or that names nobody: a living holder touches it meanwhile. */
+const SECOND_LOOK_MS = LOCK_UPDATE_MS + 500
 /** Before what a dead process of this host left is taken over: one elsewhere may just be writing its name. */
 const SETTLING_MS = 100
 /** Of a guard whose owner shows no life, and need not be one of us: any local process can bind the name. */
@@ -62,21 +61,21 @@ const GUARD_PATIENCE_MS = 60_000
 const POLL_MS = 250
 /** After this a waiter gives up. */
 export const LOCK_WAIT_LIMIT_MS = 10 * 60_000
+/** In a row, by somebody who is stopped again and again. */
+const LOSSES_TOLERATED = 3
 
 /** Throws CACHE when the directory cannot be locked, or the holder outlasts the limit. */
 export async function lockDirectory(directory: string, options: LockOptions): Promise<DirectoryLock> {
   const claim = new Claim(directory)
   try {
-    return await claim.win(options)
+    await claim.win(options)
+    return claim
   } catch (error) {
-    await claim.abandon()
+    await claim.release()
     if (error instanceof ProxyError || options.signal.aborted) throw error
     throw cacheError(directory, error)
   }
 }
-
-/** In a row, by somebody who is stopped again and again. */
-const LOSSES_TOLERATED = 3
 
 /** Runs `work`; once more when that has lost the lock: it then waits for the winner, and finds what that has left. */
 export async function againIfLost<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -89,28 +88,34 @@ export async function againIfLost<Result>(work: () => Promise<Result>): Promise<
   }
 }
 
-/** One process's way to a lock, and what it has to give back. */
-class Claim {
+/** One process's way to a lock, and what it then has of it. */
+class Claim implements DirectoryLock {
   readonly #directory: string
-  readonly #lockPath: string
   readonly #holderPath: string
+  readonly #lock: LockFile
   readonly #watch: LockWatch
   readonly #token = randomUUID()
   readonly #lost = new AbortController()
   /** Added to how long a lock must have been untouched: two that found it together do not act together. */
-  readonly #hesitationMs = Math.random() * UPDATE_MS
+  readonly #hesitationMs = Math.random() * LOCK_UPDATE_MS
   #guard: HostGuard | undefined
-  #unlock: (() => Promise<void>) | undefined
+  /** Who was named when the lock was free, or dead. */
+  #previous: Holder | undefined
   #isReleased = false
 
   constructor(directory: string) {
     this.#directory = directory
-    this.#lockPath = join(directory, 'lock')
     this.#holderPath = join(directory, 'lock-holder.json')
-    this.#watch = new LockWatch(this.#lockPath)
+    this.#lock = new LockFile(directory, join(directory, 'lock'))
+    this.#watch = new LockWatch(this.#lock.path)
+    this.#lock.lost.addEventListener('abort', () => this.#lose(this.#lock.lost.reason))
   }
 
-  async win({ signal, onWaiting, waitLimitMs = LOCK_WAIT_LIMIT_MS }: LockOptions): Promise<DirectoryLock> {
+  get signal(): AbortSignal {
+    return this.#lost.signal
+  }
+
+  async win({ signal, onWaiting, waitLimitMs = LOCK_WAIT_LIMIT_MS }: LockOptions): Promise<void> {
     signal.throwIfAborted()
     const giveUpMs = performance.now() + waitLimitMs
     for (let waited = false; !(await this.#tryOnce()); waited = true) {
@@ -124,94 +129,65 @@ class Claim {
       // Uneven, so that several waiters do not knock at the same instant.
       await sleep(POLL_MS * (0.5 + Math.random()), undefined, { signal }).catch(() => {})
       signal.throwIfAborted()
-    }
-    await this.#writeHolder()
-    return {
-      signal: this.#lost.signal,
-      assertHeld: async () => await this.#assertHeld(),
-      release: async () => await this.#release(),
+      this.signal.throwIfAborted()
     }
   }
 
-  /** Gives back whatever was had of the lock. */
-  async abandon(): Promise<void> {
-    await this.#unlock?.().catch(() => {})
-    await this.#guard?.release()
-  }
-
-  async #tryOnce(): Promise<boolean> {
-    let isFree = true
-    if (this.#guard === undefined) {
-      const guard = await takeHostGuard(this.#directory)
-      if (guard === 'busy') isFree = false
-      else this.#guard = guard
-    }
-    const sight = await this.#watch.look()
-    if (!isFree && sight.stillMs < GUARD_PATIENCE_MS + this.#hesitationMs) return false
-    if (await this.#makeLock()) return true
-    if (!(await this.#isDead(sight))) return false
-    // First of all: whatever becomes of the lock, its holder must find out before its next step.
-    await rm(this.#holderPath, { recursive: true, force: true })
-    await this.#watch.remove()
-    return await this.#makeLock()
-  }
-
-  async #makeLock(): Promise<boolean> {
-    try {
-      this.#unlock = await lockfile.lock(this.#directory, {
-        lockfilePath: this.#lockPath,
-        // Who is dead is decided here, not there.
-        stale: Infinity,
-        update: UPDATE_MS,
-        // Called once more, in vain, when its timer runs into our release.
-        onCompromised: (cause) => {
-          if (!this.#isReleased) this.#lost.abort(new LockLostError(this.#directory, cause))
-        },
-      })
-      return true
-    } catch (error) {
-      if (codeOf(error) === 'ELOCKED') return false
-      throw error
-    }
-  }
-
-  async #isDead({ stillMs, ageMs }: LockSight): Promise<boolean> {
+  async assertHeld(): Promise<void> {
+    this.signal.throwIfAborted()
     const holder = await readHolder(this.#holderPath)
-    // Nobody else on this host can be at work while the guard is ours.
-    if (holder?.guard !== undefined && holder.guard === this.#guard?.name) return stillMs >= SETTLING_MS
-    return stillMs >= (ageMs > STALE_MS ? SECOND_LOOK_MS : STALE_MS) + this.#hesitationMs
+    if (holder?.token !== this.#token || !(await this.#lock.isOurs())) this.#lose(undefined)
+    this.signal.throwIfAborted()
   }
 
-  async #writeHolder(): Promise<void> {
-    const holder: Holder = {
-      token: this.#token,
-      pid: process.pid,
-      host: hostname(),
-      since: new Date().toISOString(),
-      guard: this.#guard?.name,
-    }
-    // Whatever names nobody is no holder file; a directory would stand in the way of one.
-    if ((await readHolder(this.#holderPath)) === undefined) {
-      await rm(this.#holderPath, { recursive: true, force: true })
-    }
-    await replaceFile(this.#holderPath, `${JSON.stringify(holder)}\n`)
-  }
-
-  async #assertHeld(): Promise<void> {
-    const holder = await readHolder(this.#holderPath)
-    if (holder?.token !== this.#token) this.#lost.abort(new LockLostError(this.#directory, undefined))
-    this.#lost.signal.throwIfAborted()
-  }
-
-  async #release(): Promise<void> {
+  async release(): Promise<void> {
     if (this.#isReleased) return
     this.#isReleased = true
     const holder = await readHolder(this.#holderPath)
-    // What names another is not ours to remove; the lock's own timer finds that out, and stops.
-    if (!this.#lost.signal.aborted && (holder === undefined || holder.token === this.#token)) {
-      await rm(this.#holderPath, { force: true }).catch(() => {})
-      await this.#unlock?.().catch(() => {})
-    }
+    if (holder?.token === this.#token) await rm(this.#holderPath, { force: true }).catch(() => {})
+    await this.#lock.release()
     await this.#guard?.release()
+  }
+
+  #lose(cause: unknown): void {
+    this.#lost.abort(new LockLostError(this.#directory, cause))
+  }
+
+  async #tryOnce(): Promise<boolean> {
+    if (!this.#lock.isMade && !(await this.#tryLock())) return false
+    return await writeHolder(this.#holderPath, this.#describe(), this.#previous)
+  }
+
+  async #tryLock(): Promise<boolean> {
+    const sight = await this.#watch.look()
+    const isAlone = await this.#tryGuard()
+    if (!isAlone && sight.stillMs < GUARD_PATIENCE_MS + this.#hesitationMs) return false
+    this.#previous = await readHolder(this.#holderPath)
+    if (await this.#lock.make()) return true
+    if (!this.#isDead(sight)) return false
+    await this.#watch.remove()
+    return await this.#lock.make()
+  }
+
+  /** False while another process of this host has the guard. */
+  async #tryGuard(): Promise<boolean> {
+    if (this.#guard !== undefined) return true
+    const guard = await takeHostGuard(this.#directory)
+    if (guard === 'busy') return false
+    this.#guard = guard
+    return true
+  }
+
+  #isDead({ stillMs, ageMs }: LockSight): boolean {
+    const holder = this.#previous
+    // Nobody else on this host can be at work while the guard is ours.
+    if (holder?.guard !== undefined && holder.guard === this.#guard?.name) return stillMs >= SETTLING_MS
+    const isSuspect = holder === undefined || ageMs > STALE_MS
+    return stillMs >= (isSuspect ? SECOND_LOOK_MS : STALE_MS) + this.#hesitationMs
+  }
+
+  #describe(): Holder {
+    const since = new Date().toISOString()
+    return { token: this.#token, pid: process.pid, host: hostname(), since, guard: this.#guard?.name }
   }
 }

@@ -1,0 +1,87 @@
+// A process with one certificate manager of the built program in it, doing what the test says over IPC.
+// The test answers challenges in place of the workers.
+// First, or the trap would not see the calls.
+import { countCalls, releaseTrap, setTrap } from './fs-trap.ts'
+import { once } from 'node:events'
+import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
+import { AcmeManager } from '../../../packages/supervisor/dist/certificates/acme-manager.js'
+import type { CertificateHost } from '../../../packages/supervisor/dist/certificates/host.js'
+import { JOBS } from '../../../packages/supervisor/dist/certificates/job-table.js'
+import type { CertificateJobs } from '../../../packages/supervisor/dist/certificates/jobs.js'
+import { withTimers } from '../../../packages/supervisor/dist/certificates/sleep-until.js'
+import type { FromManager, ManagerOutcome, ManagerRun, ToManager } from './messages.ts'
+
+const never = new AbortController().signal
+// Without threads: there is no traffic here that the work could hold up.
+const jobs: CertificateJobs = {
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the table's types say what belongs together
+  run: async (name, input) => (await JOBS[name](input as never)) as never,
+  close: async () => {},
+}
+// The modes that files get must be those that were asked for.
+process.umask(0)
+
+const realNow = performance.now.bind(performance)
+let lapsedMs = 0
+performance.now = () => realNow() + lapsedMs
+
+function tell(message: FromManager): void {
+  process.send?.(message)
+}
+
+async function arm(challenges: Parameters<CertificateHost['arm']>[1]): Promise<void> {
+  tell({ type: 'arm', challenges })
+  for (;;) {
+    const [message]: ToManager[] = await once(process, 'message')
+    if (message?.type === 'armed') return
+  }
+}
+
+async function perform({ task, settings, trap }: ManagerRun): Promise<ManagerOutcome> {
+  const published: string[] = []
+  const logged: string[] = []
+  let callsBeforeOrder: number | undefined
+  const note =
+    (level: string) =>
+    (event: LogEvent, fields: LogFields = {}): void => {
+      logged.push(`${level} ${event} ${fields['error'] ?? ''}`.trimEnd())
+    }
+  const manager = new AcmeManager('listener', settings, {
+    jobs,
+    clock: withTimers({ nowMs: () => Date.now() }),
+    log: { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error') },
+    publish: async (_id, certificates) => void published.push(...certificates.map(({ serial }) => serial)),
+    arm: async (_id, challenges) => await arm(challenges),
+    progress: ({ step, detail }) => {
+      if (step === 'order') callsBeforeOrder = countCalls()
+      tell({ type: 'progress', step, detail })
+    },
+  })
+  let error: string | undefined
+  let needsOrder = false
+  let isDue = false
+  try {
+    await manager.load()
+    needsOrder = manager.needsOrder()
+    isDue = (manager.status().nextAttemptMs ?? Infinity) <= Date.now()
+    setTrap(settings.cacheDir, trap)
+    if (task === 'acquire') await manager.acquire(never)
+    if (task === 'renew') {
+      manager.start()
+      await manager.renew()
+    }
+  } catch (cause) {
+    error = cause instanceof Error ? cause.message : String(cause)
+  }
+  await manager.close()
+  const [served] = manager.current()
+  return { published, served, needsOrder, isDue, error, logged, calls: releaseTrap(), callsBeforeOrder }
+}
+
+process.on('message', (message: ToManager) => {
+  if (message.type === 'lapse') lapsedMs += message.ms
+  if (message.type !== 'run') return
+  void perform(message.run).then((outcome) => tell({ type: 'outcome', outcome }))
+})
+process.on('disconnect', () => process.exit())
+tell({ type: 'booted' })
