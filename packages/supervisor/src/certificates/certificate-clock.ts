@@ -21,7 +21,7 @@ export interface CertificateClockOptions {
 }
 
 /** A CA's answer can come out of a cache. */
-const LEAST_TOLERABLE_AHEAD_MS = 24 * 60 * 60 * 1000
+const LEAST_TOLERABLE_AHEAD_MS = 60 * 60 * 1000
 /** By a slower clock a new certificate is not valid yet; CAs date them back by an hour or less. */
 const TOLERABLE_BEHIND_MS = 60 * 60 * 1000
 /** Of wall clock against timers: more is somebody setting the clock, or a machine that was asleep. */

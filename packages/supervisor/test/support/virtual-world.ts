@@ -182,6 +182,8 @@ export class VirtualWorld {
 class VirtualClock implements WaitableClock {
   /** Added to the true time. */
   skewMs = 0
+  /** The longest that a timer was ever set for. */
+  longestTimerMs = 0
   #trueMs = START_MS
   #suspendedMs = 0
   readonly #events: { readonly atMs: number; readonly happen: () => void }[] = []
@@ -223,16 +225,19 @@ class VirtualClock implements WaitableClock {
   }
 
   async sleep(delayMs: number, signal: AbortSignal): Promise<void> {
-    const [event] = this.#events
-    if (event !== undefined && this.#trueMs + delayMs >= event.atMs) {
+    this.longestTimerMs = Math.max(this.longestTimerMs, delayMs)
+    const wakeMs = this.timerMs() + delayMs
+    for (const leftMs = (): number => wakeMs - this.timerMs(); ;) {
+      const [event] = this.#events
+      if (event === undefined || event.atMs > this.#trueMs + leftMs()) break
       this.#trueMs = Math.max(this.#trueMs, event.atMs)
       this.#events.shift()
       event.happen()
-      return
     }
     const stop = this.#stop
-    if (stop === undefined || this.#trueMs + delayMs < stop.atMs) {
-      this.#trueMs += delayMs
+    const wakeTrueMs = wakeMs + this.#suspendedMs
+    if (stop === undefined || wakeTrueMs < stop.atMs) {
+      this.#trueMs = wakeTrueMs
       return
     }
     this.#trueMs = Math.max(this.#trueMs, stop.atMs)
