@@ -28,7 +28,7 @@ import {
   serverError,
 } from '../../../test/harness/acme/answers.ts'
 import type { Behaviour } from '../../../test/harness/acme/exchange.ts'
-import { withJson } from '../../../test/harness/acme/exchange.ts'
+import { withHeaders, withJson } from '../../../test/harness/acme/exchange.ts'
 import type { Fault } from '../../../test/harness/acme/fault-script.ts'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import type { PebbleOptions } from '../../../test/harness/pebble.ts'
@@ -227,6 +227,22 @@ test(
     assert.notEqual(manager.current()[0]?.serial, before?.serial)
   },
 )
+
+test('Hostile or broken CA: a `Date` that cannot be right stops no renewal', TEST, async (t) => {
+  const { ca, host, manager } = await prepare(t)
+  for (const date of ['Thu, 01 Jan 1970 00:00:00 GMT', 'Fri, 01 Jan 2100 00:00:00 GMT', 'today']) {
+    host.clockOffsetMs = 62 * DAY_MS
+    ca.removeFaults()
+    const dated = ca.inject({
+      on: 'everything',
+      answer: async ({ forward, send }) => send(withHeaders(await forward(), { date })),
+    })
+    const [before] = manager.current()
+    await manager.acquire(NEVER)
+    assert.ok(dated.hits > 0)
+    assert.notEqual(manager.current()[0]?.serial, before?.serial, date)
+  }
+})
 
 test(
   'Hostile or broken CA: it blames a name that was not ordered, and no second order follows',

@@ -2,7 +2,7 @@
 // a time limit and a size limit, no answer is retried here (but a bad nonce), no proxy of the
 // environment is used, and errors keep what the CA said. One transport per attempt.
 import { Agent } from 'node:https'
-import { rootCertificates } from 'node:tls'
+import { checkServerIdentity, rootCertificates } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import acme from 'acme-client'
 import { version } from '../version.ts'
@@ -76,6 +76,8 @@ export class AcmeTransport {
   readonly #agent: Agent
   #directory: Readonly<Record<string, unknown>> | undefined
   #nonce: string | undefined
+  /** Of the certificate that the CA's server showed last. */
+  #peerValidity = { fromMs: Infinity, untilMs: -Infinity }
   #reached = false
 
   constructor(options: TransportOptions) {
@@ -83,6 +85,10 @@ export class AcmeTransport {
     this.#options = options
     this.#agent = new Agent({
       keepAlive: true,
+      checkServerIdentity: (host, peer) => {
+        this.#peerValidity = { fromMs: Date.parse(peer.valid_from), untilMs: Date.parse(peer.valid_to) }
+        return checkServerIdentity(host, peer)
+      },
       ...(caPem !== undefined && { ca: [...rootCertificates, caPem] }),
     })
     this.#client = new acme.Client({
@@ -238,9 +244,14 @@ export class AcmeTransport {
     }
     this.#reached = true
     this.#nonce = headerOf(response, 'replay-nonce') ?? this.#nonce
-    const dateMs = Date.parse(headerOf(response, 'date') ?? '')
-    if (!Number.isNaN(dateMs)) this.#options.clock.heard(dateMs)
+    this.#hearDate(Date.parse(headerOf(response, 'date') ?? ''))
     return response
+  }
+
+  /** A date when the CA's own certificate was not valid, or none at all, comes from a clock worse than ours. */
+  #hearDate(dateMs: number): void {
+    const { fromMs, untilMs } = this.#peerValidity
+    if (dateMs >= fromMs && dateMs <= untilMs) this.#options.clock.heard(dateMs)
   }
 
   #networkError(directoryUrl: string, error: unknown): AcmeError {
