@@ -107,6 +107,17 @@ test('garbage behind a request does not take its answer', TIMEOUT, async (t) => 
   await client.closed()
 })
 
+test('no Host: 400 in our own words', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, answering(OK))
+  const { port, requests } = await startSiteServer(t, [siteOf(upstream.port)])
+  const client = await connectRaw(t, port)
+  client.send('GET /x HTTP/1.1\r\n\r\n')
+  const { status, body } = await client.response()
+  assert.deepEqual([status, body, requests[0]?.status], [400, 'Bad Request', 400])
+  await client.closed()
+  assert.equal(upstream.received(), '')
+})
+
 test('targets that name another host or another request', TIMEOUT, async (t) => {
   for (const line of [
     'GET http://b.example/ HTTP/1.1',

@@ -27,6 +27,11 @@ export class Http1Connection implements ClientConnection {
   readonly socket: Socket
   /** Nothing that comes after the newest request is read any more. */
   isClosing = false
+  /**
+   * A request has asked for an upgrade that it does not get. What the runtime has read beyond such a
+   * request is dropped by it, so that the next one might be taken to begin anywhere.
+   */
+  isLosingBytes = false
   readonly #all: Pick<ClientConnections, 'isDraining'>
   readonly #open = new Set<Http1Party>()
   #newest: Http1Party | undefined

@@ -15,6 +15,7 @@ export interface Http1Deps extends ExchangeDeps {
 
 /** How long a client that is still sending may take to read its answer and stop. */
 const LINGER_MS = 1000
+const CONTINUE = 100
 
 const exchangeOf = new WeakMap<ServerResponse, Http1Exchange>()
 
@@ -71,12 +72,16 @@ export class Http1Exchange extends ClientExchange {
 
   inform(status: number, headers: readonly string[]): void {
     // RFC 9110 15.2: an HTTP/1.0 client knows no interim responses.
-    if (this.head.protocol === 'http/1.0' || this.isOver || this.#res.headersSent) return
-    if (status === 100) {
+    const res = this.#res
+    if (this.head.protocol === 'http/1.0' || this.isOver || res.headersSent) return
+    if (res.socket === null) {
+      // Others in the pipeline are answered first. The runtime would keep this, and send it behind the head.
+      res.once('socket', () => this.inform(status, headers))
+    } else if (status === CONTINUE) {
       this.#isContinued = true
-      this.#res.writeContinue()
+      res.writeContinue()
     } else {
-      this.#res.writeInformation(status, [...headers])
+      res.writeInformation(status, [...headers])
     }
   }
 

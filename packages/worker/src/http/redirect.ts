@@ -65,7 +65,10 @@ export class RedirectServer {
       noDelay: true,
       // A missing Host is answered here, in our own words.
       requireHostHeader: false,
-      shouldUpgradeCallback: () => false,
+      shouldUpgradeCallback: (req) => {
+        this.#connectionOf(req.socket).isLosingBytes = true
+        return false
+      },
     })
     this.#server.maxHeadersCount = 0
     this.#connections = new ClientConnections(() => this.#server.closeIdleConnections())
@@ -129,7 +132,9 @@ export class RedirectServer {
   #onRequest(req: IncomingMessage, res: ServerResponse): void {
     const connection = this.#connectionOf(req.socket)
     if (connection.isClosing) return
-    this.#handle(new Http1Exchange(req, res, connection, this.#exchangeDeps))
+    const exchange = new Http1Exchange(req, res, connection, this.#exchangeDeps)
+    if (connection.isLosingBytes) exchange.closeAfterwards()
+    this.#handle(exchange)
   }
 
   /** The runtime has given the socket away; the method is refused like any other that is not allowed. */

@@ -49,6 +49,8 @@ export function createRuntimeServer(limits: Limits, ticketKeys: Uint8Array): Run
     ...http1Timeouts(limits),
     maxHeaderSize: runtimeHeaderBytes(limits),
     requestTimeout: 0,
+    // A missing Host is answered by the pipeline, in our own words.
+    requireHostHeader: false,
   }
   const created = createSecureServer({
     ...TLS_POLICY,

@@ -77,8 +77,11 @@ export class SiteServer {
       requestsPerConnection: () => this.#limits.requestsPerConnection,
     }
     this.#server = createRuntimeServer(settings.limits, deps.ticketKeys)
-    this.#server.shouldUpgradeCallback = (req) =>
-      isWebSocketHandshake(req.method ?? '', req.httpVersion, req.rawHeaders)
+    this.#server.shouldUpgradeCallback = (req) => {
+      const isGranted = isWebSocketHandshake(req.method ?? '', req.httpVersion, req.rawHeaders)
+      if (!isGranted) this.#http1ConnectionOf(req.socket).isLosingBytes = true
+      return isGranted
+    }
     this.#listen()
   }
 
@@ -166,7 +169,9 @@ export class SiteServer {
     const connection = this.#http1ConnectionOf(req.socket)
     // Sent behind a request whose answer ends the connection: not a request any more.
     if (connection.isClosing) return
-    this.#handle(new Http1Exchange(req, res, connection, this.#exchangeDeps))
+    const exchange = new Http1Exchange(req, res, connection, this.#exchangeDeps)
+    if (connection.isLosingBytes) exchange.closeAfterwards()
+    this.#handle(exchange)
   }
 
   #onGivenAway(req: IncomingMessage, head: Buffer): void {

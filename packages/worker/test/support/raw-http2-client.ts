@@ -1,5 +1,5 @@
 // An HTTP/2 connection of frames: sends what it is told and keeps the frames that come back.
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
 import type { TestContext } from 'node:test'
 import tls from 'node:tls'
 import { FLAG, FRAME, frame, headersFrame, preface, readFrames, statusOf } from './http2-frames.ts'
@@ -49,7 +49,8 @@ export async function connectRawHttp2(t: TestContext, port: number): Promise<Raw
   t.after(() => socket.destroy())
   const frames: Frame[] = []
   let unread: Buffer = Buffer.alloc(0)
-  let onChange: (() => void) | undefined
+  const changes = new EventEmitter()
+  changes.setMaxListeners(0)
   let nextStreamId = 10_001
   socket.on('data', (chunk: Buffer) => {
     const read = readFrames(Buffer.concat([unread, chunk]))
@@ -60,14 +61,14 @@ export async function connectRawHttp2(t: TestContext, port: number): Promise<Raw
       if (type === FRAME.settings) socket.write(frame(FRAME.settings, FLAG.ack, 0, Buffer.alloc(0)))
       if (type === FRAME.ping) socket.write(frame(FRAME.ping, FLAG.ack, 0, payload))
     }
-    onChange?.()
+    changes.emit('change')
   })
-  socket.on('close', () => onChange?.())
+  socket.on('close', () => changes.emit('change'))
   await once(socket, 'secureConnect')
   const send = (...parts: readonly Uint8Array[]): void => void socket.write(Buffer.concat(parts))
   send(preface())
   const until = async (holds: (all: readonly Frame[]) => boolean): Promise<void> => {
-    while (!holds(frames) && !socket.closed) await new Promise<void>((resolve) => (onChange = resolve))
+    while (!holds(frames) && !socket.closed) await once(changes, 'change')
   }
   const outcome = async (streamId: number): Promise<StreamOutcome> => {
     const isMine = (candidate: Frame): boolean => candidate.streamId === streamId
