@@ -211,7 +211,7 @@ test(
         'CONFIG_TOO_LARGE',
         async (path) => {
           await writeFile(path, '')
-          await truncate(path, 1024 * 1024 + 1)
+          await truncate(path, 16 * 1024 * 1024 + 1)
         },
       ],
       ['latin1.toml', 'TOML_SYNTAX', (path) => writeFile(path, Buffer.from('# caf\u00e9', 'latin1'))],

@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { defaultAdminSocketPath, defaultStateDir, type Environment } from './environment.ts'
 import { decodeText, parseToml } from './parse.ts'
-import { readSmallFile } from './read.ts'
+import { readConfigFile } from './read.ts'
 
 /** @throws ProxyError ADMIN when the socket is disabled there */
 export async function findAdminSocketPath(
@@ -30,7 +30,7 @@ export async function findAdminSocketPath(
 /** What can be read of it; of a file that cannot be read, or is no TOML, the defaults are as good a guess as any. */
 async function readDocument(file: string): Promise<Readonly<Record<string, unknown>>> {
   try {
-    const document = parseToml(file, decodeText(file, await readSmallFile(file)))
+    const document = parseToml(file, decodeText(file, await readConfigFile(file)))
     return typeof document === 'object' && document !== null ? { ...document } : {}
   } catch {
     return {}

@@ -38,6 +38,12 @@ export async function checkFiles(file: Sound<ConfigFile>, context: FileContext):
     if (hmac !== undefined) issues.push(...hmacIssues(hmac))
   }
   for (const { value, at } of everySiteOf(file)) {
+    // Many sites may name the same one.
+    if (
+      value.upstream_ca_file !== undefined &&
+      upstreamCaPem.has(context.resolvePath(value.upstream_ca_file))
+    )
+      continue
     const root = await readText(value.upstream_ca_file, [...at, 'upstream_ca_file'], context, issues)
     if (root === undefined) continue
     issues.push(...pemIssues(certificateFault(root.text), root))

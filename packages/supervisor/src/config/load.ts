@@ -11,7 +11,7 @@ import { checkFiles } from './files.ts'
 import { toConfig } from './normalise.ts'
 import { decodeText, parseToml } from './parse.ts'
 import { locator } from './positions.ts'
-import { READ_HINTS, ReadError, readSmallFile } from './read.ts'
+import { READ_HINTS, readConfigFile, ReadError } from './read.ts'
 import { checkDocument } from './schema-check.ts'
 
 export interface LoadOptions {
@@ -45,7 +45,7 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
 
 async function readConfig(path: string): Promise<Buffer> {
   try {
-    return await readSmallFile(path)
+    return await readConfigFile(path)
   } catch (error) {
     if (!(error instanceof ReadError)) throw error
     const { fault, message } = error

@@ -3,7 +3,10 @@
 import { constants, type BigIntStats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 
+/** A certificate, a key, a bundle of roots. */
 const MAX_FILE_BYTES = 1024 * 1024
+/** The configuration itself: 10,000 sites take about one. */
+const MAX_CONFIG_BYTES = 16 * 1024 * 1024
 
 export type ReadFault = 'missing' | 'denied' | 'not-a-file' | 'too-large' | 'changed' | 'failed'
 
@@ -18,21 +21,22 @@ export class ReadError extends Error {
 }
 
 /**
- * The bytes of a regular file of at most MAX_FILE_BYTES. `changed` when they may be a mixture of two
+ * The bytes of a regular file of at most `maxBytes`. `changed` when they may be a mixture of two
  * versions: the file was written, or another one took its name, between the first look and the last.
  * `readAll` is how the bytes are had from the open file.
  */
 export async function readSmallFile(
   path: string,
   readAll = (handle: FileHandle): Promise<Buffer> => handle.readFile(),
+  maxBytes = MAX_FILE_BYTES,
 ): Promise<Buffer> {
   try {
     // Not to hang where somebody put a pipe.
     await using handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     const before = await handle.stat({ bigint: true })
     if (!before.isFile()) throw new ReadError('not-a-file', `${path} is not a regular file`)
-    if (before.size > MAX_FILE_BYTES) {
-      throw new ReadError('too-large', `${path} has ${before.size} bytes; at most ${MAX_FILE_BYTES} are read`)
+    if (before.size > maxBytes) {
+      throw new ReadError('too-large', `${path} has ${before.size} bytes; at most ${maxBytes} are read`)
     }
     const bytes = await readAll(handle)
     const after = await handle.stat({ bigint: true })
@@ -42,6 +46,11 @@ export async function readSmallFile(
     throw error instanceof ReadError ? error : readError(path, error)
   }
   throw new ReadError('changed', `${path} changed while it was being read`)
+}
+
+/** `readSmallFile` for the configuration. */
+export async function readConfigFile(path: string): Promise<Buffer> {
+  return await readSmallFile(path, undefined, MAX_CONFIG_BYTES)
 }
 
 function isSame(a: BigIntStats, b: BigIntStats): boolean {
