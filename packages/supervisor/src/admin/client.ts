@@ -100,6 +100,8 @@ function explanationOf(path: string, cause: unknown): [message: string, hint: st
         `no proxy is running here: nobody answers on ${path}`,
         'it was killed, or is just starting; the next start removes the old socket',
       ]
+    case 'EAGAIN':
+      return ['too many are asking the proxy at once', 'try again']
     case 'EACCES':
     case 'EPERM':
       return [`${path} belongs to another user`, 'ask as the user who started the proxy, or with sudo']
