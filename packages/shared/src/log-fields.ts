@@ -13,6 +13,7 @@ export type LogEvent =
   | 'TLS_REJECTED'
   | 'TLS_FAILED'
   | 'CLIENT_ERROR'
+  | 'CONNECTION_LIMIT'
   | 'LOG_DROPPED'
   | 'LOG_FAILED'
   | 'STARTING'

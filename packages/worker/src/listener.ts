@@ -18,6 +18,8 @@ import type { AccessLog } from './http/access-log-entry.ts'
 import { RedirectServer } from './http/redirect.ts'
 import { SiteServer } from './http/server.ts'
 import type { ConnectionLimits } from './limits/connections.ts'
+import { RefusalLog } from './limits/refusal-log.ts'
+import { systemTimers } from './limits/timers.ts'
 import type { RateGate } from './limits/rate-gate.ts'
 import { ChallengeContexts, SiteContexts } from './tls/contexts.ts'
 import { TlsFront } from './tls/front.ts'
@@ -47,7 +49,7 @@ export interface TrafficListenerOptions {
 export class TrafficListener {
   readonly #config: WorkerListener
   readonly #connections: ConnectionLimits
-  readonly #log: Log
+  readonly #refusalLog: RefusalLog
   readonly #sockets: BoundSockets
   readonly #contexts = new SiteContexts()
   readonly #challengeContexts = new ChallengeContexts()
@@ -60,7 +62,7 @@ export class TrafficListener {
     const { config, workerConfig, log, accessLog, stage, connections, rateGate } = options
     this.#config = config
     this.#connections = connections
-    this.#log = log
+    this.#refusalLog = new RefusalLog(log, systemTimers)
     this.#sockets = new BoundSockets(options.inheritedSockets)
     this.#sites = new SiteServer(
       { sites: config.sites, limits: workerConfig.limits },
@@ -81,6 +83,7 @@ export class TrafficListener {
       contexts: this.#contexts,
       challenges: this.#challengeContexts,
       connections,
+      refusalLog: this.#refusalLog,
       log,
       stage,
       handshakeTimeoutMs: workerConfig.limits.tlsHandshakeTimeoutMs,
@@ -145,10 +148,11 @@ export class TrafficListener {
   }
 
   #acceptPlain(socket: Socket): void {
-    const client = clientKey(foldMappedAddress(socket.remoteAddress ?? ''))
+    const clientIp = foldMappedAddress(socket.remoteAddress ?? '')
+    const client = clientKey(clientIp)
     const refusal = this.#connections.admit(client)
     if (refusal !== undefined) {
-      this.#log.warn('CLIENT_ERROR', { client_ip: socket.remoteAddress, reason: refusal })
+      this.#refusalLog.add(client, clientIp, refusal)
       socket.destroy()
       return
     }

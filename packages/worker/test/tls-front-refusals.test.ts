@@ -191,8 +191,8 @@ test('connections per client: closed before TLS, admitted again when one has gon
   await waitFor('two connections', () => connections.open === 2)
   assert.deepEqual(await answerTo(t, port, Buffer.alloc(0)), Buffer.alloc(0))
   assert.deepEqual(
-    logged.map(({ reason }) => reason),
-    ['connections_per_client'],
+    logged.map(({ event, limit }) => [event, limit]),
+    [['CONNECTION_LIMIT', 'connections_per_client']],
   )
 
   held[0]?.destroy()
@@ -202,7 +202,7 @@ test('connections per client: closed before TLS, admitted again when one has gon
   connections.configure({ connectionsPerWorker: 1, connectionsPerClient: 2 })
   await waitFor('one connection', () => connections.open === 1)
   assert.deepEqual(await answerTo(t, port, Buffer.alloc(0)), Buffer.alloc(0))
-  assert.equal(logged.at(-1)?.['reason'], 'connections_per_worker')
+  assert.equal(logged.at(-1)?.['limit'], 'connections_per_worker')
   connections.configure({ connectionsPerWorker: 2, connectionsPerClient: 2 })
   assert.match(await getOverHttp1(port, { servername: 'a.example' }), /^a\.example /u)
   held[1]?.destroy()

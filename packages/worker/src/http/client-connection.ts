@@ -2,7 +2,12 @@
 import type { Socket } from 'node:net'
 import { clientKey } from '@reverse-proxy/shared/client-key'
 import type { SiteContext } from '../tls/contexts.ts'
+import { destroyAfter } from '../tls/farewell.ts'
+import type { Peeked } from '../tls/peeked.ts'
 import type { ClientConnections } from './client-connections.ts'
+
+/** How long a client may take to let its connection go once it has been answered. */
+const CLOSE_TIMEOUT_MS = 10_000
 
 export interface ClientConnection {
   readonly clientIp: string
@@ -64,7 +69,10 @@ export class Http1Connection implements ClientConnection {
 
   ended(exchange: Http1Party): void {
     this.#open.delete(exchange)
-    if (this.isClosing && this.#open.size === 0) this.socket.destroySoon()
+    if (!this.isClosing || this.#open.size > 0) return
+    this.socket.destroySoon()
+    // The farewell of TLS waits for a client to read; all else is with the kernel.
+    destroyAfter(this.socket, CLOSE_TIMEOUT_MS)
   }
 
   /** Whether the answer to `exchange` should be the connection's last: not while others wait behind it. */
@@ -90,10 +98,16 @@ export class Http2Connection implements ClientConnection {
   readonly clientIp: string
   readonly clientKey: string
   readonly certificate: Pick<SiteContext, 'covers'>
+  readonly socket: Socket
+  /** Of the newest request. */
+  lastStreamId = 0
   #requests = 0
   #open = 0
+  #bodies = 0
+  #openBodies = 0
 
-  constructor(client: { readonly clientIp: string; readonly context: Pick<SiteContext, 'covers'> }) {
+  constructor(client: Pick<Peeked, 'clientIp' | 'context' | 'socket'>) {
+    this.socket = client.socket
     this.clientIp = client.clientIp
     this.clientKey = clientKey(client.clientIp)
     this.certificate = client.context
@@ -107,12 +121,26 @@ export class Http2Connection implements ClientConnection {
     return this.#open > 0
   }
 
-  began(): void {
-    this.#requests += 1
-    this.#open += 1
+  /** Requests with a body, so far. */
+  get bodies(): number {
+    return this.#bodies
   }
 
-  ended(): void {
+  get openBodies(): number {
+    return this.#openBodies
+  }
+
+  began(streamId: number, hasBody: boolean): void {
+    this.lastStreamId = streamId
+    this.#requests += 1
+    this.#open += 1
+    if (!hasBody) return
+    this.#bodies += 1
+    this.#openBodies += 1
+  }
+
+  ended(hadBody: boolean): void {
     this.#open -= 1
+    if (hadBody) this.#openBodies -= 1
   }
 }

@@ -3,12 +3,14 @@
 // http1-exchange.ts and http2-exchange.ts.
 import type { Readable } from 'node:stream'
 import type { Route } from '../forward/route.ts'
+import type { AnswerStalls, PendingAnswer } from '../limits/answer-stalls.ts'
 import { STATUS_CLIENT_GONE, type AccessLog } from './access-log-entry.ts'
 import type { ClientConnection } from './client-connection.ts'
 import type { ParsedRequest, RequestHead } from './framing.ts'
 
 export interface ExchangeDeps {
   readonly accessLog: AccessLog
+  readonly stalls: AnswerStalls
   /** Monotonic. */
   readonly nowMs: () => number
 }
@@ -30,7 +32,7 @@ export interface Answer {
   readonly contentLength: string | undefined
 }
 
-export abstract class ClientExchange {
+export abstract class ClientExchange implements PendingAnswer {
   readonly head: RequestHead
   readonly connection: ClientConnection
   /** Set by the pipeline when it has found the site. */
@@ -88,6 +90,8 @@ export abstract class ClientExchange {
   /** The trailer field itself is allowed in this protocol's answer. */
   abstract get canAnnounceTrailers(): boolean
 
+  abstract get isHeldUp(): boolean
+  abstract onStalled(): void
   /** An interim response (1xx, not 101). Left out where the protocol has none. */
   abstract inform(status: number, headers: readonly string[]): void
   /** @throws TypeError or RangeError if the runtime refuses a header or the status; nothing is sent then */
@@ -101,10 +105,22 @@ export abstract class ClientExchange {
   /** After this answer the connection is of no more use, because its bytes cannot be trusted. */
   abstract closeAfterwards(): void
 
+  /** What has been written waits for the client to read. */
+  protected awaitClient(): void {
+    this.#deps.stalls.watch(this)
+  }
+
+  /** All that has been written has left. */
+  protected drained(): void {
+    if (!this.isEnded) this.#deps.stalls.forget(this)
+    this.source?.onDrain()
+  }
+
   /** To be called by the protocol, once nothing more can be sent. Idempotent. */
   protected over(): void {
     if (this.#isOver) return
     this.#isOver = true
+    this.#deps.stalls.forget(this)
     const { head, connection, upstream, status } = this
     this.#deps.accessLog.request({
       clientIp: connection.clientIp,

@@ -104,7 +104,9 @@ export class Http1Exchange extends ClientExchange {
   write(chunk: Uint8Array): boolean {
     if (this.isOver) return true
     this.bytesSent += chunk.length
-    return this.#res.write(chunk)
+    if (this.#res.write(chunk)) return true
+    this.awaitClient()
+    return false
   }
 
   end(trailers: readonly string[]): void {
@@ -113,6 +115,7 @@ export class Http1Exchange extends ClientExchange {
     if (trailers.length > 0) this.#addTrailers(trailers)
     // What nobody has read of the body would hold up the next request.
     if (this.mayHaveBody) this.#req.resume()
+    this.awaitClient()
     // A client that waits for 100 Continue is not sending.
     if (this.isRequestComplete || (this.expectsContinue && !this.#isContinued)) this.#res.end()
     else this.#linger()
@@ -127,6 +130,19 @@ export class Http1Exchange extends ClientExchange {
   closeAfterwards(): void {
     this.#res.shouldKeepAlive = false
     this.#http1.isClosing = true
+  }
+
+  /** Of a pipeline, the answers before this one have not left yet. */
+  get isHeldUp(): boolean {
+    return this.#res.socket === null
+  }
+
+  onStalled(): void {
+    this.#http1.socket.destroy()
+  }
+
+  onDrained(): void {
+    this.drained()
   }
 
   /** The rest of the body is no HTTP. */
@@ -178,7 +194,7 @@ function onFinish(this: ServerResponse): void {
 }
 
 function onDrain(this: ServerResponse): void {
-  exchangeOf.get(this)?.source?.onDrain()
+  exchangeOf.get(this)?.onDrained()
 }
 
 function ignore(): void {}

@@ -26,7 +26,7 @@ export class Http2Exchange extends ClientExchange {
     super(parseHead(stream, rawHeaders), connection, deps)
     this.#stream = stream
     this.#http2 = connection
-    connection.began()
+    connection.began(stream.id ?? 0, !stream.endAfterHeaders)
     exchangeOf.set(stream, this)
     stream.on('close', onClose)
     stream.on('drain', onDrain)
@@ -69,7 +69,10 @@ export class Http2Exchange extends ClientExchange {
   write(chunk: Uint8Array): boolean {
     if (this.#isClosed) return true
     this.bytesSent += chunk.length
-    return this.#stream.write(chunk)
+    if (this.#stream.write(chunk)) return true
+    // A tunnel has a deadline of its own, for silence.
+    if (this.head.method !== 'CONNECT') this.awaitClient()
+    return false
   }
 
   end(trailers: readonly string[]): void {
@@ -77,6 +80,7 @@ export class Http2Exchange extends ClientExchange {
     this.isEnded = true
     this.#trailers = trailers
     const stream = this.#stream
+    this.awaitClient()
     stream.end()
     if (stream.readableEnded) return
     // What is left of the request's body is dropped, and once the answer is out the client is told to
@@ -103,8 +107,22 @@ export class Http2Exchange extends ClientExchange {
     // A malformed request is an error of its stream (RFC 9113 8.1.1); the connection's framing is sound.
   }
 
+  get isHeldUp(): boolean {
+    return false
+  }
+
+  onStalled(): void {
+    // Closing the stream takes a frame: of no use to a client that does not read at all.
+    if (this.#stream.closed) this.#http2.socket.destroy()
+    else this.#stream.close(NGHTTP2_CANCEL)
+  }
+
+  onDrained(): void {
+    this.drained()
+  }
+
   closed(): void {
-    this.#http2.ended()
+    this.#http2.ended(!this.#stream.endAfterHeaders)
     this.over()
   }
 
@@ -189,7 +207,7 @@ function onClose(this: ServerHttp2Stream): void {
 }
 
 function onDrain(this: ServerHttp2Stream): void {
-  exchangeOf.get(this)?.source?.onDrain()
+  exchangeOf.get(this)?.onDrained()
 }
 
 function onWantTrailers(this: ServerHttp2Stream): void {

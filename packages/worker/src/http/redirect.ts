@@ -8,6 +8,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Stage } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
+import { AnswerStalls } from '../limits/answer-stalls.ts'
 import type { RateGate } from '../limits/rate-gate.ts'
 import type { AccessLog } from './access-log-entry.ts'
 import { Http1Connection } from './client-connection.ts'
@@ -18,7 +19,7 @@ import { answerError, answerText } from './error-response.ts'
 import { parseRequest } from './framing.ts'
 import { Http1Exchange, type Http1Deps } from './http1-exchange.ts'
 import { Router } from './router.ts'
-import { http1Timeouts, runtimeHeaderBytes } from './runtime-limits.ts'
+import { http1Timeouts, runtimeHeaderBytes, SWEEP_INTERVAL_MS } from './runtime-limits.ts'
 import { UpgradeExchange } from './upgrade-exchange.ts'
 
 export interface RedirectSettings {
@@ -42,6 +43,7 @@ export class RedirectServer {
   readonly #server: Server
   readonly #deps: RedirectDeps
   readonly #exchangeDeps: Http1Deps
+  readonly #sweep: NodeJS.Timeout
   readonly #connections: ClientConnections
   readonly #http1 = new WeakMap<Socket, Http1Connection>()
   #settings: RedirectSettings
@@ -52,9 +54,12 @@ export class RedirectServer {
     this.#deps = deps
     this.#stage = stage
     this.#settings = settings
+    const stalls = new AnswerStalls(() => this.#settings.limits.bodyStallTimeoutMs, nowMs, deps.log)
+    this.#sweep = setInterval(() => stalls.sweep(), SWEEP_INTERVAL_MS).unref()
     this.#exchangeDeps = {
       accessLog: deps.accessLog,
-      nowMs: () => performance.now(),
+      stalls,
+      nowMs,
       requestsPerConnection: () => this.#settings.limits.requestsPerConnection,
     }
     const { limits } = settings
@@ -96,9 +101,11 @@ export class RedirectServer {
 
   async drain(timeoutMs: number): Promise<void> {
     await this.#connections.drain(timeoutMs)
+    clearInterval(this.#sweep)
   }
 
   destroy(): void {
+    clearInterval(this.#sweep)
     this.#connections.destroy()
   }
 
@@ -192,6 +199,10 @@ export class RedirectServer {
     if (exchange.head.method !== 'HEAD') exchange.write(body)
     exchange.end([])
   }
+}
+
+function nowMs(): number {
+  return performance.now()
 }
 
 function ignore(): void {}

@@ -6,9 +6,9 @@ import type { Limits } from '@reverse-proxy/shared/config/config'
 /** How far HTTP/2 may run ahead of its reader on one stream. */
 const STREAM_WINDOW_BYTES = 256 * 1024
 /** Deadlines are looked after this often. */
-const SWEEP_INTERVAL_MS = 1000
+export const SWEEP_INTERVAL_MS = 1000
 
-export function runtimeHeaderBytes(limits: Limits): number {
+export function runtimeHeaderBytes(limits: Pick<Limits, 'headerBytes'>): number {
   return 2 * limits.headerBytes
 }
 

@@ -9,6 +9,8 @@ import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { Pipeline } from '../forward/pipeline.ts'
 import { Routes, type WelcomeAddress } from '../forward/routes.ts'
+import { AnswerStalls } from '../limits/answer-stalls.ts'
+import { Http2Sessions } from '../limits/http2-sessions.ts'
 import type { RateGate } from '../limits/rate-gate.ts'
 import { Tunnels } from '../forward/tunnels.ts'
 import type { UpstreamTrust } from '../forward/upstream-trust.ts'
@@ -21,7 +23,7 @@ import type { ClientExchange } from './client-exchange.ts'
 import { isWebSocketHandshake } from './framing.ts'
 import { Http1Exchange, type Http1Deps } from './http1-exchange.ts'
 import { Http2Exchange } from './http2-exchange.ts'
-import { http1Timeouts, http2Settings, runtimeHeaderBytes } from './runtime-limits.ts'
+import { http1Timeouts, http2Settings, runtimeHeaderBytes, SWEEP_INTERVAL_MS } from './runtime-limits.ts'
 import { createRuntimeServer, type RuntimeServer } from './runtime-server.ts'
 import { UpgradeExchange } from './upgrade-exchange.ts'
 
@@ -43,6 +45,7 @@ export interface SiteServerDeps {
 
 /** HTTP/2 gives a stream that much ahead of its reader, and a connection four times as much. */
 const SESSION_WINDOW_BYTES = 1024 * 1024
+const GONE: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE'])
 
 export class SiteServer {
   readonly #log: Log
@@ -55,6 +58,9 @@ export class SiteServer {
   readonly #routes: Routes
   readonly #pipeline: Pipeline
   readonly #exchangeDeps: Http1Deps
+  readonly #stalls: AnswerStalls
+  readonly #sessions: Http2Sessions
+  readonly #sweep: NodeJS.Timeout
   #limits: Limits
 
   constructor(settings: SiteServerSettings, deps: SiteServerDeps) {
@@ -71,9 +77,16 @@ export class SiteServer {
       router: () => this.#routes.router,
       tunnels: this.#tunnels,
     })
+    this.#stalls = new AnswerStalls(() => this.#limits.bodyStallTimeoutMs, nowMs, log)
+    this.#sessions = new Http2Sessions(() => this.#limits, nowMs)
+    this.#sweep = setInterval(() => {
+      this.#stalls.sweep()
+      this.#sessions.sweep()
+    }, SWEEP_INTERVAL_MS).unref()
     this.#exchangeDeps = {
       accessLog,
-      nowMs: () => performance.now(),
+      stalls: this.#stalls,
+      nowMs,
       requestsPerConnection: () => this.#limits.requestsPerConnection,
     }
     this.#server = createRuntimeServer(settings.limits, deps.ticketKeys)
@@ -89,7 +102,11 @@ export class SiteServer {
   adopt(socket: Socket, peeked: Peeked): void {
     this.#connections.add(socket)
     // The runtime's own handshake timeout starts anew with every byte.
-    const timer = setTimeout(() => socket.destroy(), this.#limits.tlsHandshakeTimeoutMs)
+    const leftMs = peeked.acceptedMs + this.#limits.tlsHandshakeTimeoutMs - nowMs()
+    const timer = setTimeout(() => {
+      this.#log.warn('TLS_REJECTED', { client_ip: peeked.clientIp, reason: 'timeout' })
+      socket.destroy()
+    }, leftMs)
     this.#handshakes.set(peeked, timer)
     socket.once('close', () => this.#endHandshake(peeked))
     socket.on('error', ignore)
@@ -116,11 +133,13 @@ export class SiteServer {
   /** Finishes what is in flight; cuts what is left after `timeoutMs`. */
   async drain(timeoutMs: number): Promise<void> {
     await this.#connections.drain(timeoutMs)
+    clearInterval(this.#sweep)
     this.#routes.close()
   }
 
   /** Now. Idempotent. */
   destroy(): void {
+    clearInterval(this.#sweep)
     this.#connections.destroy()
     this.#routes.destroy()
   }
@@ -139,7 +158,7 @@ export class SiteServer {
     server.on('clientError', (error, socket) => this.#onClientError(error, socket))
     server.on('session', (session) => this.#onSession(session))
     server.on('stream', (stream, _headers, _flags, rawHeaders) => this.#onStream(stream, rawHeaders))
-    server.on('sessionError', (error) => this.#log.debug('CLIENT_ERROR', { error: codeOf(error) }))
+    server.on('sessionError', (error, session) => this.#onSessionError(error, session))
     server.on('error', (error) => this.#log.error('INTERNAL_ERROR', { error: error.message }))
     // Only this starts the runtime's header deadline and its list of idle connections.
     server.emit('listening')
@@ -193,10 +212,14 @@ export class SiteServer {
     this.#connections.addSession(session)
     session.setLocalWindowSize(SESSION_WINDOW_BYTES)
     session.on('error', ignore)
-    // Every frame starts it anew; while a request is open, that request has deadlines of its own.
-    session.setTimeout(this.#limits.keepAliveTimeoutMs, () => {
-      if (!connection.hasOpenExchange) session.close()
-    })
+    this.#sessions.watch(session, connection)
+  }
+
+  #onSessionError(error: Error, session: ServerHttp2Session): void {
+    const fields = { client_ip: this.#http2.get(session)?.clientIp, error: codeOf(error) }
+    // The runtime's guards speak through this, too; a client that has gone is no news.
+    if (GONE.has(fields.error)) this.#log.debug('CLIENT_ERROR', fields)
+    else this.#log.info('CLIENT_ERROR', fields)
   }
 
   #onStream(stream: ServerHttp2Stream, rawHeaders: readonly string[]): void {
@@ -214,6 +237,10 @@ export class SiteServer {
   #handle(exchange: ClientExchange): void {
     this.#pipeline.handle(exchange)
   }
+}
+
+function nowMs(): number {
+  return performance.now()
 }
 
 function overTls(socket: Socket): TLSSocket {

@@ -4,7 +4,8 @@ import type { Socket } from 'node:net'
 import { clientKey, foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type { Stage } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { ConnectionLimits, ConnectionRefusal } from '../limits/connections.ts'
+import type { ConnectionLimits } from '../limits/connections.ts'
+import type { RefusalLog } from '../limits/refusal-log.ts'
 import { alertRecord } from './alerts.ts'
 import { ChallengeServer } from './challenge-server.ts'
 import type { ClientHello, ClientHelloFault } from './client-hello.ts'
@@ -14,16 +15,19 @@ import { sayFarewell } from './farewell.ts'
 import { peekClientHello, type PeekOutcome } from './peek.ts'
 import { rememberPeeked, type Peeked } from './peeked.ts'
 
-type Refusal = HelloRefusal | ClientHelloFault | ConnectionRefusal | 'timeout'
+type Refusal = HelloRefusal | ClientHelloFault | 'timeout'
+
+type Accepted = Pick<Peeked, 'clientIp' | 'acceptedMs'>
 
 export interface TlsFrontOptions {
   readonly contexts: SiteContexts
   readonly challenges: ChallengeContexts
   /** Shared by all listeners of the worker. */
   readonly connections: ConnectionLimits
+  readonly refusalLog: RefusalLog
   readonly log: Log
   readonly stage: Stage
-  /** From accept to the end of the ClientHello; the TLS server behind has its own timeout for the rest. */
+  /** From accept to the end of the ClientHello; who serves the connection counts from accept as well. */
   readonly handshakeTimeoutMs: number
   /**
    * Takes over a socket whose client is to be served: emit it as a 'connection' of the site's HTTP
@@ -71,11 +75,14 @@ export class TlsFront {
       socket.destroy() // the client was gone before we looked
       return
     }
+    const acceptedMs = performance.now()
     const clientIp = foldMappedAddress(remoteAddress)
     if (!this.#admit(socket, clientIp)) return
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
-    peekClientHello(socket, this.#handshakeTimeoutMs, (outcome) => this.#onPeeked(socket, clientIp, outcome))
+    peekClientHello(socket, this.#handshakeTimeoutMs, (outcome) =>
+      this.#onPeeked(socket, { clientIp, acceptedMs }, outcome),
+    )
   }
 
   /**
@@ -87,11 +94,11 @@ export class TlsFront {
   }
 
   #admit(socket: Socket, clientIp: string): boolean {
-    const { connections } = this.#options
+    const { connections, refusalLog } = this.#options
     const client = clientKey(clientIp)
     const refusal = connections.admit(client)
     if (refusal !== undefined) {
-      this.#logRefusal(clientIp, refusal)
+      refusalLog.add(client, clientIp, refusal)
       socket.destroy()
       return false
     }
@@ -99,10 +106,11 @@ export class TlsFront {
     return true
   }
 
-  #onPeeked(socket: Socket, clientIp: string, outcome: PeekOutcome): void {
+  #onPeeked(socket: Socket, accepted: Accepted, outcome: PeekOutcome): void {
+    const { clientIp } = accepted
     switch (outcome.kind) {
       case 'hello':
-        this.#onHello(socket, clientIp, outcome.hello, outcome.bytes)
+        this.#onHello(socket, accepted, outcome.hello, outcome.bytes)
         break
       case 'fault': {
         const { fault } = outcome
@@ -121,16 +129,16 @@ export class TlsFront {
     }
   }
 
-  #onHello(socket: Socket, clientIp: string, hello: ClientHello, bytes: Buffer): void {
+  #onHello(socket: Socket, accepted: Accepted, hello: ClientHello, bytes: Buffer): void {
     const { contexts, challenges } = this.#options
     const decision = decide(hello, this.#stage, contexts, challenges)
     if (decision.kind === 'refuse') {
-      this.#logRefusal(clientIp, decision.reason, hello.serverName)
+      this.#logRefusal(accepted.clientIp, decision.reason, hello.serverName)
       sayFarewell(socket, alertRecord(decision.alert))
       return
     }
     const { serverName, context } = decision
-    const peeked = { serverName, context, clientIp }
+    const peeked = { serverName, context, socket, ...accepted }
     rememberPeeked(socket, peeked)
     socket.unshift(bytes)
     if (decision.kind === 'serve') this.#serve(socket, peeked)

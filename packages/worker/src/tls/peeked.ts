@@ -9,8 +9,12 @@ export interface Peeked {
   readonly serverName: string
   /** The certificate that this connection is served with, also after newer ones have been installed. */
   readonly context: SiteContext
+  /** As it was accepted, below TLS: ending this ends the connection even if nothing can be written any more. */
+  readonly socket: Socket
   /** Remembered at accept: a socket that is gone has no remote address any more. */
   readonly clientIp: string
+  /** Monotonic. */
+  readonly acceptedMs: number
 }
 
 const peekedByRawSocket = new WeakMap<Socket, Peeked>()

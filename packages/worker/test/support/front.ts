@@ -8,6 +8,8 @@ import type { ArmedChallenge, PushedCertificate, Stage } from '@reverse-proxy/sh
 import type { Log, LogFields } from '@reverse-proxy/shared/log-fields'
 import { ConnectionLimits, type ConnectionCaps } from '../../src/limits/connections.ts'
 import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
+import { RefusalLog } from '../../src/limits/refusal-log.ts'
+import { systemTimers } from '../../src/limits/timers.ts'
 import { TlsFront } from '../../src/tls/front.ts'
 import { peekedOf } from '../../src/tls/peeked.ts'
 import { SESSION_ID_CONTEXT, TLS_POLICY } from '../../src/tls/policy.ts'
@@ -59,6 +61,7 @@ export async function startFront(t: TestContext, options: FrontOptions): Promise
     contexts,
     challenges,
     connections,
+    refusalLog: new RefusalLog(recordingLog(logged), systemTimers),
     log: recordingLog(logged),
     stage: options.stage ?? 'serve',
     handshakeTimeoutMs: options.handshakeTimeoutMs ?? 10_000,

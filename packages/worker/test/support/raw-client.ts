@@ -27,9 +27,19 @@ interface RawResponse {
   readonly trailers: string
 }
 
-export async function connectRaw(t: TestContext, port: number, serverName = 'a.example'): Promise<RawClient> {
+export async function connectRaw(
+  t: TestContext,
+  port: number,
+  serverName = 'a.example',
+  alpn: readonly string[] = [],
+): Promise<RawClient> {
   const raw = net.connect({ port, host: '127.0.0.1' })
-  const socket = tls.connect({ socket: raw, servername: serverName, rejectUnauthorized: false })
+  const socket = tls.connect({
+    socket: raw,
+    servername: serverName,
+    ALPNProtocols: [...alpn],
+    rejectUnauthorized: false,
+  })
   const client = keep(t, socket, raw)
   await once(socket, 'secureConnect')
   return client

@@ -9,6 +9,8 @@ import { UpstreamTrust } from '../../src/forward/upstream-trust.ts'
 import { SiteServer } from '../../src/http/server.ts'
 import { ConnectionLimits } from '../../src/limits/connections.ts'
 import { RateGate } from '../../src/limits/rate-gate.ts'
+import { RefusalLog } from '../../src/limits/refusal-log.ts'
+import { systemTimers } from '../../src/limits/timers.ts'
 import { ADMITTED, type RateLimiter } from '../../src/limits/rate.ts'
 import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
 import { TlsFront } from '../../src/tls/front.ts'
@@ -97,6 +99,7 @@ export async function startSiteServer(
     contexts,
     challenges: new ChallengeContexts(),
     connections,
+    refusalLog: new RefusalLog(log, systemTimers),
     log,
     stage: 'serve',
     handshakeTimeoutMs: allLimits.tlsHandshakeTimeoutMs,
