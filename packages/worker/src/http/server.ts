@@ -169,9 +169,12 @@ export class SiteServer {
     this.#handshakes.delete(peeked)
   }
 
-  #onTlsError(error: Error, socket: TLSSocket): void {
+  #onTlsError(cause: Error, socket: TLSSocket): void {
     const clientIp = peekedOf(socket).clientIp
-    this.#log.debug('TLS_FAILED', { client_ip: clientIp, error: codeOf(error) })
+    const error = codeOf(cause)
+    // Who just hangs up has tried nothing.
+    const level = error.startsWith('ERR_SSL') ? 'info' : 'debug'
+    this.#log[level]('TLS_FAILED', { client_ip: clientIp, error })
     socket.destroy()
   }
 
