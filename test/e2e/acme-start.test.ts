@@ -6,6 +6,7 @@ import net from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
+import { askAdmin } from '../harness/admin.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { HttpOrigin } from '../harness/http-origin.ts'
 import type { Pebble } from '../harness/pebble.ts'
@@ -118,6 +119,18 @@ test('Ctrl-C while the CA is asked ends the program at once, and leaves no lock'
   for (const host of HOSTS) await pebble.setAddresses(host, ['127.0.0.2'])
   const proxy = new Proxy(t, config)
   await pebble.output.waitForLine(/POST \/chalZ\//u)
+
+  // Meanwhile it can be asked how far it is, and refuses what only makes sense later.
+  const socket = join(proxy.directory, 'admin.sock')
+  const { phase, ready } = await askAdmin(socket, 'status')
+  assert.deepEqual([phase, ready], ['ordering', false])
+  const [{ state, missing, serial }] = (await askAdmin(socket, 'certs')).certificates
+  assert.deepEqual([state, missing, serial], ['pending', [...HOSTS], null])
+  for (const command of ['reload', 'restart', `renew ${HOSTS[0]}`]) {
+    const { status, message } = await askAdmin(socket, command)
+    assert.deepEqual([status, message], ['error', 'the proxy is ordering; try again when it serves'])
+  }
+
   proxy.signal('SIGINT')
   assert.deepEqual(await proxy.exited, { code: 0, signal: null })
   assert.equal(existsSync(join(cacheDir, 'lock')), false)
