@@ -16,6 +16,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   'systemd-notify': 'systemd',
   'fail2ban-regex': 'fail2ban',
   logrotate: 'logrotate',
+  chromium: 'chromium',
   'systemd-socket-activate': 'systemd',
   zsh: 'zsh',
   fish: 'fish',

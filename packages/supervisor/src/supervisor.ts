@@ -20,6 +20,10 @@ import type { LoadedConfig } from './config/load.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
 import { Demands } from './demands.ts'
 import type { Intent } from './intents.ts'
+import type { RecentEvents } from './health/recent-events.ts'
+import type { HealthServer } from './health/health-server.ts'
+import { startHealthServer } from './health/health-server.ts'
+import { TrafficBook } from './health/traffic-book.ts'
 import { IntentQueue } from './intents.ts'
 import { monotonicClock } from './monotonic-clock.ts'
 import type { Phase } from './phase.ts'
@@ -46,6 +50,8 @@ export interface SupervisorOptions {
   readonly reopenLogs: () => Promise<void>
   readonly clock: Clock
   readonly log: Log
+  /** What the log has been told lately; for the status page. */
+  readonly events: RecentEvents
   readonly serviceManager: ServiceManager
   /** Bound by systemd before we began. */
   readonly inheritedSockets: readonly InheritedSocket[]
@@ -68,6 +74,8 @@ export class Supervisor {
   readonly #ticketKeys: TicketKeys
   readonly #demands: Demands
   readonly #reports: ReportBuilder
+  readonly #traffic = new TrafficBook()
+  #health: HealthServer | undefined
   #admin: AdminSocket | undefined
   #config: Config
   /** What a worker that boots now begins with. */
@@ -95,6 +103,7 @@ export class Supervisor {
       startOf: (slot) => this.#startOf(slot),
       drainTimeoutMs: () => this.#config.shutdownTimeoutMs,
       recycle: () => this.#config.recycle,
+      onCounts: (counts) => this.#traffic.add(counts),
       rateLimits: this.#rateLimits,
       onChange: () => this.#intents.push({ type: 'fleet-changed' }),
       onBootFailed: (error) => this.#onBootFailed(error),
@@ -166,6 +175,7 @@ export class Supervisor {
     const fields = { pid: process.pid, workers: this.#fleet.size, listeners: listeners.length }
     this.#options.log.info('STARTING', fields)
     try {
+      await this.#openHealthPort()
       await this.#openAdminSocket()
       await this.#registry.load(this.#config)
       if (this.#registry.needsOrder) this.#stage = 'challenge'
@@ -173,6 +183,14 @@ export class Supervisor {
       this.#fail(error)
     }
     this.#converge()
+  }
+
+  /** Throws BIND. */
+  async #openHealthPort(): Promise<void> {
+    const { healthCheckPort: port } = this.#config
+    if (port === 0) return
+    const sources = { reports: this.#reports, traffic: this.#traffic, events: this.#options.events }
+    this.#health = await startHealthServer(port, sources)
   }
 
   /** One that cannot be opened is no reason not to serve: the log says why. */
@@ -274,9 +292,12 @@ export class Supervisor {
     this.#options.serviceManager.stopping()
     this.#fleet.drain()
     this.#stopping.abort(new ProxyError('ACME', `stopped: ${reason}`))
-    void Promise.all([this.#admin?.close(), this.#registry.close(), this.#ticketKeys.close()]).then(() =>
-      this.#intents.push({ type: 'background-ended' }),
-    )
+    void Promise.all([
+      this.#admin?.close(),
+      this.#health?.close(),
+      this.#registry.close(),
+      this.#ticketKeys.close(),
+    ]).then(() => this.#intents.push({ type: 'background-ended' }))
   }
 
   #fail(error: unknown): void {

@@ -28,8 +28,23 @@ test('workers, as people read them', () => {
   const report = {
     unexpected_exits: 1,
     workers: [
-      { ...worker, worker: 1, connections: 12, requests: 34_567, rss_bytes: 90 * 1024 ** 2 },
-      { ...worker, worker: 12, stage: 'booting', connections: null, requests: null, rss_bytes: null },
+      {
+        ...worker,
+        worker: 1,
+        connections: 12,
+        requests: 34_567,
+        rss_bytes: 90 * 1024 ** 2,
+        event_loop_lag_ms: 1,
+      },
+      {
+        ...worker,
+        worker: 12,
+        stage: 'booting',
+        connections: null,
+        requests: null,
+        rss_bytes: null,
+        event_loop_lag_ms: null,
+      },
     ],
   } as const
   assert.equal(

@@ -1,20 +1,13 @@
 // The lines of SPEC 9 that tell of requests: one for each when it is over, one for each failed upstream.
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { AccessLog } from './http/access-log-entry.ts'
+import type { TrafficMetrics } from './metrics.ts'
 
-export interface CountingAccessLog extends AccessLog {
-  /** Answered so far. */
-  readonly requests: number
-}
-
-export function createAccessLog(log: Log, workerNumber: number): CountingAccessLog {
-  let requests = 0
+/** @param metrics counts each request */
+export function createAccessLog(log: Log, metrics: TrafficMetrics, workerNumber: number): AccessLog {
   return {
-    get requests() {
-      return requests
-    },
     request: (entry) => {
-      requests++
+      metrics.countRequest(entry)
       log.info('REQUEST', {
         client_ip: entry.clientIp,
         host: entry.host,
@@ -28,6 +21,7 @@ export function createAccessLog(log: Log, workerNumber: number): CountingAccessL
         worker: workerNumber,
       })
     },
+    upstreamRetried: (upstream) => log.debug('UPSTREAM_RETRY', { upstream }),
     upstreamError: ({ host, upstream, error }) => log.warn('UPSTREAM_ERROR', { host, upstream, error }),
   }
 }

@@ -1,5 +1,6 @@
 // A worker's life: booting -> serving -> draining -> stopped. It applies what the supervisor pushes,
 // one message after the other, and acknowledges each.
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { EXIT_OK, EXIT_WORKER_BOOT } from '@reverse-proxy/shared/exit-codes'
 import type {
@@ -7,13 +8,11 @@ import type {
   Push,
   SupervisorToWorker,
   WorkerConfig,
-  WorkerLoad,
   WorkerStart,
   WorkerToSupervisor,
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Logs } from '@reverse-proxy/shared/logs'
 import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
-import type { CountingAccessLog } from './access-log.ts'
 import { createAccessLog } from './access-log.ts'
 import { BindError } from './bound-sockets.ts'
 import { UpstreamTrust, type TrustSettings } from './forward/upstream-trust.ts'
@@ -23,11 +22,14 @@ import { RateLimiter } from './limits/rate.ts'
 import { systemTimers } from './limits/timers.ts'
 import { TrafficListener } from './listener.ts'
 import { openWorkerLogs } from './logs.ts'
+import { CountingLog, TrafficMetrics } from './metrics.ts'
 import type { Welcome } from './welcome/server.ts'
 import { startWelcome } from './welcome/server.ts'
 
 /** SPEC 9: a shutdown waits 2 s for the log, of which the supervisor needs the other half after this. */
 const FLUSH_TIMEOUT_MS = 800
+
+const EVENT_LOOP_SAMPLE_MS = 20
 
 export interface WorkerProcess {
   tell(message: WorkerToSupervisor, then?: () => void): void
@@ -43,7 +45,8 @@ export class WorkerLifecycle {
   #logs: Logs | undefined
   #connections: ConnectionLimits | undefined
   #rateLimiter: RateLimiter | undefined
-  #accessLog: CountingAccessLog | undefined
+  readonly #metrics = new TrafficMetrics()
+  readonly #eventLoop = monitorEventLoopDelay({ resolution: EVENT_LOOP_SAMPLE_MS })
   #welcome: Welcome | undefined
   readonly #trust = new UpstreamTrust()
   readonly #listeners = new Map<string, TrafficListener>()
@@ -52,14 +55,19 @@ export class WorkerLifecycle {
 
   constructor(workerProcess: WorkerProcess) {
     this.#process = workerProcess
+    this.#eventLoop.enable()
   }
 
-  get load(): WorkerLoad {
-    return {
+  /** Says that it lives, how it is, and what it has counted since the last time. */
+  beat(then?: () => void): void {
+    const load = {
       connections: this.#connections?.open ?? 0,
-      requests: this.#accessLog?.requests ?? 0,
+      requests: this.#metrics.requests,
       rssBytes: process.memoryUsage.rss(),
+      eventLoopLagMs: this.#eventLoop.percentile(99) / 1e6 - EVENT_LOOP_SAMPLE_MS,
     }
+    this.#eventLoop.reset()
+    this.#process.tell({ type: 'beat', load, counts: this.#metrics.take() }, then)
   }
 
   onMessage(message: SupervisorToWorker): void {
@@ -94,7 +102,8 @@ export class WorkerLifecycle {
   async #start(start: WorkerStart): Promise<void> {
     try {
       this.#config = start.config
-      const logs = (this.#logs = openWorkerLogs(start.config.logging))
+      this.#logs = openWorkerLogs(start.config.logging)
+      const logs = new CountingLog(this.#logs, this.#metrics)
       const needsWelcome = start.config.listeners.some(({ sites }) =>
         sites.some(({ upstream }) => upstream.kind === 'welcome'),
       )
@@ -107,7 +116,7 @@ export class WorkerLifecycle {
         send: (request) => this.#process.tell(request),
         onSilent: () => logs.warn('RATE_LIMIT_LOCAL', { worker: start.workerNumber }),
       }))
-      const accessLog = (this.#accessLog = createAccessLog(logs, start.workerNumber))
+      const accessLog = createAccessLog(logs, this.#metrics, start.workerNumber)
       this.#trust.configure(trustSettingsOf(start.config))
       for (const config of start.config.listeners) {
         const listener = new TrafficListener({
@@ -200,7 +209,7 @@ export class WorkerLifecycle {
     const flushed = this.#logs?.flush() ?? Promise.resolve()
     await Promise.race([flushed, new Promise((resolve) => setTimeout(resolve, FLUSH_TIMEOUT_MS))])
     this.#logs?.abandon()
-    this.#process.exit(EXIT_OK)
+    this.beat(() => this.#process.exit(EXIT_OK))
   }
 }
 

@@ -29,5 +29,5 @@ cluster.worker?.on('disconnect', () => {
   lifecycle.onSupervisorGone()
 })
 // Unreferenced: a worker with nothing left to do may end.
-setInterval(() => tell({ type: 'beat', load: lifecycle.load }), BEAT_INTERVAL_MS).unref()
+setInterval(() => lifecycle.beat(), BEAT_INTERVAL_MS).unref()
 tell({ type: 'booted' })

@@ -9,6 +9,7 @@ import { openLogs, type Logs } from '@reverse-proxy/shared/logs'
 import { pino } from 'pino'
 import { createAccessLog } from '../src/access-log.ts'
 import type { RequestEntry } from '../src/http/access-log-entry.ts'
+import { TrafficMetrics } from '../src/metrics.ts'
 
 /** What a pipe takes at once (PIPE_BUF). */
 const PIPE_BYTES = 4096
@@ -111,7 +112,9 @@ const PARSERS = { text: parseText, json: parseJson }
 const FORMATS = ['text', 'json'] as const
 
 async function assertReadsBack(format: LogFormat, entry: RequestEntry): Promise<void> {
-  const [line = '', ...more] = await linesOf(format, (logs) => createAccessLog(logs, 2).request(entry))
+  const [line = '', ...more] = await linesOf(format, (logs) =>
+    createAccessLog(logs, new TrafficMetrics(), 2).request(entry),
+  )
   assert.deepEqual(more, [])
   assert.ok(line.length < PIPE_BYTES)
   assert.deepEqual(PARSERS[format](line), {
@@ -132,7 +135,9 @@ async function assertReadsBack(format: LogFormat, entry: RequestEntry): Promise<
 
 test('both formats carry the same fields, and a line reads as SPEC 9 shows it', async () => {
   for (const format of FORMATS) await assertReadsBack(format, ENTRY)
-  const [line = ''] = await linesOf('text', (logs) => createAccessLog(logs, 2).request(ENTRY))
+  const [line = ''] = await linesOf('text', (logs) =>
+    createAccessLog(logs, new TrafficMetrics(), 2).request(ENTRY),
+  )
   assert.equal(
     line.slice(25),
     'INFO REQUEST client_ip=203.0.113.5 host=a.example method=GET path=/x status=200 upstream=127.0.0.1:3000 duration_ms=12 bytes=512 proto=h2 worker=2',
@@ -172,7 +177,9 @@ test('text without end: cut, marked, and the line still one that a pipe takes wh
     for (const unit of ['x', '"', '\n', '\u0001', '\u00e9', '\ud800', '\u{1f600}', 'a"\n']) {
       const long = unit.repeat(40_000)
       const entry = { ...ENTRY, path: `/${long}`, host: long, method: long }
-      const [line = '', ...more] = await linesOf(format, (logs) => createAccessLog(logs, 2).request(entry))
+      const [line = '', ...more] = await linesOf(format, (logs) =>
+        createAccessLog(logs, new TrafficMetrics(), 2).request(entry),
+      )
       assert.deepEqual(more, [])
       assert.ok(line.length < PIPE_BYTES, `${line.length} bytes`)
       const fields = PARSERS[format](line)

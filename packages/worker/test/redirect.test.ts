@@ -21,7 +21,11 @@ async function start(t: TestContext, httpsPort: number, stage: Stage = 'serve', 
   const sites = [siteOf(1), siteOf(1, { host: '*.wild.example' })]
   const settings = { sites, limits: { ...LIMITS, requestHeaderTimeoutMs: 1_000 }, httpsPort }
   const server = new RedirectServer(settings, stage, {
-    accessLog: { request: (entry) => requests.push(entry), upstreamError: () => assert.fail() },
+    accessLog: {
+      request: (entry) => requests.push(entry),
+      upstreamError: () => assert.fail(),
+      upstreamRetried: () => assert.fail(),
+    },
     log: recordingLog([]),
     rateGate: new RateGate(rateLimiter, recordingLog([])),
     keyAuthorizationOf: (token) => (token === 'armed' ? 'armed.thumbprint' : undefined),

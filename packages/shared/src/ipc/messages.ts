@@ -1,5 +1,6 @@
 // Everything the supervisor and a worker can say to each other. Neither imports the other;
 // a switch over one of these unions ends in assertNever.
+import type { TrafficCounts } from '../traffic-counts.ts'
 import type { ChallengeType, Limits, Logging, RateLimit, Site } from '../config/config.ts'
 
 /** What a worker needs to know of a listener: where to bind, what to serve. */
@@ -109,7 +110,7 @@ export type WorkerToSupervisor =
   | { readonly type: 'boot-failed'; readonly failure: BootFailure }
   | { readonly type: 'ack'; readonly seq: number; readonly error: string | undefined }
   /** Every BEAT_INTERVAL_MS: its event loop turns. */
-  | { readonly type: 'beat'; readonly load: WorkerLoad }
+  | { readonly type: 'beat'; readonly load: WorkerLoad; readonly counts: TrafficCounts }
   /** Drains, and takes no more connections; what is in flight goes on. */
   | { readonly type: 'closed' }
   /** Before `ready`, and before the `ack` of every push that changes it. */
@@ -122,6 +123,8 @@ export interface WorkerLoad {
   /** Answered since it started. */
   readonly requests: number
   readonly rssBytes: number
+  /** How late the event loop was since the last beat: the worst of a hundred turns. */
+  readonly eventLoopLagMs: number
 }
 
 /** What one listener of a worker serves from the next handshake on. */

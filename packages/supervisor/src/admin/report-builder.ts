@@ -69,6 +69,12 @@ export class ReportBuilder {
     }
   }
 
+  /** Some worker serves; what /health says. */
+  isAlive(): boolean {
+    const { phase, fleet } = this.#sources
+    return phase() === 'serving' && fleet.workers.some(({ stage }) => stage === 'ready')
+  }
+
   workers(): WorkersReport {
     const { fleet } = this.#sources
     return {
@@ -99,6 +105,7 @@ export class ReportBuilder {
       connections: load?.connections ?? null,
       requests: load?.requests ?? null,
       rss_bytes: load?.rssBytes ?? null,
+      event_loop_lag_ms: load?.eventLoopLagMs ?? null,
     }
   }
 }

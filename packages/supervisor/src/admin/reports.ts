@@ -35,6 +35,8 @@ export interface WorkerReport {
   readonly connections: number | null
   readonly requests: number | null
   readonly rss_bytes: number | null
+  /** How late its event loop was, the worst of a hundred turns. */
+  readonly event_loop_lag_ms: number | null
 }
 
 export interface WorkersReport {

@@ -11,6 +11,7 @@ import { findConfig } from '../config/find.ts'
 import { loadConfig, type LoadedConfig } from '../config/load.ts'
 import { localProfile } from '../config/local-profile.ts'
 import { renderConfigIssues } from '../config/report.ts'
+import { RecentEvents } from '../health/recent-events.ts'
 import { prepareLogFile } from '../log-file.ts'
 import { SupervisorLogs } from '../logs.ts'
 import { Supervisor } from '../supervisor.ts'
@@ -58,6 +59,7 @@ async function serve(args: CommandArgs): Promise<number> {
   const logs = new SupervisorLogs(config.logging)
   for (const { fd, address, port } of unclaimedSockets(config, inheritedSockets))
     logs.warn('SYSTEMD', { error: 'no listener is configured for this socket', fd, address, port })
+  const events = new RecentEvents(logs)
   const serviceManager = new ServiceManager({ log: logs, ...notifyEnvironment })
   const supervisor = new Supervisor({
     config,
@@ -72,7 +74,8 @@ async function serve(args: CommandArgs): Promise<number> {
       logs.reopen()
     },
     clock: systemClock,
-    log: logs,
+    log: events,
+    events,
     serviceManager,
     inheritedSockets,
     onProgress: createProgressPrinter(process.stderr),

@@ -8,7 +8,14 @@ export async function describeBootFailure(failure: BootFailure | undefined): Pro
   if (failure === undefined) return new ProxyError('WORKER_BOOT', 'a worker died while it was starting')
   if (failure.reason === 'internal')
     return new ProxyError('WORKER_BOOT', `a worker could not start: ${failure.message}`)
-  const { address, port, code } = failure
+  return await describeBindFailure(failure)
+}
+
+export async function describeBindFailure({
+  address,
+  port,
+  code,
+}: Pick<Extract<BootFailure, { reason: 'bind' }>, 'address' | 'port' | 'code'>): Promise<ProxyError> {
   const where = `port ${port} on ${address}`
   switch (code) {
     case 'EADDRINUSE': {

@@ -8,6 +8,7 @@ import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Push, WorkerStart, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
 import type { RateLimitAuthority } from '../rate-limit-authority.ts'
 import type { Backoff } from './backoff.ts'
 import { NO_BACKOFF, afterDeath } from './backoff.ts'
@@ -33,6 +34,8 @@ export interface FleetOptions {
   readonly startOf: (slot: number) => WorkerStart
   readonly drainTimeoutMs: () => number
   readonly recycle: () => RecycleLimits
+  /** What a worker has counted since it last said so. */
+  readonly onCounts: (counts: TrafficCounts) => void
   /** Who leases the workers what clients may spend. */
   readonly rateLimits: Pick<RateLimitAuthority, 'request' | 'forgetWorker'>
   /** Anything changed: the loop should converge. */
@@ -227,6 +230,7 @@ export class Fleet {
       case 'beat':
         handle.lastBeatMs = this.#options.clock.nowMs()
         handle.load = message.load
+        this.#options.onCounts(message.counts)
         if (recycleAtMs(handle, this.#options.recycle()) <= handle.lastBeatMs) this.#options.onChange()
         break
       case 'closed':

@@ -155,6 +155,7 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
     connection?.fail()
     if (this.#mayRetry(error)) {
       this.#isRetried = true
+      this.#deps.accessLog.upstreamRetried(this.#route.pool.label)
       this.#route.pool.acquire(this, true)
     } else {
       this.#fail(error)

@@ -3,6 +3,8 @@
 import type { Protocol } from './framing.ts'
 
 export interface RequestEntry {
+  /** Host of the site that served it, as configured; undefined if none did. */
+  readonly site?: string | undefined
   readonly clientIp: string
   /** Lower case, without port; undefined if the request named none that could be understood. */
   readonly host: string | undefined
@@ -29,6 +31,8 @@ export interface UpstreamErrorEntry {
 export interface AccessLog {
   request(entry: RequestEntry): void
   upstreamError(entry: UpstreamErrorEntry): void
+  /** A kept-alive connection to `upstream` (`host:port`) was gone, and the request is sent again. */
+  upstreamRetried(upstream: string): void
 }
 
 /** The client closed before it was answered; the number is nginx's and means the same there. */

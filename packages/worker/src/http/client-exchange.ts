@@ -123,6 +123,7 @@ export abstract class ClientExchange implements PendingAnswer {
     this.#deps.stalls.forget(this)
     const { head, connection, upstream, status } = this
     this.#deps.accessLog.request({
+      site: this.route?.site.host,
       clientIp: connection.clientIp,
       host: this.#request?.host,
       method: head.method,

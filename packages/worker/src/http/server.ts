@@ -146,7 +146,7 @@ export class SiteServer {
 
   #listen(): void {
     const server = this.#server
-    server.on('secureConnection', (socket) => this.#endHandshake(peekedOf(socket)))
+    server.on('secureConnection', (socket) => this.#onSecure(socket))
     server.prependListener('tlsClientError', (error, socket) => this.#onTlsError(error, socket))
     const onRequest = (req: IncomingMessage, res: ServerResponse): void => this.#onHttp1(req, res)
     server.on('request', onRequest)
@@ -167,6 +167,12 @@ export class SiteServer {
   #endHandshake(peeked: Peeked): void {
     clearTimeout(this.#handshakes.get(peeked))
     this.#handshakes.delete(peeked)
+  }
+
+  #onSecure(socket: TLSSocket): void {
+    const peeked = peekedOf(socket)
+    this.#endHandshake(peeked)
+    this.#log.debug('TLS_ESTABLISHED', { client_ip: peeked.clientIp, resumed: socket.isSessionReused() })
   }
 
   #onTlsError(cause: Error, socket: TLSSocket): void {

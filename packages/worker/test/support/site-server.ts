@@ -84,6 +84,7 @@ export async function startSiteServer(
       accessLog: {
         request: (entry) => requests.push(entry),
         upstreamError: (entry) => upstreamErrors.push(entry),
+        upstreamRetried: () => {},
       },
       log,
       rateGate: new RateGate(rateLimiter, log),

@@ -1,0 +1,63 @@
+// What a worker has counted since it last said so, and the sums the supervisor keeps of it: plain numbers in
+// fixed places, so that counting costs a request next to nothing and a dead worker's sums live on. Pure.
+
+export const PROTOCOLS = ['http/1.0', 'http/1.1', 'h2', 'other'] as const
+/** The first digit of a status, at its own index. */
+export const STATUS_CLASSES = ['other', '1xx', '2xx', '3xx', '4xx', '5xx'] as const
+/** Upper bounds of the histogram of durations; what took longer is counted behind the last. */
+export const DURATION_BOUNDS_MS = [
+  1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 60_000,
+] as const
+
+/** Of one site, by its host as configured; '' for requests that reached none. */
+export interface SiteCounts {
+  readonly site: string
+  /** At protocol index * STATUS_CLASSES.length + status class. */
+  readonly requests: number[]
+  /** Of DURATION_BOUNDS_MS, not cumulated, and one more. */
+  readonly durations: number[]
+  durationSumMs: number
+  /** Of response bodies. */
+  responseBytes: number
+}
+
+/** How often something was logged: `TLS_REJECTED`, `timeout`. */
+export interface EventCount {
+  readonly event: string
+  /** What tells its kinds apart; '' where there is but one. */
+  readonly detail: string
+  count: number
+}
+
+export interface TrafficCounts {
+  readonly sites: readonly SiteCounts[]
+  readonly events: readonly EventCount[]
+}
+
+export function emptySiteCounts(site: string): SiteCounts {
+  return {
+    site,
+    requests: zeros(PROTOCOLS.length * STATUS_CLASSES.length),
+    durations: zeros(DURATION_BOUNDS_MS.length + 1),
+    durationSumMs: 0,
+    responseBytes: 0,
+  }
+}
+
+export function addSiteCounts(
+  sum: SiteCounts,
+  { requests, durations, durationSumMs, responseBytes }: SiteCounts,
+): void {
+  addInto(sum.requests, requests)
+  addInto(sum.durations, durations)
+  sum.durationSumMs += durationSumMs
+  sum.responseBytes += responseBytes
+}
+
+function addInto(sum: number[], more: readonly number[]): void {
+  for (const [index, value] of more.entries()) sum[index] = (sum[index] ?? 0) + value
+}
+
+function zeros(length: number): number[] {
+  return Array.from({ length }, () => 0)
+}

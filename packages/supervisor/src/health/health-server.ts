@@ -1,0 +1,116 @@
+// 127.0.0.1:health_check_port: is it alive, is it ready, what has it counted, and a page for people. Answers
+// reads alone, and only to who names this machine: a page of some other site must not read it through a browser.
+import { once } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
+import { isIP } from 'node:net'
+import type { ReportBuilder } from '../admin/report-builder.ts'
+import { describeBindFailure } from '../workers/boot-failure.ts'
+import { EXPOSITION_TYPE, renderExposition } from './exposition.ts'
+import { metricFamilies } from './metrics.ts'
+import type { RecentEvents } from './recent-events.ts'
+import { StatusFeed } from './status-feed.ts'
+import { STATUS_PAGE, STATUS_PAGE_POLICY } from './status-page.ts'
+import type { TrafficBook } from './traffic-book.ts'
+
+const ADDRESS = '127.0.0.1'
+/** Probes, a scraper and a few people with the page open. */
+const MAX_CONNECTIONS = 64
+const TIMEOUT_MS = 5_000
+
+export interface HealthSources {
+  readonly reports: ReportBuilder
+  readonly traffic: TrafficBook
+  readonly events: Pick<RecentEvents, 'latest'>
+}
+
+export interface HealthServer {
+  close(): Promise<void>
+}
+
+/** Throws ProxyError BIND. */
+export async function startHealthServer(port: number, sources: HealthSources): Promise<HealthServer> {
+  const feed = new StatusFeed(sources)
+  const server = createServer(
+    { requestTimeout: TIMEOUT_MS, headersTimeout: TIMEOUT_MS, keepAliveTimeout: TIMEOUT_MS },
+    (request, response) => answer(request, response, sources, feed),
+  )
+  server.maxConnections = MAX_CONNECTIONS
+  server.listen(port, ADDRESS)
+  try {
+    await once(server, 'listening')
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+    throw await describeBindFailure({ address: ADDRESS, port, code })
+  }
+  // One failed accept, too many open files say, is no reason to end.
+  server.on('error', () => {})
+  return {
+    close: async () => {
+      feed.close()
+      server.close()
+      server.closeAllConnections()
+    },
+  }
+}
+
+function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  sources: HealthSources,
+  feed: StatusFeed,
+): void {
+  request.resume()
+  if (!namesThisMachine(request.headers.host))
+    return say(response, 403, 'Forbidden: ask for 127.0.0.1 or localhost\n')
+  if (request.method !== 'GET' && request.method !== 'HEAD') return say(response, 405, 'Method Not Allowed\n')
+  const [path = ''] = (request.url ?? '').split('?')
+  switch (path) {
+    case '/health':
+      response.writeHead(sources.reports.isAlive() ? 200 : 503, { 'Content-Length': 0 }).end()
+      break
+    case '/health/ready': {
+      const status = sources.reports.status()
+      response.writeHead(status.ready ? 200 : 503, { 'Content-Type': 'application/json' })
+      response.end(`${JSON.stringify(status)}\n`)
+      break
+    }
+    case '/metrics':
+      response.writeHead(200, { 'Content-Type': EXPOSITION_TYPE })
+      response.end(renderExposition(metricFamilies(metricSources(sources))))
+      break
+    case '/':
+      response.writeHead(200, {
+        'Content-Type': 'text/html; charset=utf-8',
+        'Content-Security-Policy': STATUS_PAGE_POLICY,
+      })
+      response.end(STATUS_PAGE)
+      break
+    case '/events':
+      feed.follow(response)
+      break
+    default:
+      say(response, 404, 'Not Found\n')
+  }
+}
+
+function metricSources({ reports, traffic }: HealthSources): Parameters<typeof metricFamilies>[0] {
+  return {
+    status: reports.status(),
+    workers: reports.workers(),
+    certs: reports.certs(),
+    traffic,
+    supervisorRssBytes: process.memoryUsage.rss(),
+  }
+}
+
+/** HTTP/1.0 probes name nobody. */
+function namesThisMachine(host: string | undefined): boolean {
+  if (host === undefined) return true
+  const name = host.replace(/:\d+$/u, '').replace(/^\[(.*)\]$/u, '$1')
+  return name === 'localhost' || isIP(name) !== 0
+}
+
+function say(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'Content-Type': 'text/plain' }).end(text)
+}
