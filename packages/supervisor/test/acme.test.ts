@@ -9,7 +9,10 @@ import type { AcmeSettings, ChallengeType } from '@reverse-proxy/shared/config/c
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { startPebble } from '../../../test/harness/pebble.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
+import { ACME_LIMITS } from '../src/certificates/acme-limits.ts'
 import { AcmeManager } from '../src/certificates/acme-manager.ts'
+import type { DirectoryLock } from '../src/certificates/lock.ts'
+import { lockDirectory } from '../src/certificates/lock.ts'
 import { answerHttp, answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 
 const LISTENER = '127.0.0.1:443'
@@ -258,6 +261,50 @@ test('two supervisors, one cache: one orders, the other uses its certificate', T
   assert.equal(pebble.requests('finalize'), 1)
   assert.equal(pebble.requests('newOrder'), 1)
   assert.ok(host.steps.includes('waiting'))
+})
+
+test('a start that finds what another has got for some of the names serves that', TEST, async (t) => {
+  const pebble = await startPebble(t)
+  const host = new FakeHost(t)
+  await answerTlsAlpn(t, host, pebble.tlsPort)
+  await pebble.setAddresses('two.example', [])
+  const settings = settingsFor(pebble, temporaryDirectory(t))
+  const late = manage(t, settings, host)
+  await late.load()
+  await acquired(t, settings, host)
+  const orders = pebble.requests('newOrder')
+
+  await late.acquire(NEVER)
+
+  assert.deepEqual(late.current()[0]?.names, ['one.example'])
+  assert.equal(pebble.requests('newOrder'), orders)
+})
+
+test('a waiter waits for so long, says for whom, and then uses what is cached', TEST, async (t) => {
+  const pebble = await startPebble(t)
+  const host = new FakeHost(t)
+  await answerTlsAlpn(t, host, pebble.tlsPort)
+  const settings = settingsFor(pebble, temporaryDirectory(t))
+  const waiter = new AcmeManager(LISTENER, settings, host, { ...ACME_LIMITS, lockMs: 300 })
+  t.after(async () => await waiter.close())
+  await waiter.load()
+  const lock = async (): Promise<DirectoryLock> =>
+    await lockDirectory(settings.cacheDir, { signal: NEVER, onWaiting: () => {} })
+
+  const holder = await lock()
+  await assert.rejects(waiter.acquire(NEVER), {
+    code: 'CACHE',
+    message: new RegExp(`is held by process ${process.pid}, since 20`, 'u'),
+  })
+  await holder.release()
+  assert.equal(pebble.requests('newOrder'), 0)
+
+  const { serial } = (await acquired(t, settings, host)).current()[0] ?? {}
+  const again = await lock()
+  await waiter.acquire(NEVER)
+  await again.release()
+  assert.equal(waiter.current()[0]?.serial, serial)
+  assert.equal(pebble.requests('newOrder'), 1)
 })
 
 test('close aborts an order under way, disarms its challenges and lets go of the lock', TEST, async (t) => {

@@ -123,6 +123,21 @@ test('other things in the place of the lock and its holder are in nobody’s way
   await Promise.all(directories)
 })
 
+test('one that was killed in taking over a lock keeps nobody out for ever', TEST, async (t) => {
+  const directory = temporaryDirectory(t)
+  await mkdir(join(directory, 'lock'))
+  await mkdir(join(directory, 'lock-takeover'))
+  const waiting = Promise.withResolvers<string>()
+  const locking = lockDirectory(directory, { signal: never, onWaiting: waiting.resolve })
+  await waiting.promise
+  const now = performance.now.bind(performance)
+  let lapsedMs = 0
+  t.mock.method(performance, 'now', () => now() + (lapsedMs += 1000))
+  const lock = await locking
+  await lock.release()
+  assert.deepEqual(await readdir(directory), [])
+})
+
 test('a lock that another has taken is noticed before the next step, and left to it', TEST, async (t) => {
   const directory = temporaryDirectory(t)
   const path = join(directory, 'lock')

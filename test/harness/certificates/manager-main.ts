@@ -65,7 +65,7 @@ async function perform({ task, settings, trap }: ManagerRun): Promise<ManagerOut
     needsOrder = manager.needsOrder()
     isDue = (manager.status().nextAttemptMs ?? Infinity) <= Date.now()
     setTrap(settings.cacheDir, trap)
-    if (task === 'acquire') await manager.acquire(never)
+    if (task === 'acquire' && needsOrder) await manager.acquire(never)
     if (task === 'renew') {
       manager.start()
       await manager.renew()

@@ -6,7 +6,7 @@ import type { Trap } from './fs-trap.ts'
 export type ManagerTask =
   /** Load what is cached. */
   | 'load'
-  /** Load, and obtain a certificate as a start does. */
+  /** Load, and obtain a certificate if there is none, as a start does. */
   | 'acquire'
   /** Load, go on as a program that has started, and renew once, now. */
   | 'renew'

@@ -31,9 +31,17 @@ async function makeDirectory(path: string, flags: number): Promise<void> {
   } finally {
     await directory.close()
   }
-  if (first === undefined) return
-  // What is new is an entry of its parent, and lasts from when that has been synced.
-  for (let made = path; made.length >= first.length; made = dirname(made)) await syncDirectory(dirname(made))
+  if (first !== undefined) await syncParents(path, first)
+}
+
+/** What is new is an entry of its parent, and lasts from when that has been synced: from `first` down to `path`. */
+async function syncParents(path: string, first: string): Promise<void> {
+  for (let made = path; made.startsWith(first); made = dirname(made)) {
+    await syncDirectory(dirname(made)).catch((error: unknown) => {
+      // One that can be entered and written, not read: nothing can be done there.
+      if (codeOf(error) !== 'EACCES') throw error
+    })
+  }
 }
 
 /** A name beside `path` for what will replace it: `sweepTemporary` finds it if a crash leaves it. */

@@ -48,7 +48,8 @@ export class LockFile {
       })
       return true
     } catch (error) {
-      if (codeOf(error) === 'ELOCKED') return false
+      // It has been taken over and given back, all while this process stood still in making it.
+      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ELOCKED') return false
       throw error
     }
   }

@@ -3,7 +3,7 @@
 // - a host guard (host-guard.ts) outside the lock: on one host there is never a second holder, nor a race
 //   for what a dead one left, and that is taken over at once;
 // - between hosts and containers, a lock is stale when it has not been touched for a while and somewhat
-//   longer, at random, and the one that was looked at is the one that is removed (stale-lock.ts);
+//   longer, at random; one process at a time removes it, after a second look (stale-lock.ts);
 // - the holder file says who, and by its token whether that is still us: read before each step that counts.
 // A holder that stands still (SIGSTOP, suspend) keeps others of its host out for GUARD_PATIENCE_MS, those
 // elsewhere for STALE_MS, and learns that it has lost through `signal` or at the next assertHeld.
@@ -22,7 +22,7 @@ import { LOCK_UPDATE_MS, LockFile } from './lock-file.ts'
 import type { Holder } from './lock-holder.ts'
 import { describeHolder, readHolder, writeHolder } from './lock-holder.ts'
 import type { LockSight } from './stale-lock.ts'
-import { LockWatch } from './stale-lock.ts'
+import { StaleLock } from './stale-lock.ts'
 
 export interface DirectoryLock {
   /** Aborted, with a LockLostError, when the lock has been lost. */
@@ -93,12 +93,14 @@ class Claim implements DirectoryLock {
   readonly #directory: string
   readonly #holderPath: string
   readonly #lock: LockFile
-  readonly #watch: LockWatch
+  readonly #stale: StaleLock
   readonly #token = randomUUID()
   readonly #lost = new AbortController()
   /** Added to how long a lock must have been untouched: two that found it together do not act together. */
   readonly #hesitationMs = Math.random() * LOCK_UPDATE_MS
   #guard: HostGuard | undefined
+  /** Its owner has been found to be none of us, or to stand still. */
+  #goesWithoutGuard = false
   /** Who was named when the lock was free, or dead. */
   #previous: Holder | undefined
   #isReleased = false
@@ -107,7 +109,7 @@ class Claim implements DirectoryLock {
     this.#directory = directory
     this.#holderPath = join(directory, 'lock-holder.json')
     this.#lock = new LockFile(directory, join(directory, 'lock'))
-    this.#watch = new LockWatch(this.#lock.path)
+    this.#stale = new StaleLock(this.#lock.path)
     this.#lock.lost.addEventListener('abort', () => this.#lose(this.#lock.lost.reason))
   }
 
@@ -159,13 +161,13 @@ class Claim implements DirectoryLock {
   }
 
   async #tryLock(): Promise<boolean> {
-    const sight = await this.#watch.look()
-    const isAlone = await this.#tryGuard()
-    if (!isAlone && sight.stillMs < GUARD_PATIENCE_MS + this.#hesitationMs) return false
+    const sight = await this.#stale.look()
+    this.#goesWithoutGuard ||= sight.stillMs >= GUARD_PATIENCE_MS + this.#hesitationMs
+    if (!(await this.#tryGuard()) && !this.#goesWithoutGuard) return false
     this.#previous = await readHolder(this.#holderPath)
     if (await this.#lock.make()) return true
     if (!this.#isDead(sight)) return false
-    await this.#watch.remove()
+    await this.#stale.remove()
     return await this.#lock.make()
   }
 

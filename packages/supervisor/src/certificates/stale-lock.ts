@@ -1,59 +1,81 @@
 // Whether the holder of a lock directory still lives, judged by looking twice: it touches the directory
 // again and again. Our own timer counts, not the clock, which may jump and need not be the file server's.
-import { lstat, rename, rm } from 'node:fs/promises'
-import { codeOf, temporaryPath } from './durable.ts'
+import { lstat, mkdir, rm, rmdir } from 'node:fs/promises'
+import { codeOf } from './durable.ts'
 
-export class LockWatch {
-  readonly #path: string
+export interface LockSight {
+  /** How long it has been seen as it is now, or seen to be missing. */
+  readonly stillMs: number
+  /** Since it was last touched, by the clock. */
+  readonly ageMs: number
+}
+
+class LockWatch {
+  readonly path: string
   #seen: string | undefined
   #sinceMs = performance.now()
 
   constructor(path: string) {
-    this.#path = path
+    this.path = path
   }
 
-  /** How long the lock has been seen as it is now, or seen to be missing. */
   async look(): Promise<LockSight> {
-    const stats = await this.#stat(this.#path)
-    const seen = stats === undefined ? undefined : `${stats.ino} ${stats.mtimeMs}`
-    if (seen !== this.#seen) {
-      this.#seen = seen
+    const { identity, mtimeMs } = await this.#identify()
+    if (identity !== this.#seen) {
+      this.#seen = identity
       this.#sinceMs = performance.now()
     }
-    const ageMs = stats === undefined ? 0 : Date.now() - stats.mtimeMs
-    return { stillMs: performance.now() - this.#sinceMs, ageMs }
+    return { stillMs: performance.now() - this.#sinceMs, ageMs: Date.now() - mtimeMs }
   }
 
-  /**
-   * Removes the lock, if it is the one that was last looked at. It is moved away first: should another
-   * process have put a new one there in this very moment, that is seen, and it is put back.
-   */
-  async remove(): Promise<void> {
-    const aside = temporaryPath(this.#path)
-    try {
-      await rename(this.#path, aside)
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return
-      throw error
-    }
-    const stats = await this.#stat(aside)
-    const isTheOne = stats !== undefined && `${stats.ino} ${stats.mtimeMs}` === this.#seen
-    if (isTheOne) await rm(aside, { recursive: true, force: true })
-    else await rename(aside, this.#path).catch(() => {})
+  /** It is the one that was last looked at, and has not been touched since. */
+  async isUnchanged(): Promise<boolean> {
+    return (await this.#identify()).identity === this.#seen
   }
 
-  async #stat(path: string): Promise<{ readonly ino: number; readonly mtimeMs: number } | undefined> {
+  async #identify(): Promise<{ readonly identity: string | undefined; readonly mtimeMs: number }> {
     try {
-      return await lstat(path)
+      const { ino, mtimeMs } = await lstat(this.path)
+      return { identity: `${ino} ${mtimeMs}`, mtimeMs }
     } catch (error) {
-      if (codeOf(error) === 'ENOENT') return undefined
+      if (codeOf(error) === 'ENOENT') return { identity: undefined, mtimeMs: Date.now() }
       throw error
     }
   }
 }
 
-export interface LockSight {
-  readonly stillMs: number
-  /** Since it was last touched, by the clock. */
-  readonly ageMs: number
+/** Of a taker-over, whose work takes no time. */
+const RIVAL_PATIENCE_MS = 10_000
+
+/** A lock, and how it is taken from the dead. */
+export class StaleLock {
+  readonly #lock: LockWatch
+  /** Made by whoever removes the lock: were there two, the second could remove what the first then makes. */
+  readonly #rival: LockWatch
+
+  constructor(path: string) {
+    this.#lock = new LockWatch(path)
+    this.#rival = new LockWatch(`${path}-takeover`)
+  }
+
+  async look(): Promise<LockSight> {
+    return await this.#lock.look()
+  }
+
+  /** Removes the lock that was last looked at, if that is still there and nobody else is about to remove it. */
+  async remove(): Promise<void> {
+    try {
+      await mkdir(this.#rival.path, { mode: 0o700 })
+    } catch (error) {
+      if (codeOf(error) !== 'EEXIST') throw error
+      const { stillMs } = await this.#rival.look()
+      if (stillMs > RIVAL_PATIENCE_MS) await rm(this.#rival.path, { recursive: true, force: true })
+      return
+    }
+    try {
+      if (await this.#lock.isUnchanged()) await rm(this.#lock.path, { recursive: true, force: true })
+    } finally {
+      await rmdir(this.#rival.path)
+    }
+  }
 }
