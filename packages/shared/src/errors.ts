@@ -26,6 +26,7 @@ export const ERRORS = {
   EXPECTATION_FAILED: { source: 'client', retry: 'never', status: 417 },
   MISDIRECTED: { source: 'client', retry: 'never', status: 421 },
   RATE_LIMITED: { source: 'client', retry: 'never', status: 429 },
+  TOO_MANY_TUNNELS: { source: 'client', retry: 'never', status: 503 },
   HEADERS_TOO_LARGE: { source: 'client', retry: 'never', status: 431 },
   CLIENT_GONE: { source: 'client', retry: 'never', status: 0 },
   UPSTREAM_CONNECT: { source: 'upstream', retry: 'safe', status: 502 },

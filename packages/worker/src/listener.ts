@@ -72,6 +72,7 @@ export class TrafficListener {
         rateGate,
         ticketKeys: options.ticketKeys,
         trust: options.trust,
+        connections,
         resolveWelcome: () => {
           if (options.welcome === undefined)
             throw new Error('no site of this worker wants the welcome upstream')

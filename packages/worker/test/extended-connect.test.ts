@@ -371,3 +371,25 @@ test('a drain: a tunnel lives on to the deadline, then its client is told 1001',
   await waitUntil('the log', () => requests.length === 1)
   assert.deepEqual([requests[0]?.status, requests[0]?.bytes], [200, 7])
 })
+
+test(
+  'each tunnel counts as a connection of its client: 503 beyond that, and no upstream is asked',
+  TIMEOUT,
+  async (t) => {
+    const upstream = await startUpstream(t, echo)
+    const { port, connections } = await startSiteServer(t, [siteOf(upstream.port)], {
+      connectionsPerClient: 4,
+    })
+    const session = await connectHttp2(t, port)
+    const tunnels = [await openTunnel(session), await openTunnel(session), await openTunnel(session)]
+    assert.equal(connections.open, 4)
+    const refused = await openTunnel(session)
+    assert.deepEqual([refused.status, refused.headers['retry-after']], [503, '1'])
+    assert.equal(upstream.connections.length, 3)
+    for (const { stream } of tunnels) stream.close(CANCEL)
+    await waitUntil('the tunnels to be gone', () => connections.open === 1)
+    assert.equal((await openTunnel(session)).status, 200)
+    session.destroy()
+    await waitUntil('all to be gone', () => connections.open === 0)
+  },
+)

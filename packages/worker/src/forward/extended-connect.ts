@@ -16,7 +16,20 @@ import { failHandshake, isSwitching, newWebSocketKey, writeHandshake } from './w
 /** RFC 8441 5: to the client, who has sent no key, this proves nothing. */
 const ACCEPT_NAME = 'sec-websocket-accept'
 
+/**
+ * A tunnel costs an upstream connection, as one over HTTP/1.1 does, whose client had to be admitted for
+ * it. So is this one: otherwise each connection could have as many as it may have streams.
+ * @throws ProxyError TOO_MANY_TUNNELS
+ */
 export function openStreamTunnel(exchange: Http2Exchange, route: Route, deps: UpgradeDeps): void {
+  const { connections, log } = deps
+  const { clientIp, clientKey } = exchange.connection
+  const refusal = connections.admit(clientKey)
+  if (refusal !== undefined) {
+    log.warn('CLIENT_ERROR', { client_ip: clientIp, reason: refusal })
+    throw new ProxyError('TOO_MANY_TUNNELS', refusal)
+  }
+  exchange.onOver = () => connections.release(clientKey)
   new StreamTunnel(exchange, route, deps).start()
 }
 

@@ -12,6 +12,7 @@ import { Http2Exchange } from '../http/http2-exchange.ts'
 import type { Router } from '../http/router.ts'
 import { UpgradeExchange } from '../http/upgrade-exchange.ts'
 import { checkDeclaredLength } from '../limits/body.ts'
+import type { ConnectionLimits } from '../limits/connections.ts'
 import type { RateGate } from '../limits/rate-gate.ts'
 import { openStreamTunnel } from './extended-connect.ts'
 import { createPipeline, type Pass, type ProxyPipeline } from './http-proxy.ts'
@@ -27,6 +28,7 @@ export interface PipelineDeps {
   readonly limits: () => Limits
   readonly router: () => Router<Route>
   readonly tunnels: Tunnels
+  readonly connections: ConnectionLimits
 }
 
 const CONTINUE = 100

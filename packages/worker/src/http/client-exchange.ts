@@ -38,6 +38,8 @@ export abstract class ClientExchange implements PendingAnswer {
   /** Set by the pipeline when it has found the site. */
   route: Route | undefined
   source: AnswerSource | undefined
+  /** Called once, when the exchange is over. */
+  onOver: (() => void) | undefined
   /** `host:port` of the upstream that has been asked. */
   upstream: string | undefined
   protected bytesSent = 0
@@ -136,5 +138,6 @@ export abstract class ClientExchange implements PendingAnswer {
     })
     if (!this.isEnded) this.source?.onClientGone()
     this.source = undefined
+    this.onOver?.()
   }
 }

@@ -34,6 +34,7 @@ export function answerError(exchange: ClientExchange, code: ErrorCode, retryAfte
   const extra: string[] = []
   if (retryAfterSecs !== undefined) extra.push('retry-after', String(retryAfterSecs))
   if (code === 'METHOD_NOT_ALLOWED') extra.push('allow', ALLOW)
+  if (code === 'TOO_MANY_TUNNELS') extra.push('retry-after', '1')
   if (code === 'WEBSOCKET_VERSION') extra.push('sec-websocket-version', WEBSOCKET_VERSION)
   if (CLOSING.has(code)) exchange.closeAfterwards()
   answerText(exchange, status, extra)

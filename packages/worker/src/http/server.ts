@@ -14,6 +14,7 @@ import { Http2Sessions } from '../limits/http2-sessions.ts'
 import type { RateGate } from '../limits/rate-gate.ts'
 import { Tunnels } from '../forward/tunnels.ts'
 import type { UpstreamTrust } from '../forward/upstream-trust.ts'
+import type { ConnectionLimits } from '../limits/connections.ts'
 import { peekedOf, type Peeked } from '../tls/peeked.ts'
 import type { AccessLog } from './access-log-entry.ts'
 import { Http1Connection, Http2Connection } from './client-connection.ts'
@@ -41,6 +42,8 @@ export interface SiteServerDeps {
   /** Where the built-in welcome upstream of this worker listens. */
   readonly resolveWelcome: () => WelcomeAddress
   readonly trust: UpstreamTrust
+  /** Those of the TLS front: a tunnel over HTTP/2 counts as one more. */
+  readonly connections: ConnectionLimits
 }
 
 /** HTTP/2 gives a stream that much ahead of its reader, and a connection four times as much. */
@@ -76,6 +79,7 @@ export class SiteServer {
       limits: () => this.#limits,
       router: () => this.#routes.router,
       tunnels: this.#tunnels,
+      connections: deps.connections,
     })
     this.#stalls = new AnswerStalls(() => this.#limits.bodyStallTimeoutMs, nowMs, log)
     this.#sessions = new Http2Sessions(() => this.#limits, nowMs)

@@ -78,6 +78,7 @@ export async function startSiteServer(
   const logged: Logged[] = []
   const log = recordingLog(logged)
   const allLimits = { ...LIMITS, ...limits }
+  const connections = new ConnectionLimits(allLimits)
   const server = new SiteServer(
     { sites, limits: allLimits },
     {
@@ -91,11 +92,11 @@ export async function startSiteServer(
       ticketKeys: randomBytes(48),
       resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
       trust: new UpstreamTrust(),
+      connections,
     },
   )
   const contexts = new SiteContexts()
   contexts.replace([testCertificate()])
-  const connections = new ConnectionLimits(allLimits)
   const front = new TlsFront({
     contexts,
     challenges: new ChallengeContexts(),
