@@ -6,7 +6,7 @@ import { FLAG, FRAME, frame, headersFrame, preface, readFrames, statusOf } from 
 import type { Fields, Frame } from './http2-frames.ts'
 
 /** How a stream, or the whole connection, came to its end. */
-interface StreamOutcome {
+export interface StreamOutcome {
   /** 0: there was no answer. */
   readonly status: number
   readonly body: string

@@ -90,6 +90,7 @@ export async function startWorkerProcess(preload: readonly string[] = []): Promi
     openConnections: () => connectionsTo(httpsPort),
     output: () => output,
     async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return child.exitCode
       const exited = once(child, 'exit')
       tell({ type: 'drain', timeoutMs: 5_000 })
       await exited

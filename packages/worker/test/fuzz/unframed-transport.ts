@@ -1,0 +1,40 @@
+// A fault to be found: it stands in for forward/transport.ts, and does what node-http-proxy 1.18.1 does
+// to the body of a DELETE or OPTIONS in chunks. It drops the framing and sends the body all the same.
+import { Agent, request } from 'node:http'
+import { buffer } from 'node:stream/consumers'
+import type { forward as framedForward } from '../../src/forward/transport.ts'
+import { clientResponseHeaders, upstreamRequestHeaders } from '../../src/http/headers.ts'
+
+const agent = new Agent({ keepAlive: true })
+const LOSE_THEIR_FRAMING: ReadonlySet<string> = new Set(['DELETE', 'OPTIONS'])
+
+export const forward: typeof framedForward = (exchange, route) => {
+  const { body, path, authority, connectionOptions } = exchange.request
+  const { host, port } = route.pool.address
+  const { method, rawHeaders } = exchange.head
+  const isUnframed = body.kind === 'unknown' && LOSE_THEIR_FRAMING.has(method)
+  const headers = upstreamRequestHeaders(rawHeaders, {
+    clientIp: exchange.connection.clientIp,
+    authority,
+    connectionOptions,
+    contentLength: body.kind === 'length' ? body.bytes : undefined,
+  })
+  if (isUnframed) headers.push('Content-Length', '0')
+  else if (body.kind === 'unknown') headers.push('Transfer-Encoding', 'chunked')
+  const sent = request({ agent, host, port, method, path, setHost: false })
+  for (let i = 0; i < headers.length; i += 2) sent.appendHeader(headers[i] ?? '', headers[i + 1] ?? '')
+  sent.on('error', () => exchange.truncate())
+  sent.on('response', (response) => {
+    const { list, contentLength } = clientResponseHeaders(response.rawHeaders, false)
+    exchange.respond({ status: response.statusCode ?? 0, reason: '', headers: list, contentLength })
+    response.on('data', (chunk: Buffer) => void exchange.write(chunk))
+    response.on('end', () => exchange.end([]))
+  })
+  if (body.kind === 'none') sent.end()
+  else if (isUnframed)
+    buffer(exchange.body).then(
+      (whole) => sent.end(whole),
+      () => sent.destroy(),
+    )
+  else exchange.body.pipe(sent)
+}
