@@ -128,6 +128,8 @@ test(
       },
     })
     addNames()
+    // Who comes from here on is not taken by a worker that will not answer.
+    await waitFor('the CA to name its challenges', () => isStill, PATIENCE_MS)
     await waitFor(
       'a worker to be armed',
       async () => (await prove(ALPN_ADDED, 1)).every(isChallenge),

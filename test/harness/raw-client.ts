@@ -110,13 +110,15 @@ function openTls({
   pieceBytes,
   ca,
 }: RawClientOptions): tls.TLSSocket {
-  return tls.connect({
-    ...(pieceBytes === undefined
-      ? { port, host }
-      : { socket: new PiecewiseSocket({ port, host }, pieceBytes) }),
+  const pieces = pieceBytes === undefined ? undefined : new PiecewiseSocket({ port, host }, pieceBytes)
+  const socket = tls.connect({
+    ...(pieces === undefined ? { port, host } : { socket: pieces }),
     ...(serverName === undefined ? {} : { servername: serverName }),
     ...(alpn === undefined ? {} : { ALPNProtocols: [...alpn] }),
     ...(maxVersion === undefined ? {} : { maxVersion }),
     ...(ca === undefined ? { rejectUnauthorized: false } : { ca }),
   })
+  // TLS ends what it was put upon politely, which a server that waits for the end would wait for in vain.
+  socket.once('close', () => pieces?.destroy())
+  return socket
 }
