@@ -1,50 +1,35 @@
 // One listener's ACME certificate: found in the cache, ordered when it must be, renewed in the background.
-// SPEC 5's table of situations is decided here; how an order goes is acme-order.ts, when the next one is
-// due is renewal.ts, what is on disk is acme-cache.ts.
+// SPEC 5's table of situations is decided here and in acme-issuance.ts, which makes the attempts; when the
+// next one is due is renewal-plan.ts, what is on disk is acme-cache.ts.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { AcmeCache, missingNames } from './acme-cache.ts'
-import type { AcmeLimits } from './acme-limits.ts'
+import { AcmeIssuance } from './acme-issuance.ts'
 import { ACME_LIMITS } from './acme-limits.ts'
-import { AcmeError } from './acme-problem.ts'
 import { AcmeReporter } from './acme-reporter.ts'
-import type { AttemptReason, LastAttempt } from './attempt-reason.ts'
-import { assertDue, NotDueError } from './attempt-reason.ts'
-import type { CertificateAuthority } from './certificate-authority.ts'
 import { ACME_AUTHORITY } from './certificate-authority.ts'
 import { CertificateClock } from './certificate-clock.ts'
 import { ExpiryWatch } from './expiry-watch.ts'
-import type { FailureRecord } from './failure-record.ts'
-import { failureAsOf, nextFailure } from './failure-record.ts'
 import type { CertificateHost } from './host.ts'
-import type { DirectoryLock } from './lock.ts'
-import { againIfLost, lockDirectory } from './lock.ts'
 import type { CertificateManager } from './manager.ts'
 import { toPushed } from './pushed.ts'
+import type { OnQuarantined } from './quarantine.ts'
 import { RenewalLoop } from './renewal-loop.ts'
 import { RenewalPlan } from './renewal-plan.ts'
 import { RenewalStore } from './renewal-record.ts'
-import { mayLeaveOut } from './renewal.ts'
 import type { ManagerStatus } from './status.ts'
-import type { StoredCertificate } from './store.ts'
 
 export class AcmeManager implements CertificateManager {
   readonly listenerId: string
   readonly loop: RenewalLoop
   readonly #settings: AcmeSettings
-  readonly #host: CertificateHost
-  readonly #report: AcmeReporter
-  readonly #cache: AcmeCache
-  readonly #limits: AcmeLimits
-  readonly #authority: CertificateAuthority
   readonly #clock: CertificateClock
   readonly #plan: RenewalPlan
   readonly #expiry: ExpiryWatch
+  readonly #issuance: AcmeIssuance
   readonly #closing = new AbortController()
 
-  #certificate: StoredCertificate | undefined
-  #failure: FailureRecord | undefined
   /** The attempt or the background loop under way. */
   #work: Promise<void> = Promise.resolve()
 
@@ -56,81 +41,76 @@ export class AcmeManager implements CertificateManager {
     authority = ACME_AUTHORITY,
   ) {
     this.listenerId = listenerId
-    this.#limits = limits
-    this.#authority = authority
     this.#settings = settings
-    this.#host = host
-    this.#report = new AcmeReporter(listenerId, settings, host)
-    this.#clock = new CertificateClock({
+    const { jobs, log } = host
+    const report = new AcmeReporter(listenerId, settings, host)
+    const clock = new CertificateClock({
       wall: host.clock,
-      validity: () => this.#certificate?.facts,
-      onWrong: (aheadMs) => this.#report.wrongClock(aheadMs),
+      validity: () => this.#issuance.certificate?.facts,
+      onWrong: (aheadMs) => report.wrongClock(aheadMs),
     })
-    this.#cache = new AcmeCache({
+    this.#clock = clock
+    const onQuarantined: OnQuarantined = (quarantined) => report.quarantined(quarantined)
+    const cache = new AcmeCache({
       settings,
-      clock: this.#clock,
-      inspect: async (pair) => await host.jobs.run('inspectPair', pair, this.#closing.signal),
-      onQuarantined: (quarantined) => this.#report.quarantined(quarantined),
-      onExposed: (exposure) => this.#report.exposed(exposure),
+      clock,
+      inspect: async (pair) => await jobs.run('inspectPair', pair, this.#closing.signal),
+      onQuarantined,
+      onExposed: (exposure) => report.exposed(exposure),
     })
-    this.#expiry = new ExpiryWatch(listenerId, { log: host.log, clock: this.#clock })
-    this.#plan = new RenewalPlan({
+    this.#expiry = new ExpiryWatch(listenerId, { log, clock })
+    const plan = new RenewalPlan({
       listenerId,
       directoryUrl: settings.directoryUrl,
-      store: new RenewalStore(settings.cacheDir, (quarantined) => this.#report.quarantined(quarantined)),
-      clock: this.#clock,
-      log: host.log,
-      ask: async ({ certPem }, signal) => {
-        const { jobs } = host
-        return await authority.askRenewalInfo({ settings, certPem, clock: this.#clock, jobs, limits, signal })
-      },
+      store: new RenewalStore(settings.cacheDir, onQuarantined),
+      clock,
+      log,
+      ask: async ({ certPem }, signal) =>
+        await authority.askRenewalInfo({ settings, certPem, clock, jobs, limits, signal }),
     })
+    this.#plan = plan
+    const shared = { listenerId, settings, host, limits, authority, cache, clock, plan, report }
+    this.#issuance = new AcmeIssuance(shared)
     const nextMs = (): number => this.#nextMs()
     const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
     const { signal } = this.#closing
-    this.loop = new RenewalLoop({ listenerId, clock: this.#clock, log: host.log, nextMs, turn }, signal)
+    this.loop = new RenewalLoop({ listenerId, clock, log, nextMs, turn }, signal)
   }
 
   async load(): Promise<void> {
-    await this.#cache.secure()
-    this.#certificate = await this.#cache.readCertificate()
-    this.#failure = await this.#cache.readFailure()
+    await this.#issuance.load()
     await this.#plan.load()
-    if (this.#certificate === undefined) return
-    this.#report.loaded(this.#certificate)
-    this.#report.missing(this.#certificate)
   }
 
   current(): readonly PushedCertificate[] {
-    return this.#certificate === undefined ? [] : [toPushed(this.#certificate)]
+    const { certificate } = this.#issuance
+    return certificate === undefined ? [] : [toPushed(certificate)]
   }
 
   needsOrder(): boolean {
-    return this.#certificate === undefined || this.#clock.nowMs() >= this.#certificate.facts.notAfterMs
+    return this.#issuance.needsOrder()
   }
 
-  /** It is of the CA that is configured, and has every name. */
   isComplete(): boolean {
-    if (this.#certificate?.origin !== this.#settings.directoryUrl) return false
-    return missingNames(this.#settings, this.#certificate).length === 0
+    return this.#issuance.isComplete()
   }
 
   status(): ManagerStatus {
-    const certificate = this.#certificate
+    const { certificate, failure } = this.#issuance
     const { domains } = this.#settings
     return {
       listenerId: this.listenerId,
       mode: 'acme',
       certificates: certificate === undefined ? [] : [certificate.facts],
       missing: certificate === undefined ? domains : missingNames(this.#settings, certificate),
-      nextAttemptMs: this.#dueMs(),
+      nextAttemptMs: this.#issuance.dueMs(),
       renewalWindow: certificate === undefined ? undefined : this.#plan.agreed(certificate)?.window,
-      failure: this.#failure,
+      failure,
     }
   }
 
   async acquire(signal: AbortSignal): Promise<void> {
-    const work = this.#attempt(AbortSignal.any([signal, this.#closing.signal]), 'start')
+    const work = this.#issuance.attempt(AbortSignal.any([signal, this.#closing.signal]), 'start')
     this.#work = work.catch(() => {})
     await work
   }
@@ -140,7 +120,7 @@ export class AcmeManager implements CertificateManager {
   }
 
   async renew(): Promise<void> {
-    assertDue('demand', this.#lastAttempt())
+    this.#issuance.assertDue('demand')
     await this.loop.demand()
   }
 
@@ -151,201 +131,27 @@ export class AcmeManager implements CertificateManager {
 
   /** When there is something to do: an attempt, a question to the CA, a look at the expiry. */
   #nextMs(): number {
-    const certificate = this.#certificate
-    if (certificate === undefined) return this.#dueMs()
-    const askMs = this.#plan.nextLookMs(certificate)
-    return Math.min(this.#dueMs(), askMs, this.#expiry.nextLookMs(certificate.facts))
+    const { certificate } = this.#issuance
+    const dueMs = this.#issuance.dueMs()
+    if (certificate === undefined) return dueMs
+    return Math.min(dueMs, this.#plan.nextLookMs(certificate), this.#expiry.nextLookMs(certificate.facts))
   }
 
   async #turn(demanded: boolean): Promise<boolean> {
     const { signal } = this.#closing
+    const issuance = this.#issuance
+    issuance.reconsiderFailure()
     const nowMs = this.#clock.nowMs()
-    this.#failure = this.#failure && failureAsOf(this.#failure, nowMs)
-    const isDue = nowMs >= this.#dueMs()
-    const certificate = this.#certificate
+    const isDue = nowMs >= issuance.dueMs()
+    const { certificate } = issuance
     try {
-      if (isDue || demanded) await this.#attempt(signal, isDue ? 'renewal' : 'demand')
+      if (isDue || demanded) await issuance.attempt(signal, isDue ? 'renewal' : 'demand')
       else if (certificate !== undefined && nowMs >= this.#plan.nextLookMs(certificate))
         await this.#plan.look(certificate, signal)
     } finally {
       // Afterwards: it may have turned out that our clock is wrong.
-      if (this.#certificate !== undefined) this.#expiry.look(this.#certificate.facts)
+      if (issuance.certificate !== undefined) this.#expiry.look(issuance.certificate.facts)
     }
     return isDue || demanded
   }
-
-  /** When the next attempt is due: the certificate's own time, put off by a failure. */
-  #dueMs(): number {
-    return Math.max(this.isComplete() ? this.#renewAtMs() : 0, this.#failure?.nextAttemptMs ?? 0)
-  }
-
-  #lastAttempt(): LastAttempt {
-    return { failure: this.#failure, nowMs: this.#clock.nowMs(), path: this.#cache.failurePath }
-  }
-
-  #renewAtMs(): number {
-    return this.#certificate === undefined ? 0 : this.#plan.dueMs(this.#certificate)
-  }
-
-  /** Leaves a new certificate installed; or throws, having said why and noted when the next attempt is due. */
-  async #attempt(signal: AbortSignal, reason: AttemptReason): Promise<void> {
-    await againIfLost(async () => await this.#attemptOnce(signal, reason))
-  }
-
-  async #attemptOnce(signal: AbortSignal, reason: AttemptReason): Promise<void> {
-    let lock: DirectoryLock | undefined
-    try {
-      await this.#cache.prepare()
-      lock = await this.#lock(signal, reason)
-      if (lock === undefined) return
-      const isDone = await this.#takeOver(reason)
-      this.#failure = await this.#cache.readFailure()
-      if (isDone) return
-      assertDue(reason, this.#lastAttempt())
-      await this.#order(lock, signal, this.#settings.domains)
-    } catch (cause) {
-      if (cause instanceof NothingDueError) return
-      if (signal.aborted || cause instanceof NotDueError) throw cause
-      // Whatever the order died of then, this is why.
-      const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
-      const rest = this.#restWorthOrdering(error)
-      await this.#fail(error, lock, rest)
-      if (lock === undefined || rest.length === 0) throw error
-      await this.#orderRest(lock, signal, rest)
-    } finally {
-      await lock?.release()
-    }
-  }
-
-  /** Undefined when another process has outlasted our patience, yet left something that will do. */
-  async #lock(signal: AbortSignal, reason: AttemptReason): Promise<DirectoryLock | undefined> {
-    try {
-      return await lockDirectory(this.#settings.cacheDir, {
-        signal,
-        waitLimitMs: this.#limits.lockMs,
-        onWaiting: (holder) => this.#report.progress('waiting', `for ${holder}`),
-      })
-    } catch (error) {
-      if (signal.aborted || !(await this.#takeOver(reason))) throw error
-      return undefined
-    }
-  }
-
-  /** Uses what another process has put into the cache meanwhile; true if nothing is left to do. */
-  async #takeOver(reason: AttemptReason): Promise<boolean> {
-    const cached = await this.#cache.readCertificate()
-    if (cached === undefined || cached.facts.notAfterMs <= this.#clock.nowMs()) return false
-    // Ours may be newer than the cache: one that could not be saved is served nevertheless.
-    if (cached.obtainedMs <= (this.#certificate?.obtainedMs ?? -Infinity)) return false
-    this.#report.loaded(cached)
-    await this.#install(cached)
-    this.#report.missing(cached)
-    // A start needs no more than something to serve: the rest is ordered in the background.
-    return reason === 'start' || (this.isComplete() && this.#renewAtMs() > this.#clock.nowMs())
-  }
-
-  /** SPEC 5, one bad name: the names to order without those that failed; none if that is not worth an order. */
-  #restWorthOrdering(error: unknown): readonly string[] {
-    const failed = error instanceof AcmeError ? error.failedNames : []
-    const { domains } = this.#settings
-    const rest = domains.filter((name) => !failed.includes(name))
-    const missing = this.#certificate === undefined ? rest : missingNames(this.#settings, this.#certificate)
-    const isWorth = mayLeaveOut({
-      nowMs: this.#clock.nowMs(),
-      lastTimeMs: this.#failure?.leftOutAtMs,
-      addsNames: rest.some((name) => missing.includes(name)),
-      renewAtMs: this.#renewAtMs(),
-    })
-    // A CA may blame a name that was not ordered: the domain above, say.
-    return rest.length < domains.length && isWorth ? rest : []
-  }
-
-  async #order(lock: DirectoryLock, signal: AbortSignal, names: readonly string[]): Promise<void> {
-    this.#report.ordering(names)
-    const issued = await this.#authority.placeOrder({
-      settings: this.#settings,
-      names,
-      predecessor: this.#certificate,
-      accounts: this.#cache.accounts,
-      host: { jobs: this.#host.jobs, clock: this.#clock },
-      limits: this.#limits,
-      signal: AbortSignal.any([signal, lock.signal]),
-      arm: async (challenges) => await this.#host.arm(this.listenerId, challenges),
-      disarm: async () => await this.#disarm(),
-      progress: (step, detail) => this.#report.progress(step, detail),
-      mayOrder: async () => {
-        await lock.assertHeld()
-        this.#assertWorthIt()
-      },
-    })
-    this.#report.issued(issued)
-    const isComplete = names.length === this.#settings.domains.length
-    if (isComplete) this.#failure = undefined
-    try {
-      await this.#cache.saveCertificate(issued, async () => await lock.assertHeld())
-      if (isComplete) await this.#cache.clearFailure()
-    } catch (error) {
-      // It is good, and it has been paid for: serve it, and say that a restart will not find it.
-      this.#report.error(`issued but not saved: ${messageOf(error)}`)
-    }
-    await this.#plan.noteIssued(issued)
-    await this.#install(issued)
-    this.#report.missing(issued)
-    this.#report.progress('issued', `until ${new Date(issued.facts.notAfterMs).toISOString()}`)
-  }
-
-  async #orderRest(lock: DirectoryLock, signal: AbortSignal, rest: readonly string[]): Promise<void> {
-    try {
-      await this.#order(lock, signal, rest)
-    } catch (error) {
-      if (!signal.aborted) this.#report.error(`without the names that failed: ${messageOf(error)}`)
-      throw error
-    }
-  }
-
-  async #install(certificate: StoredCertificate): Promise<void> {
-    this.#certificate = certificate
-    await this.#host.publish(this.listenerId, this.current())
-  }
-
-  async #disarm(): Promise<void> {
-    try {
-      await this.#host.arm(this.listenerId, [])
-    } catch (error) {
-      this.#report.error(`not disarmed: ${messageOf(error)}`)
-    }
-  }
-
-  /** The CA's first answer may have shown that it is our clock that is wrong, and the certificate good. */
-  #assertWorthIt(): void {
-    if (!this.#clock.isCorrected() || this.needsOrder()) return
-    if (this.#clock.nowMs() < this.#dueMs()) throw new NothingDueError()
-  }
-
-  async #fail(error: unknown, lock: DirectoryLock | undefined, rest: readonly string[]): Promise<void> {
-    const record = nextFailure(error, {
-      order: { directoryUrl: this.#settings.directoryUrl, names: this.#settings.domains },
-      previous: this.#failure,
-      validity: this.#certificate?.facts,
-      leavesOut: rest.length > 0,
-      nowMs: this.#clock.nowMs(),
-      jitter: Math.random(),
-    })
-    this.#failure = record
-    this.#report.failed(record)
-    // Without the lock the record is not ours to write: whoever has it notes its own failures.
-    if (lock === undefined || lock.signal.aborted) return
-    try {
-      await this.#cache.saveFailure(record)
-    } catch (cause) {
-      this.#report.error(`the failure is not recorded: ${messageOf(cause)}`)
-    }
-  }
-}
-
-/** An attempt that was begun under a wrong clock. */
-class NothingDueError extends Error {}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

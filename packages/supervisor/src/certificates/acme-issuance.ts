@@ -1,0 +1,273 @@
+// The attempts to get one listener's ACME certificate: alone in the cache directory, using what another
+// process has left there, else ordering; saved, installed, and a failure noted. When an attempt is due is
+// the manager's to say, how an order goes acme-order.ts's.
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import type { AcmeCache } from './acme-cache.ts'
+import { missingNames } from './acme-cache.ts'
+import type { AcmeLimits } from './acme-limits.ts'
+import { AcmeError } from './acme-problem.ts'
+import type { AcmeReporter } from './acme-reporter.ts'
+import type { AttemptReason } from './attempt-reason.ts'
+import { assertDue, NotDueError } from './attempt-reason.ts'
+import type { CertificateAuthority } from './certificate-authority.ts'
+import type { CertificateClock } from './certificate-clock.ts'
+import type { FailureRecord } from './failure-record.ts'
+import { failureAsOf, nextFailure } from './failure-record.ts'
+import type { CertificateHost } from './host.ts'
+import type { DirectoryLock } from './lock.ts'
+import { againIfLost, lockDirectory } from './lock.ts'
+import { toPushed } from './pushed.ts'
+import type { RenewalPlan } from './renewal-plan.ts'
+import { mayLeaveOut } from './renewal.ts'
+import type { StoredCertificate } from './store.ts'
+
+export interface IssuanceOptions {
+  readonly listenerId: string
+  readonly settings: AcmeSettings
+  readonly host: CertificateHost
+  readonly limits: AcmeLimits
+  readonly authority: CertificateAuthority
+  readonly cache: AcmeCache
+  readonly clock: CertificateClock
+  readonly plan: RenewalPlan
+  readonly report: AcmeReporter
+}
+
+export class AcmeIssuance {
+  readonly #listenerId: string
+  readonly #settings: AcmeSettings
+  readonly #host: CertificateHost
+  readonly #limits: AcmeLimits
+  readonly #authority: CertificateAuthority
+  readonly #cache: AcmeCache
+  readonly #clock: CertificateClock
+  readonly #plan: RenewalPlan
+  readonly #report: AcmeReporter
+  #certificate: StoredCertificate | undefined
+  #failure: FailureRecord | undefined
+
+  constructor(options: IssuanceOptions) {
+    this.#listenerId = options.listenerId
+    this.#settings = options.settings
+    this.#host = options.host
+    this.#limits = options.limits
+    this.#authority = options.authority
+    this.#cache = options.cache
+    this.#clock = options.clock
+    this.#plan = options.plan
+    this.#report = options.report
+  }
+
+  /** What is served. */
+  get certificate(): StoredCertificate | undefined {
+    return this.#certificate
+  }
+
+  /** Of the last attempt; undefined if that succeeded. */
+  get failure(): FailureRecord | undefined {
+    return this.#failure
+  }
+
+  /** Reads what is cached. Throws CACHE. */
+  async load(): Promise<void> {
+    await this.#cache.secure()
+    this.#certificate = await this.#cache.readCertificate()
+    this.#failure = await this.#cache.readFailure()
+    if (this.#certificate === undefined) return
+    this.#report.loaded(this.#certificate)
+    this.#report.missing(this.#certificate)
+  }
+
+  /** Nothing can be served as it should be. */
+  needsOrder(): boolean {
+    return this.#certificate === undefined || this.#clock.nowMs() >= this.#certificate.facts.notAfterMs
+  }
+
+  /** What is served is of the CA that is configured, and has every name. */
+  isComplete(): boolean {
+    if (this.#certificate?.origin !== this.#settings.directoryUrl) return false
+    return missingNames(this.#settings, this.#certificate).length === 0
+  }
+
+  /** When the next attempt is due: the certificate's own time, put off by a failure. */
+  dueMs(): number {
+    return Math.max(this.isComplete() ? this.#renewAtMs() : 0, this.#failure?.nextAttemptMs ?? 0)
+  }
+
+  /** Under a clock that has been set back, what failed in the future has just failed. */
+  reconsiderFailure(): void {
+    this.#failure = this.#failure && failureAsOf(this.#failure, this.#clock.nowMs())
+  }
+
+  /** Throws NotDueError if an attempt would have to wait. */
+  assertDue(reason: AttemptReason): void {
+    const { failurePath: path } = this.#cache
+    assertDue(reason, { failure: this.#failure, nowMs: this.#clock.nowMs(), path })
+  }
+
+  /** Leaves a new certificate installed; or throws, having said why and noted when the next attempt is due. */
+  async attempt(signal: AbortSignal, reason: AttemptReason): Promise<void> {
+    await againIfLost(async () => await this.#attemptOnce(signal, reason))
+  }
+
+  async #attemptOnce(signal: AbortSignal, reason: AttemptReason): Promise<void> {
+    let lock: DirectoryLock | undefined
+    try {
+      await this.#cache.prepare()
+      lock = await this.#lock(signal, reason)
+      if (lock === undefined) return
+      const isDone = await this.#takeOver(reason)
+      this.#failure = await this.#cache.readFailure()
+      if (isDone) return
+      this.assertDue(reason)
+      await this.#order(lock, signal, this.#settings.domains)
+    } catch (cause) {
+      if (cause instanceof NothingDueError) return
+      if (signal.aborted || cause instanceof NotDueError) throw cause
+      // Whatever the order died of then, this is why.
+      const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
+      const rest = this.#restWorthOrdering(error)
+      await this.#fail(error, lock, rest)
+      if (lock === undefined || rest.length === 0) throw error
+      await this.#orderRest(lock, signal, rest)
+    } finally {
+      await lock?.release()
+    }
+  }
+
+  /** Undefined when another process has outlasted our patience, yet left something that will do. */
+  async #lock(signal: AbortSignal, reason: AttemptReason): Promise<DirectoryLock | undefined> {
+    try {
+      return await lockDirectory(this.#settings.cacheDir, {
+        signal,
+        waitLimitMs: this.#limits.lockMs,
+        onWaiting: (holder) => this.#report.progress('waiting', `for ${holder}`),
+      })
+    } catch (error) {
+      if (signal.aborted || !(await this.#takeOver(reason))) throw error
+      return undefined
+    }
+  }
+
+  /** Uses what another process has put into the cache meanwhile; true if nothing is left to do. */
+  async #takeOver(reason: AttemptReason): Promise<boolean> {
+    const cached = await this.#cache.readCertificate()
+    if (cached === undefined || cached.facts.notAfterMs <= this.#clock.nowMs()) return false
+    // Ours may be newer than the cache: one that could not be saved is served nevertheless.
+    if (cached.obtainedMs <= (this.#certificate?.obtainedMs ?? -Infinity)) return false
+    this.#report.loaded(cached)
+    await this.#install(cached)
+    this.#report.missing(cached)
+    // A start needs no more than something to serve: the rest is ordered in the background.
+    return reason === 'start' || (this.isComplete() && this.#renewAtMs() > this.#clock.nowMs())
+  }
+
+  /** SPEC 5, one bad name: the names to order without those that failed; none if that is not worth an order. */
+  #restWorthOrdering(error: unknown): readonly string[] {
+    const failed = error instanceof AcmeError ? error.failedNames : []
+    const { domains } = this.#settings
+    const rest = domains.filter((name) => !failed.includes(name))
+    const missing = this.#certificate === undefined ? rest : missingNames(this.#settings, this.#certificate)
+    const isWorth = mayLeaveOut({
+      nowMs: this.#clock.nowMs(),
+      lastTimeMs: this.#failure?.leftOutAtMs,
+      addsNames: rest.some((name) => missing.includes(name)),
+      renewAtMs: this.#renewAtMs(),
+    })
+    // A CA may blame a name that was not ordered: the domain above, say.
+    return rest.length < domains.length && isWorth ? rest : []
+  }
+
+  async #order(lock: DirectoryLock, signal: AbortSignal, names: readonly string[]): Promise<void> {
+    this.#report.ordering(names)
+    const issued = await this.#authority.placeOrder({
+      settings: this.#settings,
+      names,
+      predecessor: this.#certificate,
+      accounts: this.#cache.accounts,
+      host: { jobs: this.#host.jobs, clock: this.#clock },
+      limits: this.#limits,
+      signal: AbortSignal.any([signal, lock.signal]),
+      arm: async (challenges) => await this.#host.arm(this.#listenerId, challenges),
+      disarm: async () => await this.#disarm(),
+      progress: (step, detail) => this.#report.progress(step, detail),
+      mayOrder: async () => {
+        await lock.assertHeld()
+        this.#assertWorthIt()
+      },
+    })
+    this.#report.issued(issued)
+    const isComplete = names.length === this.#settings.domains.length
+    if (isComplete) this.#failure = undefined
+    try {
+      await this.#cache.saveCertificate(issued, async () => await lock.assertHeld())
+      if (isComplete) await this.#cache.clearFailure()
+    } catch (error) {
+      // It is good, and it has been paid for: serve it, and say that a restart will not find it.
+      this.#report.error(`issued but not saved: ${messageOf(error)}`)
+    }
+    await this.#plan.noteIssued(issued)
+    await this.#install(issued)
+    this.#report.missing(issued)
+    this.#report.progress('issued', `until ${new Date(issued.facts.notAfterMs).toISOString()}`)
+  }
+
+  async #orderRest(lock: DirectoryLock, signal: AbortSignal, rest: readonly string[]): Promise<void> {
+    try {
+      await this.#order(lock, signal, rest)
+    } catch (error) {
+      if (!signal.aborted) this.#report.error(`without the names that failed: ${messageOf(error)}`)
+      throw error
+    }
+  }
+
+  async #install(certificate: StoredCertificate): Promise<void> {
+    this.#certificate = certificate
+    await this.#host.publish(this.#listenerId, [toPushed(certificate)])
+  }
+
+  async #disarm(): Promise<void> {
+    try {
+      await this.#host.arm(this.#listenerId, [])
+    } catch (error) {
+      this.#report.error(`not disarmed: ${messageOf(error)}`)
+    }
+  }
+
+  /** The CA's first answer may have shown that it is our clock that is wrong, and the certificate good. */
+  #assertWorthIt(): void {
+    if (!this.#clock.isCorrected() || this.needsOrder()) return
+    if (this.#clock.nowMs() < this.dueMs()) throw new NothingDueError()
+  }
+
+  async #fail(error: unknown, lock: DirectoryLock | undefined, rest: readonly string[]): Promise<void> {
+    const record = nextFailure(error, {
+      order: { directoryUrl: this.#settings.directoryUrl, names: this.#settings.domains },
+      previous: this.#failure,
+      validity: this.#certificate?.facts,
+      leavesOut: rest.length > 0,
+      nowMs: this.#clock.nowMs(),
+      jitter: Math.random(),
+    })
+    this.#failure = record
+    this.#report.failed(record)
+    // Without the lock the record is not ours to write: whoever has it notes its own failures.
+    if (lock === undefined || lock.signal.aborted) return
+    try {
+      await this.#cache.saveFailure(record)
+    } catch (cause) {
+      this.#report.error(`the failure is not recorded: ${messageOf(cause)}`)
+    }
+  }
+
+  #renewAtMs(): number {
+    return this.#certificate === undefined ? 0 : this.#plan.dueMs(this.#certificate)
+  }
+}
+
+/** An attempt that was begun under a wrong clock. */
+class NothingDueError extends Error {}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
