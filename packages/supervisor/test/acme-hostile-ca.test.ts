@@ -157,7 +157,9 @@ test(
     await fail(scene, { on: 'newOrder', answer: truncate() }, /cannot reach the ACME server/u)
     await fail(scene, { on: 'newOrder', answer: answerWith('[]', 201) }, /an order that cannot be read/u)
     const endless = `{"type":"x","detail":"${'long '.repeat(100_000)}"}`
-    await fail(scene, { on: 'newOrder', answer: answerWith(endless, 400) }, /^.{0,4096}$/u, /^.{16384}$/u)
+    const moves = '{"type":"x","detail":"a\\u001b[2J\\u0007b\\r\\nc\\u202ed\\u009be"}'
+    await fail(scene, { on: 'newOrder', answer: answerWith(moves, 400) }, /x: a\?\[2J\?b\?\?c\?d\?e$/u)
+    await fail(scene, { on: 'newOrder', answer: answerWith(endless, 400) }, /^.{2048}$/u, /^.{16384}$/u)
     await fail(scene, { on: 'newOrder', answer: answerWith(DEEP, 400) }, /x: deep/u)
 
     // Proofs that nobody asked for.

@@ -6,8 +6,10 @@ import { isRecord } from './json.ts'
 const TYPE_PREFIX = 'urn:ietf:params:acme:error:'
 /** A document is kept on disk and shown to people: no more of it than this. */
 const DOCUMENT_CHARACTERS = 16_384
-/** Of the sentence that is made of it. */
-const DESCRIPTION_CHARACTERS = 2_048
+/** Of a sentence that quotes a CA. */
+const MESSAGE_CHARACTERS = 2_048
+/** What could move the cursor of the terminal that a message is shown on, or hide a part of it. */
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 
 /** RFC 8555 6.7 */
 export interface Problem {
@@ -67,7 +69,7 @@ export class AcmeError extends ProxyError {
   readonly reachedCa: boolean
 
   constructor(message: string, options: AcmeErrorOptions) {
-    super('ACME', message, options)
+    super('ACME', message.slice(0, MESSAGE_CHARACTERS).replace(UNPRINTABLE, '?'), options)
     this.name = 'AcmeError'
     this.problem = parseProblem(options.document)
     this.document = options.document === undefined ? undefined : textOf(options.document)
@@ -93,12 +95,12 @@ function namesBlamedBy(problem: Problem | undefined): string[] {
   return [...new Set(blamed.filter((name) => name !== undefined))]
 }
 
-/** `rateLimited: too many certificates ...`, with the subproblems; cut if it is absurdly long. */
+/** `rateLimited: too many certificates ...`, with the subproblems. */
 export function describeProblem(problem: Problem): string {
   const nested = problem.subproblems.map(({ identifier, type, detail }) =>
     identifier === undefined ? `${type}: ${detail}` : `${identifier}: ${type}: ${detail}`,
   )
-  return [`${problem.type}: ${problem.detail}`, ...nested].join('; ').slice(0, DESCRIPTION_CHARACTERS)
+  return [`${problem.type}: ${problem.detail}`, ...nested].join('; ')
 }
 
 /** Delay in milliseconds; undefined for no header, or one that is neither seconds nor a date (RFC 9110 10.2.3). */
