@@ -10,6 +10,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   openssl: 'openssl',
   curl: 'curl',
   script: 'bsdutils',
+  slowhttptest: 'slowhttptest',
   perl: 'perl-base',
   setpriv: 'util-linux',
   'systemd-analyze': 'systemd',
