@@ -72,6 +72,7 @@ test('what is no request for a site: 404, 400, 405, 431, 408', TIMEOUT, async (t
     ['GET / HTTP/1.1\r\nHost: a.example/x\r\n\r\n', 400],
     ['GET /#f HTTP/1.1\r\nHost: a.example\r\n\r\n', 400],
     ['nonsense\r\n\r\n', 400],
+    ['PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
     ['GET / HTTP/2.0\r\nHost: a.example\r\n\r\n', 400],
     ['CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n', 405],
     [`GET / HTTP/1.1\r\nHost: a.example\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`, 431],

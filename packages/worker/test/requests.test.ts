@@ -47,6 +47,7 @@ test(
     const [entry] = requests
     assert.ok(entry !== undefined && entry.durationMs >= 0)
     assert.deepEqual(entry, {
+      site: 'a.example',
       clientIp: '127.0.0.1',
       host: 'a.example',
       method: 'GET',

@@ -88,6 +88,23 @@ test('reset, closed, no HTTP, too large a head: 502', TIMEOUT, async (t) => {
   }
 })
 
+test('interim responses without end are no answer: 502', TIMEOUT, async (t) => {
+  const hint = 'HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n'
+  const upstream = await startUpstream(t, ({ socket }) => void socket.write(hint.repeat(1_000)))
+  const { port, upstreamErrors } = await startSiteServer(t, [siteOf(upstream.port)])
+  const client = await connectRaw(t, port)
+  client.send(GET)
+  const statuses: number[] = []
+  for (let i = 0; i < 20 && statuses.at(-1) !== 502; i++) statuses.push((await client.response()).status)
+  assert.deepEqual(statuses, [...Array.from({ length: 8 }, () => 103), 502])
+  const answer = await request(await connectHttp2(t, port))
+  assert.deepEqual([answer.status, answer.informational.length], [502, 8])
+  assert.deepEqual(
+    upstreamErrors.map(({ error }) => error),
+    ['bad response', 'bad response'],
+  )
+})
+
 test('no head in time: 504', TIMEOUT, async (t) => {
   const upstream = await startUpstream(t, () => {})
   const { statuses, errors } = await outcomeOf(t, upstream.port, { requestTimeoutMs: 200 })

@@ -22,6 +22,8 @@ export interface TransportDeps {
 /** RFC 9110 9.2.2. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const EARLY_HINTS = 103
+/** An upstream that goes on announcing an answer is not going to give one; each puts off its deadline. */
+const MAX_INTERIM_RESPONSES = 8
 const QUEUE_FULL_RETRY_SECS = 1
 /** A reason phrase that may stand in a status line of ours. */
 const PLAIN_PHRASE = /^[\t\u0020-\u007e]*$/
@@ -44,6 +46,7 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
   /** A byte of the response has come. */
   #isAnswered = false
   #isClientGone = false
+  #interimResponses = 0
 
   constructor(exchange: ClientExchange, route: Route, deps: TransportDeps) {
     this.#exchange = exchange
@@ -128,6 +131,9 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
       exchange.canAnnounceTrailers,
     )
     if (isUnreadable) throw new ProxyError('UPSTREAM_PROTOCOL', 'bad response')
+    if (status < 200 && ++this.#interimResponses > MAX_INTERIM_RESPONSES) {
+      throw new ProxyError('UPSTREAM_PROTOCOL', 'bad response')
+    }
     if (status >= 200) {
       const reason = statusMessage !== undefined && PLAIN_PHRASE.test(statusMessage) ? statusMessage : ''
       exchange.respond({ status, reason, headers: list, contentLength })
