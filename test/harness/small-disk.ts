@@ -1,6 +1,6 @@
 // A disk that is full soon, and has room again when a test says so.
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -8,30 +8,21 @@ import type { TestContext } from 'node:test'
 export interface SmallDisk {
   /** A file there. */
   readonly path: string
-  /** @param reopen tells the program to open its files anew, where that is what it takes */
-  makeRoom(reopen: () => void): void
+  /** False where that is not possible. */
+  makeRoom(): boolean
 }
 
-/** A tmpfs where one can be mounted; elsewhere the device that is always full, in whose place a file comes. */
+/** A tmpfs where one can be mounted; elsewhere the device that is full for ever. */
 export function createSmallDisk(t: TestContext, bytes: number): SmallDisk {
   const directory = mkdtempSync(join(tmpdir(), 'reverse-proxy-test-disk-'))
-  const path = join(directory, 'file')
   const isMounted = mount(['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', directory])
   t.after(() => {
     if (isMounted) spawnSync('umount', ['--lazy', directory])
     rmSync(directory, { recursive: true })
   })
-  if (isMounted) {
-    return { path, makeRoom: () => void mount(['-o', 'remount,size=100m', directory]) }
-  }
-  symlinkSync('/dev/full', path)
-  return {
-    path,
-    makeRoom: (reopen) => {
-      rmSync(path)
-      reopen()
-    },
-  }
+  return isMounted
+    ? { path: join(directory, 'file'), makeRoom: () => mount(['-o', 'remount,size=100m', directory]) }
+    : { path: '/dev/full', makeRoom: () => false }
 }
 
 function mount(args: readonly string[]): boolean {

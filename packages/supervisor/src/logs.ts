@@ -8,6 +8,7 @@ import type { Logs } from '@reverse-proxy/shared/logs'
 import { openLogs } from '@reverse-proxy/shared/logs'
 import { pino } from 'pino'
 import { openLogFile } from './log-file.ts'
+import { keepStdoutFromWaiting } from './stdout.ts'
 
 const STDOUT = 1
 const openFile = callbackify(async (path: string) => await openLogFile(path))
@@ -18,9 +19,7 @@ export class SupervisorLogs implements Logs {
   #logs: Logs
 
   constructor(settings: Logging) {
-    // Only this makes a pipe one that a write does not wait for, for the workers, too, which inherit it. A
-    // thread that waits for a reader would keep the process from ending.
-    process.stdout.on('error', ignore)
+    keepStdoutFromWaiting()
     this.#settings = settings
     this.#logs = openPinoLogs(settings)
   }
@@ -82,5 +81,3 @@ function openPinoLogs(settings: Logging): Logs {
     }),
   })
 }
-
-function ignore(): void {}
