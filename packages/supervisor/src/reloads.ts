@@ -7,6 +7,7 @@ import { afterReload, compareConfigs } from '@reverse-proxy/shared/config/split'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { ReloadReport } from './admin/reports.ts'
+import type { Handover } from './certificates/handover.ts'
 import type { CertificateRegistry } from './certificates/registry.ts'
 import { ConfigErrors } from './config/config-errors.ts'
 import type { LoadedConfig } from './config/load.ts'
@@ -81,7 +82,7 @@ export class Reloads {
   }
 
   async #apply(kind: ReloadKind): Promise<Extract<ReloadResult, { status: 'ok' }>> {
-    const { current, load, fleet } = this.#options
+    const { current, load } = this.#options
     const running = current()
     const warnings: string[] = []
     let next = running
@@ -93,35 +94,57 @@ export class Reloads {
     }
     const change = compareConfigs(running, next)
     const freshWorkers = kind !== 'reload' || change.needsFreshWorkers
-    const certificates = await this.#switchTo(next, change)
-    if (freshWorkers) {
-      try {
-        await fleet.roll()
-      } catch (error) {
-        // The old workers stay: with what they had.
-        await this.#switchTo(running, compareConfigs(next, running))
-        throw error
-      }
-    }
+    await this.#switchTo(next, change, freshWorkers)
+    const certificates = this.#options.registry.isComplete ? 'current' : 'pending'
     const sites = next.listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
     return { status: 'ok', sites, workers: freshWorkers ? 'replaced' : 'kept', certificates, warnings }
   }
 
-  /** In place: certificates, sites, limits. What needs fresh workers takes hold with them. */
-  async #switchTo(next: Config, change: ConfigChange): Promise<ReloadReport['certificates']> {
-    const { registry, fleet, before, replace, workerCount } = this.#options
-    const prepared = await registry.prepare(change)
+  /** All of it, or nothing: what was loaded before is used again then, and the old workers stay. */
+  async #switchTo(next: Config, change: ConfigChange, freshWorkers: boolean): Promise<void> {
+    const { registry, fleet, before, current } = this.#options
+    const running = current()
+    const handover = await registry.prepare(change)
     try {
       await before(next)
     } catch (error) {
-      await registry.discard(prepared)
+      await handover.undo()
       throw error
     }
-    replace(next)
-    fleet.resize(workerCount(next))
-    const state = await registry.commit(prepared, change.removed)
-    await fleet.broadcast({ type: 'configure', config: toWorkerConfig(next) })
-    return state
+    try {
+      // In place: certificates, sites, limits. What needs fresh workers takes hold with them.
+      this.#use(next)
+      await handover.install()
+      await this.#configureWorkers()
+      if (freshWorkers) await fleet.roll()
+    } catch (error) {
+      await this.#goBackTo(running, handover)
+      throw error
+    }
+    await handover.complete()
+  }
+
+  async #goBackTo(running: Config, handover: Handover): Promise<void> {
+    const { before, log } = this.#options
+    try {
+      await before(running)
+    } catch (error) {
+      log.error('CONFIG_RELOAD', { status: 'failed', error: describeFailure(error).message })
+    }
+    this.#use(running)
+    await handover.undo()
+    await this.#configureWorkers()
+  }
+
+  #use(config: Config): void {
+    const { replace, fleet, workerCount } = this.#options
+    replace(config)
+    fleet.resize(workerCount(config))
+  }
+
+  async #configureWorkers(): Promise<void> {
+    const { fleet, current } = this.#options
+    await fleet.broadcast({ type: 'configure', config: toWorkerConfig(current()) })
   }
 
   /** Each said once, until it changes again. */

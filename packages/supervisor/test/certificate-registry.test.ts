@@ -1,14 +1,16 @@
 // What reaches the workers, and in which order: through reloads, refusals, and workers that boot meanwhile.
 import assert from 'node:assert/strict'
+import { rm } from 'node:fs/promises'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
-import type { AcmeSettings, Config, Listener } from '@reverse-proxy/shared/config/config'
+import type { AcmeSettings, Config, Listener, TlsSettings } from '@reverse-proxy/shared/config/config'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import { compareConfigs } from '@reverse-proxy/shared/config/split'
 import type { ArmedChallenge, Push } from '@reverse-proxy/shared/ipc/messages'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import type { Pebble } from '../../../test/harness/pebble.ts'
 import { startPebble } from '../../../test/harness/pebble.ts'
+import { TestCa } from '../../../test/harness/tls-material.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { CertificateRegistry } from '../src/certificates/registry.ts'
 import type { Broadcast, PushOutcome } from '../src/workers/handle.ts'
@@ -25,19 +27,17 @@ class Workers {
   readonly pushes: Push[] = []
   /** Between a push and its acknowledgement. */
   beforeAck: (push: Push) => Promise<void> | void = () => {}
-  refuses: (push: Push) => boolean = () => false
+  refuses: (push: Push, slot: number) => boolean = () => false
 
   readonly broadcast: Broadcast = async (push) => {
     this.pushes.push(push)
     await this.beforeAck(push)
-    const outcomes: PushOutcome[] = [{ pid: 1, slot: 1, result: 'done' }]
-    const error = 'the certificate cannot be loaded'
-    outcomes.push({
-      pid: 2,
-      slot: 2,
-      ...(this.refuses(push) ? { result: 'refused', error } : { result: 'done' }),
+    return [1, 2].map((slot): PushOutcome => {
+      const error = 'the certificate cannot be loaded'
+      return this.refuses(push, slot)
+        ? { pid: slot, slot, result: 'refused', error }
+        : { pid: slot, slot, result: 'done' }
     })
-    return outcomes
   }
 
   get challenges(): readonly ArmedChallenge[] {
@@ -85,7 +85,7 @@ async function prepare(t: TestContext): Promise<Scene> {
   return { pebble, registry, workers, log, clock, configWith }
 }
 
-function configOf(tls: AcmeSettings): Config {
+function configOf(tls: TlsSettings): Config {
   const listener: Listener = { id: ID, bindAddrs: ['127.0.0.1'], httpPort: 0, httpsPort: 443, tls, sites: [] }
   return {
     workers: 2,
@@ -128,14 +128,15 @@ test('a reload in the middle of a renewal: never an older certificate again', TE
   clock.offsetMs = 65 * DAY_MS
   const before = configWith({ domains: ['one.example'] })
   const change: ConfigChange = compareConfigs(before, configWith({}))
-  const prepared = await registry.prepare(change)
+  const handover = await registry.prepare(change)
   registry.start()
   await waitFor('the renewed certificate', () => workers.serials.length === 2, 30_000)
-  const committing = registry.commit(prepared, change.removed)
+  const handingOver = handover.install().then(async () => await handover.complete())
   workers.beforeAck = () => {}
   acknowledged.resolve()
 
-  assert.equal(await committing, 'pending')
+  await handingOver
+  assert.equal(registry.isComplete, false)
   await waitFor('both names', () => registry.certificates[0]?.certificates[0]?.names.length === 2, 30_000)
   const [, second, third] = workers.serials
   assert.notEqual(second, first)
@@ -152,9 +153,75 @@ test('another CA by reload: the old certificate serves until the new one is ther
   const { directoryUrl, caFile } = other
   const next = configWith({ domains: ['one.example'], directoryUrl, caFile, cacheDir: temporaryDirectory(t) })
   const change = compareConfigs(configWith({ domains: ['one.example'] }), next)
-  assert.equal(await registry.commit(await registry.prepare(change), change.removed), 'pending')
+  const handover = await registry.prepare(change)
+  await handover.install()
+  await handover.complete()
+  assert.equal(registry.isComplete, false)
   await waitFor('the new certificate', () => workers.serials.length === 2, 30_000)
   assert.ok(!workers.serials.includes(''), 'never nothing')
+})
+
+test(
+  'a certificate that no worker can load: the next worker begins with the old one, and the renewal is tried again',
+  TEST,
+  async (t) => {
+    const { registry, workers, clock } = await prepare(t)
+    await registry.acquire(NEVER)
+    const [first] = registry.certificates
+    const [before] = registry.statuses
+    workers.refuses = ({ type }) => type === 'certificates'
+    clock.offsetMs = 65 * DAY_MS
+    registry.start()
+    await waitFor('the failure', () => registry.statuses[0]?.failure !== undefined, 30_000)
+    assert.match(
+      registry.statuses[0]?.failure?.reason ?? '',
+      /^no worker can serve it: the certificate cannot/u,
+    )
+    assert.deepEqual(registry.certificates, [first])
+    assert.deepEqual(registry.statuses[0]?.certificates, before?.certificates)
+  },
+)
+
+test(
+  'a reload that is taken back: what was served is served again, and goes on being renewed',
+  TEST,
+  async (t) => {
+    const { registry, workers, configWith } = await prepare(t)
+    await registry.acquire(NEVER)
+    registry.start()
+    const pair = await (await TestCa.create(t)).issue(['one.example'])
+    const running = configWith({ domains: ['one.example'] })
+    const next = configOf({ mode: 'manual', pairs: [pair] })
+    const handover = await registry.prepare(compareConfigs(running, next))
+    await handover.install()
+    const [first, second] = workers.serials
+    assert.notEqual(second, first)
+    // Whatever has become of the files: nothing is read again.
+    await rm(pair.certPath)
+    await handover.undo()
+    assert.deepEqual(workers.serials, [first, second, first])
+    assert.equal(registry.statuses[0]?.mode, 'acme')
+    await registry.renew('one.example')
+    assert.equal(workers.serials.length, 4)
+  },
+)
+
+test('a reload whose certificate no worker takes fails before anything is given up', TEST, async (t) => {
+  const { registry, workers, configWith } = await prepare(t)
+  await registry.acquire(NEVER)
+  const [first] = registry.certificates
+  const pair = await (await TestCa.create(t)).issue(['one.example'])
+  const change = compareConfigs(
+    configWith({ domains: ['one.example'] }),
+    configOf({ mode: 'manual', pairs: [pair] }),
+  )
+  const handover = await registry.prepare(change)
+  workers.refuses = ({ type }) => type === 'certificates'
+  await assert.rejects(handover.install(), { code: 'CERTIFICATE' })
+  workers.refuses = () => false
+  await handover.undo()
+  assert.deepEqual(registry.certificates, [first])
+  assert.equal(registry.statuses[0]?.mode, 'acme')
 })
 
 test(
@@ -162,7 +229,7 @@ test(
   TEST,
   async (t) => {
     const { registry, workers, log } = await prepare(t)
-    workers.refuses = ({ type }) => type === 'certificates'
+    workers.refuses = ({ type }, slot) => type === 'certificates' && slot === 2
     await registry.acquire(NEVER)
     const failed = log.lines.filter(({ event }) => event === 'CERT_FAILED')
     assert.deepEqual(

@@ -201,7 +201,7 @@ test('certificates: their dates, and what is wrong with the pair', () => {
   assertFinding(judge(NOW_MS + 76 * DAY_MS), 'warn', /expires in 14 days.*renewed/u)
   assertFinding(judge(NOW_MS + 90 * DAY_MS), 'fail', /expired at 2026-04-01/u)
   assertFinding(judge(NOW_MS - 1), 'fail', /not valid before.*clock/u)
-  const mismatch = { ok: false, reason: 'no match' } as const
+  const mismatch = { ok: false, reason: 'no match', isTooWeak: false } as const
   assertFinding(judgeManual('/c', mismatch, NOW_MS), 'fail', /no match.*pair/u)
 
   const cached = { ok: true, certPem: '', facts } as const

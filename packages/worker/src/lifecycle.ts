@@ -2,6 +2,7 @@
 // one message after the other, and acknowledges each.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
+import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_OK, EXIT_WORKER_BOOT } from '@reverse-proxy/shared/exit-codes'
 import type {
   BootFailure,
@@ -155,7 +156,7 @@ export class WorkerLifecycle {
       // A client whose hello is still on its way when the drain begins gets what is new, like any other.
       if (this.#phase === 'serving' || this.#phase === 'draining') this.#apply(push)
     } catch (cause) {
-      error = cause instanceof Error ? cause.message : String(cause)
+      error = explain(cause)
     }
     this.#process.tell({ type: 'ack', seq, error })
   }
@@ -228,8 +229,16 @@ function describe(error: unknown): BootFailure {
     const { address, port, code } = error
     return { reason: 'bind', address, port, code }
   }
-  return {
-    reason: 'internal',
-    message: error instanceof Error ? (error.stack ?? error.message) : String(error),
-  }
+  return { reason: 'internal', message: explain(error) }
+}
+
+/** In one line with what is behind it; only what should not be, with where it happened. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  if (!(error instanceof ProxyError)) return error.stack ?? error.message
+  return error.cause === undefined ? error.message : `${error.message}: ${reasonOf(error.cause)}`
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
 }

@@ -222,8 +222,8 @@ export class AcmeIssuance {
   }
 
   async #install(certificate: StoredCertificate): Promise<void> {
-    this.#certificate = certificate
     await this.#host.publish(this.#listenerId, [toPushed(certificate)])
+    this.#certificate = certificate
   }
 
   async #disarm(): Promise<void> {

@@ -3,6 +3,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
+import { TLS_POLICY } from '@reverse-proxy/shared/tls-policy'
 import type { Validity } from './renewal.ts'
 
 /** What the rest of the program knows of a certificate. */
@@ -20,7 +21,12 @@ export interface CertificateFacts {
 /** `certPem` is the chain alone, leaf first, without whatever else stood in the file. */
 export type Inspection =
   | { readonly ok: true; readonly facts: CertificateFacts; readonly certPem: string }
-  | { readonly ok: false; readonly reason: string }
+  | {
+      readonly ok: false
+      readonly reason: string
+      /** There is nothing wrong with the pair, but TLS as SPEC 6 wants it does not take it. */
+      readonly isTooWeak: boolean
+    }
 
 /** A CA's clock may be ahead of ours by this much. */
 const CLOCK_TOLERANCE_MS = 60 * 60 * 1000
@@ -59,18 +65,18 @@ export function inspectPair(certPem: string, keyPem: string): Inspection {
     notBeforeMs: leaf.validFromDate.getTime(),
     notAfterMs: leaf.validToDate.getTime(),
   }
-  const unusable = reasonAgainstServing(blocks, keyPem)
-  if (unusable !== undefined) return refuse(unusable)
+  const refusal = refusalOfTls(blocks, keyPem)
+  if (refusal !== undefined) return { ok: false, reason: `TLS cannot use it: ${refusal}`, isTooWeak: true }
   return { ok: true, facts, certPem: `${blocks.join('\n')}\n` }
 }
 
 /** Weak keys and signatures, which parse well and which no worker's TLS takes. */
-function reasonAgainstServing(chain: readonly string[], keyPem: string): string | undefined {
+function refusalOfTls(chain: readonly string[], keyPem: string): string | undefined {
   try {
-    createSecureContext({ cert: chain.join('\n'), key: keyPem })
+    createSecureContext({ ...TLS_POLICY, cert: chain.join('\n'), key: keyPem })
     return undefined
   } catch (error) {
-    return `TLS cannot use it: ${messageOf(error)}`
+    return messageOf(error)
   }
 }
 
@@ -142,7 +148,7 @@ function issuerOf(certificate: X509Certificate): string {
 }
 
 function refuse(reason: string): Inspection {
-  return { ok: false, reason }
+  return { ok: false, reason, isTooWeak: false }
 }
 
 function messageOf(error: unknown): string {

@@ -57,7 +57,7 @@ export class InternalManager implements CertificateManager {
   }
 
   async load(): Promise<void> {
-    await this.#issueIfDue()
+    this.#leaf = await this.#issueIfDue()
   }
 
   current(): readonly PushedCertificate[] {
@@ -115,8 +115,9 @@ export class InternalManager implements CertificateManager {
     this.#expiry.look(leaf.facts)
     if (!demanded && this.#host.clock.nowMs() < this.#dueMs(leaf)) return false
     try {
-      await this.#issueIfDue(leaf.facts.serial)
-      await this.#host.publish(this.listenerId, this.current())
+      const renewed = await this.#issueIfDue(leaf.facts.serial)
+      await this.#host.publish(this.listenerId, [toPushed(renewed)])
+      this.#leaf = renewed
       this.#failures = 0
       this.#failure = undefined
     } catch (error) {
@@ -144,13 +145,13 @@ export class InternalManager implements CertificateManager {
   }
 
   /** Takes the leaf that is cached, unless it is the one to be replaced, or issues and saves one. Throws CACHE. */
-  async #issueIfDue(replacedSerial?: string): Promise<void> {
+  async #issueIfDue(replacedSerial?: string): Promise<StoredCertificate> {
     const authority = await loadAuthority(this.#ca)
     let leaf = await this.#readLeaf(authority, replacedSerial)
     const source = leaf === undefined ? 'issued' : 'cache'
     leaf ??= await this.#issue(authority, replacedSerial)
-    this.#leaf = leaf
     this.#host.log.info(source === 'issued' ? 'CERT_ISSUED' : 'CERT_LOADED', fieldsOf(this.listenerId, leaf))
+    return leaf
   }
 
   async #issue(authority: StoredCertificate, replacedSerial: string | undefined): Promise<StoredCertificate> {

@@ -43,11 +43,7 @@ export class ManualManager implements CertificateManager {
 
   /** Throws CERTIFICATE for the first pair that cannot be used. */
   async load(): Promise<void> {
-    this.#certificates = await Promise.all(this.#pairs.map(async (pair) => await this.#read(pair)))
-    for (const certificate of this.#certificates) {
-      this.#host.log.info('CERT_LOADED', { ...fieldsOf(this.listenerId, certificate), source: 'file' })
-      this.#expiry.look(certificate.facts)
-    }
+    this.#certificates = await this.#readAll()
   }
 
   current(): readonly PushedCertificate[] {
@@ -90,6 +86,15 @@ export class ManualManager implements CertificateManager {
     await this.#work
   }
 
+  async #readAll(): Promise<readonly ManualCertificate[]> {
+    const certificates = await Promise.all(this.#pairs.map(async (pair) => await this.#read(pair)))
+    for (const certificate of certificates) {
+      this.#host.log.info('CERT_LOADED', { ...fieldsOf(this.listenerId, certificate), source: 'file' })
+      this.#expiry.look(certificate.facts)
+    }
+    return certificates
+  }
+
   async #read({ certPath, keyPath }: ManualSettings['pairs'][number]): Promise<ManualCertificate> {
     const [certPem, keyPem] = await Promise.all([readPem(certPath), readPem(keyPath)])
     const inspection = await this.#host.jobs.run('inspectPair', { certPem, keyPem }, this.#closing.signal)
@@ -114,8 +119,9 @@ export class ManualManager implements CertificateManager {
   async #turn(demanded: boolean): Promise<boolean> {
     for (const { facts } of this.#certificates) this.#expiry.look(facts)
     if (!demanded) return false
-    await this.load()
-    await this.#host.publish(this.listenerId, this.current())
+    const certificates = await this.#readAll()
+    await this.#host.publish(this.listenerId, certificates.map(toPushed))
+    this.#certificates = certificates
     return true
   }
 }

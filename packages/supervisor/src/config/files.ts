@@ -80,6 +80,10 @@ async function checkManual(
   return issues
 }
 
+const WEAK_HINT = 'have it issued again for an ECDSA key (P-256), or an RSA key of 2048 bits or more'
+const MISMATCH_HINT =
+  'name the key that the certificate was requested with; in its file the certificate of the site is first'
+
 /** The names of a certificate whose key is in order; undefined, with issues, when something is not. */
 function pairNames(
   certificate: TextFile | undefined,
@@ -94,9 +98,12 @@ function pairNames(
   if (certificate === undefined || key === undefined || found.length > 0) return undefined
   const inspection = inspectPair(certificate.text, key.text)
   if (inspection.ok) return inspection.facts.names
-  const hint =
-    'name the key that the certificate was requested with; in its file the certificate of the site is first'
-  issues.push(configIssue('KEY_MISMATCH', key.at, `${key.path}: ${inspection.reason}`, hint))
+  const { reason, isTooWeak } = inspection
+  issues.push(
+    isTooWeak
+      ? configIssue('CERTIFICATE_INVALID', certificate.at, `${certificate.path}: ${reason}`, WEAK_HINT)
+      : configIssue('KEY_MISMATCH', key.at, `${key.path}: ${reason}`, MISMATCH_HINT),
+  )
   return undefined
 }
 

@@ -12,7 +12,7 @@ import type { Socket } from 'node:net'
 import type { SecureContext, TLSSocket } from 'node:tls'
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { peekedOf } from '../tls/peeked.ts'
-import { SESSION_ID_CONTEXT, TLS_POLICY } from '../tls/policy.ts'
+import { SESSION_ID_CONTEXT, TLS_OPTIONS } from '../tls/policy.ts'
 import { http1Timeouts, http2Options, runtimeHeaderBytes } from './runtime-limits.ts'
 
 interface RuntimeServerEvents {
@@ -53,7 +53,7 @@ export function createRuntimeServer(limits: Limits, ticketKeys: Uint8Array): Run
     requireHostHeader: false,
   }
   const created = createSecureServer({
-    ...TLS_POLICY,
+    ...TLS_OPTIONS,
     ...http2Options(limits),
     http1Options,
     allowHTTP1: true,

@@ -5,7 +5,7 @@ import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { destroyAfter } from './farewell.ts'
 import { peekedOf } from './peeked.ts'
-import { TLS_POLICY } from './policy.ts'
+import { TLS_OPTIONS } from './policy.ts'
 
 export const ACME_TLS_PROTOCOL = 'acme-tls/1'
 
@@ -15,7 +15,7 @@ export class ChallengeServer {
 
   constructor(log: Log) {
     this.#server = createServer({
-      ...TLS_POLICY,
+      ...TLS_OPTIONS,
       ALPNProtocols: [ACME_TLS_PROTOCOL],
       SNICallback(this: TLSSocket, _serverName, done) {
         done(null, peekedOf(this).context.secureContext)

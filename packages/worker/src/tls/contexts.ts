@@ -4,7 +4,7 @@ import { X509Certificate } from 'node:crypto'
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
-import { TLS_POLICY } from './policy.ts'
+import { TLS_OPTIONS } from './policy.ts'
 
 /** One certificate, ready to serve. A connection keeps the one it began with. */
 export interface SiteContext {
@@ -83,7 +83,7 @@ export class ChallengeContexts {
 
 function load({ names, certPem, keyPem }: Omit<PushedCertificate, 'serial'>): LoadedCertificate {
   try {
-    const secureContext = createSecureContext({ ...TLS_POLICY, cert: certPem, key: keyPem })
+    const secureContext = createSecureContext({ ...TLS_OPTIONS, cert: certPem, key: keyPem })
     const { serialNumber: serial, validToDate } = new X509Certificate(certPem)
     const nameSet = new Set(names)
     const covers = (host: string) => nameSet.has(host) || nameSet.has(wildcardOf(host))

@@ -12,7 +12,7 @@ import { RefusalLog } from '../../src/limits/refusal-log.ts'
 import { systemTimers } from '../../src/limits/timers.ts'
 import { TlsFront } from '../../src/tls/front.ts'
 import { peekedOf } from '../../src/tls/peeked.ts'
-import { SESSION_ID_CONTEXT, TLS_POLICY } from '../../src/tls/policy.ts'
+import { SESSION_ID_CONTEXT, TLS_OPTIONS } from '../../src/tls/policy.ts'
 import { listen } from './sockets.ts'
 
 export interface FrontOptions {
@@ -85,7 +85,7 @@ export async function startFront(t: TestContext, options: FrontOptions): Promise
 
 function siteServer(served: Served[]): Http2SecureServer {
   const server = http2.createSecureServer({
-    ...TLS_POLICY,
+    ...TLS_OPTIONS,
     allowHTTP1: true,
     sessionIdContext: SESSION_ID_CONTEXT,
     SNICallback(this: TLSSocket, _serverName, done) {
