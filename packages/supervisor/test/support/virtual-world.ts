@@ -76,7 +76,7 @@ export class VirtualWorld {
     this.#settings = {
       mode: 'acme',
       domains: ['one.example'],
-      cacheDir: quickDirectory(t),
+      cacheDir: join(quickDirectory(t), 'cache'),
       directoryUrl: DIRECTORY_URL,
       contact: 'mailto:admin@one.example',
       challenge: 'tls-alpn-01',
@@ -266,8 +266,8 @@ function factsOf(certPem: string): CertificateFacts {
 }
 
 /** In memory where there is such a thing: a year of fsync is a long time. */
-function quickDirectory(t: TestContext): string {
+export function quickDirectory(t: TestContext): string {
   const directory = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'reverse-proxy-test-'))
   t.after(() => rmSync(directory, { recursive: true, force: true }))
-  return join(directory, 'cache')
+  return directory
 }
