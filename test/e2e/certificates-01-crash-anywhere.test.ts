@@ -95,7 +95,7 @@ async function recover({ scene, process }: Course, cacheDir: string): Promise<vo
 for (const [seed, task] of (['renew', 'acquire'] as const).entries()) {
   const what = task === 'renew' ? 'a renewal' : 'a first acquisition'
 
-  test(`crash anywhere: killed before and after each file system call of ${what}`, TEST, async (t) => {
+  test(`Crash anywhere: killed before and after each file system call of ${what}`, TEST, async (t) => {
     const course = await follow(t, task)
     const { scene, begin, calls, oldSerial } = course
     const found = new Set<string | undefined>()
@@ -118,7 +118,7 @@ for (const [seed, task] of (['renew', 'acquire'] as const).entries()) {
       assert.ok(scene.pebble.accounts() <= scene.directories, 'no account was made twice')
   })
 
-  test(`crash anywhere: the disk fails at each file system call of ${what}`, TEST, async (t) => {
+  test(`Crash anywhere: the disk fails at each file system call of ${what}`, TEST, async (t) => {
     const course = await follow(t, task)
     const { scene, process, begin, calls, callsBeforeOrder, oldSerial } = course
     const { pebble } = scene

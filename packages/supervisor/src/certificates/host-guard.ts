@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFile, readlink, stat } from 'node:fs/promises'
 import net from 'node:net'
+import { codeOf } from './durable.ts'
 
 export interface HostGuard {
   /** The same for every process that this guard keeps out, and for no other. */
@@ -23,8 +24,9 @@ export async function takeHostGuard(directory: string): Promise<HostGuard | 'bus
   server.listen({ path: `\0reverse-proxy-cache-${digest}` })
   try {
     await once(server, 'listening')
-  } catch {
-    return 'busy'
+  } catch (error) {
+    // Anything else, a sandbox that forbids such sockets say, is the same for all of us.
+    return codeOf(error) === 'EADDRINUSE' ? 'busy' : undefined
   }
   server.on('error', () => {})
   return {
