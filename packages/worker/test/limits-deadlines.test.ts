@@ -230,6 +230,33 @@ void suite('slow clients', { concurrency: true }, () => {
     )
   })
 
+  test('many answers on one slow session: each gets little, none is given up', TIMEOUT, async (t) => {
+    const page = Buffer.alloc(512 * 1024, 'x')
+    const upstream = await startUpstream(
+      t,
+      answering(`HTTP/1.1 200 OK\r\nContent-Length: ${page.length}\r\n\r\n${page.toString('latin1')}`),
+    )
+    const { port, requests } = await startSiteServer(t, [siteOf(upstream.port)], {
+      bodyStallTimeoutMs: 1_000,
+      upstreamConnectionsPerSite: 30,
+    })
+    const client = await connectRaw(t, port, 'a.example', HTTP2)
+    // Windows as small as can be, and one stream after the other has its turn.
+    client.send(GREETING + frame(FRAME.settings, 0, 0, `\u0000\u0004${uint32(0)}`))
+    const streams = [1, 3, 5, 7, 9, 11]
+    for (const stream of streams) client.send(get(stream))
+    const startMs = performance.now()
+    for (let turn = 0; performance.now() - startMs < 4_500; turn++) {
+      const stream = streams[turn % streams.length] ?? 1
+      client.send(
+        frame(FRAME.windowUpdate, 0, stream, uint32(1_000)) + frame(FRAME.windowUpdate, 0, 0, uint32(1_000)),
+      )
+      await delay(100)
+    }
+    assert.equal(requests.length, 0)
+    assert.ok(!parseFrames(client.received()).some(({ type }) => type === FRAME.rstStream))
+  })
+
   test('an answer behind another one is not the client’s fault', TIMEOUT, async (t) => {
     const upstream = await startUpstream(t, ({ socket, received }) => {
       if (received.includes('/slow')) setTimeout(() => socket.write(OK), 2_500)

@@ -61,8 +61,11 @@ test('a refused connection is good for the next request', TIMEOUT, async (t) => 
   const { port } = await startSiteServer(t, [siteOf(upstream.port)], {}, limiter)
   const client = await connectRaw(t, port)
   limiter.verdict = 1
-  client.send(GET)
-  assert.equal((await client.response()).status, 429)
+  const post = 'POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 9\r\n\r\nuser=root'
+  for (const bytes of [GET, post, post]) {
+    client.send(bytes)
+    assert.equal((await client.response()).status, 429)
+  }
   limiter.verdict = ADMITTED
   client.send(GET)
   assert.equal((await client.response()).status, 200)

@@ -101,6 +101,8 @@ export class Http2Connection implements ClientConnection {
   readonly socket: Socket
   /** Of the newest request. */
   lastStreamId = 0
+  /** When the session was last seen to send; limits/http2-sessions.ts looks. */
+  lastWroteMs = 0
   #requests = 0
   #open = 0
   #bodies = 0

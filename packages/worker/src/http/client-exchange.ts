@@ -92,7 +92,7 @@ export abstract class ClientExchange implements PendingAnswer {
   /** The trailer field itself is allowed in this protocol's answer. */
   abstract get canAnnounceTrailers(): boolean
 
-  abstract get isHeldUp(): boolean
+  abstract isHeldUp(nowMs: number, timeoutMs: number): boolean
   abstract onStalled(): void
   /** An interim response (1xx, not 101). Left out where the protocol has none. */
   abstract inform(status: number, headers: readonly string[]): void

@@ -133,7 +133,7 @@ export class Http1Exchange extends ClientExchange {
   }
 
   /** Of a pipeline, the answers before this one have not left yet. */
-  get isHeldUp(): boolean {
+  isHeldUp(): boolean {
     return this.#res.socket === null
   }
 

@@ -10,12 +10,17 @@ const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
 const WITHOUT_BODY = { endStream: true } as const
 const WITH_TRAILERS = { waitForTrailers: true } as const
 
+/** A client that reads one stream cannot hold the others for longer than so many times the deadline. */
+const MAX_TURNS_MISSED = 10
+
 const exchangeOf = new WeakMap<ServerHttp2Stream, Http2Exchange>()
 
 export class Http2Exchange extends ClientExchange {
   readonly #stream: ServerHttp2Stream
   readonly #http2: Http2Connection
   #trailers: readonly string[] = []
+  /** How often its time was up since it last got on. */
+  #turnsMissed = 0
 
   constructor(
     stream: ServerHttp2Stream,
@@ -107,8 +112,10 @@ export class Http2Exchange extends ClientExchange {
     // A malformed request is an error of its stream (RFC 9113 8.1.1); the connection's framing is sound.
   }
 
-  get isHeldUp(): boolean {
-    return false
+  /** On a slow link many streams share what there is, and each may get little of it for long. */
+  isHeldUp(nowMs: number, timeoutMs: number): boolean {
+    this.#turnsMissed += 1
+    return this.#turnsMissed < MAX_TURNS_MISSED && nowMs - this.#http2.lastWroteMs < timeoutMs / 2
   }
 
   onStalled(): void {
@@ -118,6 +125,7 @@ export class Http2Exchange extends ClientExchange {
   }
 
   onDrained(): void {
+    this.#turnsMissed = 0
     this.drained()
   }
 

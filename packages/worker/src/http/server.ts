@@ -84,8 +84,9 @@ export class SiteServer {
     this.#stalls = new AnswerStalls(() => this.#limits.bodyStallTimeoutMs, nowMs, log)
     this.#sessions = new Http2Sessions(() => this.#limits, nowMs)
     this.#sweep = setInterval(() => {
-      this.#stalls.sweep()
+      // First: it finds out which sessions have been sending.
       this.#sessions.sweep()
+      this.#stalls.sweep()
     }, SWEEP_INTERVAL_MS).unref()
     this.#exchangeDeps = {
       accessLog,

@@ -8,8 +8,8 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 /** An answer of which something has been written that may not have left yet. */
 export interface PendingAnswer {
   readonly connection: { readonly clientIp: string }
-  /** It waits for something else than its client, such as the answer before it. */
-  readonly isHeldUp: boolean
+  /** Its time is up: whether it waits for something else than its client, such as the answer before it. */
+  isHeldUp(nowMs: number, timeoutMs: number): boolean
   /** May come again if that does not end it. */
   onStalled(): void
 }
@@ -45,7 +45,7 @@ export class AnswerStalls {
     for (const [answer, sinceMs] of this.#pending) {
       if (nowMs - sinceMs < timeoutMs) break
       this.watch(answer)
-      if (answer.isHeldUp) continue
+      if (answer.isHeldUp(nowMs, timeoutMs)) continue
       this.#log.info('CLIENT_ERROR', { client_ip: answer.connection.clientIp, error: 'answer not read' })
       answer.onStalled()
     }

@@ -20,6 +20,7 @@ export interface SessionRequests {
   readonly hasOpenExchange: boolean
   readonly requests: number
   readonly lastStreamId: number
+  lastWroteMs: number
   readonly openBodies: number
   readonly bodies: number
 }
@@ -110,6 +111,7 @@ export class Http2Sessions {
     if (bytesRead !== watched.bytesRead) watched.headSinceMs = headSince(session, watched, nowMs)
     const isBusy = watched.requests.hasOpenExchange || watched.requestsSeen !== watched.requests.requests
     if (isBusy) watched.idleSinceMs = nowMs
+    if (bytesWritten !== watched.bytesWritten) watched.requests.lastWroteMs = nowMs
     const { controlFrames } = watched
     watched.controlFrames = 0
     watched.requestsSeen = watched.requests.requests

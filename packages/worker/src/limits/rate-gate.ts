@@ -30,6 +30,10 @@ export class RateGate {
     if (verdict === ADMITTED) return true
     if (verdict === undefined) {
       this.#limiter.wait(scope, clientKey, new WaitingRequest(exchange, resume, this))
+    } else if (exchange.mayHaveBody) {
+      // A short body has come with its head, but has not been looked at: with it the request is complete, and
+      // the client keeps its connection. A handshake for every refusal would cost us more than the client.
+      setImmediate(() => this.refuse(exchange, verdict))
     } else {
       this.refuse(exchange, verdict)
     }
