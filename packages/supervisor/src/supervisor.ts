@@ -16,6 +16,7 @@ import { createAdminHandlers } from './admin/handlers.ts'
 import { ReportBuilder } from './admin/report-builder.ts'
 import type { OrderProgress } from './certificates/progress.ts'
 import { CertificateRegistry } from './certificates/registry.ts'
+import { withTimers } from './certificates/sleep-until.ts'
 import type { LoadedConfig } from './config/load.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
 import { Demands } from './demands.ts'
@@ -110,7 +111,7 @@ export class Supervisor {
     })
     this.#registry = new CertificateRegistry({
       stateDir: config.stateDir,
-      clock,
+      clock: withTimers(clock),
       log,
       broadcast: async (push) => await this.#fleet.broadcast(push),
       progress: options.onProgress,

@@ -13,6 +13,7 @@ import { startPebble } from '../../../test/harness/pebble.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { CertificateRegistry } from '../src/certificates/registry.ts'
+import { withTimers } from '../src/certificates/sleep-until.ts'
 import type { Broadcast, PushOutcome } from '../src/workers/handle.ts'
 import { answerTlsAlpn, settingsFor } from './certificate-host.ts'
 import { recordingLog } from './support/recording-log.ts'
@@ -74,7 +75,7 @@ async function prepare(t: TestContext): Promise<Scene> {
     stateDir: temporaryDirectory(t),
     broadcast: workers.broadcast,
     log,
-    clock,
+    clock: withTimers(clock),
     progress: () => {},
   })
   t.after(async () => await registry.close())

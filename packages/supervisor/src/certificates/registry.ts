@@ -3,7 +3,6 @@
 import type { Config, Listener } from '@reverse-proxy/shared/config/config'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
-import type { Clock } from '@reverse-proxy/shared/clock'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type {
   ArmedChallenge,
@@ -21,11 +20,9 @@ import { createCertificateManager } from './manager.ts'
 import type { LoopView } from './renewal-watch.ts'
 import { RenewalWatch } from './renewal-watch.ts'
 import { ServedCertificates } from './served-certificates.ts'
-import { withTimers } from './sleep-until.ts'
 import type { ListenerStatus, ManagerStatus } from './status.ts'
 
-export interface CertificateRegistryOptions extends Pick<CertificateHost, 'log' | 'progress'> {
-  readonly clock: Clock
+export interface CertificateRegistryOptions extends Pick<CertificateHost, 'log' | 'clock' | 'progress'> {
   readonly stateDir: string
   readonly broadcast: Broadcast
 }
@@ -44,12 +41,11 @@ export class CertificateRegistry {
     this.#options = options
     this.#log = new CountingLog(options.log)
     this.#served = new ServedCertificates({ log: this.#log, broadcast: options.broadcast })
-    const clock = withTimers(options.clock)
+    const { clock } = options
     this.#watch = new RenewalWatch({ clock, log: this.#log, loops: () => this.#loops() })
     this.#host = {
       ...options,
       log: this.#log,
-      clock,
       jobs: this.#jobs,
       publish: async (id, certificates) => await this.#served.publish(id, certificates),
       arm: async (id, challenges) => await this.#arm(id, challenges),
