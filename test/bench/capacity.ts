@@ -1,0 +1,101 @@
+// What is not a rate: the memory of idle connections, and what a very large configuration costs.
+import { mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { freePort } from '../harness/ports.ts'
+import type { BenchCertificate } from './certificates.ts'
+import { issueCertificate } from './certificates.ts'
+import { h2load, holdIdle } from './load.ts'
+import type { Peer, Running, Scene } from './peers.ts'
+import { HOST, PEERS, startPeer } from './peers.ts'
+import { treeCpuUs, treePssBytes } from './process-tree.ts'
+
+export interface CapacityOptions {
+  readonly directory: string
+  readonly upstreamPort: number
+  readonly certificate: BenchCertificate
+  readonly isQuick: boolean
+}
+
+export type Facts = Readonly<Record<string, string>>
+
+/** After a first lot, which pays for what is there only once. */
+export async function measureIdle(options: CapacityOptions): Promise<Facts> {
+  const [first, more] = options.isQuick ? [100, 500] : [500, 5_000]
+  const facts: Record<string, string> = {}
+  for (const name of PEERS) {
+    const peer = await start(name, options, 1)
+    const closers = [await holdIdle(peer.port, first)]
+    const before = treePssBytes(peer.pid)
+    closers.push(await holdIdle(peer.port, more))
+    const eachBytes = (treePssBytes(peer.pid) - before) / more
+    facts[`${name}, KB each of ${more}`] = (eachBytes / 1024).toFixed(1)
+    for (const close of closers) close()
+    await peer.stop()
+  }
+  return facts
+}
+
+/** 10,000 sites and 1,000 certificates against one of each. */
+export async function measureManySites(options: CapacityOptions): Promise<Facts> {
+  const [sites, certificates] = options.isQuick ? [1_000, 100] : [10_000, 1_000]
+  const folder = join(options.directory, 'many')
+  mkdirSync(folder, { recursive: true })
+  const sitesEach = sites / certificates
+  const hosts: string[] = []
+  const pairs: { cert_path: string; key_path: string }[] = []
+  for (let certificate = 0; certificate < certificates; certificate++) {
+    const names = Array.from({ length: sitesEach }, (_, site) => `s${site}.c${certificate}.test`)
+    hosts.push(...names)
+    const { certPath, keyPath } = await issueCertificate(folder, names)
+    pairs.push({ cert_path: certPath, key_path: keyPath })
+  }
+  const { certPath, keyPath } = options.certificate
+  pairs.push({ cert_path: certPath, key_path: keyPath })
+  const upstream = `127.0.0.1:${options.upstreamPort}`
+  const port = await freePort()
+  const listener = {
+    bind_addr: '127.0.0.1',
+    https_port: port,
+    http_port: 0,
+    tls: { mode: 'manual', certificates: pairs },
+    sites: [...hosts, HOST].map((host) => ({ host, upstream })),
+  }
+  const one = await start('ours', options, 1)
+  const oneUs = await costOf(one, options)
+  await one.stop()
+  const many = await startPeer('ours', sceneOf('ours', options), {
+    workers: 1,
+    port,
+    config: { listeners: [listener] },
+  })
+  const manyUs = await costOf(many, options)
+  const pssBytes = treePssBytes(many.pid)
+  await many.stop()
+  return {
+    sites: String(hosts.length + 1),
+    certificates: String(pairs.length),
+    'start, ms (one site)': one.startMs.toFixed(0),
+    'start, ms (all)': many.startMs.toFixed(0),
+    'CPU a request, us (one site)': oneUs.toFixed(1),
+    'CPU a request, us (all)': manyUs.toFixed(1),
+    'memory of all processes, MB': (pssBytes / 1024 / 1024).toFixed(0),
+  }
+}
+
+async function costOf(peer: Running, { isQuick }: CapacityOptions): Promise<number> {
+  const load = { port: peer.port, path: '/', protocol: 'h1', connections: 32 } as const
+  await h2load({ ...load, seconds: 2 })
+  const before = treeCpuUs(peer.pid)
+  const { units } = await h2load({ ...load, seconds: isQuick ? 2 : 6 })
+  return (treeCpuUs(peer.pid) - before) / Math.max(1, units)
+}
+
+async function start(name: Peer, options: CapacityOptions, workers: number): Promise<Running> {
+  return await startPeer(name, sceneOf(name, options), { workers, port: await freePort() })
+}
+
+function sceneOf(name: Peer, { directory, upstreamPort, certificate }: CapacityOptions): Scene {
+  const scene = { directory: join(directory, name), ...certificate, upstreamPort }
+  rmSync(scene.directory, { recursive: true, force: true })
+  return scene
+}
