@@ -280,6 +280,23 @@ test('a start that finds what another has got for some of the names serves that'
   assert.equal(pebble.requests('newOrder'), orders)
 })
 
+test('what another has renewed is used, though its clock be behind ours', TEST, async (t) => {
+  const pebble = await startPebble(t, { authorizationReusePercent: 100 })
+  const [fast, right] = [new FakeHost(t), new FakeHost(t)]
+  fast.clockOffsetMs = 50 * 60_000
+  await answerTlsAlpn(t, fast, pebble.tlsPort)
+  const settings = settingsFor(pebble, temporaryDirectory(t))
+  const first = await acquired(t, settings, fast)
+  const second = manage(t, settings, right)
+  await second.load()
+  second.start()
+  await second.renew()
+  first.start()
+  await first.renew()
+  assert.equal(first.current()[0]?.serial, second.current()[0]?.serial)
+  assert.equal(pebble.requests('finalize'), 2)
+})
+
 test('a waiter waits for so long, says for whom, and then uses what is cached', TEST, async (t) => {
   const pebble = await startPebble(t)
   const host = new FakeHost(t)

@@ -154,7 +154,7 @@ export class AcmeIssuance {
     const cached = await this.#cache.readCertificate()
     if (cached === undefined || cached.facts.notAfterMs <= this.#clock.nowMs()) return false
     // Ours may be newer than the cache: one that could not be saved is served nevertheless.
-    if (cached.obtainedMs <= (this.#certificate?.obtainedMs ?? -Infinity)) return false
+    if (this.#certificate !== undefined && !isNewer(cached, this.#certificate)) return false
     this.#report.loaded(cached)
     await this.#install(cached)
     this.#report.missing(cached)
@@ -263,6 +263,11 @@ export class AcmeIssuance {
   #renewAtMs(): number {
     return this.#certificate === undefined ? 0 : this.#plan.dueMs(this.#certificate)
   }
+}
+
+/** By the CA's dates: those who share a cache need not have the same clock. */
+function isNewer({ facts }: StoredCertificate, than: StoredCertificate): boolean {
+  return facts.serial !== than.facts.serial && facts.notBeforeMs >= than.facts.notBeforeMs
 }
 
 /** An attempt that was begun under a wrong clock. */
