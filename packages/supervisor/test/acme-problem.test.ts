@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
+import type { AcmeReply } from '../src/certificates/acme-answer.ts'
+import { connectionHint, hintFor } from '../src/certificates/acme-answer.ts'
 import { poll } from '../src/certificates/acme-poll.ts'
 import {
   AcmeError,
@@ -9,7 +11,6 @@ import {
   parseProblem,
   parseRetryAfter,
 } from '../src/certificates/acme-problem.ts'
-import type { AcmeReply } from '../src/certificates/acme-transport.ts'
 
 const NOW_MS = Date.UTC(2026, 0, 1)
 const never = new AbortController().signal
@@ -105,4 +106,14 @@ test('polling passes on what goes wrong again and again', async () => {
   }
   await assert.rejects(poll({ look, isFinal: () => true, limitMs: 60_000, signal: never }), /down/u)
   assert.equal(looks, 4)
+})
+
+test('hints: for what is known, and for nothing that a CA may make up', () => {
+  const problem = { detail: '', identifier: undefined, subproblems: [] }
+  assert.match(hintFor({ ...problem, type: 'caa' }) ?? '', /CAA record/u)
+  for (const type of ['', 'constructor', '__proto__', 'toString'])
+    assert.equal(hintFor({ ...problem, type }), undefined)
+  assert.match(connectionHint('CERT_HAS_EXPIRED'), /clock right/u)
+  assert.match(connectionHint('SELF_SIGNED_CERT_IN_CHAIN'), /tls\.acme_ca_file/u)
+  assert.match(connectionHint('ECONNREFUSED'), /firewall/u)
 })

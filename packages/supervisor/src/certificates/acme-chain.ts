@@ -1,5 +1,5 @@
 // Which of the chains that a CA offers for one certificate is taken: RFC 8555 7.4.2.
-import type { AcmeReply } from './acme-transport.ts'
+import type { AcmeReply } from './acme-answer.ts'
 import type { Inspection } from './inspect.ts'
 import { rootNameOf } from './inspect.ts'
 

@@ -1,6 +1,6 @@
 // Asks the CA again and again how far it is, at the pace it wants: RFC 8555 7.5.1 and 7.4.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { AcmeReply } from './acme-transport.ts'
+import type { AcmeReply } from './acme-answer.ts'
 import { AcmeError } from './acme-problem.ts'
 import { isRecord } from './json.ts'
 

@@ -7,7 +7,9 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import acme from 'acme-client'
 import { version } from '../version.ts'
 import type { AcmeLimits } from './acme-limits.ts'
-import { AcmeError, describeProblem, parseProblem, parseRetryAfter } from './acme-problem.ts'
+import type { AcmeReply, RawAnswer } from './acme-answer.ts'
+import { connectionHint, headerOf, hintFor, replyOf, retryAfterMsOf } from './acme-answer.ts'
+import { AcmeError, describeProblem, parseProblem } from './acme-problem.ts'
 import type { ListeningClock } from './certificate-clock.ts'
 import { codeOf } from './durable.ts'
 import { isRecord } from './json.ts'
@@ -19,15 +21,6 @@ const OK_BELOW = 300
 // (its issue 101). They sit on one object for the whole process.
 acme.axios.interceptors.request.clear()
 acme.axios.interceptors.response.clear()
-
-export interface AcmeReply {
-  readonly data: unknown
-  /** Absolute; where a resource was created. */
-  readonly location: string | undefined
-  readonly retryAfterMs: number | undefined
-  /** RFC 8555 7.4.2: other chains for the same certificate. */
-  readonly alternateUrls: readonly string[]
-}
 
 export interface ExternalAccount {
   readonly kid: string
@@ -52,20 +45,14 @@ export interface TransportOptions {
 type Signer = { readonly accountUrl: string } | { readonly bindExternalAccount: boolean }
 
 // The parts of acme-client that its types leave out.
-interface RawResponse {
-  readonly status: number
-  readonly data: unknown
-  readonly headers: Readonly<Record<string, unknown>>
-}
-
 interface ClientInternals {
   readonly http: {
-    request(url: string, method: string, options?: { data?: unknown }): Promise<RawResponse>
+    request(url: string, method: string, options?: { data?: unknown }): Promise<RawAnswer>
     signedRequest(
       url: string,
       payload: object | null,
       options: { kid: string | null; nonce: string; includeExternalAccountBinding: boolean },
-    ): Promise<RawResponse>
+    ): Promise<RawAnswer>
   }
 }
 
@@ -130,10 +117,10 @@ export class AcmeTransport {
   }
 
   /** A request that needs no signature. Throws AcmeError for anything but success. */
-  async get(doing: string, url: string): Promise<Pick<AcmeReply, 'data' | 'retryAfterMs'>> {
+  async get(doing: string, url: string): Promise<AcmeReply> {
     const response = await this.#send(url, 'get', undefined)
     if (response.status >= OK_BELOW) throw this.#refusal(doing, response)
-    return { data: response.data, retryAfterMs: this.#retryAfterMs(response) }
+    return replyOf(response, this.#options.clock.nowMs())
   }
 
   /**
@@ -143,7 +130,7 @@ export class AcmeTransport {
   async post(doing: string, url: string, payload: object | null, signer: Signer): Promise<AcmeReply> {
     const byAccount = 'accountUrl' in signer
     const nonce = await this.#takeNonce()
-    let response: RawResponse
+    let response: RawAnswer
     try {
       response = await this.#http.signedRequest(url, payload, {
         kid: byAccount ? signer.accountUrl : null,
@@ -158,12 +145,7 @@ export class AcmeTransport {
       })
     }
     if (response.status >= OK_BELOW) throw this.#refusal(doing, response)
-    return {
-      data: response.data,
-      location: headerOf(response, 'location'),
-      retryAfterMs: this.#retryAfterMs(response),
-      alternateUrls: parseAlternates(headerOf(response, 'link')),
-    }
+    return replyOf(response, this.#options.clock.nowMs())
   }
 
   /** RFC 8555 8.1 */
@@ -212,12 +194,12 @@ export class AcmeTransport {
     return nonce
   }
 
-  async #send(url: string, method: string, data: unknown): Promise<RawResponse> {
+  async #send(url: string, method: string, data: unknown): Promise<RawAnswer> {
     const { signal, directoryUrl, limits } = this.#options
     if (!URL.canParse(url) || new URL(url).protocol !== 'https:') {
       throw this.error(`the CA names a URL that is not https: ${url.slice(0, 200)}`)
     }
-    let response: RawResponse
+    let response: RawAnswer
     try {
       response = await acme.axios.request({
         url,
@@ -264,52 +246,21 @@ export class AcmeTransport {
         : error instanceof Error && error.message !== ''
           ? error.message
           : code
-    const untrusted = /CERT|SELF_SIGNED|UNABLE_TO_(?:GET|VERIFY)/u.test(code)
     return this.error(`cannot reach the ACME server ${directoryUrl}: ${what}`, {
       cause: error,
-      hint: untrusted
-        ? "its certificate is not trusted here: for a CA of your own set tls.acme_ca_file to that server's root"
-        : 'check tls.acme_directory, and that this machine may connect to it (DNS, firewall)',
+      hint: connectionHint(code),
     })
   }
 
-  #refusal(doing: string, response: RawResponse): AcmeError {
+  #refusal(doing: string, response: RawAnswer): AcmeError {
     const problem = parseProblem(response.data)
     const said = problem === undefined ? `the CA answered ${response.status}` : describeProblem(problem)
-    const hint = problem === undefined ? undefined : HINTS[problem.type]
+    const hint = problem === undefined ? undefined : hintFor(problem)
     return this.error(`${doing}: ${said}`, {
       document: problem === undefined ? undefined : response.data,
-      retryAfterMs: this.#retryAfterMs(response),
+      retryAfterMs: retryAfterMsOf(response, this.#options.clock.nowMs()),
       answerStatus: response.status,
       ...(hint !== undefined && { hint }),
     })
   }
-
-  #retryAfterMs(response: RawResponse): number | undefined {
-    return parseRetryAfter(headerOf(response, 'retry-after'), this.#options.clock.nowMs())
-  }
-}
-
-const HINTS: Readonly<Record<string, string>> = {
-  rateLimited: 'wait as the CA asks; to try things out use tls.acme_directory = "staging"',
-  rejectedIdentifier: 'the CA issues no certificate for this name: take it out of tls.acme_domains',
-  caa: "the name's CAA record does not allow this CA",
-  invalidContact: 'tls.acme_contact must be an address that the CA accepts',
-  unsupportedContact: 'tls.acme_contact must be an address that the CA accepts',
-  externalAccountRequired:
-    'this CA wants tls.acme_eab_kid and tls.acme_eab_hmac_file, which it gives to its customers',
-  userActionRequired: "the CA's terms have changed: see the address in its message",
-}
-
-function headerOf(response: RawResponse, name: string): string | undefined {
-  const value = response.headers[name]
-  return typeof value === 'string' ? value : undefined
-}
-
-function parseAlternates(link: string | undefined): string[] {
-  const urls: string[] = []
-  for (const [, url, parameters] of (link ?? '').matchAll(/<([^>]*)>([^<]*)/gu)) {
-    if (url !== undefined && /;\s*rel="?alternate"?/iu.test(parameters ?? '')) urls.push(url)
-  }
-  return urls
 }

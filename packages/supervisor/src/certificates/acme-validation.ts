@@ -1,6 +1,6 @@
 // Proves to the CA that the names are ours: RFC 8555 7.5. Every worker can answer for every name before
 // the CA is told of the first, and nothing stays armed, however it ends.
-import type { AcmeReply } from './acme-transport.ts'
+import type { AcmeReply } from './acme-answer.ts'
 import type { OrderRequest } from './acme-order.ts'
 import { poll } from './acme-poll.ts'
 import { describeProblem, parseProblem } from './acme-problem.ts'
