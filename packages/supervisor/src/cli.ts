@@ -22,10 +22,13 @@ export async function main(args: readonly string[]): Promise<number> {
   if (values.help === true) return print(renderHelp())
   if (values.version === true) return print(`reverse-proxy ${version}\n`)
 
-  const [name = values.validate === true ? 'validate' : 'run', ...operands] = positionals
+  const [command = 'run', ...operands] = positionals
+  // Whoever wants the configuration checked does not want it run.
+  const name = command === 'run' && values.validate === true ? 'validate' : command
   if (!isCommand(name)) {
     return refuse(`unknown command "${name}"`, `did you mean ${closest(name, [...COMMANDS.keys()])}?`)
   }
+  if (values.config === '') return refuse('--config is empty', 'name a file, or leave --config out')
   const fault = faultOf(name, operands, Object.keys(values))
   if (fault !== undefined) return refuse(fault)
   return await perform(name, operands, {

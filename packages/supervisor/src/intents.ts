@@ -39,6 +39,10 @@ export class IntentQueue {
     this.#clock = clock
   }
 
+  get isEmpty(): boolean {
+    return this.#queue.length === 0
+  }
+
   push(intent: Intent): void {
     this.#queue.push(intent)
     this.#wake?.()

@@ -1,43 +1,55 @@
 // Who holds a TCP port, as far as /proc lets us see: for the error that a taken port gives.
 import { readFile, readdir, readlink } from 'node:fs/promises'
-
-/** TCP_LISTEN in /proc/net/tcp. */
-const LISTEN = '0A'
+import { basename } from 'node:path'
+import { readListeningSockets } from './listening-sockets.ts'
 
 /** `nginx (pid 1234)`, or undefined where it cannot be known (another user's process, not Linux). */
-export async function findPortHolder(port: number): Promise<string | undefined> {
-  for await (const { pid, name } of portHolders(port)) return `${name} (pid ${pid})`
+export async function findPortHolder(address: string, port: number): Promise<string | undefined> {
+  for await (const { pid, name } of portHolders(port, address)) return `${name} (pid ${pid})`
   return undefined
 }
 
-/** Every process that has a socket listening on the port, as far as it can be known. */
+/** Every process that keeps others from listening on the port, at `address` or anywhere, as far as it can be known. */
 export async function* portHolders(
   port: number,
+  address?: string,
 ): AsyncGenerator<{ readonly pid: number; readonly name: string }> {
-  const inodes = new Set<string>()
-  for (const table of ['/proc/net/tcp', '/proc/net/tcp6']) {
-    const text = await readFile(table, 'utf8').catch(() => '')
-    for (const line of text.split('\n').slice(1)) {
-      // sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode
-      const [, local, , state, , , , , , inode] = line.trim().split(/\s+/u)
-      if (state === LISTEN && inode !== undefined && portOf(local) === port) inodes.add(`socket:[${inode}]`)
-    }
+  const listening = await readListeningSockets()
+  const links = new Set<string>()
+  for (const [link, held] of listening) {
+    if (held.port === port && (address === undefined || excludes(held.address, address))) links.add(link)
   }
-  if (inodes.size === 0) return
+  if (links.size === 0) return
 
   const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/u.test(name))
   for (const pid of pids) {
     const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => [])
     for (const descriptor of descriptors) {
       const link = await readlink(`/proc/${pid}/fd/${descriptor}`).catch(() => '')
-      if (!inodes.has(link)) continue
-      const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '?')
-      yield { pid: Number(pid), name: name.trim() }
+      if (!links.has(link)) continue
+      yield { pid: Number(pid), name: await nameOf(pid) }
       break
     }
   }
 }
 
-function portOf(local: string | undefined): number {
-  return Number.parseInt(local?.split(':')[1] ?? '', 16)
+/** Whether a socket at `held` takes the port at `wanted`; both RFC 5952. */
+function excludes(held: string, wanted: string): boolean {
+  // One at `::` may take IPv4 clients, too: the table does not say.
+  if (held === wanted || held === '::') return true
+  const isSameFamily = held.includes(':') === wanted.includes(':')
+  return isSameFamily && [held, wanted].some((one) => one === '0.0.0.0' || one === '::')
+}
+
+/** Of a program that Node runs, its main file, too: Node alone says nothing. */
+async function nameOf(pid: string): Promise<string> {
+  const [comm, commandLine] = await Promise.all([
+    readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '?'),
+    readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''),
+  ])
+  const [executable = '', ...args] = commandLine.split('\0')
+  const script = args.find((arg) => /\.[cm]?[jt]s$/u.test(arg))
+  const isNode = basename(executable) === 'node' && script !== undefined
+  // Whoever started it chose these bytes.
+  return (isNode ? `node ${script}` : comm.trim()).replaceAll(/[^ -~]/gu, '?')
 }

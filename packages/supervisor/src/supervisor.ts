@@ -162,7 +162,8 @@ export class Supervisor {
       while (this.#phase !== 'stopped') {
         const intent = await this.#intents.next(this.#fleet.wakeAtMs)
         if (intent !== undefined) this.#act(intent)
-        this.#converge()
+        // Not in view of half of what has happened.
+        if (this.#intents.isEmpty) this.#converge()
       }
     } finally {
       stopListening()
@@ -341,6 +342,8 @@ export class Supervisor {
   }
 
   #onBootFailed(error: ProxyError): void {
+    // The first of them has been said.
+    if (this.#phase === 'stopping') return
     const isHopeless = error.code === 'BIND' || this.#fleet.deathsInARow >= HOPELESS_DEATHS
     if (this.#phase === 'booting' && isHopeless) this.#intents.push({ type: 'start-failed', error })
     else this.#options.log.error('WORKER_BOOT_FAILED', { error: error.message })

@@ -13,6 +13,7 @@ const running = (workers: number, generation = 1): Wanted => ({
   goodGenerations: new Set(),
   recycle: { maxRssBytes: undefined, maxAgeMs: undefined },
   running: true,
+  holdsForks: false,
 })
 const none: ReadonlyMap<number, Backoff> = new Map()
 
@@ -33,6 +34,12 @@ function worker(slot: number, stage: WorkerStage, more: Partial<WorkerView> = {}
     ...more,
   }
 }
+
+test('while it is found out why a worker could not start, none is forked; the others go on', () => {
+  const fleet = [worker(1, 'ready', { generation: 1 }), worker(2, 'ready', { generation: 2 })]
+  const wanted = { ...running(3, 2), holdsForks: true }
+  assert.deepEqual(planWorkers(wanted, fleet, none, NOW).actions, [])
+})
 
 test('start: every slot is filled at once', () => {
   const { actions, wakeAtMs } = planWorkers(running(3), [], none, NOW)

@@ -1,16 +1,13 @@
 // Sockets that systemd has bound for us: sd_listen_fds(3). Each is told by its own address, as the kernel
 // has it, and matched to a listener by that; what a worker does with it is the worker's.
-import { readFile, readlink } from 'node:fs/promises'
-import { endianness } from 'node:os'
+import { readlink } from 'node:fs/promises'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
 import type { InheritedSocket } from '@reverse-proxy/shared/ipc/messages'
+import { readListeningSockets } from '../listening-sockets.ts'
 
 /** SD_LISTEN_FDS_START. */
 const FIRST_FD = 3
-/** TCP_LISTEN in /proc/net/tcp. */
-const LISTEN = '0A'
 
 /** How many sockets we have been given; takes LISTEN_* out of `env`, which is not meant for the workers. */
 export function takeListenFds(env: NodeJS.ProcessEnv): number {
@@ -23,11 +20,7 @@ export function takeListenFds(env: NodeJS.ProcessEnv): number {
 /** The address of each of the first `count` sockets. Throws BIND for one that is not a listening TCP socket. */
 export async function describeListenFds(count: number): Promise<readonly InheritedSocket[]> {
   if (count === 0) return []
-  const addressOf = new Map<string, { address: string; port: number }>()
-  for (const table of ['/proc/self/net/tcp', '/proc/self/net/tcp6']) {
-    for (const [inode, where] of parseListening(await readFile(table, 'utf8').catch(() => '')))
-      addressOf.set(inode, where)
-  }
+  const addressOf = await readListeningSockets()
   return await Promise.all(
     Array.from({ length: count }, async (_, index) => {
       const fd = FIRST_FD + index
@@ -55,31 +48,4 @@ export function unclaimedSockets(
           (port === httpPort || port === httpsPort) && bindAddrs.includes(address),
       ),
   )
-}
-
-/** `socket:[inode]` -> where it listens, from the text of /proc/net/tcp or tcp6 (proc(5)). */
-function parseListening(text: string): Map<string, { address: string; port: number }> {
-  const listening = new Map<string, { address: string; port: number }>()
-  for (const line of text.split('\n').slice(1)) {
-    // sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode
-    const [, local, , state, , , , , , inode] = line.trim().split(/\s+/u)
-    const [address, port] = local?.split(':') ?? []
-    if (state !== LISTEN || inode === undefined || address === undefined || port === undefined) continue
-    listening.set(`socket:[${inode}]`, {
-      address: parseAddress(address),
-      port: Number.parseInt(port, 16),
-    })
-  }
-  return listening
-}
-
-/** The kernel prints each 32-bit word of an address as a number, in the machine's own byte order. */
-function parseAddress(hex: string): string {
-  const bytes = Buffer.from(hex, 'hex')
-  if (endianness() === 'LE') bytes.swap32()
-  const text =
-    bytes.length === 4
-      ? bytes.join('.')
-      : Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(index * 2).toString(16)).join(':')
-  return parseIpAddress(text)?.text ?? text
 }

@@ -19,7 +19,7 @@ export async function describeBindFailure({
   const where = `port ${port} on ${address}`
   switch (code) {
     case 'EADDRINUSE': {
-      const holder = await findPortHolder(port)
+      const holder = await findPortHolder(address, port)
       return new ProxyError('BIND', `${where} is taken${holder === undefined ? '' : ` by ${holder}`}`, {
         hint: 'stop that program, or configure another port',
       })

@@ -56,6 +56,8 @@ export class Fleet {
   #roll: PromiseWithResolvers<void> | undefined
   #wakeAtMs: number | undefined
   #unexpectedExits = 0
+  /** Workers that could not start, and whose reason is being looked for. */
+  #unexplained = 0
 
   constructor(options: FleetOptions) {
     this.#options = options
@@ -117,6 +119,7 @@ export class Fleet {
       goodGenerations: this.#goodGenerations,
       recycle: this.#options.recycle(),
       running: this.#running,
+      holdsForks: this.#unexplained > 0,
     }
     const nowMs = this.#options.clock.nowMs()
     this.#forgiveSilence(nowMs)
@@ -278,7 +281,7 @@ export class Fleet {
     if (handle.stage === 'draining' && code === 0) {
       log.info('WORKER_EXIT', fields)
     } else {
-      log[this.#running ? 'error' : 'warn']('WORKER_EXIT', fields)
+      log[this.#exitLevel(handle)]('WORKER_EXIT', fields)
       if (this.#running) this.#unexpectedExits++
       const previous = this.#backoffs.get(handle.slot) ?? NO_BACKOFF
       this.#backoffs.set(handle.slot, afterDeath(previous, handle.bornAtMs, clock.nowMs()))
@@ -287,10 +290,20 @@ export class Fleet {
     onChange()
   }
 
+  /** What a worker has said itself is reported as that; and one that is not to start any more is no news. */
+  #exitLevel({ stage, bootFailure }: WorkerHandle): 'error' | 'warn' | 'debug' {
+    if (bootFailure !== undefined) return 'debug'
+    if (this.#running) return 'error'
+    return stage === 'booting' ? 'debug' : 'warn'
+  }
+
   async #onBootFailed(handle: WorkerHandle): Promise<void> {
+    this.#unexplained++
     const error = await describeBootFailure(handle.bootFailure)
+    this.#unexplained--
     if (handle.generation === this.#generation) this.#roll?.reject(error)
     this.#options.onBootFailed(error)
+    this.#options.onChange()
   }
 }
 

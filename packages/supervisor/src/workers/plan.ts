@@ -33,6 +33,8 @@ export interface Wanted {
   readonly recycle: RecycleLimits
   /** False while stopping: nothing is forked, everything is drained. */
   readonly running: boolean
+  /** True while it is being found out why one could not start: the next would fare no better. */
+  readonly holdsForks: boolean
 }
 
 export type Action =
@@ -103,7 +105,7 @@ export function planWorkers(
       }
       if (fresh !== undefined) continue
       const isRoll = mine.length > 0
-      if (isRoll && rollIsBusy) continue
+      if (wanted.holdsForks || (isRoll && rollIsBusy)) continue
       const { retryAtMs } = backoffs.get(slot) ?? NO_BACKOFF
       if (retryAtMs > nowMs) {
         wakeAtMs = Math.min(wakeAtMs, retryAtMs)
