@@ -38,6 +38,8 @@ export interface LogDestinationOptions {
 export const LOG_BUFFER_BYTES = 8 * 1024 * 1024
 /** After dropping has begun, lines are taken again from here on: few gaps instead of many. */
 const ROOM_AGAIN_BYTES = LOG_BUFFER_BYTES / 2
+/** As long as it is not known where lines go: good for all. */
+const UNKNOWN_WRITE_BYTES = 4096
 const MIN_BUSY_DELAY_MS = 5
 const MAX_BUSY_DELAY_MS = 100
 const FAILURE_DELAY_MS = 1_000
@@ -113,7 +115,7 @@ export class LogDestination {
   #enqueue(line: string): void {
     this.#heldBytes += line.length
     const last = this.#batches.length - 1
-    const maxBytes = this.#target?.maxWriteBytes ?? line.length
+    const maxBytes = this.#target?.maxWriteBytes ?? UNKNOWN_WRITE_BYTES
     if (last >= 0 && this.#batches[last]!.length + line.length <= maxBytes) this.#batches[last] += line
     else this.#batches.push(line)
   }

@@ -19,12 +19,15 @@ export interface LogFileSystem {
 
 export interface LogDeviceTools {
   readonly fs: LogFileSystem
+  /** process.stdout: only for what it knows of its descriptor; nothing is written through it. */
+  readonly stdout: object
   /** Opens it with logFileFlags. */
   readonly open: (path: string, done: Done<number>) => void
   readonly encode: LogDevice['encode']
   readonly after: LogDevice['after']
 }
 
+export const STDOUT_FD = 1
 /** Readable for the group: log shippers and fail2ban are rarely root. */
 export const LOG_FILE_MODE = 0o640
 
@@ -49,7 +52,7 @@ export function logTarget(fs: Pick<LogFileSystem, 'fstatSync'>, fd: number): Log
   return { fd, maxWriteBytes: fs.fstatSync(fd).isFile() ? FILE_WRITE_BYTES : PIPE_WRITE_BYTES }
 }
 
-export function createLogDevice({ fs, open, encode, after }: LogDeviceTools): LogDevice {
+export function createLogDevice({ fs, stdout, open, encode, after }: LogDeviceTools): LogDevice {
   return {
     open: (path, done) => {
       open(path, (error, fd) => {
@@ -57,9 +60,32 @@ export function createLogDevice({ fs, open, encode, after }: LogDeviceTools): Lo
         else done(error)
       })
     },
-    write: (fd, bytes, done) => fs.write(fd, bytes, done),
+    write: (fd, bytes, done) => {
+      if (fd === STDOUT_FD) keepFromWaiting(stdout)
+      fs.write(fd, bytes, done)
+    },
     close: (fd) => fs.close(fd, () => {}),
     encode,
     after,
   }
+}
+
+interface StreamHandle {
+  setBlocking(blocking: boolean): void
+}
+
+/**
+ * Makes stdout, be it a pipe, a socket or a terminal, one that a write does not wait for: a thread that waits
+ * for a reader which never reads would keep its process from ending. Once is not enough, since all our
+ * processes share it, and the runtime makes it one that waits whenever it starts a process with it and
+ * whenever such a process ends. A file has no handle, and needs none.
+ */
+function keepFromWaiting(stdout: object): void {
+  // The runtime has no other way to it.
+  const handle: unknown = Reflect.get(stdout, '_handle')
+  if (isStreamHandle(handle)) handle.setBlocking(false)
+}
+
+function isStreamHandle(handle: unknown): handle is StreamHandle {
+  return typeof handle === 'object' && handle !== null && 'setBlocking' in handle
 }

@@ -113,6 +113,7 @@ function open(source: string | LogTarget = '/log', device = new Device()): Opene
 
 test('lines that come while a write is under way share the next one, whole, within its bound', () => {
   const { device, destination } = open()
+  device.run()
   for (let i = 0; i < 100; i++) destination.write(`line ${i} ${'x'.repeat(20)}\n`)
   device.run()
   const text = Array.from({ length: 100 }, (_, i) => `line ${i} ${'x'.repeat(20)}\n`).join('')

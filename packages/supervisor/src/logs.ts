@@ -2,15 +2,13 @@
 import fs from 'node:fs'
 import { callbackify } from 'node:util'
 import type { Logging } from '@reverse-proxy/shared/config/config'
-import { createLogDevice, logTarget } from '@reverse-proxy/shared/log-device'
+import { createLogDevice, logTarget, STDOUT_FD } from '@reverse-proxy/shared/log-device'
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import type { Logs } from '@reverse-proxy/shared/logs'
 import { openLogs } from '@reverse-proxy/shared/logs'
 import { pino } from 'pino'
 import { openLogFile } from './log-file.ts'
-import { keepStdoutFromWaiting } from './stdout.ts'
 
-const STDOUT = 1
 const openFile = callbackify(async (path: string) => await openLogFile(path))
 
 /** A log whose settings a reload may change. */
@@ -19,7 +17,8 @@ export class SupervisorLogs implements Logs {
   #logs: Logs
 
   constructor(settings: Logging) {
-    keepStdoutFromWaiting()
+    // What is written there directly, for people, is no reason to end if nobody reads it.
+    process.stdout.on('error', () => {})
     this.#settings = settings
     this.#logs = openPinoLogs(settings)
   }
@@ -69,9 +68,10 @@ function openPinoLogs(settings: Logging): Logs {
   return openLogs(settings, {
     isoTime: pino.stdTimeFunctions.isoTime,
     createLogger: (options, stream) => pino(options, stream),
-    stdout: logTarget(fs, STDOUT),
+    stdout: logTarget(fs, STDOUT_FD),
     device: createLogDevice({
       fs,
+      stdout: process.stdout,
       open: openFile,
       encode: (text) => Buffer.from(text, 'latin1'),
       after: (delayMs, callback) => {

@@ -38,7 +38,11 @@ async function startWorker(certificate: PushedCertificate): Promise<RunningWorke
   }
   const told: WorkerToSupervisor[] = []
   const { promise: exited, resolve: exit } = Promise.withResolvers<number>()
-  const worker = new WorkerLifecycle({ tell: (message) => told.push(message), exit })
+  const tell = (message: WorkerToSupervisor, then?: () => void): void => {
+    told.push(message)
+    then?.()
+  }
+  const worker = new WorkerLifecycle({ tell, exit })
   worker.onMessage({
     type: 'start',
     start: {

@@ -10,7 +10,6 @@ import type { Push, WorkerStart, WorkerToSupervisor } from '@reverse-proxy/share
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
 import type { RateLimitAuthority } from '../rate-limit-authority.ts'
-import { keepStdoutFromWaiting } from '../stdout.ts'
 import type { Backoff } from './backoff.ts'
 import { NO_BACKOFF, afterDeath } from './backoff.ts'
 import { describeBootFailure } from './boot-failure.ts'
@@ -211,7 +210,6 @@ export class Fleet {
 
   #fork(slot: number, generation: number): void {
     const worker = cluster.fork()
-    keepStdoutFromWaiting()
     const handle = new WorkerHandle(worker, slot, generation, this.#options.clock.nowMs(), BOOT_TIMEOUT_MS)
     this.#handles.set(handle.pid, handle)
     worker.on('message', (message: WorkerToSupervisor) => this.#onMessage(handle, message))
@@ -266,7 +264,6 @@ export class Fleet {
 
   #onExit(worker: Worker, handle: WorkerHandle, code: number | null, signal: string | null): void {
     const { clock, log, onChange } = this.#options
-    keepStdoutFromWaiting()
     this.#handles.delete(handle.pid)
     worker.removeAllListeners('message')
     handle.onExit()
