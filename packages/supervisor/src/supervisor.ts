@@ -3,36 +3,26 @@
 import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
-import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
-import type { InheritedSocket, Stage, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
-import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { Stage, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
 import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
-import type { AdminSocket } from './admin/admin-socket.ts'
-import { startAdminSocket } from './admin/admin-socket.ts'
-import { createAdminHandlers } from './admin/handlers.ts'
-import { ReportBuilder } from './admin/report-builder.ts'
-import type { OrderProgress } from './certificates/progress.ts'
 import { CertificateRegistry } from './certificates/registry.ts'
 import { withTimers } from './certificates/sleep-until.ts'
-import type { LoadedConfig } from './config/load.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
 import { Demands } from './demands.ts'
 import type { Intent } from './intents.ts'
-import type { RecentEvents } from './health/recent-events.ts'
-import type { HealthServer } from './health/health-server.ts'
-import { startHealthServer } from './health/health-server.ts'
 import { TrafficBook } from './health/traffic-book.ts'
 import { IntentQueue } from './intents.ts'
 import { monotonicClock } from './monotonic-clock.ts'
+import { OperatorInterfaces } from './operator-interfaces.ts'
 import type { Phase } from './phase.ts'
 import { mayFollow } from './phase.ts'
 import { LocalRateLimitAuthority } from './rate-limit-authority.ts'
 import { Reloads } from './reloads.ts'
 import { listenForSignals } from './signals.ts'
-import type { ServiceManager } from './systemd/notify.ts'
+import type { SupervisorOptions } from './supervisor-options.ts'
 import { TicketKeys } from './ticket-keys.ts'
 import { Fleet } from './workers/fleet.ts'
 
@@ -40,29 +30,6 @@ import { Fleet } from './workers/fleet.ts'
 const HOPELESS_DEATHS = 3
 /** The hash of client addresses is not to be foreseen. */
 const SEEDS = 2 ** 32
-
-export interface SupervisorOptions {
-  readonly config: Config
-  /** Reads the configuration again, for a reload. */
-  readonly loadConfig: () => Promise<LoadedConfig>
-  /** Prepares the process for what a reload brings (log file, worker flags). Throws CONFIG; nothing has changed then. */
-  readonly beforeReload: (next: Config) => Promise<void>
-  /** Creates the log file anew and writes there. Throws CONFIG. */
-  readonly reopenLogs: () => Promise<void>
-  readonly clock: Clock
-  readonly log: Log
-  /** What the log has been told lately; for the status page. */
-  readonly events: RecentEvents
-  readonly serviceManager: ServiceManager
-  /** Bound by systemd before we began. */
-  readonly inheritedSockets: readonly InheritedSocket[]
-  /** Certificates are being ordered; for a terminal. */
-  readonly onProgress: (progress: OrderProgress) => void
-  /** Traffic is served. */
-  readonly onReady: () => void
-  /** The one clear error of a start that failed. */
-  readonly onFailure: (error: ProxyError) => void
-}
 
 export class Supervisor {
   readonly #options: SupervisorOptions
@@ -74,10 +41,8 @@ export class Supervisor {
   readonly #stopping = new AbortController()
   readonly #ticketKeys: TicketKeys
   readonly #demands: Demands
-  readonly #reports: ReportBuilder
+  readonly #operators: OperatorInterfaces
   readonly #traffic = new TrafficBook()
-  #health: HealthServer | undefined
-  #admin: AdminSocket | undefined
   #config: Config
   /** What a worker that boots now begins with. */
   #stage: Stage = 'serve'
@@ -142,15 +107,17 @@ export class Supervisor {
       summary: () => this.#summary(),
       reopenLogs: options.reopenLogs,
     })
-    this.#reports = new ReportBuilder({
-      pid: process.pid,
+    this.#operators = new OperatorInterfaces({
+      log,
       clock,
-      fleetClock: monotonicClock,
+      phase,
+      config: () => this.#config,
       fleet: this.#fleet,
       registry: this.#registry,
       reloads: this.#reloads,
-      phase,
-      config: () => this.#config,
+      traffic: this.#traffic,
+      events: options.events,
+      intents: this.#intents,
     })
   }
 
@@ -177,30 +144,13 @@ export class Supervisor {
     const fields = { pid: process.pid, workers: this.#fleet.size, listeners: listeners.length }
     this.#options.log.info('STARTING', fields)
     try {
-      await this.#openHealthPort()
-      await this.#openAdminSocket()
+      await this.#operators.open(this.#config)
       await this.#registry.load(this.#config)
       if (this.#registry.needsOrder) this.#stage = 'challenge'
     } catch (error) {
       this.#fail(error)
     }
     this.#converge()
-  }
-
-  /** Throws BIND. */
-  async #openHealthPort(): Promise<void> {
-    const { healthCheckPort: port } = this.#config
-    if (port === 0) return
-    const sources = { reports: this.#reports, traffic: this.#traffic, events: this.#options.events }
-    this.#health = await startHealthServer(port, sources)
-  }
-
-  /** One that cannot be opened is no reason not to serve: the log says why. */
-  async #openAdminSocket(): Promise<void> {
-    const { adminSocketPath: path } = this.#config
-    if (path === '') return
-    const handlers = createAdminHandlers({ reports: this.#reports, intents: this.#intents })
-    this.#admin = await startAdminSocket({ path, log: this.#options.log, handlers })
   }
 
   #act(intent: Intent): void {
@@ -294,12 +244,9 @@ export class Supervisor {
     this.#options.serviceManager.stopping()
     this.#fleet.drain()
     this.#stopping.abort(new ProxyError('ACME', `stopped: ${reason}`))
-    void Promise.all([
-      this.#admin?.close(),
-      this.#health?.close(),
-      this.#registry.close(),
-      this.#ticketKeys.close(),
-    ]).then(() => this.#intents.push({ type: 'background-ended' }))
+    void Promise.all([this.#operators.close(), this.#registry.close(), this.#ticketKeys.close()]).then(() =>
+      this.#intents.push({ type: 'background-ended' }),
+    )
   }
 
   #fail(error: unknown): void {
