@@ -7,7 +7,7 @@ import { judgeArrived, judgeFate } from './judge.ts'
 import type { RecordingUpstream } from './recording-upstream.ts'
 import { readResponses, type StrictResponse } from './strict-responses.ts'
 
-const PATIENCE_MS = 20_000
+const PATIENCE_MS = 30_000
 const LONGEST_PIECE = 2_000
 
 /** Everything that came back before the connection ended. */

@@ -203,6 +203,7 @@ export const NOISE: Mutation<Http1Draft> = {
       return bytes.slice(0, at) + byte + bytes.slice(at + draft.chance.below(2))
     }
     // What it makes of the body must not be a request that somebody has made.
-    return !draft.body.includes('HTTP/') && !draft.wireBody.includes('HTTP/')
+    // And an answer to HEAD has the length of a body, and none: nobody could say where it ends.
+    return draft.method !== 'HEAD' && !`${draft.body}${draft.wireBody}`.includes('HTTP/')
   },
 }

@@ -5,7 +5,7 @@ import type { Http2Request } from './http2-grammar.ts'
 import { judgeArrived, judgeFate } from './judge.ts'
 import type { RecordingUpstream } from './recording-upstream.ts'
 
-const PATIENCE_MS = 20_000
+const PATIENCE_MS = 30_000
 
 /** How each stream ended; undefined: not in time. */
 export async function holdSession(
