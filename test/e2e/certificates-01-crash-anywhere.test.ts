@@ -18,7 +18,7 @@ import { CertificateScene } from '../harness/certificates/scene.ts'
 const IS_FULL = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
 const TEST = { timeout: IS_FULL ? 900_000 : 120_000 }
 /** At every how many calls a process is killed, or a disk fails. */
-const STRIDE = IS_FULL ? 1 : 16
+const STRIDE = IS_FULL ? 1 : 24
 /** Processes that boot ahead. */
 const LANES = 2
 
@@ -50,6 +50,7 @@ async function follow(t: TestContext, task: Task): Promise<Course> {
   const begin = (): string => scene.cacheDir(task === 'renew' ? original : undefined)
   const { calls, callsBeforeOrder = 0, served } = completed(await scene.run(process, task, begin()))
   assert.ok(served)
+  t.diagnostic(`${calls.length} calls, ${callsBeforeOrder} of them before the order`)
   assert.ok(callsBeforeOrder > 0 && calls.length > callsBeforeOrder, 'the trap sees the calls')
   const oldSerial = task === 'renew' ? first.served?.serial : undefined
   return { scene, task, process, begin, oldSerial, calls, callsBeforeOrder }

@@ -97,6 +97,7 @@ test('N supervisors, one cache: one stands still at each step of its locking', T
   const { calls } = await crowd.acquire(first, scene.cacheDir())
   const steps = calls.flatMap((call, index) => (call.includes(' /lock') ? [index + 1] : []))
   assert.ok(steps.length > 30, 'the lock is asked before each step that counts')
+  t.diagnostic(`${steps.length} steps`)
   let losses = 0
   for (const at of steps.filter((_, index) => index % STRIDE === Math.floor(STRIDE / 2))) {
     for (const hurries of [false, true]) {
