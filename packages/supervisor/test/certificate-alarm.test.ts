@@ -61,6 +61,7 @@ sites = [{ host = "a.test", upstream = "127.0.0.1:1" }]
   registry.start()
   await time.advance(5 * MINUTE_MS)
   assert.equal(reports.status().certificates.alarms, 0)
+  assert.deepEqual(reports.workers(), { workers: [], unexpected_exits: 0 })
 
   isBroken = true
   await time.advance(MINUTE_MS)

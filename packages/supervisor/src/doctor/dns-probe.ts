@@ -6,12 +6,16 @@ import type { Answer } from './probes.ts'
 
 const TIMEOUT_MS = 3_000
 const TRIES = 2
+/** Name servers drop what comes in a burst. */
+const QUERIES_AT_ONCE = 16
 
 /** The name exists and has no such record, or does not exist. */
 const NOTHING = new Set(['ENODATA', 'ENOTFOUND'])
 
 export class DnsProbe {
   readonly #resolver = new Resolver({ timeout: TIMEOUT_MS, tries: TRIES })
+  readonly #waiting: (() => void)[] = []
+  #asking = 0
 
   /** `servers`: instead of those of this machine. Throws TypeError if one is not an address, with or without port. */
   constructor(servers: readonly string[]) {
@@ -20,8 +24,8 @@ export class DnsProbe {
 
   async addressesOf(name: string): Promise<Answer<readonly string[]>> {
     const answers = await Promise.all([
-      ask(async () => await this.#resolver.resolve4(name)),
-      ask(async () => await this.#resolver.resolve6(name)),
+      this.#ask(async () => await this.#resolver.resolve4(name)),
+      this.#ask(async () => await this.#resolver.resolve6(name)),
     ])
     const found = answers.flatMap((answer) => ('found' in answer ? answer.found : []))
     if (found.length > 0) return { found }
@@ -31,22 +35,29 @@ export class DnsProbe {
   }
 
   async caaOf(name: string): Promise<Answer<readonly CaaRecord[]>> {
-    const answer = await ask(async () => await this.#resolver.resolveCaa(name))
+    const answer = await this.#ask(async () => await this.#resolver.resolveCaa(name))
     return 'fault' in answer && NOTHING.has(answer.fault) ? { found: [] } : answer
   }
 
   /** RFC 5321 5.1: without MX records, the domain's own address is where mail goes; "." alone means nowhere. */
   async takesMail(domain: string): Promise<boolean> {
-    const mx = await ask(async () => await this.#resolver.resolveMx(domain))
+    const mx = await this.#ask(async () => await this.#resolver.resolveMx(domain))
     if ('found' in mx) return mx.found.some(({ exchange }) => exchange !== '')
     return 'found' in (await this.addressesOf(domain))
   }
-}
 
-async function ask<Value>(query: () => Promise<Value>): Promise<Answer<Value>> {
-  try {
-    return { found: await query() }
-  } catch (error) {
-    return { fault: codeOf(error) ?? String(error) }
+  async #ask<Value>(query: () => Promise<Value>): Promise<Answer<Value>> {
+    if (this.#asking === QUERIES_AT_ONCE) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#asking++
+    try {
+      return { found: await query() }
+    } catch (error) {
+      return { fault: codeOf(error) ?? String(error) }
+    } finally {
+      // Whoever waits longest takes over the place.
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#asking--
+      else next()
+    }
   }
 }
