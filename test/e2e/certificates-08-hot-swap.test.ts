@@ -238,15 +238,15 @@ function stay(t: TestContext, port: number): { assertUndisturbed(): Promise<void
   t.after(() => session.destroy())
   const stream = session.request({ ':path': '/stream' })
   let bytes = 0
-  let isOver = false
   stream.on('data', (chunk: Buffer) => (bytes += chunk.length))
   stream.on('error', () => {})
-  stream.on('close', () => (isOver = true))
+  const over = new AbortController()
+  stream.on('close', () => over.abort())
   const leaving = new AbortController()
   const asking = (async () => {
-    while (!leaving.signal.aborted && !isOver) {
+    while (!leaving.signal.aborted && !stream.closed) {
       assert.equal((await requestOn(session, target)).status, 200)
-      await Promise.race([once(stream, 'data'), once(stream, 'close')])
+      await once(stream, 'data', { signal: over.signal }).catch(() => {})
     }
   })()
   asking.catch(() => {})
@@ -254,7 +254,7 @@ function stay(t: TestContext, port: number): { assertUndisturbed(): Promise<void
     assertUndisturbed: async () => {
       leaving.abort()
       await asking
-      assert.equal(isOver, false)
+      assert.equal(stream.closed, false)
       const before = bytes
       assert.ok(before > 0)
       await waitFor('the stream to go on', () => bytes > before)
