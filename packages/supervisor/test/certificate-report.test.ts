@@ -134,6 +134,7 @@ test('somebody may demand an attempt at any time, but not against the Retry-Afte
   assert.throws(() => assertDue('demand', attempt(limited)), {
     code: 'ACME',
     message: /wait until 2026-01-01T01:00:00\.000Z.*too many/u,
+    hint: /by themselves/u,
   })
   assertDue('demand', attempt(limited, NOW_MS + 3_600_000))
   // Absurd: no more than a day of it is obeyed. Under a clock set back it moves with the rest.

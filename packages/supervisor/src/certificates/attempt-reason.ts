@@ -26,20 +26,23 @@ export function assertDue(reason: AttemptReason, { failure, nowMs, path }: LastA
   // A CA that could not be reached has counted nothing.
   if (reason === 'start' && !reachedCa) return
   if (reason === 'demand') {
-    if (nowMs < caWaitUntilMs)
-      throw new NotDueError(`the CA asks to wait until ${isoTime(caWaitUntilMs)}. It said: ${said}`, path)
-  } else if (nowMs < nextAttemptMs) {
-    const next = `the next is due at ${isoTime(nextAttemptMs)}`
-    throw new NotDueError(`no certificate yet: the last attempt failed, and ${next}. It said: ${said}`, path)
+    if (nowMs >= caWaitUntilMs) return
+    throw new NotDueError(
+      `the CA asks to wait until ${isoTime(caWaitUntilMs)}. It said: ${said}`,
+      'an order before that time could only make it longer; after it, orders go on by themselves',
+    )
   }
+  if (nowMs >= nextAttemptMs) return
+  throw new NotDueError(
+    `no certificate yet: the last attempt failed, and the next is due at ${isoTime(nextAttemptMs)}. It said: ${said}`,
+    `mend the cause and start again after that time; to try at once, remove ${path}`,
+  )
 }
 
 /** Not a failure of its own: the last one's waiting time is not over. */
 export class NotDueError extends ProxyError {
-  constructor(message: string, path: string) {
-    super('ACME', message, {
-      hint: `mend the cause and start again after that time; to try at once, remove ${path}`,
-    })
+  constructor(message: string, hint: string) {
+    super('ACME', message, { hint })
   }
 }
 
