@@ -186,3 +186,18 @@ test('a busy session is no flood: pings and window updates beside bodies and wit
   assert.ok(!client.socket.closed)
   assert.equal(goawayCode(client.received()), undefined)
 })
+
+test(
+  'a pipeline of a thousand requests: a hundred are answered, and then the connection ends',
+  TIMEOUT,
+  async (t) => {
+    const { running } = await start(t)
+    const client = await connectRaw(t, running.port)
+    client.send('GET / HTTP/1.1\r\nHost: a.example\r\n\r\n'.repeat(1_000))
+    await client.closed()
+    const answers = client.received().split('HTTP/1.1 200 OK\r\n').slice(1)
+    assert.equal(answers.length, 100)
+    assert.match(answers.at(-1) ?? '', /\r\nconnection: close\r\n/i)
+    assert.equal(running.requests.length, 100)
+  },
+)

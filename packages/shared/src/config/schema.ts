@@ -60,11 +60,14 @@ const limits = table(
     header_count: count('Most header fields of a request.', 100),
     keep_alive_timeout_secs: seconds('How long an idle client connection is kept open.', 60),
     body_stall_timeout_secs: seconds(
-      'Longest silence of a client in the middle of a body; not counted while the upstream holds it back.',
+      'Longest silence of a client in the middle of a body, or of an answer that it does not read; not counted while the upstream holds it back.',
       30,
     ),
     connections_per_worker: count('Client connections that one worker holds at once.', 10_000),
-    connections_per_client: count('Connections of one client (IPv4 address or IPv6 /64) at once.', 256),
+    connections_per_client: count(
+      'Connections of one client (IPv4 address or IPv6 /64) that one worker holds at once.',
+      256,
+    ),
     requests_per_connection: count('Requests served on one connection before it is closed.', 10_000),
     http2_streams: count('Concurrent streams of one HTTP/2 connection.', 100),
     upgrade_idle_timeout_secs: seconds('Longest silence on a WebSocket, in both directions.', 3600),

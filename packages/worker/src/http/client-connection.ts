@@ -9,6 +9,9 @@ import type { ClientConnections } from './client-connections.ts'
 /** How long a client may take to let its connection go once it has been answered. */
 const CLOSE_TIMEOUT_MS = 10_000
 
+/** The runtime reads a pipeline ahead, and we answer it at once: about as much as an HTTP/2 client may ask at a time. */
+const MAX_PIPELINED = 100
+
 export interface ClientConnection {
   readonly clientIp: string
   /** Of clientIp, as shared/client-key spells it: what limits are about. */
@@ -59,12 +62,12 @@ export class Http1Connection implements ClientConnection {
     return this.#open.size > 0
   }
 
-  /** @param requestsPerConnection as it is now: of a pipeline, what is beyond it is not read */
+  /** @param requestsPerConnection as it is now: of a pipeline, what is beyond it (or MAX_PIPELINED) is not read */
   began(exchange: Http1Party, requestsPerConnection: number): void {
     this.#requests += 1
     this.#newest = exchange
     this.#open.add(exchange)
-    if (this.#requests >= requestsPerConnection) this.isClosing = true
+    if (this.#requests >= requestsPerConnection || this.#open.size >= MAX_PIPELINED) this.isClosing = true
   }
 
   ended(exchange: Http1Party): void {
