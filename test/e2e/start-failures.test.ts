@@ -7,7 +7,7 @@ import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { freePort } from '../harness/ports.ts'
 import type { FileConfig } from '../harness/proxy.ts'
-import { PROGRAM, Proxy, startProxy, writeConfig } from '../harness/proxy.ts'
+import { PROGRAM, Proxy, writeConfig } from '../harness/proxy.ts'
 import { Program } from '../harness/program.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { handshake } from '../harness/raw-client.ts'
@@ -72,12 +72,18 @@ test('start: an address that this machine does not have is named', async (t) => 
   await assertFails(t, configFor(ports, { bind_addr: '203.0.113.9' }), /^error: .*203\.0\.113\.9/m)
 })
 
-test('start: who is blamed for a taken port holds it at this address, and is named by what it runs', async (t) => {
+test('start: a reload that comes too early is refused aloud; who is blamed for a taken port holds it at this address, and is named by what it runs', async (t) => {
   const ports = { httpsPort: await freePort(), httpPort: await freePort() }
   const bystander = net.createServer().listen(ports.httpsPort, '127.0.0.3')
   await once(bystander, 'listening')
   t.after(() => bystander.close())
-  const other = await startProxy(t, configFor(ports))
+  const other = new Proxy(t, configFor(ports))
+  await other.stdout.waitForLine(/ STARTING /)
+  other.signal('SIGHUP')
+  await other.stdout.waitForLine(
+    / WARN CONFIG_RELOAD status=failed kind=replace error="the proxy is booting; try again/,
+  )
+  await other.ready()
   const named = new RegExp(
     `^error: .*\\btaken by node \\S*main\\.js \\(pid (?:${other.processes().join('|')})\\)$`,
     'm',

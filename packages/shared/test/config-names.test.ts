@@ -179,3 +179,10 @@ function isWildcard(text: string) {
   const address = parseIpAddress(text)
   return address !== undefined && isWildcardAddress(address)
 }
+
+test('an upstream that is a Unix socket is told from one whose port is wrong', () => {
+  assert.deepEqual(parseUpstream('unix:/run/x.sock'), {
+    message: '"unix:/run/x.sock" is a Unix socket',
+    hint: 'upstreams are reached over TCP: write host:port, such as "127.0.0.1:3000" or "[::1]:3000"',
+  })
+})

@@ -25,13 +25,16 @@ export async function findAccount(
   }
   const uid = Number(passwd[2])
   if (group === undefined) return { uid, gid: Number(passwd[3]) }
+  return { uid, gid: await findGroup(group) }
+}
+
+/** The id of a group, which is a name or a number. Throws CONFIG when the machine does not know it. */
+export async function findGroup(group: string): Promise<number> {
   const entry = (await readDatabase('/etc/group')).find(([name, , gid]) => name === group || gid === group)
-  if (entry === undefined) {
-    throw new ProxyError('CONFIG', `group "${group}" does not exist`, {
-      hint: `create it: groupadd --system ${group}`,
-    })
-  }
-  return { uid, gid: Number(entry[2]) }
+  if (entry !== undefined) return Number(entry[2])
+  throw new ProxyError('CONFIG', `group "${group}" does not exist`, {
+    hint: `create it: groupadd --system ${group}`,
+  })
 }
 
 async function readDatabase(path: string): Promise<string[][]> {

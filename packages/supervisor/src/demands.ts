@@ -31,8 +31,13 @@ export class Demands {
   }
 
   async reload(kind: ReloadKind): Promise<ReloadResult> {
-    const { phase, reloads, serviceManager, summary } = this.#options
-    if (phase() !== 'serving') return { status: 'error', message: this.#notServing(), errors: [] }
+    const { log, phase, reloads, serviceManager, summary } = this.#options
+    if (phase() !== 'serving') {
+      const message = this.#notServing()
+      // Who asked by a signal has no other answer.
+      log.warn('CONFIG_RELOAD', { status: 'failed', kind, error: message })
+      return { status: 'error', message, errors: [] }
+    }
     serviceManager.reloading()
     const result = await reloads.request(kind)
     if (phase() === 'serving') serviceManager.ready(summary())

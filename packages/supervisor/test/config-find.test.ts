@@ -20,9 +20,15 @@ test('--config, then $REVERSE_PROXY_CONFIG, then the system file, then none', as
 })
 
 test('a relative path counts from where the user typed the command', async () => {
-  const env = { INIT_CWD: '/home/user' }
+  const start = { npm_lifecycle_event: 'start', npm_package_name: '@reverse-proxy/supervisor' }
+  const env = { INIT_CWD: '/home/user', ...start }
   assert.equal(await findConfig({ flag: '../x.toml', env, cwd: '/work/package' }), '/home/x.toml')
   assert.equal(await findConfig({ flag: '/x.toml', env, cwd: '/work/package' }), '/x.toml')
+  // Typed in a script of another package, which has its own directory.
+  for (const other of [{ npm_lifecycle_event: 'deploy' }, { npm_package_name: 'site' }]) {
+    const where = { env: { ...env, ...other }, cwd: '/srv/site' }
+    assert.equal(await findConfig({ flag: 'x.toml', ...where }), '/srv/site/x.toml')
+  }
 })
 
 test('state and socket of root, of a service, of a user', () => {

@@ -1,7 +1,7 @@
 // A good file becomes the configuration that the program uses; a file that cannot be had is one clear error.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { appendFile, mkdir, rename, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, rename, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { ConfigErrors } from '../src/config/config-errors.ts'
@@ -278,5 +278,49 @@ test('TOML that reaches for prototypes is an unknown key', TIMEOUT, async (t) =>
   assert.deepEqual(
     issues.map(({ code }) => code),
     ['KEY_UNKNOWN', 'KEY_UNKNOWN'],
+  )
+})
+
+test(
+  'what the machine lacks, account, group and a place for the log, is found with everything else, at its place',
+  TIMEOUT,
+  async (t) => {
+    const directory = await makeDirectory(t)
+    const load = async (text: string, isRoot = true): Promise<string[]> => {
+      const path = await writeConfig(directory, `${text}${LISTENER.replace('3000', 'port')}`)
+      const environment = { ...OPTIONS.environment, isRoot }
+      const error: unknown = await loadConfig(path, { ...OPTIONS, environment }).catch(
+        (thrown: unknown) => thrown,
+      )
+      assert.ok(error instanceof ConfigErrors)
+      return error.issues.map(({ line, column, code }) => `${line}:${column} ${code}`)
+    }
+    const top = 'user = "no-such-user"\ngroup = "no-such-group"\n'
+    const lacking = `${top}[logging]\nlog_file_path = "none/x.log"\n${HEAD}`
+    const others = ['4:1 LOG_FILE_UNUSABLE', '16:32 UPSTREAM_INVALID']
+    assert.deepEqual(await load(lacking), ['1:1 ACCOUNT_UNKNOWN', '2:1 ACCOUNT_UNKNOWN', ...others])
+    // Nobody but root becomes somebody else.
+    assert.deepEqual(await load(lacking, false), others)
+
+    await mkdir(join(directory, 'logs'))
+    await symlink('/dev/null', join(directory, 'link'))
+    for (const [path, expected] of [
+      ['logs', ['4:1 LOG_FILE_UNUSABLE']],
+      ['link', ['4:1 LOG_FILE_UNUSABLE']],
+      ['logs/x.log', []],
+    ] as const) {
+      const known = `user = "root"\ngroup = "0"\n[logging]\nlog_file_path = "${path}"\n${HEAD}`
+      assert.deepEqual(await load(known), [...expected, '16:32 UPSTREAM_INVALID'])
+    }
+  },
+)
+
+test('a number in quotes: the hint is to leave them out, also where a word would do', TIMEOUT, async (t) => {
+  const path = await writeConfig(await makeDirectory(t), `workers = "4"\n${HEAD}${LISTENER}`)
+  const error: unknown = await loadConfig(path, OPTIONS).catch((thrown: unknown) => thrown)
+  assert.ok(error instanceof ConfigErrors)
+  assert.deepEqual(
+    error.issues.map(({ hint }) => hint),
+    ['write 4, without quotes'],
   )
 })

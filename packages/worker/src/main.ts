@@ -10,7 +10,7 @@ import { WorkerLifecycle } from './lifecycle.ts'
 const IGNORED_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGTTIN', 'SIGTTOU'] as const
 for (const signal of IGNORED_SIGNALS) process.on(signal, () => {})
 
-/** Writes what is left to say, then ends the process. */
+/** Ends the process; to node:cluster that is no accident. */
 function exit(code: typeof EXIT_OK | typeof EXIT_WORKER_BOOT): void {
   if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true
   process.exit(code)

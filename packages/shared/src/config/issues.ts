@@ -18,6 +18,9 @@ export const ISSUES = {
   KEY_UNUSED: { rules: [], severity: 'warning' },
   VALUE_INVALID: { rules: [], severity: 'error' },
   LIMIT_INVALID: { rules: [8, 9], severity: 'error' },
+  // What the machine has.
+  ACCOUNT_UNKNOWN: { rules: [], severity: 'error' },
+  LOG_FILE_UNUSABLE: { rules: [], severity: 'error' },
   // Listeners.
   LISTENERS_EMPTY: { rules: [1], severity: 'error' },
   BIND_ADDR_INVALID: { rules: [], severity: 'error' },

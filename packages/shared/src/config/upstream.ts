@@ -26,6 +26,8 @@ export function parseUpstream(text: string): UpstreamAddress | UpstreamFault {
     const [, name = '', authority = ''] = scheme
     return fault(text, 'is a URL', `write "${authority}", with upstream_scheme = "${name.toLowerCase()}"`)
   }
+  if (/^unix:/iu.test(text))
+    return fault(text, 'is a Unix socket', `upstreams are reached over TCP: ${shape}`)
   if (parseIpAddress(text)?.family === 6)
     return fault(text, 'needs brackets', 'write "[address]:port", such as "[::1]:3000"')
   const parts = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/u.exec(text)

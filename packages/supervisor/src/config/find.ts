@@ -2,6 +2,8 @@
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 
+const PACKAGE = '@reverse-proxy/supervisor'
+
 export interface FindOptions {
   /** The value of --config. */
   readonly flag: string | undefined
@@ -16,11 +18,18 @@ export interface FindOptions {
  */
 export async function findConfig(options: FindOptions): Promise<string | undefined> {
   const { flag, env, cwd, systemPath = '/etc/reverse-proxy/config.toml' } = options
-  // A package manager runs scripts in the package's directory and says here where the user was.
-  const base = env['INIT_CWD'] ?? cwd
+  const base = runsAsScript(env) ? (env['INIT_CWD'] ?? cwd) : cwd
   const named = flag ?? env['REVERSE_PROXY_CONFIG']
   if (named !== undefined && named !== '') return resolve(base, named)
   return (await mayExist(systemPath)) ? systemPath : undefined
+}
+
+/**
+ * A package manager runs our script in the directory of the package, and says in INIT_CWD where the user was. All
+ * that a script of somebody else's starts inherits that, too.
+ */
+function runsAsScript({ npm_lifecycle_event: script, npm_package_name: name }: NodeJS.ProcessEnv): boolean {
+  return script === 'start' && name === PACKAGE
 }
 
 async function mayExist(path: string): Promise<boolean> {

@@ -8,6 +8,7 @@ import { checkRules } from '@reverse-proxy/shared/config/rules'
 import { ConfigErrors, fileError, type PlacedIssue } from './config-errors.ts'
 import type { Environment } from './environment.ts'
 import { checkFiles } from './files.ts'
+import { checkMachine } from './machine.ts'
 import { toConfig } from './normalise.ts'
 import { decodeText, parseToml } from './parse.ts'
 import { locator } from './positions.ts'
@@ -35,7 +36,10 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
   const context = { allowWildcardBind: allowWildcardBindFlag, resolvePath, toAscii: domainToASCII }
   const { issues: fileIssues, upstreamCaPem } = await checkFiles(sound, context)
 
-  const issues = await placed(path, text, [...breaches, ...checkRules(sound, context), ...fileIssues])
+  const machineIssues = await checkMachine(sound, environment, context)
+
+  const found = [...breaches, ...checkRules(sound, context), ...fileIssues, ...machineIssues]
+  const issues = await placed(path, text, found)
   if (complete === undefined || issues.some(({ severity }) => severity === 'error')) {
     throw new ConfigErrors(path, issues)
   }

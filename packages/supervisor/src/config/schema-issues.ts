@@ -68,12 +68,16 @@ function invalidIssue(at: ConfigPath, schema: SchemaNode, data: unknown, wanted:
 }
 
 function invalidHint(schema: SchemaNode, data: unknown): string {
-  const { type, description } = schema
+  const { type, description, anyOf } = schema
+  const types = [type, ...anyOf.map((alternative) => alternative.type)]
   if (type === 'string' && (typeof data === 'number' || typeof data === 'boolean'))
     return `write "${String(data)}"`
-  if ((type === 'integer' || type === 'number') && typeof data === 'string' && /^\d+$/u.test(data)) {
+  if (
+    typeof data === 'string' &&
+    /^\d+$/u.test(data) &&
+    types.some((one) => one === 'integer' || one === 'number')
+  )
     return `write ${data}, without quotes`
-  }
   if (description === undefined) return `write ${expected(schema)}`
   const { byDefault, example } = schema
   if (byDefault !== undefined && type !== 'object')

@@ -1,0 +1,67 @@
+// What a configuration wants of the machine besides files to read: the account of the workers, and a place
+// for the log. Looks, and changes nothing.
+import { constants } from 'node:fs'
+import { access, lstat, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { configIssue, type ConfigIssue } from '@reverse-proxy/shared/config/issues'
+import type { RuleContext } from '@reverse-proxy/shared/config/rule'
+import type { ConfigFile, Sound } from '@reverse-proxy/shared/config/schema'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import { findAccount, findGroup } from '../account.ts'
+import type { Environment } from './environment.ts'
+
+export async function checkMachine(
+  file: Sound<ConfigFile>,
+  { isRoot }: Environment,
+  { resolvePath }: Pick<RuleContext, 'resolvePath'>,
+): Promise<readonly ConfigIssue[]> {
+  const { user, group } = file
+  const path = file.logging?.log_file_path
+  const issues = await Promise.all([
+    // Who is not root cannot become anybody else.
+    isRoot ? unknownAccount('user', async () => await findAccount(user, undefined)) : undefined,
+    isRoot && user !== undefined && group !== undefined
+      ? unknownAccount('group', async () => await findGroup(group))
+      : undefined,
+    path === undefined ? undefined : logFileFault(resolvePath(path)),
+  ])
+  return issues.filter((issue) => issue !== undefined)
+}
+
+async function unknownAccount(
+  key: 'user' | 'group',
+  find: () => Promise<unknown>,
+): Promise<ConfigIssue | undefined> {
+  try {
+    await find()
+    return undefined
+  } catch (error) {
+    if (!(error instanceof ProxyError)) throw error
+    return configIssue('ACCOUNT_UNKNOWN', [key], error.message, error.hint ?? '')
+  }
+}
+
+async function logFileFault(path: string): Promise<ConfigIssue | undefined> {
+  const directory = dirname(path)
+  const isDirectory = await stat(directory).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  )
+  if (!isDirectory)
+    return logFileIssue(`${directory} is no directory that could be entered`, 'create it first')
+  const present = await lstat(path).catch(() => undefined)
+  if (present?.isSymbolicLink() === true)
+    return logFileIssue(`${path} is a symbolic link`, 'write the path of the file itself')
+  if (present?.isDirectory() === true)
+    return logFileIssue(`${path} is a directory`, 'write the path of a file in it')
+  try {
+    await access(present === undefined ? directory : path, constants.W_OK)
+    return undefined
+  } catch {
+    return logFileIssue(`${path} cannot be written`, 'let the account that starts the program write there')
+  }
+}
+
+function logFileIssue(message: string, hint: string): ConfigIssue {
+  return configIssue('LOG_FILE_UNUSABLE', ['logging', 'log_file_path'], message, hint)
+}
