@@ -104,7 +104,7 @@ test('TLS failures, upstream errors and limits have their lines, and no client w
   const crowd = Array.from({ length: 60 }, () => net.connect({ host: '127.0.0.1', port: httpsPort }))
   for (const socket of crowd) socket.on('error', () => {})
   await proxy.stdout.waitForLine(
-    / WARN TLS_REJECTED client_ip=127\.0\.0\.1 reason=connections_per_client(?: |$)/u,
+    / WARN CONNECTION_LIMIT client_ip=127\.0\.0\.1 limit=connections_per_client count=\d+$/u,
   )
   for (const socket of crowd) socket.destroy()
 
