@@ -73,6 +73,7 @@ export class TrafficListener {
         ticketKeys: options.ticketKeys,
         trust: options.trust,
         connections,
+        refusalLog: this.#refusalLog,
         resolveWelcome: () => {
           if (options.welcome === undefined)
             throw new Error('no site of this worker wants the welcome upstream')

@@ -377,7 +377,7 @@ test(
   TIMEOUT,
   async (t) => {
     const upstream = await startUpstream(t, echo)
-    const { port, connections } = await startSiteServer(t, [siteOf(upstream.port)], {
+    const { port, connections, logged } = await startSiteServer(t, [siteOf(upstream.port)], {
       connectionsPerClient: 4,
     })
     const session = await connectHttp2(t, port)
@@ -386,6 +386,10 @@ test(
     const refused = await openTunnel(session)
     assert.deepEqual([refused.status, refused.headers['retry-after']], [503, '1'])
     assert.equal(upstream.connections.length, 3)
+    assert.deepEqual(
+      logged.map(({ event, limit }) => [event, limit]),
+      [['CONNECTION_LIMIT', 'connections_per_client']],
+    )
     for (const { stream } of tunnels) stream.close(CANCEL)
     await waitUntil('the tunnels to be gone', () => connections.open === 1)
     assert.equal((await openTunnel(session)).status, 200)

@@ -22,11 +22,11 @@ const ACCEPT_NAME = 'sec-websocket-accept'
  * @throws ProxyError TOO_MANY_TUNNELS
  */
 export function openStreamTunnel(exchange: Http2Exchange, route: Route, deps: UpgradeDeps): void {
-  const { connections, log } = deps
+  const { connections, refusalLog } = deps
   const { clientIp, clientKey } = exchange.connection
   const refusal = connections.admit(clientKey)
   if (refusal !== undefined) {
-    log.warn('CLIENT_ERROR', { client_ip: clientIp, reason: refusal })
+    refusalLog.add(clientKey, clientIp, refusal)
     throw new ProxyError('TOO_MANY_TUNNELS', refusal)
   }
   exchange.onOver = () => connections.release(clientKey)

@@ -13,6 +13,7 @@ import type { Router } from '../http/router.ts'
 import { UpgradeExchange } from '../http/upgrade-exchange.ts'
 import { checkDeclaredLength } from '../limits/body.ts'
 import type { ConnectionLimits } from '../limits/connections.ts'
+import type { RefusalLog } from '../limits/refusal-log.ts'
 import type { RateGate } from '../limits/rate-gate.ts'
 import { openStreamTunnel } from './extended-connect.ts'
 import { createPipeline, type Pass, type ProxyPipeline } from './http-proxy.ts'
@@ -29,6 +30,7 @@ export interface PipelineDeps {
   readonly router: () => Router<Route>
   readonly tunnels: Tunnels
   readonly connections: ConnectionLimits
+  readonly refusalLog: RefusalLog
 }
 
 const CONTINUE = 100

@@ -5,12 +5,12 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { AccessLog } from '../http/access-log-entry.ts'
 import type { AnswerSource } from '../http/client-exchange.ts'
 import { clientResponseHeaders } from '../http/headers.ts'
 import type { UpgradeExchange } from '../http/upgrade-exchange.ts'
 import type { ConnectionLimits } from '../limits/connections.ts'
+import type { RefusalLog } from '../limits/refusal-log.ts'
 import { destroyAfter } from '../tls/farewell.ts'
 import type { Handshake, ProxyPipeline } from './http-proxy.ts'
 import { passRefusal } from './refusal.ts'
@@ -23,7 +23,7 @@ export interface UpgradeDeps {
   readonly accessLog: AccessLog
   readonly limits: () => Pick<Limits, 'upgradeIdleTimeoutMs'>
   readonly tunnels: Tunnels
-  readonly log: Log
+  readonly refusalLog: RefusalLog
   /** Those of the TLS front. */
   readonly connections: Pick<ConnectionLimits, 'admit' | 'release'>
 }

@@ -15,6 +15,7 @@ import type { RateGate } from '../limits/rate-gate.ts'
 import { Tunnels } from '../forward/tunnels.ts'
 import type { UpstreamTrust } from '../forward/upstream-trust.ts'
 import type { ConnectionLimits } from '../limits/connections.ts'
+import type { RefusalLog } from '../limits/refusal-log.ts'
 import { peekedOf, type Peeked } from '../tls/peeked.ts'
 import type { AccessLog } from './access-log-entry.ts'
 import { Http1Connection, Http2Connection } from './client-connection.ts'
@@ -44,6 +45,7 @@ export interface SiteServerDeps {
   readonly trust: UpstreamTrust
   /** Those of the TLS front: a tunnel over HTTP/2 counts as one more. */
   readonly connections: ConnectionLimits
+  readonly refusalLog: RefusalLog
 }
 
 /** HTTP/2 gives a stream that much ahead of its reader, and a connection four times as much. */
@@ -80,6 +82,7 @@ export class SiteServer {
       router: () => this.#routes.router,
       tunnels: this.#tunnels,
       connections: deps.connections,
+      refusalLog: deps.refusalLog,
     })
     this.#stalls = new AnswerStalls(() => this.#limits.bodyStallTimeoutMs, nowMs, log)
     this.#sessions = new Http2Sessions(() => this.#limits, nowMs)

@@ -79,6 +79,7 @@ export async function startSiteServer(
   const log = recordingLog(logged)
   const allLimits = { ...LIMITS, ...limits }
   const connections = new ConnectionLimits(allLimits)
+  const refusalLog = new RefusalLog(log, systemTimers)
   const server = new SiteServer(
     { sites, limits: allLimits },
     {
@@ -93,6 +94,7 @@ export async function startSiteServer(
       resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
       trust: new UpstreamTrust(),
       connections,
+      refusalLog,
     },
   )
   const contexts = new SiteContexts()
@@ -101,7 +103,7 @@ export async function startSiteServer(
     contexts,
     challenges: new ChallengeContexts(),
     connections,
-    refusalLog: new RefusalLog(log, systemTimers),
+    refusalLog,
     log,
     stage: 'serve',
     handshakeTimeoutMs: allLimits.tlsHandshakeTimeoutMs,
