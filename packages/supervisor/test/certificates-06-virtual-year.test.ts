@@ -15,7 +15,7 @@ const YEAR_MS = 365 * DAY_MS
 /** A year of hours is 17,000 renewals: one is enough. */
 const seedsFor = (lifetimeMs: number): number[] => (isFull && lifetimeMs > DAY_MS ? [1, 2, 3, 4, 5] : [1])
 /** Lifetimes lived through in the everyday run, at most. */
-const FEW_LIFETIMES = 40
+const FEW_LIFETIMES = 20
 /** Of the time. */
 const DOWN = 0.3
 const WEEK_MS = 7 * DAY_MS
