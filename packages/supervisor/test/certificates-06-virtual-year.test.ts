@@ -174,3 +174,30 @@ test(
     }
   },
 )
+
+/** Without renewal information the time depends on the first serial alone: with this one it is the latest of all. */
+function createLatest(): Random {
+  const draws = [0]
+  const others = createRandom(11)
+  return () => draws.shift() ?? others()
+}
+
+test(
+  'virtual year, the worst outage: a sixth of the lifetime from just before the renewal is due still leaves a sixth',
+  TEST,
+  async (t) => {
+    for (const [name, lifetimeMs] of LIFETIMES) {
+      const options = { lifetimeMs: () => lifetimeMs, suggest: () => undefined }
+      const calm = new VirtualWorld(t, { ...options, random: createLatest(), outages: [] })
+      await calm.live(lifetimeMs * 0.68)
+      const dueMs = calm.attempts[1]?.atMs ?? Number.NaN
+      const outages = [{ fromMs: dueMs - 1, toMs: dueMs + lifetimeMs / 6 }]
+      const world = new VirtualWorld(t, { ...options, random: createLatest(), outages })
+      await world.live(dueMs - START_MS + lifetimeMs / 5)
+      const [life] = livesOf(world)
+      t.diagnostic(`${name}: ${life?.left} left`)
+      assert.equal(world.attempts.find(({ isIssued, atMs }) => !isIssued && atMs >= dueMs)?.atMs, dueMs)
+      assert.ok((life?.left ?? 0) >= 1 / 6)
+    }
+  },
+)
