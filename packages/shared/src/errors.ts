@@ -1,10 +1,10 @@
 // Every failure the proxy names, in one table: who caused it, whether the request may be sent
 // again, and what a client is told. Callers compare `code`, never message text.
 
-export type ErrorSource = 'client' | 'upstream' | 'internal' | 'operator'
+type ErrorSource = 'client' | 'upstream' | 'internal' | 'operator'
 
 /** `if-reused`: only when the upstream connection had served a request before. */
-export type Retry = 'never' | 'if-reused' | 'safe'
+type Retry = 'never' | 'if-reused' | 'safe'
 
 interface ErrorRow {
   readonly source: ErrorSource
@@ -58,9 +58,6 @@ export interface ProxyErrorOptions {
 
 export class ProxyError extends Error {
   readonly code: ErrorCode
-  readonly source: ErrorSource
-  readonly retry: Retry
-  readonly status: number
   readonly hint: string | undefined
 
   constructor(code: ErrorCode, message: string, { cause, hint }: ProxyErrorOptions = {}) {
@@ -68,9 +65,5 @@ export class ProxyError extends Error {
     this.name = 'ProxyError'
     this.code = code
     this.hint = hint
-    const row: ErrorRow = ERRORS[code]
-    this.source = row.source
-    this.retry = row.retry
-    this.status = row.status
   }
 }

@@ -8,6 +8,7 @@ import { isAdminCommand } from './admin/protocol.ts'
 import { renderHelp, usageOf } from './command-line/help.ts'
 import { COMMANDS, LOCAL_COMMANDS, OPTIONS, optionRows, type CommandName } from './command-line/table.ts'
 import type { CommandArgs } from './commands/args.ts'
+import { messageOf } from './error-text.ts'
 import { version } from './version.ts'
 
 /** Runs one command; resolves with the exit code of the process. */
@@ -16,7 +17,7 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     parsed = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true })
   } catch (error) {
-    return refuse(error instanceof Error ? error.message : String(error))
+    return refuse(messageOf(error))
   }
   const { values, positionals } = parsed
   if (values.help === true) return print(renderHelp())

@@ -4,6 +4,7 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { RenewResult } from './admin/renew.ts'
 import { renewByName } from './admin/renew.ts'
 import type { CertificateRegistry } from './certificates/registry.ts'
+import { messageOf } from './error-text.ts'
 import type { Outcome } from './intents.ts'
 import type { Phase } from './phase.ts'
 import type { ReloadKind, ReloadResult, Reloads } from './reloads.ts'
@@ -58,7 +59,7 @@ export class Demands {
       await fleet.broadcast({ type: 'reopen-logs' })
       return { status: 'ok' }
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error)
+      const message = messageOf(error)
       log.error('INTERNAL_ERROR', { error: message })
       return { status: 'error', message }
     }

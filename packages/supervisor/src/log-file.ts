@@ -8,7 +8,7 @@ import { promisify } from 'node:util'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { LOG_FILE_MODE, logFileFlags } from '@reverse-proxy/shared/log-device'
 import type { Account } from './account.ts'
-import { codeOf } from './certificates/durable.ts'
+import { codeOf, messageOf } from './error-text.ts'
 
 const ROOT = 0
 const SHARED_LOG_FILE_MODE = 0o660
@@ -112,8 +112,4 @@ function giveTo(account: Account, fd: number): void {
     if (codeOf(error) !== 'EPERM' || stats.gid !== account.gid) throw error
     fs.fchmodSync(fd, SHARED_LOG_FILE_MODE)
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

@@ -12,6 +12,7 @@ import type { CertificateRegistry } from './certificates/registry.ts'
 import { ConfigErrors } from './config/config-errors.ts'
 import type { LoadedConfig } from './config/load.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
+import { messageOf } from './error-text.ts'
 import type { Fleet } from './workers/fleet.ts'
 
 /** reload: fresh workers only if something needs them. restart: the file is not read. replace: both (SIGHUP). */
@@ -163,5 +164,5 @@ function describeFailure(error: unknown): Extract<ReloadResult, { status: 'error
     return { status: 'error', message: 'the configuration is invalid; nothing has changed', errors }
   }
   if (error instanceof ProxyError) return { status: 'error', message: error.message, errors: [] }
-  return { status: 'error', message: error instanceof Error ? error.message : String(error), errors: [] }
+  return { status: 'error', message: messageOf(error), errors: [] }
 }

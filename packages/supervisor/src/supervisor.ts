@@ -12,6 +12,7 @@ import { CertificateRegistry } from './certificates/registry.ts'
 import { withTimers } from './certificates/sleep-until.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
 import { Demands } from './demands.ts'
+import { stackOf } from './error-text.ts'
 import type { Intent } from './intents.ts'
 import { TrafficBook } from './health/traffic-book.ts'
 import { IntentQueue } from './intents.ts'
@@ -307,6 +308,6 @@ function siteCount({ listeners }: Config): number {
 
 function toProxyError(error: unknown): ProxyError {
   if (error instanceof ProxyError) return error
-  const message = error instanceof Error ? (error.stack ?? error.message) : String(error)
+  const message = stackOf(error)
   return new ProxyError('INTERNAL', message, { cause: error })
 }

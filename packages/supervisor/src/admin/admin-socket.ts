@@ -2,6 +2,7 @@
 // goes to. The file is socket-file.ts, one exchange is conversation.ts.
 import net from 'node:net'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import { messageOf, stackOf } from '../error-text.ts'
 import { Conversation } from './conversation.ts'
 import { ADMIN_COMMANDS, AdminRefusal, parseCommand, type AdminHandlers } from './protocol.ts'
 import { listenOnSocketFile, SocketFileError, type SocketFile, type SocketFileFault } from './socket-file.ts'
@@ -39,7 +40,7 @@ const FAULTS: Readonly<Record<SocketFileFault, string>> = {
 
 function describe(error: unknown): string {
   if (error instanceof SocketFileError) return FAULTS[error.fault]
-  return error instanceof Error ? error.message : String(error)
+  return messageOf(error)
 }
 
 class AdminServer implements AdminSocket {
@@ -105,8 +106,4 @@ class AdminServer implements AdminSocket {
       throw error
     }
   }
-}
-
-function stackOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }

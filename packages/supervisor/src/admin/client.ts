@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import net from 'node:net'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { codeOf } from '../certificates/durable.ts'
+import { codeOf } from '../error-text.ts'
 import type { AdminAnswer, AdminCommand } from './protocol.ts'
 
 /** Longer answers than this are not ours. */

@@ -2,6 +2,7 @@
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { CertificateRegistry } from '../certificates/registry.ts'
 import type { ListenerStatus } from '../certificates/status.ts'
+import { messageOf } from '../error-text.ts'
 import { isoTime } from './certificate-report.ts'
 import type { RenewReport } from './reports.ts'
 
@@ -31,5 +32,5 @@ function reportRenewed({ listenerId, mode, certificates }: ListenerStatus): Rene
 
 function describe(error: unknown): string {
   if (error instanceof ProxyError && error.hint !== undefined) return `${error.message} (${error.hint})`
-  return error instanceof Error ? error.message : String(error)
+  return messageOf(error)
 }

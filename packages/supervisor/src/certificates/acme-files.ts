@@ -3,6 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import { messageOf } from '../error-text.ts'
 import type { ExternalAccount } from './acme-transport.ts'
 
 /** What binds a new account to one at the CA. Throws CONFIG. */
@@ -20,13 +21,9 @@ async function readText(path: string, key: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    throw new ProxyError(
-      'CONFIG',
-      `cannot read ${key}: ${error instanceof Error ? error.message : String(error)}`,
-      {
-        cause: error,
-        hint: `${key} must be a file that the supervisor can read`,
-      },
-    )
+    throw new ProxyError('CONFIG', `cannot read ${key}: ${messageOf(error)}`, {
+      cause: error,
+      hint: `${key} must be a file that the supervisor can read`,
+    })
   }
 }

@@ -2,6 +2,7 @@
 // process has left there, else ordering; saved, installed, and a failure noted. When an attempt is due is
 // the manager's to say, how an order goes acme-order.ts's.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { messageOf } from '../error-text.ts'
 import type { AcmeCache } from './acme-cache.ts'
 import { missingNames } from './acme-cache.ts'
 import type { AcmeLimits } from './acme-limits.ts'
@@ -272,7 +273,3 @@ function isNewer({ facts }: StoredCertificate, than: StoredCertificate): boolean
 
 /** An attempt that was begun under a wrong clock. */
 class NothingDueError extends Error {}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
-}

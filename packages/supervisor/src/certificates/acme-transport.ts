@@ -5,13 +5,13 @@ import { Agent } from 'node:https'
 import { checkServerIdentity, rootCertificates } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import acme from 'acme-client'
+import { codeOf, messageOf } from '../error-text.ts'
 import { version } from '../version.ts'
 import type { AcmeLimits } from './acme-limits.ts'
 import type { AcmeReply, RawAnswer } from './acme-answer.ts'
 import { connectionHint, headerOf, hintFor, replyOf, retryAfterMsOf } from './acme-answer.ts'
 import { AcmeError, describeProblem, parseProblem } from './acme-problem.ts'
 import type { ListeningClock } from './certificate-clock.ts'
-import { codeOf } from './durable.ts'
 import { isRecord } from './json.ts'
 
 const ANSWER_BYTES = 1024 * 1024
@@ -140,7 +140,7 @@ export class AcmeTransport {
     } catch (error) {
       if (error instanceof ProxyError) throw error
       this.#options.signal.throwIfAborted()
-      throw this.error(`${doing}: ${error instanceof Error ? error.message : String(error)}`, {
+      throw this.error(`${doing}: ${messageOf(error)}`, {
         cause: error,
       })
     }

@@ -5,6 +5,7 @@ import { constants } from 'node:fs'
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import { codeOf, messageOf } from '../error-text.ts'
 
 const PRIVATE_DIRECTORY = 0o700
 const PRIVATE_FILE = 0o600
@@ -95,14 +96,10 @@ export async function syncDirectory(path: string): Promise<void> {
 /** The operator's view of a file operation that failed under `directory`. */
 export function cacheError(directory: string, error: unknown): ProxyError {
   const code = codeOf(error) ?? ''
-  return new ProxyError(
-    'CACHE',
-    `cannot use ${directory}: ${error instanceof Error ? error.message : String(error)}`,
-    {
-      cause: error,
-      hint: HINTS[code] ?? 'nothing has been ordered; check the directory and start again',
-    },
-  )
+  return new ProxyError('CACHE', `cannot use ${directory}: ${messageOf(error)}`, {
+    cause: error,
+    hint: HINTS[code] ?? 'check the directory and the disk it is on, and start again',
+  })
 }
 
 const HINTS: Readonly<Record<string, string>> = {
@@ -115,9 +112,4 @@ const HINTS: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is a file, or a symbolic link where a directory belongs: move it away',
   EEXIST: 'something else lies where a directory belongs: move it away',
   ELOOP: 'a symbolic link lies where a directory belongs: move it away',
-}
-
-/** `ENOENT` and the like. */
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 }

@@ -3,7 +3,7 @@
 import { constants } from 'node:fs'
 import { lstat, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { codeOf } from './durable.ts'
+import { codeOf } from '../error-text.ts'
 
 export interface Exposure {
   readonly path: string

@@ -2,6 +2,7 @@
 // systemd must not become an order for every repetition, and people must be able to see why.
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { messageOf } from '../error-text.ts'
 import { parseRecord } from './json.ts'
 import type { Validity } from './renewal.ts'
 import { obeyedWaitMs, retryAtMs } from './renewal.ts'
@@ -69,7 +70,7 @@ export function nextFailure(error: unknown, context: FailureContext): FailureRec
     ...order,
     failedNames: acme?.failedNames ?? [],
     leftOutAtMs: leavesOut ? nowMs : previous?.leftOutAtMs,
-    reason: error instanceof Error ? error.message : String(error),
+    reason: messageOf(error),
     document: acme?.document,
   }
 }

@@ -6,6 +6,7 @@ import type { Listener } from '@reverse-proxy/shared/config/config'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import { messageOf } from '../error-text.ts'
 import type { CertificateManager } from './manager.ts'
 import type { ServedCertificates } from './served-certificates.ts'
 
@@ -110,7 +111,7 @@ export class Handover {
   }
 
   #report(listener: Listener, error: unknown): void {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     this.#options.log.error('CERT_FAILED', { listener: listener.id, error: reason })
   }
 }

@@ -4,6 +4,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import { TLS_POLICY } from '@reverse-proxy/shared/tls-policy'
+import { messageOf } from '../error-text.ts'
 import type { Validity } from './renewal.ts'
 
 /** What the rest of the program knows of a certificate. */
@@ -149,8 +150,4 @@ function issuerOf(certificate: X509Certificate): string {
 
 function refuse(reason: string): Inspection {
   return { ok: false, reason, isTooWeak: false }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

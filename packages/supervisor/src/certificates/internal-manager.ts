@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import { messageOf } from '../error-text.ts'
 import { ExpiryWatch } from './expiry-watch.ts'
 import type { CertificateHost } from './host.ts'
 import type { InternalCaRequest } from './internal-ca.ts'
@@ -129,7 +130,7 @@ export class InternalManager implements CertificateManager {
 
   #fail(error: unknown, leaf: StoredCertificate): void {
     const { clock, log } = this.#host
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     const failedAtMs = clock.nowMs()
     const nextAttemptMs = retryAtMs({
       failures: ++this.#failures,

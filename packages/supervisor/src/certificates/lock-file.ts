@@ -3,7 +3,7 @@
 import fs from 'node:fs'
 import { lstat } from 'node:fs/promises'
 import lockfile from 'proper-lockfile'
-import { codeOf } from './durable.ts'
+import { codeOf } from '../error-text.ts'
 
 /** How often a living holder touches its lock. */
 export const LOCK_UPDATE_MS = 2_500

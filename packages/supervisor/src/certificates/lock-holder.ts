@@ -2,7 +2,8 @@
 // by its token whether it still is. Of two that believe to have the lock, one alone can write the file.
 import { rm } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { codeOf, createFile } from './durable.ts'
+import { codeOf } from '../error-text.ts'
+import { createFile } from './durable.ts'
 import { parseRecord } from './json.ts'
 import { readPrivateFile } from './private-file.ts'
 

@@ -2,7 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import { rename } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { codeOf, makePrivateSubdirectory } from './durable.ts'
+import { codeOf } from '../error-text.ts'
+import { makePrivateSubdirectory } from './durable.ts'
 
 export interface Quarantined {
   /** Where it lies now. */

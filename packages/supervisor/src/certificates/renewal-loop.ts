@@ -2,6 +2,7 @@
 // it done, and starts again. What is due and how it is done is the manager's; whether the loop still
 // turns is renewal-watch.ts's to judge.
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import { stackOf } from '../error-text.ts'
 import type { LoopView } from './renewal-watch.ts'
 import type { WaitableClock } from './sleep-until.ts'
 import { sleepUntil } from './sleep-until.ts'
@@ -116,7 +117,7 @@ export class RenewalLoop implements LoopView {
   }
 
   #report(error: unknown): void {
-    const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
+    const text = stackOf(error)
     this.#work.log.error('INTERNAL_ERROR', { listener: this.#work.listenerId, error: text })
   }
 }

@@ -3,6 +3,7 @@
 // failed orders are the manager's.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import { messageOf } from '../error-text.ts'
 import { AcmeError } from './acme-problem.ts'
 import type { RenewalAnswer } from './acme-renewal-info.ts'
 import type { RenewalInfo } from './ari.ts'
@@ -157,8 +158,4 @@ export class RenewalPlan {
 
 function dateOf(timeMs: number | undefined): string | undefined {
   return timeMs === undefined ? undefined : new Date(timeMs).toISOString()
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

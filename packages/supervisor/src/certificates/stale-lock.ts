@@ -1,7 +1,7 @@
 // Whether the holder of a lock directory still lives, judged by looking twice: it touches the directory
 // again and again. Our own timer counts, not the clock, which may jump and need not be the file server's.
 import { lstat, mkdir, rm, rmdir } from 'node:fs/promises'
-import { codeOf } from './durable.ts'
+import { codeOf } from '../error-text.ts'
 
 export interface LockSight {
   /** How long it has been seen as it is now, or seen to be missing. */

@@ -8,10 +8,10 @@
 import { randomBytes } from 'node:crypto'
 import { lstat, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { codeOf } from '../error-text.ts'
 import type { CertificateFacts, Inspection } from './inspect.ts'
 import {
   cacheError,
-  codeOf,
   createFile,
   makePrivateDirectory,
   makePrivateSubdirectory,

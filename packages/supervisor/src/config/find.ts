@@ -1,6 +1,7 @@
 // Which configuration file to read (SPEC 2).
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
+import { codeOf } from '../error-text.ts'
 
 const PACKAGE = '@reverse-proxy/supervisor'
 
@@ -37,7 +38,7 @@ async function mayExist(path: string): Promise<boolean> {
     await stat(path)
     return true
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined
+    const code = codeOf(error)
     // Anything else (EACCES, ELOOP) means that an operator put something there: never pass it over in silence.
     return code !== 'ENOENT' && code !== 'ENOTDIR'
   }

@@ -2,6 +2,7 @@
 // configuration itself only if it stood still meanwhile.
 import { constants, type BigIntStats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
+import { codeOf } from '../error-text.ts'
 
 /** A certificate, a key, a bundle of roots. */
 const MAX_FILE_BYTES = 1024 * 1024
@@ -64,7 +65,7 @@ function isSame(a: BigIntStats, b: BigIntStats): boolean {
 }
 
 function readError(path: string, cause: unknown): ReadError {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  const code = codeOf(cause)
   switch (code) {
     case 'ENOENT':
     case 'ENOTDIR':
@@ -74,6 +75,7 @@ function readError(path: string, cause: unknown): ReadError {
       return new ReadError('denied', `${path} may not be read`, cause)
     case 'EISDIR':
       return new ReadError('not-a-file', `${path} is a directory`, cause)
+    case undefined:
     default:
       return new ReadError('failed', `${path} cannot be read: ${String(code ?? cause)}`, cause)
   }

@@ -1,7 +1,8 @@
 // Whether a directory of secrets can be written and is private. Tries it with a file that it removes again.
 import { access, constants, lstat, readdir, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { cacheError, codeOf, createFile, temporaryPath } from '../certificates/durable.ts'
+import { cacheError, createFile, temporaryPath } from '../certificates/durable.ts'
+import { codeOf } from '../error-text.ts'
 import type { DirectoryState } from './probes.ts'
 
 /** Of a cache there are some twenty; of somebody's home, given by mistake, more than anyone wants to look at. */

@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import { isIP } from 'node:net'
 import type { ReportBuilder } from '../admin/report-builder.ts'
+import { codeOf } from '../error-text.ts'
 import { describeBindFailure } from '../workers/boot-failure.ts'
 import { EXPOSITION_TYPE, renderExposition } from './exposition.ts'
 import { metricFamilies } from './metrics.ts'
@@ -40,7 +41,7 @@ export async function startHealthServer(port: number, sources: HealthSources): P
   try {
     await once(server, 'listening')
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : String(error)
+    const code = codeOf(error) ?? String(error)
     throw await describeBindFailure({ address: ADDRESS, port, code })
   }
   // One failed accept, too many open files say, is no reason to end.

@@ -2,6 +2,7 @@
 // systemd's own `systemd-notify` does; one at a time, in order. Without NOTIFY_SOCKET nothing is sent.
 import { execFile } from 'node:child_process'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import { messageOf } from '../error-text.ts'
 
 /** A message that systemd does not take within this time is given up. */
 const SEND_TIMEOUT_MS = 5_000
@@ -127,8 +128,4 @@ function senderFor(socket: string): NotifySender {
 /** A newline would begin another assignment. */
 function oneLine(text: string): string {
   return text.replaceAll(/\s+/gu, ' ')
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

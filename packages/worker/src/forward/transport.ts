@@ -3,7 +3,7 @@
 // is cut short for the client, too.
 import type { Dispatcher } from 'undici'
 import type { Limits } from '@reverse-proxy/shared/config/config'
-import { ProxyError } from '@reverse-proxy/shared/errors'
+import { ERRORS, ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../http/access-log-entry.ts'
 import type { AnswerSource, ClientExchange } from '../http/client-exchange.ts'
 import { answerError } from '../http/error-response.ts'
@@ -177,7 +177,7 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
       !this.#isClientGone &&
       this.#body === null &&
       IDEMPOTENT.has(this.#exchange.head.method) &&
-      upstreamFault(error).code === 'UPSTREAM_RESET'
+      ERRORS[upstreamFault(error).code].retry !== 'never'
     )
   }
 
@@ -195,7 +195,7 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
   }
 
   #report({ code, words }: UpstreamFault): void {
-    if (!code.startsWith('UPSTREAM_')) return
+    if (ERRORS[code].source !== 'upstream') return
     // The client has had a part already: what matters is that it will not get the rest.
     const isCut = this.#exchange.isAnswered && (code === 'UPSTREAM_RESET' || code === 'UPSTREAM_PROTOCOL')
     const { host } = this.#exchange.request
