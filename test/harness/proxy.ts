@@ -6,7 +6,7 @@ import { stringify } from 'smol-toml'
 import { temporaryDirectory } from './directory.ts'
 import type { ProgramOptions } from './program.ts'
 import { Program } from './program.ts'
-import { childrenOf } from './processes.ts'
+import { childrenOf, commandLineOf } from './processes.ts'
 
 /** The built program: what a deployed package runs. */
 export const PROGRAM = join(import.meta.dirname, '../../packages/supervisor/dist/main.js')
@@ -44,9 +44,9 @@ export class Proxy extends Program {
     return stateDirOf(this.directory)
   }
 
-  /** Process ids of the workers. */
+  /** Process ids of the workers; systemd-notify, which comes and goes, is none. */
   workerPids(): number[] {
-    return childrenOf(this.pid)
+    return childrenOf(this.pid).filter((pid) => commandLineOf(pid).includes('/worker/'))
   }
 
   /** Resolves when traffic is served. */
