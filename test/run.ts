@@ -2,7 +2,7 @@
 // Unit tests first, with coverage; then the program as a whole over real sockets.
 import { spawnSync } from 'node:child_process'
 import { globSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { provideRequirements } from './requirements.ts'
@@ -18,6 +18,7 @@ const TEST_TIMEOUT_MS = 60_000
 const LONG_TEST_TIMEOUT_MS = 600_000
 /** For everything: what hangs must not hang whoever waits for the answer. */
 const RUN_TIMEOUT_MS = 600_000
+const SLOWEST_SHOWN = 15
 const LONG_RUN_TIMEOUT_MS = 3_600_000
 
 /** Percent of lines, functions and branches that the unit tests of a full run must reach. */
@@ -27,6 +28,9 @@ interface Totals {
   passed: number
   failed: number
 }
+
+/** Of each test file, in the order they ended. */
+const durations: { readonly file: string; readonly durationMs: number }[] = []
 
 const words = process.argv.slice(2).filter((argument) => argument !== '--')
 const long = words.includes('--long')
@@ -55,6 +59,7 @@ async function main(): Promise<number> {
   const whole = await runFiles(wholeFiles)
   const covered = !isComplete || reportCoverage()
   const failed = unit.failed + whole.failed
+  if (isComplete) reportSlowest()
   process.stdout.write(`\n${unit.passed + whole.passed} passed, ${failed} failed\n`)
   return failed === 0 && covered ? 0 : 1
 }
@@ -90,9 +95,12 @@ async function runFiles(files: readonly string[]): Promise<Totals> {
     // A test that timed out may have left something open that would keep its process alive.
     forceExit: true,
   })
-  events.on('test:summary', ({ file, counts, success }) => {
+  events.on('test:summary', ({ file, counts, success, duration_ms: durationMs }) => {
     // One summary for each file, and one without a file for all of them.
-    if (file !== undefined) return
+    if (file !== undefined) {
+      durations.push({ file: relative(ROOT, file), durationMs })
+      return
+    }
     totals.passed = counts.passed
     totals.failed = success ? 0 : Math.max(1, counts.tests - counts.passed - counts.skipped - counts.todo)
   })
@@ -118,6 +126,14 @@ function reportCoverage(): boolean {
     { cwd: ROOT, stdio: 'inherit' },
   )
   return status === 0
+}
+
+/** Where the time went: the next who adds a test should see it. */
+function reportSlowest(): void {
+  const slowest = durations.toSorted((a, b) => b.durationMs - a.durationMs).slice(0, SLOWEST_SHOWN)
+  process.stdout.write('\nSlowest files\n')
+  for (const { file, durationMs } of slowest)
+    process.stdout.write(`${(durationMs / 1000).toFixed(1).padStart(7)} s  ${file}\n`)
 }
 
 function refuse(message: string): number {

@@ -291,7 +291,7 @@ export class Supervisor {
 
   #onBootFailed(error: ProxyError): void {
     // The first of them has been said.
-    if (this.#phase === 'stopping') return
+    if (this.#phase === 'stopping' || this.#phase === 'stopped') return
     const isHopeless = error.code === 'BIND' || this.#fleet.deathsInARow >= HOPELESS_DEATHS
     if (this.#phase === 'booting' && isHopeless) this.#intents.push({ type: 'start-failed', error })
     else this.#options.log.error('WORKER_BOOT_FAILED', { error: error.message })
