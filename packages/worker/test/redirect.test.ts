@@ -153,3 +153,20 @@ test('a redirect counts against the rate limit, a challenge does not', TIMEOUT, 
   assert.equal((await client.response()).status, 301)
   assert.equal(limiter.asked.length, 2)
 })
+
+test('a pipeline is answered one at a time, CONNECT in its place', TIMEOUT, async (t) => {
+  const limiter = new ScriptedLimiter()
+  limiter.verdict = undefined
+  const { port } = await start(t, 443, 'serve', limiter)
+  const client = await connectPlain(t, port)
+  const get = 'GET /p HTTP/1.1\r\nHost: a.example\r\n\r\n'
+  client.send(`${get.repeat(21)}CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n`)
+  for (let i = 0; i < 21; i++) {
+    await waitUntil('the next to wait', () => limiter.waiters.length > i)
+    assert.equal(limiter.waiters.length, i + 1)
+    limiter.waiters[i]?.onRateVerdict(ADMITTED)
+    assert.equal((await client.response()).status, 301)
+  }
+  assert.equal((await client.response()).status, 405)
+  await client.closed()
+})

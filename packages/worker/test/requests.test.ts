@@ -3,16 +3,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { connectHttp2, request } from './support/http2-client.ts'
 import { connectRaw } from './support/raw-client.ts'
-import {
-  answering,
-  OK,
-  readRequests,
-  startUpstream,
-  valuesOf,
-  type UpstreamConnection,
-} from './support/raw-upstream.ts'
+import { answering, OK, readRequests, startUpstream, valuesOf } from './support/raw-upstream.ts'
 import { LIMITS, siteOf, startSiteServer } from './support/site-server.ts'
-import { waitUntil } from './support/wait-until.ts'
 
 const TIMEOUT = { timeout: 10_000 }
 const FORWARDED = ['x-real-ip', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'] as const
@@ -238,36 +230,6 @@ test('interim responses: 103 is passed on, others are not', TIMEOUT, async (t) =
   )
   assert.equal(answer.body, 'ok')
 })
-
-test(
-  'interim responses in a pipeline keep their place: before their head, behind the answers owed',
-  TIMEOUT,
-  async (t) => {
-    const hints = 'HTTP/1.1 103 Early Hints\r\nLink: </s.css>\r\n\r\n'
-    const held: UpstreamConnection[] = []
-    const upstream = await startUpstream(t, (connection) => {
-      const { socket, received } = connection
-      if (received.includes('/held')) held.push(connection)
-      else socket.write(hints + OK)
-    })
-    const { port } = await startSiteServer(t, [siteOf(upstream.port)])
-    const client = await connectRaw(t, port)
-    client.send(`${get('/held')}${get('/hinting')}`)
-    await waitUntil('both to have arrived', () => upstream.connections.length === 2 && held.length === 1)
-    client.send(expecting(2))
-    held[0]?.socket.write(OK)
-    const statuses: number[] = []
-    for (let i = 0; i < 4 && statuses.at(-1) !== 100; i++) statuses.push((await client.response()).status)
-    assert.deepEqual(
-      statuses.filter((status) => status !== 103),
-      [200, 200, 100],
-    )
-    client.send('hi')
-    assert.equal((await client.response()).status, 103)
-    const { status, body } = await client.response()
-    assert.deepEqual([status, body], [200, 'ok'])
-  },
-)
 
 test('response trailers are passed on; what must not be one is not', TIMEOUT, async (t) => {
   const chunked = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\n'

@@ -71,23 +71,6 @@ test('a client that goes before there is an answer is logged as 499', TIMEOUT, a
   assert.deepEqual(upstreamErrors, [])
 })
 
-test('a pipelined request that waits behind another is given up with the connection', TIMEOUT, async (t) => {
-  const upstream = await startUpstream(t, () => {})
-  const { port, requests } = await startSiteServer(t, [siteOf(upstream.port)])
-  const client = await connectRaw(t, port)
-  client.send(GET + GET)
-  await waitUntil(
-    'both requests to arrive',
-    () => upstream.connections.filter(({ received }) => received).length === 2,
-  )
-  client.socket.destroy()
-  await Promise.all(upstream.connections.map(async ({ socket }) => await once(socket, 'close')))
-  assert.deepEqual(
-    requests.map(({ status }) => status),
-    [499, 499],
-  )
-})
-
 test('a large download to a slow reader is held back at the upstream', TIMEOUT, async (t) => {
   const total = 64 * MEGABYTE
   let sent = 0

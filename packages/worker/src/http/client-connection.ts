@@ -9,8 +9,10 @@ import type { ClientConnections } from './client-connections.ts'
 /** How long a client may take to let its connection go once it has been answered. */
 const CLOSE_TIMEOUT_MS = 10_000
 
-/** The runtime reads a pipeline ahead, and we answer it at once: about as much as an HTTP/2 client may ask at a time. */
+/** Of one pipeline, those read ahead included: about as much as an HTTP/2 client may ask at a time. */
 const MAX_PIPELINED = 100
+/** With so many waiting nothing more is read. Before, it is: only who reads hears that the client has gone. */
+const READ_AHEAD = 10
 
 export interface ClientConnection {
   readonly clientIp: string
@@ -24,16 +26,21 @@ export interface ClientConnection {
 interface Http1Party {
   readonly isRequestComplete: boolean
   onConnectionClosed(): void
+  onDrained(): void
   onUnreadable(): void
 }
 
-/** An HTTP/1 connection: its exchanges end with it, and it may have to end with one of them. */
+/**
+ * An HTTP/1 connection: one exchange at a time, in the order of the requests (RFC 9112 9.3.2 lets only
+ * safe ones overlap, and it would be for one client to take all upstream connections). It may have to
+ * end with one of them.
+ */
 export class Http1Connection implements ClientConnection {
   readonly clientIp: string
   readonly clientKey: string
   readonly certificate: Pick<SiteContext, 'covers'> | undefined
   readonly socket: Socket
-  /** Nothing that comes after the newest request is read any more. */
+  /** The open exchange is the last: what has been read behind it is no request any more. */
   isClosing = false
   /**
    * A request has asked for an upgrade that it does not get. What the runtime has read beyond such a
@@ -41,8 +48,14 @@ export class Http1Connection implements ClientConnection {
    */
   isLosingBytes = false
   readonly #all: Pick<ClientConnections, 'isDraining'>
-  readonly #open = new Set<Http1Party>()
-  #newest: Http1Party | undefined
+  #open: Http1Party | undefined
+  /** READ_AHEAD, and what else was in the same read. */
+  readonly #waiting: (() => void)[] = []
+  /** Of what comes from now on, nothing becomes a request. */
+  #hasReadLast = false
+  #isUnreadable = false
+  #isHeld = false
+  #isGivenAway = false
   #requests = 0
 
   constructor(
@@ -56,43 +69,119 @@ export class Http1Connection implements ClientConnection {
     this.certificate = client.context
     this.#all = all
     socket.once('close', () => this.#closed())
+    socket.on('resume', () => this.#onResume())
   }
 
   get hasOpenExchange(): boolean {
-    return this.#open.size > 0
+    return this.#open !== undefined
   }
 
-  /** @param requestsPerConnection as it is now: of a pipeline, what is beyond it (or MAX_PIPELINED) is not read */
+  /** What comes after the newest request cannot be read, nor what is missing of that. */
+  get isUnreadable(): boolean {
+    return this.#isUnreadable
+  }
+
+  /** A request that has been read may begin at once. */
+  get isFree(): boolean {
+    return this.#open === undefined && !this.isClosing
+  }
+
+  /** Calls `begin` when all requests before this one have been answered, unless the connection ends first. */
+  enqueue(begin: () => void): void {
+    const isDropped = this.isClosing || this.#hasReadLast
+    if (isDropped || this.#waiting.length >= READ_AHEAD) this.#hold()
+    if (isDropped) return
+    this.#waiting.push(begin)
+    if (this.isLosingBytes || this.#waiting.length + 1 >= MAX_PIPELINED) this.#hasReadLast = true
+  }
+
+  /** @param requestsPerConnection as it is now */
   began(exchange: Http1Party, requestsPerConnection: number): void {
+    this.#open = exchange
     this.#requests += 1
-    this.#newest = exchange
-    this.#open.add(exchange)
-    if (this.#requests >= requestsPerConnection || this.#open.size >= MAX_PIPELINED) this.isClosing = true
+    const isLastRead = this.#waiting.length === 0 && (this.#hasReadLast || this.isLosingBytes)
+    if (isLastRead || this.#requests >= requestsPerConnection) this.isClosing = true
   }
 
-  ended(exchange: Http1Party): void {
-    this.#open.delete(exchange)
-    if (!this.isClosing || this.#open.size > 0) return
-    this.socket.destroySoon()
-    // The farewell of TLS waits for a client to read; all else is with the kernel.
-    destroyAfter(this.socket, CLOSE_TIMEOUT_MS)
+  ended(): void {
+    this.#open = undefined
+    const begin = this.isClosing ? undefined : this.#waiting.shift()
+    if (begin !== undefined) {
+      if (this.#waiting.length === 0) this.#letGo()
+      begin()
+    } else if (this.isClosing || this.#hasReadLast) {
+      this.#close()
+    }
   }
 
-  /** Whether the answer to `exchange` should be the connection's last: not while others wait behind it. */
-  isLast(exchange: Http1Party): boolean {
-    return exchange === this.#newest && (this.isClosing || this.#all.isDraining)
+  /** Whether the answer that is about to begin should be the connection's last: not while others wait behind it. */
+  isLast(): boolean {
+    if (this.#all.isDraining) this.#hasReadLast = true
+    return this.isClosing || (this.#hasReadLast && this.#waiting.length === 0)
   }
 
   /** What the client sends is no HTTP. Answers that are owed are still given, and then the connection ends. */
   unreadable(): void {
+    this.#isUnreadable = true
+    this.#hasReadLast = true
+    if (this.#waiting.length > 0) return
     this.isClosing = true
     // If that is complete, it is what came after it that cannot be read.
-    if (this.hasOpenExchange && this.#newest?.isRequestComplete === false) this.#newest.onUnreadable()
+    if (this.#open?.isRequestComplete === false) this.#open.onUnreadable()
+  }
+
+  /** The runtime is about to give the socket to a handshake: what reads it afterwards takes it for flowing. */
+  givingAway(): void {
+    this.#isGivenAway = true
+    if (!this.#isHeld) return
+    this.#isHeld = false
+    // `resume` itself would say so when nobody listens any more.
+    this.socket.emit('resume')
+  }
+
+  /** The runtime has done with the socket, also for an answer that has not left yet. */
+  givenAway(): void {
+    this.#isGivenAway = true
+    // An early reset must find this one.
+    this.socket.on('error', ignore)
+    this.socket.on('drain', () => this.#open?.onDrained())
+  }
+
+  #hold(): void {
+    if (this.#isGivenAway || this.#isHeld) return
+    this.#isHeld = true
+    this.socket.pause()
+  }
+
+  /** The runtime resumes it for reasons of its own, and says so a moment later. */
+  #onResume(): void {
+    const { socket } = this
+    if (!this.#isHeld) return
+    // If it counts as paused already, only the event stops the reading.
+    if (socket.isPaused()) socket.emit('pause')
+    else socket.pause()
+  }
+
+  #letGo(): void {
+    if (!this.#isHeld) return
+    this.#isHeld = false
+    this.socket.resume()
+  }
+
+  #close(): void {
+    const { socket } = this
+    this.isClosing = true
+    this.#waiting.length = 0
+    if (socket.destroyed) return
+    socket.destroySoon()
+    // The farewell of TLS waits for a client to read; all else is with the kernel.
+    destroyAfter(socket, CLOSE_TIMEOUT_MS)
   }
 
   #closed(): void {
-    for (const exchange of this.#open) exchange.onConnectionClosed()
-    this.#open.clear()
+    this.isClosing = true
+    this.#waiting.length = 0
+    this.#open?.onConnectionClosed()
   }
 }
 
@@ -149,3 +238,5 @@ export class Http2Connection implements ClientConnection {
     if (hadBody) this.#openBodies -= 1
   }
 }
+
+function ignore(): void {}

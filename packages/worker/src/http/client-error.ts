@@ -10,7 +10,7 @@ const ENDED_WITHIN_REQUEST = 'HPE_INVALID_EOF_STATE'
 export function answerClientError(error: Error, connection: Http1Connection, log: Log): void {
   const { socket, clientIp } = connection
   const isOwed = connection.hasOpenExchange
-  if (socket.destroyed || (connection.isClosing && !isOwed)) return
+  if (socket.destroyed || connection.isUnreadable || (connection.isClosing && !isOwed)) return
   const code = 'code' in error ? String(error.code) : error.message
   if (code === ENDED_WITHIN_REQUEST) {
     // Nobody waits for an answer.

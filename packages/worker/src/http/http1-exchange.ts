@@ -1,6 +1,5 @@
 // A request over HTTP/1 and its answer, on the runtime's IncomingMessage and ServerResponse. Adds
-// what they lack: a head that leaves at once, an answer that reaches a client which is still sending,
-// an end that is noticed also by a request waiting in a pipeline.
+// what they lack: a head that leaves at once, an answer that reaches a client which is still sending.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import { ClientExchange, type Answer, type ExchangeDeps } from './client-exchange.ts'
@@ -74,10 +73,7 @@ export class Http1Exchange extends ClientExchange {
     // RFC 9110 15.2: an HTTP/1.0 client knows no interim responses.
     const res = this.#res
     if (this.head.protocol === 'http/1.0' || this.isOver || res.headersSent) return
-    if (res.socket === null) {
-      // Others in the pipeline are answered first. The runtime would keep this, and send it behind the head.
-      res.once('socket', () => this.inform(status, headers))
-    } else if (status === CONTINUE) {
+    if (status === CONTINUE) {
       this.#isContinued = true
       res.writeContinue()
     } else {
@@ -92,7 +88,7 @@ export class Http1Exchange extends ClientExchange {
     // UTF-8, and the bytes of a file name would no longer be the upstream's.
     if (contentLength !== undefined && status !== 204) headers.push('content-length', contentLength)
     // A body that is still coming when the answer starts may never be read to its end.
-    if (!this.isRequestComplete || this.#http1.isLast(this)) res.shouldKeepAlive = false
+    if (!this.isRequestComplete || this.#http1.isLast()) res.shouldKeepAlive = false
     if (reason === '') res.writeHead(status, headers)
     else res.writeHead(status, reason, headers)
     if (!res.shouldKeepAlive) this.#http1.isClosing = true
@@ -132,9 +128,8 @@ export class Http1Exchange extends ClientExchange {
     this.#http1.isClosing = true
   }
 
-  /** Of a pipeline, the answers before this one have not left yet. */
   isHeldUp(): boolean {
-    return this.#res.socket === null
+    return false
   }
 
   onStalled(): void {
@@ -156,7 +151,7 @@ export class Http1Exchange extends ClientExchange {
 
   finished(): void {
     clearTimeout(this.#lingering)
-    this.#http1.ended(this)
+    this.#http1.ended()
     this.over()
   }
 

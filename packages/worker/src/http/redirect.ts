@@ -17,10 +17,10 @@ import { answerClientError } from './client-error.ts'
 import type { ClientExchange } from './client-exchange.ts'
 import { answerError, answerText } from './error-response.ts'
 import { parseRequest } from './framing.ts'
-import { Http1Exchange, type Http1Deps } from './http1-exchange.ts'
+import type { Http1Exchange } from './http1-exchange.ts'
+import { Http1Requests } from './http1-requests.ts'
 import { Router } from './router.ts'
 import { http1Timeouts, runtimeHeaderBytes, SWEEP_INTERVAL_MS } from './runtime-limits.ts'
-import { UpgradeExchange } from './upgrade-exchange.ts'
 
 export interface RedirectSettings {
   readonly sites: readonly Site[]
@@ -42,10 +42,9 @@ const DEFAULT_HTTPS_PORT = 443
 export class RedirectServer {
   readonly #server: Server
   readonly #deps: RedirectDeps
-  readonly #exchangeDeps: Http1Deps
   readonly #sweep: NodeJS.Timeout
   readonly #connections: ClientConnections
-  readonly #http1 = new WeakMap<Socket, Http1Connection>()
+  readonly #requests: Http1Requests
   #settings: RedirectSettings
   #hosts = new Router<Site>([])
   #stage: Stage
@@ -56,12 +55,19 @@ export class RedirectServer {
     this.#settings = settings
     const stalls = new AnswerStalls(() => this.#settings.limits.bodyStallTimeoutMs, nowMs, deps.log)
     this.#sweep = setInterval(() => stalls.sweep(), SWEEP_INTERVAL_MS).unref()
-    this.#exchangeDeps = {
-      accessLog: deps.accessLog,
-      stalls,
-      nowMs,
-      requestsPerConnection: () => this.#settings.limits.requestsPerConnection,
-    }
+    this.#requests = new Http1Requests(
+      {
+        accessLog: deps.accessLog,
+        stalls,
+        nowMs,
+        requestsPerConnection: () => this.#settings.limits.requestsPerConnection,
+      },
+      (socket) => {
+        const clientIp = foldMappedAddress(socket.remoteAddress ?? '')
+        return new Http1Connection(socket, { clientIp }, this.#connections)
+      },
+      (exchange) => this.#handle(exchange),
+    )
     const { limits } = settings
     this.#server = createServer({
       ...http1Timeouts(limits),
@@ -71,7 +77,7 @@ export class RedirectServer {
       // A missing Host is answered here, in our own words.
       requireHostHeader: false,
       shouldUpgradeCallback: (req) => {
-        this.#connectionOf(req.socket).isLosingBytes = true
+        this.#requests.connectionOf(req.socket).isLosingBytes = true
         return false
       },
     })
@@ -111,44 +117,18 @@ export class RedirectServer {
 
   #listen(): void {
     const server = this.#server
-    const onRequest = (req: IncomingMessage, res: ServerResponse): void => this.#onRequest(req, res)
+    const onRequest = (req: IncomingMessage, res: ServerResponse): void => this.#requests.onRequest(req, res)
     server.on('request', onRequest)
     server.on('checkContinue', onRequest)
     server.on('checkExpectation', onRequest)
-    server.on('connect', (req, _socket, head) => this.#onConnect(req, head))
+    // The method is refused like any other that is not allowed.
+    server.on('connect', (req, _socket, head) => this.#requests.onGivenAway(req, head))
     server.on('clientError', (error, socket) => {
-      if (socket instanceof Socket) answerClientError(error, this.#connectionOf(socket), this.#deps.log)
+      if (socket instanceof Socket)
+        answerClientError(error, this.#requests.connectionOf(socket), this.#deps.log)
     })
     // Only this starts the runtime's header deadline and its list of idle connections.
     server.emit('listening')
-  }
-
-  #connectionOf(socket: Socket): Http1Connection {
-    let connection = this.#http1.get(socket)
-    if (connection === undefined) {
-      connection = new Http1Connection(
-        socket,
-        { clientIp: foldMappedAddress(socket.remoteAddress ?? '') },
-        this.#connections,
-      )
-      this.#http1.set(socket, connection)
-    }
-    return connection
-  }
-
-  #onRequest(req: IncomingMessage, res: ServerResponse): void {
-    const connection = this.#connectionOf(req.socket)
-    if (connection.isClosing) return
-    const exchange = new Http1Exchange(req, res, connection, this.#exchangeDeps)
-    if (connection.isLosingBytes) exchange.closeAfterwards()
-    this.#handle(exchange)
-  }
-
-  /** The runtime has given the socket away; the method is refused like any other that is not allowed. */
-  #onConnect(req: IncomingMessage, head: Buffer): void {
-    const connection = this.#connectionOf(req.socket)
-    if (connection.isClosing || connection.hasOpenExchange) req.socket.destroy()
-    else this.#handle(new UpgradeExchange(req, head, connection, this.#exchangeDeps))
   }
 
   #handle(exchange: Http1Exchange): void {

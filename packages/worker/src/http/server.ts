@@ -21,13 +21,12 @@ import type { AccessLog } from './access-log-entry.ts'
 import { Http1Connection, Http2Connection } from './client-connection.ts'
 import { ClientConnections, retireSession } from './client-connections.ts'
 import { answerClientError } from './client-error.ts'
-import type { ClientExchange } from './client-exchange.ts'
+import type { ExchangeDeps } from './client-exchange.ts'
 import { isWebSocketHandshake } from './framing.ts'
-import { Http1Exchange, type Http1Deps } from './http1-exchange.ts'
+import { Http1Requests } from './http1-requests.ts'
 import { Http2Exchange } from './http2-exchange.ts'
 import { http1Timeouts, http2Settings, runtimeHeaderBytes, SWEEP_INTERVAL_MS } from './runtime-limits.ts'
 import { createRuntimeServer, type RuntimeServer } from './runtime-server.ts'
-import { UpgradeExchange } from './upgrade-exchange.ts'
 
 export interface SiteServerSettings {
   readonly sites: readonly Site[]
@@ -58,11 +57,11 @@ export class SiteServer {
   readonly #tunnels = new Tunnels()
   readonly #connections = new ClientConnections(() => this.#server.closeIdleConnections(), this.#tunnels)
   readonly #handshakes = new Map<Peeked, NodeJS.Timeout>()
-  readonly #http1 = new WeakMap<Socket, Http1Connection>()
+  readonly #requests: Http1Requests
   readonly #http2 = new WeakMap<Http2Session, Http2Connection>()
   readonly #routes: Routes
   readonly #pipeline: Pipeline
-  readonly #exchangeDeps: Http1Deps
+  readonly #exchangeDeps: ExchangeDeps
   readonly #stalls: AnswerStalls
   readonly #sessions: Http2Sessions
   readonly #sweep: NodeJS.Timeout
@@ -91,16 +90,18 @@ export class SiteServer {
       this.#sessions.sweep()
       this.#stalls.sweep()
     }, SWEEP_INTERVAL_MS).unref()
-    this.#exchangeDeps = {
-      accessLog,
-      stalls: this.#stalls,
-      nowMs,
-      requestsPerConnection: () => this.#limits.requestsPerConnection,
-    }
+    this.#exchangeDeps = { accessLog, stalls: this.#stalls, nowMs }
+    this.#requests = new Http1Requests(
+      { ...this.#exchangeDeps, requestsPerConnection: () => this.#limits.requestsPerConnection },
+      (socket) => new Http1Connection(socket, peekedOf(overTls(socket)), this.#connections),
+      (exchange) => this.#pipeline.handle(exchange),
+    )
     this.#server = createRuntimeServer(settings.limits, deps.ticketKeys)
     this.#server.shouldUpgradeCallback = (req) => {
       const isGranted = isWebSocketHandshake(req.method ?? '', req.httpVersion, req.rawHeaders)
-      if (!isGranted) this.#http1ConnectionOf(req.socket).isLosingBytes = true
+      const connection = this.#requests.connectionOf(req.socket)
+      if (isGranted) connection.givingAway()
+      else connection.isLosingBytes = true
       return isGranted
     }
     this.#listen()
@@ -156,13 +157,13 @@ export class SiteServer {
     const server = this.#server
     server.on('secureConnection', (socket) => this.#onSecure(socket))
     server.prependListener('tlsClientError', (error, socket) => this.#onTlsError(error, socket))
-    const onRequest = (req: IncomingMessage, res: ServerResponse): void => this.#onHttp1(req, res)
+    const onRequest = (req: IncomingMessage, res: ServerResponse): void => this.#requests.onRequest(req, res)
     server.on('request', onRequest)
     // Both are the pipeline's to answer: it knows the host, the limits and the method.
     server.on('checkContinue', onRequest)
     server.on('checkExpectation', onRequest)
-    server.on('upgrade', (req, _socket, head) => this.#onGivenAway(req, head))
-    server.on('connect', (req, _socket, head) => this.#onGivenAway(req, head))
+    server.on('upgrade', (req, _socket, head) => this.#requests.onGivenAway(req, head))
+    server.on('connect', (req, _socket, head) => this.#requests.onGivenAway(req, head))
     server.on('clientError', (error, socket) => this.#onClientError(error, socket))
     server.on('session', (session) => this.#onSession(session))
     server.on('stream', (stream, _headers, _flags, rawHeaders) => this.#onStream(stream, rawHeaders))
@@ -192,34 +193,9 @@ export class SiteServer {
     socket.destroy()
   }
 
-  #http1ConnectionOf(socket: Socket): Http1Connection {
-    let connection = this.#http1.get(socket)
-    if (connection === undefined) {
-      connection = new Http1Connection(socket, peekedOf(overTls(socket)), this.#connections)
-      this.#http1.set(socket, connection)
-    }
-    return connection
-  }
-
-  #onHttp1(req: IncomingMessage, res: ServerResponse): void {
-    const connection = this.#http1ConnectionOf(req.socket)
-    // Sent behind a request whose answer ends the connection: not a request any more.
-    if (connection.isClosing) return
-    const exchange = new Http1Exchange(req, res, connection, this.#exchangeDeps)
-    if (connection.isLosingBytes) exchange.closeAfterwards()
-    this.#handle(exchange)
-  }
-
-  #onGivenAway(req: IncomingMessage, head: Buffer): void {
-    const connection = this.#http1ConnectionOf(req.socket)
-    // A tunnel behind answers that are still owed would come before them.
-    if (connection.isClosing || connection.hasOpenExchange) req.socket.destroy()
-    else this.#handle(new UpgradeExchange(req, head, connection, this.#exchangeDeps))
-  }
-
   #onClientError(error: Error, socket: Socket): void {
     // A failed handshake comes here as well, when it has been dealt with.
-    if (!socket.destroyed) answerClientError(error, this.#http1ConnectionOf(socket), this.#log)
+    if (!socket.destroyed) answerClientError(error, this.#requests.connectionOf(socket), this.#log)
   }
 
   #onSession(session: ServerHttp2Session): void {
@@ -247,12 +223,8 @@ export class SiteServer {
       stream.on('error', ignore)
       return
     }
-    this.#handle(new Http2Exchange(stream, rawHeaders, connection, this.#exchangeDeps))
+    this.#pipeline.handle(new Http2Exchange(stream, rawHeaders, connection, this.#exchangeDeps))
     if (connection.requests === this.#limits.requestsPerConnection) retireSession(session)
-  }
-
-  #handle(exchange: ClientExchange): void {
-    this.#pipeline.handle(exchange)
   }
 }
 

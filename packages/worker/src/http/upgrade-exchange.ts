@@ -14,13 +14,10 @@ export class UpgradeExchange extends Http1Exchange {
 
   constructor(req: IncomingMessage, firstBytes: Buffer, connection: Http1Connection, deps: Http1Deps) {
     const { socket } = connection
-    // The runtime's own listeners went with the request: an early reset must find this one.
-    socket.on('error', ignore)
     const res = new ServerResponse(req)
     res.shouldKeepAlive = false
     res.assignSocket(socket)
     res.on('finish', () => socket.destroySoon())
-    socket.on('drain', () => res.emit('drain'))
     super(req, res, connection, deps, req.method !== 'CONNECT')
     this.socket = socket
     this.firstBytes = firstBytes
@@ -39,5 +36,3 @@ export class UpgradeExchange extends Http1Exchange {
     super.finished()
   }
 }
-
-function ignore(): void {}
