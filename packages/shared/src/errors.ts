@@ -34,6 +34,7 @@ export const ERRORS = {
   UPSTREAM_PROTOCOL: { source: 'upstream', retry: 'never', status: 502 },
   UPSTREAM_TLS: { source: 'upstream', retry: 'never', status: 502 },
   UPSTREAM_CONNECT_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
+  UPSTREAM_QUEUE_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
   UPSTREAM_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
   UPSTREAM_TRUNCATED: { source: 'upstream', retry: 'never', status: 0 },
   UPSTREAM_QUEUE_FULL: { source: 'upstream', retry: 'never', status: 503 },

@@ -13,6 +13,9 @@ function get(path: string, more = '', host = 'a.example'): string {
   return `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n${more}\r\n`
 }
 
+const WEBSOCKET =
+  'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
+
 function named(name: string): string {
   return `HTTP/1.1 200 OK\r\nContent-Length: ${name.length}\r\n\r\n${name}`
 }
@@ -210,6 +213,31 @@ test('HEAD, 204 and 304 have no body and leave both connections usable', TIMEOUT
     const answer = await request(session, { ':method': method, ':path': path })
     assert.deepEqual([answer.status, answer.body, answer.resetCode], [status, '', 0])
   }
+})
+
+test('205 has no content, whatever the upstream sends with it', TIMEOUT, async (t) => {
+  const trailer = 'Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 7\r\n\r\n'
+  const upstream = await startUpstream(
+    t,
+    answering(
+      ({ line }) =>
+        `HTTP/1.1 205 Reset Content\r\n${line.includes('chunked') ? trailer : 'Content-Length: 5\r\n\r\nhello'}`,
+    ),
+  )
+  const { port } = await startSiteServer(t, [siteOf(upstream.port)])
+  const client = await connectRaw(t, port)
+  const session = await connectHttp2(t, port)
+  for (const path of ['/length', '/chunked']) {
+    client.send(get(path))
+    const first = await client.response()
+    assert.deepEqual([first.status, first.body, /content-length: 0/u.test(first.head)], [205, '', true])
+    const second = await request(session, { ':path': path })
+    assert.deepEqual([second.status, second.body, second.resetCode], [205, '', 0])
+  }
+  client.send(get('/', WEBSOCKET))
+  const refused = await client.response()
+  assert.deepEqual([refused.status, refused.body], [205, ''])
+  assert.equal(upstream.connections.length, 2)
 })
 
 test('interim responses: 103 is passed on, others are not', TIMEOUT, async (t) => {

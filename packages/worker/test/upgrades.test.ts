@@ -23,7 +23,7 @@ const KEY = KEY_ALONE + VERSION
 const GOING_AWAY = '\u0088\u0002\u0003\u00e9'
 const SWITCHING =
   'HTTP/1.1 101 Switching Protocols\r\nServer: x\r\nUpgrade: websocket\r\nConnection: Upgrade, X-Hop\r\nX-Hop: 1\r\n' +
-  'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n'
+  'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSet-Cookie: a\r\nSet-Cookie: b\r\nX-Name: caf\u00c3\u00a9\r\n\r\n'
 
 function handshake(path = '/', more = KEY): string {
   return `GET ${path} HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n${more}\r\n`
@@ -60,6 +60,7 @@ test(
     assert.doesNotMatch(head, /server|x-hop/iu)
     assert.match(head, /sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/iu)
     assert.match(head, /set-cookie: a\r\nset-cookie: b/iu)
+    assert.match(head, /x-name: caf\u00c3\u00a9\r\n/iu)
     const [connection] = upstream.connections
     assert.ok(connection !== undefined)
     const sent = readRequest(connection.received)
@@ -248,7 +249,7 @@ test(
 
 test('a tunnel without a byte for upgrade_idle_timeout is closed', TIMEOUT, async (t) => {
   const upstream = await startUpstream(t, echo)
-  const { port } = await startSiteServer(t, [siteOf(upstream.port)], { upgradeIdleTimeoutMs: 300 })
+  const { port } = await startSiteServer(t, [siteOf(upstream.port)], { upgradeIdleTimeoutMs: 800 })
   const client = await connectRaw(t, port)
   client.send(handshake())
   assert.equal((await client.response()).status, 101)
@@ -259,7 +260,7 @@ test('a tunnel without a byte for upgrade_idle_timeout is closed', TIMEOUT, asyn
     await client.until((text) => text.length === i + 1)
   }
   await client.closed()
-  assert.ok(performance.now() - startMs >= 650)
+  assert.ok(performance.now() - startMs >= 1_150)
   await waitUntil('the upstream to be closed', () =>
     upstream.connections.every(({ socket }) => socket.destroyed),
   )

@@ -59,8 +59,8 @@ const UNREADABLE = [
   ['200 OK\r\nX : a', 'bad response'],
   ['200 OK\r\nX: a\n\tb', 'bad response'],
   ['20 OK', 'bad response'],
-  ['101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket', 'closed'],
-  ['100 Continue', 'closed'],
+  ['101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket', 'bad response'],
+  ['100 Continue', 'bad response'],
 ] as const
 
 test('reset, closed, no HTTP, too large a head: 502', TIMEOUT, async (t) => {
@@ -311,8 +311,13 @@ test(
 test('waiting for a connection in vain: 504', TIMEOUT, async (t) => {
   const upstream = await startUpstream(t, () => {})
   const site = siteOf(upstream.port, { connectTimeoutMs: 200 })
-  const { port } = await startSiteServer(t, [site], { upstreamConnectionsPerSite: 1 })
+  const { port, upstreamErrors } = await startSiteServer(t, [site], { upstreamConnectionsPerSite: 1 })
   const session = await connectHttp2(t, port)
   void request(session)
   assert.equal((await request(session)).status, 504)
+  // The upstream itself is well.
+  assert.deepEqual(
+    upstreamErrors.map(({ error }) => error),
+    ['queue timeout'],
+  )
 })

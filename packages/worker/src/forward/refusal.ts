@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../http/access-log-entry.ts'
 import type { AnswerSource, ClientExchange } from '../http/client-exchange.ts'
-import { clientResponseHeaders, clientTrailers } from '../http/headers.ts'
+import { clientResponseHeaders, clientTrailers, RESET_CONTENT } from '../http/headers.ts'
 import { failHandshake } from './websocket-handshake.ts'
 
 export interface RefusalDeps {
@@ -24,11 +24,13 @@ class Refusal implements AnswerSource {
   readonly #response: IncomingMessage
   readonly #deps: RefusalDeps
   readonly #silence: NodeJS.Timeout
+  readonly #hasContent: boolean
 
   constructor(exchange: ClientExchange, response: IncomingMessage, deps: RefusalDeps) {
     this.#exchange = exchange
     this.#response = response
     this.#deps = deps
+    this.#hasContent = response.statusCode !== RESET_CONTENT
     this.#silence = setTimeout(() => this.#onSilence(), deps.silenceTimeoutMs)
   }
 
@@ -37,7 +39,7 @@ class Refusal implements AnswerSource {
     const response = this.#response
     exchange.source = this
     response.on('data', (chunk: Buffer) => this.#onData(chunk))
-    response.on('end', () => exchange.end(clientTrailers(response.rawTrailers)))
+    response.on('end', () => exchange.end(this.#hasContent ? clientTrailers(response.rawTrailers) : []))
     // Without an end before it, this is a truncation; after it, nothing happens.
     response.on('error', () => exchange.truncate())
     response.on('close', () => clearTimeout(this.#silence))
@@ -49,7 +51,12 @@ class Refusal implements AnswerSource {
     try {
       if (isUnreadable) throw new TypeError('a transfer coding that nobody asked for')
       if (status === SWITCHING_PROTOCOLS) throw new TypeError('a switch to nothing')
-      exchange.respond({ status, reason: '', headers: list, contentLength })
+      exchange.respond({
+        status,
+        reason: '',
+        headers: list,
+        contentLength: this.#hasContent ? contentLength : '0',
+      })
     } catch {
       response.destroy()
       failHandshake(exchange, this.#deps.accessLog, new ProxyError('UPSTREAM_PROTOCOL', 'bad response'))
@@ -67,7 +74,7 @@ class Refusal implements AnswerSource {
 
   #onData(chunk: Buffer): void {
     this.#silence.refresh()
-    if (!this.#exchange.write(chunk)) this.#response.pause()
+    if (this.#hasContent && !this.#exchange.write(chunk)) this.#response.pause()
   }
 
   #onSilence(): void {

@@ -8,7 +8,12 @@ import type { AccessLog } from '../http/access-log-entry.ts'
 import type { AnswerSource, ClientExchange } from '../http/client-exchange.ts'
 import { answerError } from '../http/error-response.ts'
 import type { BodyFraming } from '../http/framing.ts'
-import { clientResponseHeaders, clientTrailers, upstreamRequestHeaders } from '../http/headers.ts'
+import {
+  clientResponseHeaders,
+  clientTrailers,
+  RESET_CONTENT,
+  upstreamRequestHeaders,
+} from '../http/headers.ts'
 import { RequestBody } from '../limits/body.ts'
 import type { Route } from './route.ts'
 import { BAD_RESPONSE, upstreamFault, type UpstreamFault } from './upstream-error.ts'
@@ -46,6 +51,7 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
   /** A byte of the response has come. */
   #isAnswered = false
   #isClientGone = false
+  #hasContent = true
   #interimResponses = 0
 
   constructor(exchange: ClientExchange, route: Route, deps: TransportDeps) {
@@ -136,20 +142,26 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
     }
     if (status >= 200) {
       const reason = statusMessage !== undefined && PLAIN_PHRASE.test(statusMessage) ? statusMessage : ''
-      exchange.respond({ status, reason, headers: list, contentLength })
+      this.#hasContent = status !== RESET_CONTENT
+      exchange.respond({
+        status,
+        reason,
+        headers: list,
+        contentLength: this.#hasContent ? contentLength : '0',
+      })
     } else if (status === EARLY_HINTS) {
       exchange.inform(status, list)
     }
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (!this.#exchange.write(chunk)) controller.pause()
+    if (this.#hasContent && !this.#exchange.write(chunk)) controller.pause()
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController): void {
     // An upstream may answer without having read it all.
     this.#body?.destroy()
-    this.#exchange.end(clientTrailers(toStrings(controller.rawTrailers)))
+    this.#exchange.end(this.#hasContent ? clientTrailers(toStrings(controller.rawTrailers)) : [])
     this.#connection?.release()
   }
 
@@ -185,7 +197,10 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
     const exchange = this.#exchange
     if (this.#isClientGone || exchange.isOver) return
     let fault = upstreamFault(error)
-    if (fault.code === 'UPSTREAM_TRUNCATED' && !exchange.isAnswered) fault = BAD_RESPONSE
+    // A head that has begun and never became one. undici ends the connection also over a 100 that
+    // nobody has asked for, though RFC 9110 15.2 has clients bear with it.
+    const isHeadless = this.#isAnswered && !exchange.isAnswered
+    if (isHeadless && (fault.code === 'UPSTREAM_TRUNCATED' || fault.words === 'closed')) fault = BAD_RESPONSE
     this.#report(fault)
     answerError(
       exchange,

@@ -136,6 +136,8 @@ class SocketTunnel implements AnswerSource, Handshake, Tunnel {
     const { socket } = this.#exchange
     this.#upstream = upstream
     trimHead(response)
+    // The pass writes the head as a string: a character for each byte, as it was read.
+    socket.setDefaultEncoding('latin1')
     for (const listener of join) listener(response, upstream, firstBytes)
     upstream.on('data', (chunk: Buffer) => this.#toClient.see(chunk))
     this.#deps.tunnels.opened(this)

@@ -22,6 +22,7 @@ const WORDS_BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
   UPSTREAM_CONNECT_TIMEOUT: 'connect timeout',
   UPSTREAM_TIMEOUT: 'timeout',
   UPSTREAM_QUEUE_FULL: 'queue full',
+  UPSTREAM_QUEUE_TIMEOUT: 'queue timeout',
 }
 
 const FAULTS: Readonly<Record<string, UpstreamFault>> = {

@@ -18,7 +18,7 @@ export interface PoolLimits {
 export interface PoolJob {
   /** Use `connection.dispatch` now, and call `connection.release` when the exchange with the upstream is over. */
   onConnection(connection: PooledConnection): void
-  /** UPSTREAM_QUEUE_FULL, or UPSTREAM_CONNECT_TIMEOUT for having waited in vain. */
+  /** UPSTREAM_QUEUE_FULL, or UPSTREAM_QUEUE_TIMEOUT for having waited in vain. */
   onNoConnection(error: ProxyError): void
 }
 
@@ -122,7 +122,7 @@ export class UpstreamPool {
     }
     const timer = setTimeout(() => {
       this.#queue.delete(job)
-      job.onNoConnection(new ProxyError('UPSTREAM_CONNECT_TIMEOUT', 'no connection became free in time'))
+      job.onNoConnection(new ProxyError('UPSTREAM_QUEUE_TIMEOUT', 'no connection became free in time'))
     }, this.#limits.connectTimeoutMs)
     this.#queue.set(job, timer)
   }

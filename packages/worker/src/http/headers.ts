@@ -102,6 +102,9 @@ export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded:
   return list
 }
 
+/** RFC 9110 15.3.6: 205 has no content, whatever the upstream sends; its length is 0. */
+export const RESET_CONTENT = 205
+
 /** The header section of the client's answer, from the upstream's. */
 export function clientResponseHeaders(
   rawHeaders: readonly string[],

@@ -13,8 +13,9 @@ export interface Authority {
 // an underscore is allowed to find out that nobody serves it.
 const AUTHORITY = /^([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{0,5}))?$/
 const ABSOLUTE_FORM = /^(https?):\/\/([^/?#]*)(.*)$/i
-// Everything a path and a query may be made of: no control byte, no space, no fragment.
-const VISIBLE = /^[\u0021\u0022\u0024-\u007e\u0080-\u00ff]+$/
+// Everything a path and a query may be made of: no control byte, no space, no fragment, and nothing
+// beyond ASCII, which RFC 3986 2 has encoded (and the runtime's parser of HTTP/1 does not let pass).
+const VISIBLE = /^[\u0021\u0022\u0024-\u007e]+$/
 const MAX_PORT = 65_535
 
 /**
@@ -36,7 +37,7 @@ export function parseAuthority(text: string): Authority {
  */
 export function parseTarget(target: string, authority: Authority): string {
   if (!VISIBLE.test(target))
-    throw new ProxyError('BAD_TARGET', 'control byte, space or fragment in the target')
+    throw new ProxyError('BAD_TARGET', 'control byte, space, fragment or byte beyond ASCII in the target')
   if (target.startsWith('/')) return target
   const match = ABSOLUTE_FORM.exec(target)
   if (match === null) throw new ProxyError('BAD_TARGET', 'neither origin-form nor absolute-form')

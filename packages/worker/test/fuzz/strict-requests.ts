@@ -10,8 +10,7 @@ export interface StrictRequest {
   readonly bytes: number
 }
 
-const REQUEST_LINE =
-  /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\/[\u0021-\u0022\u0024-\u007e\u0080-\u00ff]*) HTTP\/1\.1$/u
+const REQUEST_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\/[\u0021-\u0022\u0024-\u007e]*) HTTP\/1\.1$/u
 const FIELD = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\t\u0020-\u007e\u0080-\u00ff]*)$/u
 const DECIMAL = /^(?:0|[1-9][0-9]{0,15})$/u
 const CHUNK_SIZE = /^(?:0|[1-9a-f][0-9a-f]{0,7})$/u
