@@ -12,7 +12,7 @@ const COVERAGE_DIRECTORY = join(ROOT, 'coverage')
 const RUNTIME_MAJOR = '26'
 
 /** Test files at a time: they wait more than they compute. */
-const CONCURRENCY = 2
+const CONCURRENCY = 3
 /** For a test that does not name its own. */
 const TEST_TIMEOUT_MS = 60_000
 const LONG_TEST_TIMEOUT_MS = 600_000

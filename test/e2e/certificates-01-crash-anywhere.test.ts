@@ -18,7 +18,7 @@ import { CertificateScene } from '../harness/certificates/scene.ts'
 const IS_FULL = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
 const TEST = { timeout: IS_FULL ? 900_000 : 120_000 }
 /** At every how many calls a process is killed, or a disk fails. */
-const STRIDE = IS_FULL ? 1 : 24
+const STRIDE = IS_FULL ? 1 : 36
 /** Processes that boot ahead. */
 const LANES = 2
 
