@@ -145,7 +145,7 @@ test('the answer: no Server, nothing hop-by-hop, names in lower case, the length
   const chunked = [...raw, 'Transfer-Encoding', 'chunked']
   assert.deepEqual(clientResponseHeaders(chunked, true).list.slice(-2), ['trailer', 'X-T'])
   assert.deepEqual(clientResponseHeaders(chunked, false).list.slice(-2), ['set-cookie', 'b'])
-  assert.equal(clientResponseHeaders(chunked, true).contentLength, undefined)
+  assert.equal(clientResponseHeaders(chunked, true).isUnreadable, true)
 })
 
 test('the answer: a transfer coding that nobody asked for makes it unreadable', () => {

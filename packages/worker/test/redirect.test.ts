@@ -32,7 +32,7 @@ async function start(t: TestContext, httpsPort: number, stage: Stage = 'serve', 
   })
   const listener = net.createServer((socket) => server.adopt(socket))
   const port = await listen(t, listener)
-  t.after(() => server.destroy())
+  t.after(() => void server.drain(0))
   return { server, port, requests, listener }
 }
 

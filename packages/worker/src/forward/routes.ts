@@ -56,10 +56,6 @@ export class Routes {
     for (const pool of this.#pools.values()) pool.close()
   }
 
-  destroy(): void {
-    for (const pool of this.#pools.values()) pool.destroy()
-  }
-
   #addressOf({ upstream }: Site): UpstreamAddress {
     if (upstream.kind === 'welcome') return { scheme: 'http', caPem: undefined, ...this.#resolveWelcome() }
     const { scheme, host, port, caPem } = upstream

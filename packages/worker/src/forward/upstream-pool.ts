@@ -84,12 +84,6 @@ export class UpstreamPool {
     for (const connection of this.#idle.splice(0)) connection.retire()
   }
 
-  /** Everything, now. */
-  destroy(): void {
-    this.close()
-    for (const connection of this.#open) connection.retire()
-  }
-
   /** `connection` is free again, or gone if it has been retired. */
   released(connection: PooledConnection): void {
     const next = this.#dequeue()

@@ -62,10 +62,6 @@ export class ClientConnections {
     return this.#drained
   }
 
-  destroy(): void {
-    for (const socket of this.#sockets) socket.destroy()
-  }
-
   #startDrain(timeoutMs: number, resolve: () => void): void {
     for (const session of this.#sessions) retireSession(session)
     const startMs = performance.now()
@@ -73,13 +69,17 @@ export class ClientConnections {
     const sweep = setInterval(() => {
       const elapsedMs = performance.now() - startMs
       if (elapsedMs >= timeoutMs && cutMs === Infinity) cutMs = elapsedMs + this.#sayFarewell()
-      if (elapsedMs >= cutMs) this.destroy()
+      if (elapsedMs >= cutMs) this.#cut()
       else if (elapsedMs >= NOTICE_MS) this.#closeIdle()
       // A connection handed over before the listener closed may still be on its way during the first second.
       if (this.#sockets.size > 0 || elapsedMs < Math.min(NOTICE_MS, timeoutMs)) return
       clearInterval(sweep)
       resolve()
     }, SWEEP_INTERVAL_MS)
+  }
+
+  #cut(): void {
+    for (const socket of this.#sockets) socket.destroy()
   }
 
   /** @returns how long that takes */

@@ -16,8 +16,8 @@ export interface ResponseHeaders {
   readonly list: string[]
   readonly contentLength: string | undefined
   /**
-   * The body has a transfer coding other than chunked, which nobody has asked for. RFC 9112 6.1: passed
-   * on without that coding's name, it would be taken for the content.
+   * The body has a transfer coding other than chunked, which nobody has asked for (RFC 9112 6.1: passed
+   * on without that coding's name, it would be taken for the content), or two framings.
    */
   readonly isUnreadable: boolean
 }
@@ -132,10 +132,10 @@ export function clientResponseHeaders(
       list.push(name, value)
     }
   }
-  if (!isChunked) return { list, contentLength, isUnreadable }
-  if (announced !== undefined && keepTrailerField) list.push('trailer', announced)
-  // RFC 9112 6.3: Transfer-Encoding overrides Content-Length.
-  return { list, contentLength: undefined, isUnreadable }
+  if (isChunked && announced !== undefined && keepTrailerField) list.push('trailer', announced)
+  // RFC 9112 6.3: both a length and chunks ought to be an error. The parsers have refused it by now.
+  isUnreadable ||= isChunked && contentLength !== undefined
+  return { list, contentLength, isUnreadable }
 }
 
 /** Response trailers, without what must not be a trailer (RFC 9110 6.5.1). */

@@ -110,11 +110,6 @@ export class RedirectServer {
     clearInterval(this.#sweep)
   }
 
-  destroy(): void {
-    clearInterval(this.#sweep)
-    this.#connections.destroy()
-  }
-
   #listen(): void {
     const server = this.#server
     const onRequest = (req: IncomingMessage, res: ServerResponse): void => this.#requests.onRequest(req, res)

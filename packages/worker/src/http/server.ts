@@ -146,13 +146,6 @@ export class SiteServer {
     this.#routes.close()
   }
 
-  /** Now. Idempotent. */
-  destroy(): void {
-    clearInterval(this.#sweep)
-    this.#connections.destroy()
-    this.#routes.destroy()
-  }
-
   #listen(): void {
     const server = this.#server
     server.on('secureConnection', (socket) => this.#onSecure(socket))

@@ -111,7 +111,7 @@ export async function startSiteServer(
   })
   const listener = net.createServer({ noDelay: true }, (socket) => front.accept(socket))
   const port = await listen(t, listener)
-  t.after(() => server.destroy())
+  t.after(() => void server.drain(0))
   return {
     port,
     server,
