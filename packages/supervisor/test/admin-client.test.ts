@@ -8,6 +8,7 @@ import type { TestContext } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { askAdmin } from '../src/admin/client.ts'
 import { AdminRefusal } from '../src/admin/protocol.ts'
+import { ask } from '../src/commands/ask.ts'
 import { findAdminSocketPath } from '../src/config/admin-socket-path.ts'
 import { STATUS, startAdmin } from './support/admin.ts'
 
@@ -93,16 +94,43 @@ test('the path of the socket is found also in a file that has become invalid', a
   const file = join(directory, 'config.toml')
   const pathOf = async (text: string): Promise<string> => {
     writeFileSync(file, text)
-    return await findAdminSocketPath(file, environment)
+    return (await findAdminSocketPath(file, environment)).path
   }
   assert.equal(await pathOf('workers = "many"\nadmin_socket_path = "a.sock"\n'), join(directory, 'a.sock'))
   assert.equal(await pathOf('state_dir = "/srv/state"\n'), '/srv/state/admin.sock')
   assert.equal(await pathOf('this is not TOML'), '/home/x/.local/state/reverse-proxy/admin.sock')
   assert.equal(
-    await findAdminSocketPath(undefined, { ...environment, isRoot: true }),
+    (await findAdminSocketPath(undefined, { ...environment, isRoot: true })).path,
     '/run/reverse-proxy/admin.sock',
   )
+  assert.equal(
+    await pathOf("# ours\nadmin_socket_path = 'a.sock' # here\ngarbage = [\n[body]\nstate_dir = 'no'\n"),
+    join(directory, 'a.sock'),
+  )
+  assert.equal(await pathOf('state_dir = "/srv/state"\nworkers 2\n'), '/srv/state/admin.sock')
   await assert.rejects(pathOf('admin_socket_path = ""\n'), { code: 'ADMIN', message: /disabled/ })
+})
+
+test('a broken or missing file: its own error comes first where nobody answers; a proxy that runs is asked', async (t) => {
+  const { path } = await startAdmin(t)
+  const file = join(temporaryDirectory(t), 'live.toml')
+  let said = ''
+  t.mock.method(process.stderr, 'write', (text: string) => Boolean((said += text)))
+  const reload = async (configFlag: string): Promise<string> => {
+    said = ''
+    await ask('reload', [], { configFlag, json: false })
+    return said
+  }
+  writeFileSync(file, `admin_socket_path = '${path}.gone'\ngarbage = [\n`)
+  assert.match(await reload(file), /^error: \S+live\.toml:\d+:\d+: .*no proxy is running here/)
+  assert.match(await reload(`${file}.nope`), /^error: \S+live\.toml\.nope does not exist; /)
+  writeFileSync(file, `admin_socket_path = '${path}.gone'\n`)
+  assert.match(await reload(file), /hint: .*admin_socket_path of its start/)
+  t.mock.method(process.stdout, 'write', () => true)
+  writeFileSync(file, `admin_socket_path = '${path}'\ngarbage = [\n`)
+  const code = await ask('reload', [], { configFlag: file, json: false })
+  t.mock.restoreAll()
+  assert.equal(code, 0)
 })
 
 async function startStranger(

@@ -93,7 +93,7 @@ function explanationOf(path: string, cause: unknown): [message: string, hint: st
     case 'ENOENT':
       return [
         `no proxy is running here: ${path} does not exist`,
-        'start it; or, if it runs with another configuration, name that with --config',
+        'start it; or, if it runs with another configuration, name that with --config. One that runs still has the admin_socket_path of its start',
       ]
     case 'ECONNREFUSED':
       return [

@@ -9,6 +9,7 @@ import { printable } from '../admin/table.ts'
 import { processEnvironment } from '../config/environment.ts'
 import { findConfig } from '../config/find.ts'
 import { findAdminSocketPath } from '../config/admin-socket-path.ts'
+import { messageOf } from '../error-text.ts'
 import { renderFailure } from '../terminal.ts'
 import type { CommandArgs } from './args.ts'
 
@@ -22,9 +23,11 @@ export async function ask(
 ): Promise<number> {
   try {
     const file = await findConfig({ flag: configFlag, env: process.env, cwd: process.cwd() })
-    const path = await findAdminSocketPath(file, processEnvironment())
+    const { path, fault } = await findAdminSocketPath(file, processEnvironment())
     const timeout = ADMIN_COMMANDS[command].changes ? {} : { timeoutMs: ANSWER_TIMEOUT_MS }
-    const answer = await askAdmin(path, command, operands, timeout)
+    const answer = await askAdmin(path, command, operands, timeout).catch((error: unknown) => {
+      throw fault === undefined ? error : guessedWrong(fault, error)
+    })
     print(command, answer, json)
     return answer.status === 'ok' ? EXIT_OK : EXIT_FAILURE
   } catch (error) {
@@ -33,6 +36,14 @@ export async function ask(
     else process.stderr.write(renderFailure(error))
     return EXIT_FAILURE
   }
+}
+
+/** Nobody answers where the file, as far as it could be read, says: what is wrong with it comes first. */
+function guessedWrong(fault: string, cause: unknown): ProxyError {
+  return new ProxyError('ADMIN', printable(`${fault}; with what could be read of it, ${messageOf(cause)}`), {
+    cause,
+    hint: 'it says where the running proxy can be asked: correct it and ask again; nothing has changed',
+  })
 }
 
 function print<Command extends AdminCommand>(

@@ -1,17 +1,29 @@
 // Where the proxy that runs with a configuration file listens for commands. Reads two keys and nothing
-// more: a file that has become invalid must not keep anyone from asking the proxy that is running.
+// more: a file that has become invalid must not keep anyone from asking the proxy that is running. Of one
+// that is not even TOML any more, those two lines are looked for.
 import { dirname, resolve } from 'node:path'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import { messageOf } from '../error-text.ts'
+import { ConfigErrors } from './config-errors.ts'
 import { defaultAdminSocketPath, defaultStateDir, type Environment } from './environment.ts'
 import { decodeText, parseToml } from './parse.ts'
 import { readConfigFile } from './read.ts'
+
+export interface AdminSocketPlace {
+  readonly path: string
+  /** What is wrong with the file, where it is: `path` is what could still be made out, or the default. */
+  readonly fault: string | undefined
+}
+
+type Document = Readonly<Record<string, unknown>>
 
 /** @throws ProxyError ADMIN when the socket is disabled there */
 export async function findAdminSocketPath(
   file: string | undefined,
   environment: Environment,
-): Promise<string> {
-  const document = file === undefined ? {} : await readDocument(file)
+): Promise<AdminSocketPlace> {
+  const { document, fault } =
+    file === undefined ? { document: {}, fault: undefined } : await readDocument(file)
   const resolvePath = (name: string): string => resolve(file === undefined ? '/' : dirname(file), name)
   const given = document['admin_socket_path']
   if (given === '') {
@@ -19,20 +31,48 @@ export async function findAdminSocketPath(
       hint: 'remove admin_socket_path = "" and restart the proxy',
     })
   }
-  if (typeof given === 'string') return resolvePath(given)
+  if (typeof given === 'string') return { path: resolvePath(given), fault }
   const stateDir = document['state_dir']
-  return defaultAdminSocketPath(
+  const path = defaultAdminSocketPath(
     environment,
     typeof stateDir === 'string' ? resolvePath(stateDir) : defaultStateDir(environment),
   )
+  return { path, fault }
 }
 
-/** What can be read of it; of a file that cannot be read, or is no TOML, the defaults are as good a guess as any. */
-async function readDocument(file: string): Promise<Readonly<Record<string, unknown>>> {
+async function readDocument(file: string): Promise<{ document: Document; fault: string | undefined }> {
+  let text = ''
   try {
-    const document = parseToml(file, decodeText(file, await readConfigFile(file)))
-    return typeof document === 'object' && document !== null ? { ...document } : {}
-  } catch {
-    return {}
+    text = decodeText(file, await readConfigFile(file))
+    return { document: { ...asObject(parseToml(file, text)) }, fault: undefined }
+  } catch (error) {
+    return { document: readTopLines(file, text), fault: describeFault(error) }
   }
+}
+
+/** The two keys, of those lines before the first table that are TOML each by itself. */
+function readTopLines(file: string, text: string): Document {
+  const document: Record<string, unknown> = {}
+  for (const line of text.split('\n')) {
+    if (/^\s*\[/u.test(line)) break
+    if (!/^\s*(?:admin_socket_path|state_dir)\s*=/u.test(line)) continue
+    try {
+      Object.assign(document, asObject(parseToml(file, line)))
+    } catch {
+      // This is the broken one.
+    }
+  }
+  return document
+}
+
+function asObject(value: unknown): object {
+  return typeof value === 'object' && value !== null ? value : {}
+}
+
+/** `/etc/reverse-proxy/config.toml:3:1: ...` */
+function describeFault(error: unknown): string {
+  const [issue] = error instanceof ConfigErrors ? error.issues : []
+  if (issue === undefined) return messageOf(error)
+  const place = [issue.file, issue.line, issue.column].filter((part) => part !== undefined).join(':')
+  return `${place}: ${issue.message}`
 }
