@@ -3,8 +3,10 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import { once } from 'node:events'
+import net from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { openPage } from '../harness/browser.ts'
 import { HttpOrigin } from '../harness/http-origin.ts'
@@ -61,6 +63,9 @@ test('health: alive, ready, and neither when no worker serves', TEST, async (t) 
   assert.equal(ready.status, 200)
   assert.equal(JSON.parse(ready.body).ready, true)
 
+  const head = await ask(port, '/events', { method: 'HEAD' })
+  assert.deepEqual(head, { status: 200, type: 'text/event-stream', body: '' })
+
   // RFC 9110 9.1, and a page of another site that has its name resolve to this machine.
   assert.equal((await ask(port, '/health', { method: 'POST' })).status, 405)
   assert.equal((await ask(port, '/nothing')).status, 404)
@@ -105,6 +110,8 @@ test(
       upstream: origin.upstream,
       config: { health_check_port: port },
     })
+    const silent = await occupy(t, port)
+    assert.ok((await pipeline(t, port, 400)) <= 16, 'what one connection can have at once is bounded')
     for (let count = 0; count < 3; count++) await request(target)
     await request({ ...target, path: '/missing' })
     await request({ ...target, path: '/cut', method: 'POST', body: 'x' })
@@ -140,7 +147,10 @@ test(
       'both to be replaced',
       () => proxy.stdout.lines.filter((line) => / WORKER_READY /.test(line)).length === 4,
     )
-    assert.equal(await metric(port, 'reverse_proxy_worker_unexpected_exits_total'), 2)
+    await waitFor(
+      'metrics that are new',
+      async () => (await metric(port, 'reverse_proxy_worker_unexpected_exits_total')) === 2,
+    )
     await assertCounted()
 
     await waitFor('the first worker to have reported', async () =>
@@ -158,8 +168,32 @@ test(
       /^reverse_proxy_certificate_not_after_seconds\{listener="[^"]+",name="site\.test",serial="[0-9A-F]+"\} \d+/m,
     )
     assert.match(body, /^reverse_proxy_resident_memory_bytes\{worker="1",pid="\d+"\} \d+/m)
+    await waitFor('who says nothing to be let go', () => silent.every(({ closed }) => closed), 10_000)
   },
 )
+
+/** Most of the connections that there may be at once, without a word. */
+async function occupy(t: TestContext, port: number): Promise<readonly net.Socket[]> {
+  return await Promise.all(Array.from({ length: 40 }, async () => await connect(t, port)))
+}
+
+/** How many of so many requests sent at once are answered 200 before the connection ends. */
+async function pipeline(t: TestContext, port: number, requests: number): Promise<number> {
+  const socket = await connect(t, port)
+  socket.write('GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(requests))
+  let received = ''
+  socket.setEncoding('latin1').on('data', (chunk: string) => (received += chunk))
+  await waitFor('the connection to end', () => socket.closed)
+  return received.split('HTTP/1.1 200 OK').length - 1
+}
+
+async function connect(t: TestContext, port: number): Promise<net.Socket> {
+  const socket = net.connect(port, '127.0.0.1').on('error', () => {})
+  t.after(() => socket.destroy())
+  socket.resume()
+  await once(socket, 'connect')
+  return socket
+}
 
 test(
   'status page: shows what runs, live, in a real browser, with nothing from anywhere else',

@@ -6,18 +6,26 @@ import { createServer } from 'node:http'
 import { isIP } from 'node:net'
 import type { ReportBuilder } from '../admin/report-builder.ts'
 import { codeOf } from '../error-text.ts'
+import { monotonicClock } from '../monotonic-clock.ts'
 import { describeBindFailure } from '../workers/boot-failure.ts'
+import { cachedText } from './cached-text.ts'
 import { EXPOSITION_TYPE, renderExposition } from './exposition.ts'
 import { metricFamilies } from './metrics.ts'
 import type { RecentEvents } from './recent-events.ts'
-import { StatusFeed } from './status-feed.ts'
+import { EVENT_STREAM, StatusFeed } from './status-feed.ts'
 import { STATUS_PAGE, STATUS_PAGE_POLICY } from './status-page.ts'
 import type { TrafficBook } from './traffic-book.ts'
 
 const ADDRESS = '127.0.0.1'
 /** Probes, a scraper and a few people with the page open. */
 const MAX_CONNECTIONS = 64
+/** For a request, for the next one, and for whoever does not read. */
 const TIMEOUT_MS = 5_000
+/** How often Node looks for requests that are late: every 30 s, unless told. */
+const CHECKING_INTERVAL_MS = 1_000
+/** A connection is pipelined no more than that. */
+const MAX_REQUESTS_PER_CONNECTION = 16
+const METRICS_MAX_AGE_MS = 1_000
 
 export interface HealthSources {
   readonly reports: ReportBuilder
@@ -32,11 +40,24 @@ export interface HealthServer {
 /** Throws ProxyError BIND. */
 export async function startHealthServer(port: number, sources: HealthSources): Promise<HealthServer> {
   const feed = new StatusFeed(sources)
+  const metrics = cachedText(
+    () => renderExposition(metricFamilies(metricSources(sources))),
+    METRICS_MAX_AGE_MS,
+    monotonicClock,
+  )
   const server = createServer(
-    { requestTimeout: TIMEOUT_MS, headersTimeout: TIMEOUT_MS, keepAliveTimeout: TIMEOUT_MS },
-    (request, response) => answer(request, response, sources, feed),
+    {
+      requestTimeout: TIMEOUT_MS,
+      headersTimeout: TIMEOUT_MS,
+      keepAliveTimeout: TIMEOUT_MS,
+      connectionsCheckingInterval: CHECKING_INTERVAL_MS,
+    },
+    (request, response) => answer(request, response, { reports: sources.reports, feed, metrics }),
   )
   server.maxConnections = MAX_CONNECTIONS
+  server.maxRequestsPerSocket = MAX_REQUESTS_PER_CONNECTION
+  // Of silence in both directions; a page that is open hears something more often.
+  server.setTimeout(TIMEOUT_MS)
   server.listen(port, ADDRESS)
   try {
     await once(server, 'listening')
@@ -55,11 +76,15 @@ export async function startHealthServer(port: number, sources: HealthSources): P
   }
 }
 
+interface AnswerSources extends Pick<HealthSources, 'reports'> {
+  readonly feed: StatusFeed
+  readonly metrics: () => Buffer
+}
+
 function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  sources: HealthSources,
-  feed: StatusFeed,
+  { reports, feed, metrics }: AnswerSources,
 ): void {
   request.resume()
   if (!namesThisMachine(request.headers.host))
@@ -68,17 +93,17 @@ function answer(
   const [path = ''] = (request.url ?? '').split('?')
   switch (path) {
     case '/health':
-      response.writeHead(sources.reports.isAlive() ? 200 : 503, { 'Content-Length': 0 }).end()
+      response.writeHead(reports.isAlive() ? 200 : 503, { 'Content-Length': 0 }).end()
       break
     case '/health/ready': {
-      const status = sources.reports.status()
+      const status = reports.status()
       response.writeHead(status.ready ? 200 : 503, { 'Content-Type': 'application/json' })
       response.end(`${JSON.stringify(status)}\n`)
       break
     }
     case '/metrics':
       response.writeHead(200, { 'Content-Type': EXPOSITION_TYPE })
-      response.end(renderExposition(metricFamilies(metricSources(sources))))
+      response.end(metrics())
       break
     case '/':
       response.writeHead(200, {
@@ -88,7 +113,8 @@ function answer(
       response.end(STATUS_PAGE)
       break
     case '/events':
-      feed.follow(response)
+      if (request.method === 'HEAD') response.writeHead(200, EVENT_STREAM).end()
+      else feed.follow(response)
       break
     default:
       say(response, 404, 'Not Found\n')

@@ -17,6 +17,9 @@ const MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 /** The busiest are shown; a page of ten thousand helps nobody. */
 const MAX_SITES = 50
 
+/** The head of its answer. */
+export const EVENT_STREAM = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' }
+
 export class StatusFeed {
   readonly #sources: HealthSources
   readonly #followers = new Set<ServerResponse>()
@@ -31,7 +34,7 @@ export class StatusFeed {
       response.writeHead(503, { 'Content-Type': 'text/plain' }).end('Too many pages are open\n')
       return
     }
-    response.writeHead(200, { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' })
+    response.writeHead(200, EVENT_STREAM)
     this.#followers.add(response)
     response.once('close', () => this.#forget(response))
     response.write(this.#event())
