@@ -2,6 +2,8 @@
 // first acquisition (a part of them in the everyday run, drawn by a seed). Whatever lies there afterwards is
 // good for the next start, and what has been paid for is used.
 import assert from 'node:assert/strict'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import {
@@ -83,8 +85,10 @@ async function restart({ scene, process, oldSerial }: Course, cacheDir: string):
   return served.serial
 }
 
-/** The next order goes through, and leaves nothing lying about. */
+/** The next order goes through, once its time has come, and leaves nothing lying about. */
 async function recover({ scene, process }: Course, cacheDir: string): Promise<void> {
+  // What the CA had heard of has failed, and puts the next start off.
+  rmSync(join(cacheDir, 'last-failure.json'), { force: true })
   const isEmpty = completeSerials(cacheDir).length === 0
   const { served } = completed(await scene.run(process, isEmpty ? 'acquire' : 'renew', cacheDir))
   assert.ok(served)

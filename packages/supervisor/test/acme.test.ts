@@ -349,7 +349,7 @@ test('close aborts an order under way, disarms its challenges and lets go of the
   assert.deepEqual(host.challenges, [])
   assert.equal(pebble.requests('challenge'), 0)
   const left = await readdir(cacheDir)
-  assert.deepEqual(left.toSorted(), ['accounts', 'generations'])
+  assert.deepEqual(left.toSorted(), ['accounts', 'generations', 'last-failure.json'])
 })
 
 test('names added: the cached certificate is served while the full set is ordered', TEST, async (t) => {

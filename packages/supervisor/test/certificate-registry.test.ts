@@ -10,6 +10,7 @@ import type { ArmedChallenge, Push } from '@reverse-proxy/shared/ipc/messages'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import type { Pebble } from '../../../test/harness/pebble.ts'
 import { startPebble } from '../../../test/harness/pebble.ts'
+import { freePort } from '../../../test/harness/ports.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { CertificateRegistry } from '../src/certificates/registry.ts'
@@ -271,4 +272,25 @@ test('a worker that boots while others are told begins with the same', TEST, asy
   }
   await registry.acquire(NEVER)
   assert.deepEqual(seen, { challenges: 2, certificates: 1 })
+})
+
+test('start: a listener whose CA cannot be reached does not end the order of another', TEST, async (t) => {
+  const pebble = await startPebble(t)
+  const workers = new Workers()
+  await answerTlsAlpn(t, workers, pebble.tlsPort)
+  const registry = new CertificateRegistry({
+    stateDir: temporaryDirectory(t),
+    broadcast: workers.broadcast,
+    log: recordingLog(),
+    clock: withTimers({ nowMs: () => Date.now() }),
+    progress: () => {},
+  })
+  t.after(async () => await registry.close())
+  const good = configOf(settingsFor(pebble, temporaryDirectory(t)))
+  const nowhere = { caFile: pebble.caFile, directoryUrl: `https://127.0.0.1:${await freePort()}/dir` }
+  const bad = configOf(settingsFor(nowhere, temporaryDirectory(t)))
+  const listeners = [...good.listeners, ...bad.listeners.map((listener) => ({ ...listener, id: 'other' }))]
+  await registry.load({ ...good, listeners })
+  await assert.rejects(registry.acquire(NEVER), { code: 'ACME' })
+  assert.equal(workers.serials.length, 1)
 })

@@ -42,6 +42,7 @@ function failureOf(error: unknown): FailureRecord {
     previous: undefined,
     validity: FACTS,
     leavesOut: false,
+    isOrdered: false,
     nowMs: NOW_MS,
     jitter: 0,
   })

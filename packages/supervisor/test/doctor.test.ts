@@ -176,6 +176,7 @@ test('rate-limit memory: a start that would be refused is a failure, a retry tha
     previous: undefined,
     validity: undefined,
     leavesOut: false,
+    isOrdered: false,
     nowMs: NOW_MS,
     jitter: 0,
   })

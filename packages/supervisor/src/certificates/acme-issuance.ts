@@ -46,6 +46,8 @@ export class AcmeIssuance {
   readonly #report: AcmeReporter
   #certificate: StoredCertificate | undefined
   #failure: FailureRecord | undefined
+  /** What is recorded while the attempt's order is under way, and what was before. */
+  #begun: { readonly record: FailureRecord; readonly before: FailureRecord | undefined } | undefined
 
   constructor(options: IssuanceOptions) {
     this.#listenerId = options.listenerId
@@ -112,18 +114,22 @@ export class AcmeIssuance {
   }
 
   async #attemptOnce(signal: AbortSignal, reason: AttemptReason): Promise<void> {
+    const lost = this.#begun
+    this.#begun = undefined
     let lock: DirectoryLock | undefined
     try {
       await this.#cache.prepare()
       lock = await this.#lock(signal, reason)
       if (lock === undefined) return
       const isDone = await this.#takeOver(reason)
-      this.#failure = await this.#cache.readFailure()
+      const recorded = await this.#cache.readFailure()
+      // The beginning of an order that lost the lock is no failure of anybody's.
+      this.#failure = isSameRecord(recorded, lost?.record) ? lost?.before : recorded
       if (isDone) return
       this.assertDue(reason)
       await this.#order(lock, signal, this.#settings.domains)
     } catch (cause) {
-      if (cause instanceof NothingDueError) return
+      if (cause instanceof NothingDueError) return await this.#settleRecord()
       if (signal.aborted || cause instanceof NotDueError) throw cause
       // Whatever the order died of then, this is why.
       const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
@@ -195,6 +201,7 @@ export class AcmeIssuance {
       mayOrder: async () => {
         await lock.assertHeld()
         this.#assertWorthIt()
+        await this.#noteBegun()
       },
     })
     this.#report.issued(issued)
@@ -202,7 +209,7 @@ export class AcmeIssuance {
     if (isComplete) this.#failure = undefined
     try {
       await this.#cache.saveCertificate(issued, async () => await lock.assertHeld())
-      if (isComplete) await this.#cache.clearFailure()
+      await this.#settleRecord()
     } catch (error) {
       // It is good, and it has been paid for: serve it, and say that a restart will not find it.
       this.#report.error(`issued but not saved: ${messageOf(error)}`)
@@ -211,6 +218,26 @@ export class AcmeIssuance {
     await this.#install(issued)
     this.#report.missing(issued)
     this.#report.progress('issued', `until ${new Date(issued.facts.notAfterMs).toISOString()}`)
+  }
+
+  /**
+   * An order counts at the CA from its first request on: one that is cut short, by a signal or a power cut,
+   * has failed, or a restart loop would order each time. The first in a row may be placed again at once.
+   * Throws CACHE: what cannot be noted is not ordered.
+   */
+  async #noteBegun(): Promise<void> {
+    if (this.#begun !== undefined) return
+    const before = this.#failure
+    const cutShort = this.#failureOf(new AcmeError('the order was cut short', { reachedCa: true }), [])
+    const record = before === undefined ? { ...cutShort, nextAttemptMs: cutShort.failedAtMs } : cutShort
+    this.#begun = { record, before }
+    await this.#cache.saveFailure(record)
+  }
+
+  /** Takes back what was noted when the order began. */
+  async #settleRecord(): Promise<void> {
+    if (this.#failure === undefined) await this.#cache.clearFailure()
+    else await this.#cache.saveFailure(this.#failure)
   }
 
   async #orderRest(lock: DirectoryLock, signal: AbortSignal, rest: readonly string[]): Promise<void> {
@@ -242,14 +269,7 @@ export class AcmeIssuance {
   }
 
   async #fail(error: unknown, lock: DirectoryLock | undefined, rest: readonly string[]): Promise<void> {
-    const record = nextFailure(error, {
-      order: { directoryUrl: this.#settings.directoryUrl, names: this.#settings.domains },
-      previous: this.#failure,
-      validity: this.#certificate?.facts,
-      leavesOut: rest.length > 0,
-      nowMs: this.#clock.nowMs(),
-      jitter: Math.random(),
-    })
+    const record = this.#failureOf(error, rest)
     this.#failure = record
     this.#report.failed(record)
     // Without the lock the record is not ours to write: whoever has it notes its own failures.
@@ -261,6 +281,18 @@ export class AcmeIssuance {
     }
   }
 
+  #failureOf(error: unknown, rest: readonly string[]): FailureRecord {
+    return nextFailure(error, {
+      order: { directoryUrl: this.#settings.directoryUrl, names: this.#settings.domains },
+      previous: this.#failure,
+      validity: this.#certificate?.facts,
+      leavesOut: rest.length > 0,
+      isOrdered: this.#begun !== undefined,
+      nowMs: this.#clock.nowMs(),
+      jitter: Math.random(),
+    })
+  }
+
   #renewAtMs(): number {
     return this.#certificate === undefined ? 0 : this.#plan.dueMs(this.#certificate)
   }
@@ -269,6 +301,10 @@ export class AcmeIssuance {
 /** By the CA's dates: those who share a cache need not have the same clock. */
 function isNewer({ facts }: StoredCertificate, than: StoredCertificate): boolean {
   return facts.serial !== than.facts.serial && facts.notBeforeMs >= than.facts.notBeforeMs
+}
+
+function isSameRecord(a: FailureRecord | undefined, b: FailureRecord | undefined): boolean {
+  return a?.failedAtMs === b?.failedAtMs && a?.reason === b?.reason
 }
 
 /** An attempt that was begun under a wrong clock. */

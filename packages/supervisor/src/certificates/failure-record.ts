@@ -44,6 +44,8 @@ export interface FailureContext {
   readonly validity: Validity | undefined
   /** The names that did not fail are ordered at once. */
   readonly leavesOut: boolean
+  /** The CA has been sent what counts there, whatever ended the attempt afterwards. */
+  readonly isOrdered: boolean
   readonly nowMs: number
   /** 0 to 1. */
   readonly jitter: number
@@ -51,7 +53,7 @@ export interface FailureContext {
 
 /** The record of an attempt that has just ended in `error`, with the time of the next. */
 export function nextFailure(error: unknown, context: FailureContext): FailureRecord {
-  const { order, previous, validity, leavesOut, nowMs, jitter } = context
+  const { order, previous, validity, leavesOut, isOrdered, nowMs, jitter } = context
   const acme = error instanceof AcmeError ? error : undefined
   const failures = (previous?.failures ?? 0) + 1
   return {
@@ -66,7 +68,7 @@ export function nextFailure(error: unknown, context: FailureContext): FailureRec
       jitter,
     }),
     caWaitUntilMs: acme?.retryAfterMs === undefined ? undefined : nowMs + obeyedWaitMs(acme.retryAfterMs),
-    reachedCa: acme?.reachedCa ?? false,
+    reachedCa: acme?.reachedCa ?? isOrdered,
     ...order,
     failedNames: acme?.failedNames ?? [],
     leftOutAtMs: leavesOut ? nowMs : previous?.leftOutAtMs,

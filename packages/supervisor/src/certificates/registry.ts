@@ -87,10 +87,15 @@ export class CertificateRegistry {
     )
   }
 
-  /** Orders what is missing. Throws as CertificateManager.acquire does. */
+  /**
+   * Orders what is missing. Throws as CertificateManager.acquire does, when all have ended: an order that one
+   * listener has paid for is not thrown away, and placed again at the next start, because another's failed.
+   */
   async acquire(signal: AbortSignal): Promise<void> {
     const missing = this.#all().filter((manager) => manager.needsOrder())
-    await Promise.all(missing.map(async (manager) => await manager.acquire(signal)))
+    const outcomes = await Promise.allSettled(missing.map(async (manager) => await manager.acquire(signal)))
+    const failed = outcomes.find((outcome) => outcome.status === 'rejected')
+    if (failed !== undefined) throw failed.reason
   }
 
   /** From now on everything is renewed in the background. */

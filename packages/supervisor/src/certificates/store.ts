@@ -46,6 +46,8 @@ export interface Loaded {
 }
 
 const FORMAT_VERSION = 1
+/** What a generation takes on the disk, with room to spare. */
+const GENERATION_BYTES = 64 * 1024
 /** Of each file: far more than any chain, and nothing that memory notices. */
 const FILE_LIMIT_BYTES = 256 * 1024
 
@@ -66,7 +68,7 @@ export class CertificateStore {
       await makePrivateDirectory(this.directory)
       await makePrivateSubdirectory(this.directory, 'generations')
       const probe = temporaryPath(join(this.#generations, '.probe'))
-      await createFile(probe, 'probe')
+      await createFile(probe, '.'.repeat(GENERATION_BYTES))
       // Whoever holds the lock may have swept it away already.
       await rm(probe, { force: true })
     } catch (error) {
