@@ -12,6 +12,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   script: 'bsdutils',
   slowhttptest: 'slowhttptest',
   perl: 'perl-base',
+  prlimit: 'util-linux',
   setpriv: 'util-linux',
   'systemd-analyze': 'systemd',
   'systemd-notify': 'systemd',

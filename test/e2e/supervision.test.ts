@@ -15,6 +15,7 @@ import type { Proxy } from '../harness/proxy.ts'
 import { startProxy } from '../harness/proxy.ts'
 import { request } from '../harness/request.ts'
 import { serveSite } from '../harness/site.ts'
+import { runTool } from '../harness/tool.ts'
 import { waitFor } from '../harness/wait.ts'
 
 const TEST = { timeout: 60_000 }
@@ -126,6 +127,32 @@ test(
     assert.deepEqual(tally.failures, [])
   },
 )
+
+test('SIGTTOU while a roll is under way: the roll ends well, with one worker fewer', TEST, async (t) => {
+  const origin = await HttpOrigin.start(t, (_incoming, response) => response.end('served'))
+  const { proxy, target } = await serveSite(t, { upstream: origin.upstream })
+  proxy.signal('SIGHUP')
+  await waitFor('the first fresh worker', () => linesOf(proxy, 'WORKER_READY').length === 3)
+  proxy.signal('SIGTTOU')
+  const [reload] = await proxy.stdout.waitForLine(/ CONFIG_RELOAD .*/)
+  assert.match(reload, / status=success /)
+  await waitFor('one worker to be left', () => proxy.workerPids().length === 1)
+  assert.equal((await request(target)).status, 200)
+  assert.doesNotMatch(proxy.stdout.text, / ERROR /)
+})
+
+test('a system that gives no process: said, tried again, and well when it gives one', TEST, async (t) => {
+  const origin = await HttpOrigin.start(t, (_incoming, response) => response.end('served'))
+  const { proxy, target } = await serveSite(t, { upstream: origin.upstream, config: { workers: 1 } })
+  await runTool('prlimit', ['--pid', String(proxy.pid), '--nofile=10:4096'])
+  const [worker = 0] = proxy.workerPids()
+  process.kill(worker, 'SIGKILL')
+  await proxy.stdout.waitForLine(/ ERROR WORKER_BOOT_FAILED error="no worker can be forked: /)
+  await runTool('prlimit', ['--pid', String(proxy.pid), '--nofile=4096:4096'])
+  await waitFor('a successor', () => linesOf(proxy, 'WORKER_READY').length === 2)
+  assert.equal((await request(target)).status, 200)
+  assert.deepEqual(await proxy.stop(), { code: 0, signal: null })
+})
 
 test(
   'kill -9 of the supervisor: what is in flight finishes, nothing is left, and the next start succeeds at once',

@@ -10,14 +10,18 @@ import type { Push, WorkerStart, WorkerToSupervisor } from '@reverse-proxy/share
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
 import type { RateLimitAuthority } from '../rate-limit-authority.ts'
+import { messageOf } from '../error-text.ts'
 import type { Backoff } from './backoff.ts'
 import { NO_BACKOFF, afterDeath } from './backoff.ts'
 import { describeBootFailure } from './boot-failure.ts'
+import type { Ending } from './ending.ts'
+import { endingOf } from './ending.ts'
 import type { PushOutcome } from './handle.ts'
 import { WorkerHandle } from './handle.ts'
 import type { Action } from './plan.ts'
 import { planWorkers } from './plan.ts'
 import { recycleAtMs } from './recycling.ts'
+import { Rolls } from './rolls.ts'
 
 const BOOT_TIMEOUT_MS = 30_000
 /** How much longer than its drain a worker may take before it is killed: it writes its log to the end. */
@@ -46,13 +50,12 @@ export interface FleetOptions {
 
 export class Fleet {
   readonly #options: FleetOptions
+  /** By their id: a process that never began has no pid. */
   readonly #handles = new Map<number, WorkerHandle>()
   readonly #backoffs = new Map<number, Backoff>()
   #size: number
   #running = true
-  #generation = 1
-  #goodGenerations: ReadonlySet<number> = new Set()
-  #roll: PromiseWithResolvers<void> | undefined
+  readonly #rolls = new Rolls()
   #wakeAtMs: number | undefined
   #unexpectedExits = 0
   /** Workers that could not start, and whose reason is being looked for. */
@@ -75,7 +78,7 @@ export class Fleet {
 
   /** One more for each rolling replacement. */
   get generation(): number {
-    return this.#generation
+    return this.#rolls.generation
   }
 
   /** Deaths that nobody had asked for. */
@@ -114,8 +117,8 @@ export class Fleet {
   converge(): void {
     const wanted = {
       workers: this.#size,
-      generation: this.#generation,
-      goodGenerations: this.#goodGenerations,
+      generation: this.#rolls.generation,
+      goodGenerations: this.#rolls.goodGenerations,
       recycle: this.#options.recycle(),
       running: this.#running,
       holdsForks: this.#unexplained > 0,
@@ -125,6 +128,9 @@ export class Fleet {
     const plan = planWorkers(wanted, [...this.#handles.values()], this.#backoffs, nowMs)
     this.#wakeAtMs = plan.wakeAtMs
     for (const action of plan.actions) this.#act(action)
+    // Here, because a fleet that has become smaller needs no further worker to be complete.
+    const fresh = this.#readySlots(({ generation }) => generation === this.#rolls.generation)
+    if (fresh >= this.#size) this.#rolls.succeed()
   }
 
   /**
@@ -153,28 +159,13 @@ export class Fleet {
    * and whoever is of an older generation stays. One at a time: callers serialise.
    */
   async roll(): Promise<void> {
-    const good = new Set([...this.#goodGenerations, this.#generation])
-    this.#goodGenerations = new Set()
-    this.#generation++
-    this.#roll = Promise.withResolvers<void>()
-    this.#options.onChange()
-    try {
-      await this.#roll.promise
-    } catch (error) {
-      // Fresh workers that did start have what the failed roll wanted: they are replaced in their turn.
-      this.#goodGenerations = good
-      this.#generation++
-      this.#options.onChange()
-      throw error
-    } finally {
-      this.#roll = undefined
-    }
+    await this.#rolls.begin(this.#options.onChange)
   }
 
   /** No more workers; those that are there finish and go. */
   drain(): void {
     this.#running = false
-    this.#roll?.reject(new ProxyError('WORKER_BOOT', 'the supervisor is stopping'))
+    this.#rolls.fail(this.#rolls.generation, new ProxyError('WORKER_BOOT', 'the supervisor is stopping'))
   }
 
   cut(reason: string): void {
@@ -197,23 +188,52 @@ export class Fleet {
       case 'drain': {
         const timeoutMs = this.#options.drainTimeoutMs()
         const deadlineMs = this.#options.clock.nowMs() + timeoutMs + DRAIN_GRACE_MS
-        this.#handles.get(action.pid)?.drain(timeoutMs, deadlineMs)
+        this.#withPid(action.pid)?.drain(timeoutMs, deadlineMs)
         break
       }
       case 'kill':
-        this.#handles.get(action.pid)?.kill(action.reason)
+        this.#withPid(action.pid)?.kill(action.reason)
         break
       default:
         assertNever(action)
     }
   }
 
+  #withPid(pid: number): WorkerHandle | undefined {
+    return [...this.#handles.values()].find((handle) => handle.pid === pid)
+  }
+
   #fork(slot: number, generation: number): void {
-    const worker = cluster.fork()
+    let worker: Worker
+    try {
+      worker = cluster.fork()
+    } catch (error) {
+      this.#onForkFailed(slot, generation, error)
+      return
+    }
     const handle = new WorkerHandle(worker, slot, generation, this.#options.clock.nowMs(), BOOT_TIMEOUT_MS)
-    this.#handles.set(handle.pid, handle)
+    this.#handles.set(handle.id, handle)
     worker.on('message', (message: WorkerToSupervisor) => this.#onMessage(handle, message))
     worker.on('exit', (code, signal) => this.#onExit(worker, handle, code, signal))
+    worker.on('error', (error) => {
+      // A process that never began has no exit. Any other error is of a message to one that has died.
+      if (worker.process.pid !== undefined || !this.#handles.delete(handle.id)) return
+      handle.onExit()
+      this.#onForkFailed(slot, generation, error)
+    })
+  }
+
+  /** The system gives no process: too many of them, too many files, a program that is not there any more. */
+  #onForkFailed(slot: number, generation: number, cause: unknown): void {
+    const error = new ProxyError('WORKER_BOOT', `no worker can be forked: ${messageOf(cause)}`, {
+      cause,
+      hint: 'look at the limits on processes and open files, and whether the program is still where it was',
+    })
+    const nowMs = this.#options.clock.nowMs()
+    this.#delayNext(slot, nowMs, nowMs)
+    this.#rolls.fail(generation, error)
+    this.#options.onBootFailed(error)
+    this.#options.onChange()
   }
 
   #onMessage(handle: WorkerHandle, message: WorkerToSupervisor): void {
@@ -257,14 +277,12 @@ export class Fleet {
     handle.deadlineMs = Infinity
     handle.lastBeatMs = this.#options.clock.nowMs()
     this.#options.log.info('WORKER_READY', { worker: handle.slot, pid: handle.pid })
-    const fresh = this.#readySlots(({ generation }) => generation === this.#generation)
-    if (fresh >= this.#size) this.#roll?.resolve()
     this.#options.onChange()
   }
 
   #onExit(worker: Worker, handle: WorkerHandle, code: number | null, signal: string | null): void {
     const { clock, log, onChange } = this.#options
-    this.#handles.delete(handle.pid)
+    this.#handles.delete(handle.id)
     worker.removeAllListeners('message')
     handle.onExit()
     this.#options.rateLimits.forgetWorker(handle.id)
@@ -275,21 +293,27 @@ export class Fleet {
       signal: signal ?? undefined,
       reason: handle.endReason ?? guessReason(signal),
     }
-    if (handle.stage === 'draining' && code === 0) {
-      log.info('WORKER_EXIT', fields)
-    } else {
-      log[this.#exitLevel(handle)]('WORKER_EXIT', fields)
+    const ending = endingOf({ stage: handle.stage, endReason: handle.endReason, code })
+    log[this.#exitLevel(handle, ending)]('WORKER_EXIT', fields)
+    if (ending === 'crashed' || ending === 'boot-failed') {
       if (this.#running) this.#unexpectedExits++
-      const previous = this.#backoffs.get(handle.slot) ?? NO_BACKOFF
-      this.#backoffs.set(handle.slot, afterDeath(previous, handle.bornAtMs, clock.nowMs()))
+      // A successor has long taken the place of one that drains.
+      if (handle.stage !== 'draining') this.#delayNext(handle.slot, handle.bornAtMs, clock.nowMs())
     }
-    if (handle.stage === 'booting' && this.#running) void this.#onBootFailed(handle)
+    if (ending === 'boot-failed' && this.#running) void this.#onBootFailed(handle)
     onChange()
   }
 
+  #delayNext(slot: number, bornAtMs: number, nowMs: number): void {
+    const previous = this.#backoffs.get(slot) ?? NO_BACKOFF
+    this.#backoffs.set(slot, afterDeath(previous, bornAtMs, nowMs))
+  }
+
   /** What a worker has said itself is reported as that; and one that is not to start any more is no news. */
-  #exitLevel({ stage, bootFailure }: WorkerHandle): 'error' | 'warn' | 'debug' {
+  #exitLevel({ stage, bootFailure }: WorkerHandle, ending: Ending): 'error' | 'warn' | 'info' | 'debug' {
+    if (ending === 'planned') return stage === 'booting' ? 'debug' : 'info'
     if (bootFailure !== undefined) return 'debug'
+    if (ending === 'cut') return 'warn'
     if (this.#running) return 'error'
     return stage === 'booting' ? 'debug' : 'warn'
   }
@@ -298,7 +322,7 @@ export class Fleet {
     this.#unexplained++
     const error = await describeBootFailure(handle.bootFailure)
     this.#unexplained--
-    if (handle.generation === this.#generation) this.#roll?.reject(error)
+    this.#rolls.fail(handle.generation, error)
     this.#options.onBootFailed(error)
     this.#options.onChange()
   }

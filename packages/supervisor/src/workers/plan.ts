@@ -3,6 +3,7 @@
 import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
 import type { Backoff } from './backoff.ts'
 import { NO_BACKOFF } from './backoff.ts'
+import { NOT_WANTED } from './ending.ts'
 import type { RecyclableWorker } from './recycling.ts'
 import { recycleAtMs } from './recycling.ts'
 
@@ -84,7 +85,7 @@ export function planWorkers(
   for (const worker of staying) {
     if (wanted.running && worker.slot <= wanted.workers) continue
     if (worker.stage === 'ready') actions.push({ type: 'drain', pid: worker.pid })
-    else actions.push({ type: 'kill', pid: worker.pid, reason: 'not wanted any more' })
+    else actions.push({ type: 'kill', pid: worker.pid, reason: NOT_WANTED })
   }
 
   if (wanted.running) {

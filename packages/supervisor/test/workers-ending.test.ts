@@ -1,0 +1,19 @@
+// SPEC 11: which end of a worker is a death, and which was planned.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { endingOf, NOT_WANTED } from '../src/workers/ending.ts'
+
+test('planned, cut, never started, crashed: told apart by stage, by who killed it and by its code', () => {
+  const cases = [
+    ['planned', { stage: 'draining', endReason: undefined, code: 0 }],
+    ['planned', { stage: 'booting', endReason: NOT_WANTED, code: null }],
+    ['cut', { stage: 'draining', endReason: 'drain time is over', code: null }],
+    ['cut', { stage: 'draining', endReason: 'too many generations are draining', code: null }],
+    ['crashed', { stage: 'draining', endReason: undefined, code: 1 }],
+    ['crashed', { stage: 'ready', endReason: undefined, code: null }],
+    ['crashed', { stage: 'ready', endReason: 'silent for 10 s', code: null }],
+    ['boot-failed', { stage: 'booting', endReason: undefined, code: 3 }],
+    ['boot-failed', { stage: 'booting', endReason: 'did not become ready in time', code: null }],
+  ] as const
+  for (const [ending, worker] of cases) assert.equal(endingOf(worker), ending, JSON.stringify(worker))
+})
