@@ -11,9 +11,8 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
 import type { RateLimitAuthority } from '../rate-limit-authority.ts'
 import { messageOf } from '../error-text.ts'
-import type { Backoff } from './backoff.ts'
-import { NO_BACKOFF, afterDeath } from './backoff.ts'
 import { describeBootFailure } from './boot-failure.ts'
+import { Deaths } from './deaths.ts'
 import type { Ending } from './ending.ts'
 import { endingOf } from './ending.ts'
 import type { PushOutcome } from './handle.ts'
@@ -52,12 +51,11 @@ export class Fleet {
   readonly #options: FleetOptions
   /** By their id: a process that never began has no pid. */
   readonly #handles = new Map<number, WorkerHandle>()
-  readonly #backoffs = new Map<number, Backoff>()
+  readonly #deaths = new Deaths()
   #size: number
   #running = true
   readonly #rolls = new Rolls()
   #wakeAtMs: number | undefined
-  #unexpectedExits = 0
   /** Workers that could not start, and whose reason is being looked for. */
   #unexplained = 0
 
@@ -83,7 +81,7 @@ export class Fleet {
 
   /** Deaths that nobody had asked for. */
   get unexpectedExits(): number {
-    return this.#unexpectedExits
+    return this.#deaths.unexpected
   }
 
   /** When `converge` wants to be called again at the latest (ms). */
@@ -111,7 +109,7 @@ export class Fleet {
 
   /** Deaths in a row of the worst slot: how a start that cannot succeed is told from one hiccup. */
   get deathsInARow(): number {
-    return Math.max(0, ...[...this.#backoffs.values()].map((backoff) => backoff.deaths))
+    return this.#deaths.inARow
   }
 
   converge(): void {
@@ -125,7 +123,7 @@ export class Fleet {
     }
     const nowMs = this.#options.clock.nowMs()
     this.#forgiveSilence(nowMs)
-    const plan = planWorkers(wanted, [...this.#handles.values()], this.#backoffs, nowMs)
+    const plan = planWorkers(wanted, [...this.#handles.values()], this.#deaths.backoffs, nowMs)
     this.#wakeAtMs = plan.wakeAtMs
     for (const action of plan.actions) this.#act(action)
     // Here, because a fleet that has become smaller needs no further worker to be complete.
@@ -230,7 +228,7 @@ export class Fleet {
       hint: 'look at the limits on processes and open files, and whether the program is still where it was',
     })
     const nowMs = this.#options.clock.nowMs()
-    this.#delayNext(slot, nowMs, nowMs)
+    this.#deaths.delayNext(slot, nowMs, nowMs)
     this.#rolls.fail(generation, error)
     this.#options.onBootFailed(error)
     this.#options.onChange()
@@ -296,17 +294,12 @@ export class Fleet {
     const ending = endingOf({ stage: handle.stage, endReason: handle.endReason, code })
     log[this.#exitLevel(handle, ending)]('WORKER_EXIT', fields)
     if (ending === 'crashed' || ending === 'boot-failed') {
-      if (this.#running) this.#unexpectedExits++
+      if (this.#running) this.#deaths.countUnexpected()
       // A successor has long taken the place of one that drains.
-      if (handle.stage !== 'draining') this.#delayNext(handle.slot, handle.bornAtMs, clock.nowMs())
+      if (handle.stage !== 'draining') this.#deaths.delayNext(handle.slot, handle.bornAtMs, clock.nowMs())
     }
     if (ending === 'boot-failed' && this.#running) void this.#onBootFailed(handle)
     onChange()
-  }
-
-  #delayNext(slot: number, bornAtMs: number, nowMs: number): void {
-    const previous = this.#backoffs.get(slot) ?? NO_BACKOFF
-    this.#backoffs.set(slot, afterDeath(previous, bornAtMs, nowMs))
   }
 
   /** What a worker has said itself is reported as that; and one that is not to start any more is no news. */
