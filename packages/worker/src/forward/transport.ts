@@ -161,6 +161,10 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
   onResponseEnd(controller: Dispatcher.DispatchController): void {
     // An upstream may answer without having read it all.
     this.#body?.destroy()
+    if (this.#connection?.hasFailed === true) {
+      this.onResponseError(controller, new ProxyError('UPSTREAM_RESET', 'reset'))
+      return
+    }
     this.#exchange.end(this.#hasContent ? clientTrailers(toStrings(controller.rawTrailers)) : [])
     this.#connection?.release()
   }

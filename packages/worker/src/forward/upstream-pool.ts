@@ -138,6 +138,8 @@ export class PooledConnection {
   /** Requests written to the connection as it is now; undici opens it again if it closes before one is written. */
   #requests = 0
   #isBusy = true
+  /** Its socket has failed; undici takes a reset for the close that ends a body without other framing. */
+  hasFailed = false
   /** Taken out of the pool for good. */
   isRetired = false
 
@@ -155,8 +157,16 @@ export class PooledConnection {
       maxHeaderSize: MAX_RESPONSE_HEADER_BYTES,
       connect: (_options, callback) => {
         connector.connect(connectTimeoutMs, (error, socket) => {
-          if (socket === null) callback(error ?? new TypeError('no socket'), null)
-          else callback(null, socket)
+          if (socket === null) {
+            callback(error ?? new TypeError('no socket'), null)
+            return
+          }
+          this.hasFailed = false
+          // Before undici's own.
+          socket.once('error', () => {
+            this.hasFailed = true
+          })
+          callback(null, socket)
         })
       },
     })
