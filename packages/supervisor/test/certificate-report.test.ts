@@ -43,6 +43,7 @@ function failureOf(error: unknown): FailureRecord {
     validity: FACTS,
     leavesOut: false,
     isOrdered: false,
+    held: [],
     nowMs: NOW_MS,
     jitter: 0,
   })

@@ -2,7 +2,8 @@
 // more often than CAs allow; and none of this reaches another listener.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { rateLimited, hang, unavailable } from '../../../test/harness/acme/answers.ts'
+import { rateLimited, hang, rejectIdentifiers, unavailable } from '../../../test/harness/acme/answers.ts'
+import { waitFor } from '../../../test/harness/wait.ts'
 import { AcmeError } from '../src/certificates/acme-problem.ts'
 import { lastCallAtMs, marginAtMs } from '../src/certificates/renewal.ts'
 import { CaScene } from './support/ca-scene.ts'
@@ -114,6 +115,50 @@ test('rate limits: a real CA that refuses', TEST, async (t) => {
         await manager.close()
       }
       assert.equal(ca.requestsOf('newOrder').length, orders)
+    },
+  )
+
+  await t.test(
+    'rate limits: other names, by reload or restart, do not cut the wait short',
+    TEST,
+    async (st) => {
+      const life = scene.enter(st)
+      await life.attempt()
+      host.clockOffsetMs = 65 * DAY_MS
+      ca.inject({ on: 'newOrder', answer: rateLimited('3600') })
+      await assert.rejects(life.attempt(), /rateLimited/u)
+      assert.equal(life.newOrders(), 2)
+      for (const added of ['x.example', 'y.example']) {
+        const manager = await life.load({ domains: [...life.settings.domains, added] })
+        assert.equal((manager.status().nextAttemptMs ?? 0) > host.clock.nowMs() + HOUR_MS / 2, true)
+        await assert.rejects(manager.renew(), /the CA asks to wait until/u)
+      }
+      assert.equal(life.newOrders(), 0)
+    },
+  )
+
+  await t.test(
+    'rate limits: a name that failed is not tried again because others were added, which are ordered at once',
+    TEST,
+    async (st) => {
+      const life = scene.enter(st, { domains: ['bad.example', 'good.example'] })
+      ca.inject({
+        on: 'newOrder',
+        answer: rejectIdentifiers(['bad.example']),
+        when: ({ identifiers }) => identifiers.includes('bad.example'),
+      })
+      await life.attempt().catch(() => {})
+      assert.equal(life.newOrders(), 2)
+      for (const added of ['x.example', 'y.example']) {
+        const domains = [...life.settings.domains, added]
+        const manager = await life.load({ domains })
+        manager.start()
+        await waitFor('the added name', () => manager.status().missing.length === 1)
+        assert.deepEqual(manager.status().missing, ['bad.example'])
+        await manager.close()
+        assert.equal(life.newOrders(), 1, 'without the bad one')
+        assert.ok((manager.status().nextAttemptMs ?? 0) > host.clock.nowMs())
+      }
     },
   )
 

@@ -177,6 +177,7 @@ test('rate-limit memory: a start that would be refused is a failure, a retry tha
     validity: undefined,
     leavesOut: false,
     isOrdered: false,
+    held: [],
     nowMs: NOW_MS,
     jitter: 0,
   })

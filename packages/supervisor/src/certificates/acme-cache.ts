@@ -7,7 +7,8 @@ import { AccountStore } from './acme-account.ts'
 import type { Exposure } from './exposure.ts'
 import { closeToOthers } from './exposure.ts'
 import type { FailureRecord } from './failure-record.ts'
-import { concerns, FailureStore } from './failure-record.ts'
+import { FailureStore } from './failure-record.ts'
+import { carriedOver } from './held-names.ts'
 import type { OnQuarantined } from './quarantine.ts'
 import type { PairInspector, StoredCertificate } from './store.ts'
 import { CertificateStore } from './store.ts'
@@ -64,13 +65,14 @@ export class AcmeCache {
     await this.#certificates.save(certificate, mayCommit)
   }
 
-  /** The last attempt's failure, if it was for these names at this CA. Throws CACHE. */
+  /** The last attempt's failure, if it means anything for these names at this CA. Throws CACHE. */
   async readFailure(): Promise<FailureRecord | undefined> {
     const { directoryUrl, domains } = this.#options.settings
     const record = await this.#failures.load()
-    if (record === undefined || !concerns(record, { directoryUrl, names: domains })) return undefined
+    const nowMs = this.#options.clock.nowMs()
     // One from the future was written under a wrong clock.
-    return record.failedAtMs <= this.#options.clock.nowMs() ? record : undefined
+    if (record === undefined || record.failedAtMs > nowMs) return undefined
+    return carriedOver(record, { directoryUrl, names: domains }, nowMs)
   }
 
   async saveFailure(record: FailureRecord): Promise<void> {

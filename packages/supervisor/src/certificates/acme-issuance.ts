@@ -12,8 +12,9 @@ import type { AttemptReason } from './attempt-reason.ts'
 import { assertDue, NotDueError } from './attempt-reason.ts'
 import type { CertificateAuthority } from './certificate-authority.ts'
 import type { CertificateClock } from './certificate-clock.ts'
-import type { FailureRecord } from './failure-record.ts'
+import type { FailureRecord, OrderSubject } from './failure-record.ts'
 import { failureAsOf, nextFailure } from './failure-record.ts'
+import { heldNames } from './held-names.ts'
 import type { CertificateHost } from './host.ts'
 import type { DirectoryLock } from './lock.ts'
 import { againIfLost, lockDirectory } from './lock.ts'
@@ -48,6 +49,9 @@ export class AcmeIssuance {
   #failure: FailureRecord | undefined
   /** What is recorded while the attempt's order is under way, and what was before. */
   #begun: { readonly record: FailureRecord; readonly before: FailureRecord | undefined } | undefined
+
+  /** The names that the attempt leaves out from the start. */
+  #held: readonly string[] = []
 
   constructor(options: IssuanceOptions) {
     this.#listenerId = options.listenerId
@@ -94,6 +98,7 @@ export class AcmeIssuance {
 
   /** When the next attempt is due: the certificate's own time, put off by a failure. */
   dueMs(): number {
+    if (this.#isRestDue()) return 0
     return Math.max(this.isComplete() ? this.#renewAtMs() : 0, this.#failure?.nextAttemptMs ?? 0)
   }
 
@@ -104,6 +109,7 @@ export class AcmeIssuance {
 
   /** Throws NotDueError if an attempt would have to wait. */
   assertDue(reason: AttemptReason): void {
+    if (this.#isRestDue()) return
     const { failurePath: path } = this.#cache
     assertDue(reason, { failure: this.#failure, nowMs: this.#clock.nowMs(), path })
   }
@@ -116,6 +122,7 @@ export class AcmeIssuance {
   async #attemptOnce(signal: AbortSignal, reason: AttemptReason): Promise<void> {
     const lost = this.#begun
     this.#begun = undefined
+    this.#held = []
     let lock: DirectoryLock | undefined
     try {
       await this.#cache.prepare()
@@ -127,7 +134,8 @@ export class AcmeIssuance {
       this.#failure = isSameRecord(recorded, lost?.record) ? lost?.before : recorded
       if (isDone) return
       this.assertDue(reason)
-      await this.#order(lock, signal, this.#settings.domains)
+      if (reason !== 'demand' && this.#isRestDue()) this.#held = this.#heldNames()
+      await this.#order(lock, signal, this.#without(this.#held))
     } catch (cause) {
       if (cause instanceof NothingDueError) return await this.#settleRecord()
       if (signal.aborted || cause instanceof NotDueError) throw cause
@@ -173,16 +181,15 @@ export class AcmeIssuance {
   #restWorthOrdering(error: unknown): readonly string[] {
     const failed = error instanceof AcmeError ? error.failedNames : []
     const { domains } = this.#settings
-    const rest = domains.filter((name) => !failed.includes(name))
-    const missing = this.#certificate === undefined ? rest : missingNames(this.#settings, this.#certificate)
+    const rest = this.#without([...this.#held, ...failed])
     const isWorth = mayLeaveOut({
       nowMs: this.#clock.nowMs(),
       lastTimeMs: this.#failure?.leftOutAtMs,
-      addsNames: rest.some((name) => missing.includes(name)),
+      addsNames: this.#addsNames(rest),
       renewAtMs: this.#renewAtMs(),
     })
     // A CA may blame a name that was not ordered: the domain above, say.
-    return rest.length < domains.length && isWorth ? rest : []
+    return rest.length < domains.length - this.#held.length && isWorth ? rest : []
   }
 
   async #order(lock: DirectoryLock, signal: AbortSignal, names: readonly string[]): Promise<void> {
@@ -207,6 +214,7 @@ export class AcmeIssuance {
     this.#report.issued(issued)
     const isComplete = names.length === this.#settings.domains.length
     if (isComplete) this.#failure = undefined
+    else if (this.#failure !== undefined) this.#failure = { ...this.#failure, ...this.#subject() }
     try {
       await this.#cache.saveCertificate(issued, async () => await lock.assertHeld())
       await this.#settleRecord()
@@ -283,7 +291,8 @@ export class AcmeIssuance {
 
   #failureOf(error: unknown, rest: readonly string[]): FailureRecord {
     return nextFailure(error, {
-      order: { directoryUrl: this.#settings.directoryUrl, names: this.#settings.domains },
+      order: this.#subject(),
+      held: this.#held,
       previous: this.#failure,
       validity: this.#certificate?.facts,
       leavesOut: rest.length > 0,
@@ -291,6 +300,30 @@ export class AcmeIssuance {
       nowMs: this.#clock.nowMs(),
       jitter: Math.random(),
     })
+  }
+
+  #subject(): OrderSubject {
+    return { directoryUrl: this.#settings.directoryUrl, names: this.#settings.domains }
+  }
+
+  #heldNames(): readonly string[] {
+    return heldNames(this.#failure, this.#subject(), this.#clock.nowMs())
+  }
+
+  #without(names: readonly string[]): readonly string[] {
+    return this.#settings.domains.filter((name) => !names.includes(name))
+  }
+
+  /** A certificate of `names` would have one that the present certificate lacks. */
+  #addsNames(names: readonly string[]): boolean {
+    const missing = this.#certificate === undefined ? names : missingNames(this.#settings, this.#certificate)
+    return names.some((name) => missing.includes(name))
+  }
+
+  /** Names were added to one that failed a short while ago: they do not wait for it. */
+  #isRestDue(): boolean {
+    const held = this.#heldNames()
+    return held.length > 0 && this.#addsNames(this.#without(held))
   }
 
   #renewAtMs(): number {

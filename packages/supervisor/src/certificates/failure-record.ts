@@ -31,7 +31,7 @@ export interface FailureRecord {
   readonly document: string | undefined
 }
 
-/** What an order was for: a failure of another one does not count. */
+/** What an order was for. */
 export interface OrderSubject {
   readonly directoryUrl: string
   readonly names: readonly string[]
@@ -39,6 +39,8 @@ export interface OrderSubject {
 
 export interface FailureContext {
   readonly order: OrderSubject
+  /** Of its names, those that it was placed without, since they have failed before. */
+  readonly held: readonly string[]
   readonly previous: FailureRecord | undefined
   /** Of the certificate in service. */
   readonly validity: Validity | undefined
@@ -53,7 +55,7 @@ export interface FailureContext {
 
 /** The record of an attempt that has just ended in `error`, with the time of the next. */
 export function nextFailure(error: unknown, context: FailureContext): FailureRecord {
-  const { order, previous, validity, leavesOut, isOrdered, nowMs, jitter } = context
+  const { order, held, previous, validity, leavesOut, isOrdered, nowMs, jitter } = context
   const acme = error instanceof AcmeError ? error : undefined
   const failures = (previous?.failures ?? 0) + 1
   return {
@@ -70,7 +72,7 @@ export function nextFailure(error: unknown, context: FailureContext): FailureRec
     caWaitUntilMs: acme?.retryAfterMs === undefined ? undefined : nowMs + obeyedWaitMs(acme.retryAfterMs),
     reachedCa: acme?.reachedCa ?? isOrdered,
     ...order,
-    failedNames: acme?.failedNames ?? [],
+    failedNames: [...new Set([...held, ...(acme?.failedNames ?? [])])],
     leftOutAtMs: leavesOut ? nowMs : previous?.leftOutAtMs,
     reason: messageOf(error),
     document: acme?.document,
@@ -138,7 +140,7 @@ export class FailureStore {
   }
 }
 
-/** Whether `record` is about this order: with other names, or at another CA, nothing has failed yet. */
+/** Whether `record` is about this very order. */
 export function concerns(record: FailureRecord, order: OrderSubject): boolean {
   const sameNames =
     record.names.length === order.names.length && record.names.every((name) => order.names.includes(name))
