@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs reverse-proxy from this checkout: a built copy with its own Node under /opt/reverse-proxy, the workers'
-# account, systemd units, log rotation, fail2ban filters where there is fail2ban. Run again to upgrade.
+# account, systemd units, log rotation, fail2ban filters where there is fail2ban, the manual page and completions
+# for shells. Run again to upgrade.
 #
 #   deploy/install.sh               install or upgrade (as root; needs any Node from 20 on, with npm)
 #   deploy/install.sh --uninstall   remove what was installed; configuration, certificates and logs stay
@@ -13,7 +14,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     --uninstall) action=uninstall ;;
     --root) root=$(realpath -m "${2:?--root needs a directory}"); shift ;;
-    --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "install.sh: unknown argument \"$1\" (--help says what there is)" >&2; exit 2 ;;
   esac
   shift
@@ -25,7 +26,8 @@ if [ -z "$root" ] && [ "$(id -u)" -ne 0 ]; then
 fi
 
 prefix=$root/opt/reverse-proxy
-units=$root/etc/systemd/system
+manual=/usr/local/share/man/man1/reverse-proxy.1
+completions=/usr/share
 say() { printf '%s\n' "$*"; }
 on_this_machine() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
@@ -33,6 +35,24 @@ on_this_machine() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 put() { install -D -m "$1" "$here/$2" "$root$3"; }
 # offer MODE SOURCE TARGET: as put, but what is there is the operator's.
 offer() { [ -e "$root$3" ] || put "$@"; }
+# withdraw SOURCE TARGET: what was offered, unless the operator has made it theirs.
+withdraw() {
+  if cmp -s "$here/$1" "$root$2"; then
+    rm -f "$root$2"
+  elif [ -e "$root$2" ]; then
+    say "Left: $2, which is not as it was installed."
+  fi
+}
+
+# is_running RELEASE: some process runs the Node that came with it.
+is_running() {
+  local release exe
+  release=$(realpath "$1")
+  for exe in /proc/[0-9]*/exe; do
+    case $(readlink "$exe" 2>/dev/null) in "$release"/*) return 0 ;; esac
+  done
+  return 1
+}
 
 install_program() {
   local release
@@ -47,12 +67,15 @@ install_program() {
   ) >"$prefix/install.log" 2>&1 || { cat "$prefix/install.log" >&2; rm -rf "$release"; exit 1; }
   rm -rf "$prefix/install.log" "$release/node_modules/.bin"
   chmod -R u=rwX,go=rX "$release"
-  # A supervisor that runs keeps forking workers from its own release, so the one before stays.
-  local previous
+  # A supervisor that runs keeps forking workers from its own release: that stays, and so does the one before.
+  local previous other
   previous=$(readlink "$prefix/current" || echo none)
   ln -sfn "releases/$(basename "$release")" "$prefix/current.new"
   mv -T "$prefix/current.new" "$prefix/current"
-  find "$prefix/releases" -mindepth 1 -maxdepth 1 ! -path "$release" ! -path "$prefix/$previous" -exec rm -rf {} +
+  for other in "$prefix"/releases/*/; do
+    other=${other%/}
+    if [ "$other" != "$release" ] && [ "$other" != "$prefix/$previous" ] && ! is_running "$other"; then rm -rf "$other"; fi
+  done
 
   mkdir -p "$prefix/bin" "$root/usr/local/bin"
   cat >"$prefix/bin/reverse-proxy" <<'SH'
@@ -63,6 +86,18 @@ exec "$program"/node_modules/node*-linux-*/bin/node "$program/dist/main.js" "$@"
 SH
   chmod 0755 "$prefix/bin/reverse-proxy"
   ln -sfn /opt/reverse-proxy/bin/reverse-proxy "$root/usr/local/bin/reverse-proxy"
+  put 0644 ../docs/reverse-proxy.1 "$manual"
+  completion bash bash-completion/completions/reverse-proxy
+  completion zsh zsh/site-functions/_reverse-proxy
+  completion fish fish/vendor_completions.d/reverse-proxy.fish
+}
+
+# completion SHELL TARGET: below the directory where shells look.
+completion() {
+  local target=$root$completions/$2
+  mkdir -p "$(dirname "$target")"
+  "$prefix/bin/reverse-proxy" completion "$1" >"$target"
+  chmod 0644 "$target"
 }
 
 install_account() {
@@ -104,10 +139,14 @@ uninstall() {
   if on_this_machine; then
     systemctl disable --now reverse-proxy.socket reverse-proxy.service 2>/dev/null || true
   fi
-  rm -rf "$prefix" "$root/usr/local/bin/reverse-proxy" "$units/reverse-proxy.service" "$units/reverse-proxy.socket"
-  rm -rf "$root/etc/logrotate.d/reverse-proxy" "$root/etc/sysusers.d/reverse-proxy.conf"
-  rm -rf "$root/etc/tmpfiles.d/reverse-proxy.conf" "$root/etc/reverse-proxy/examples"
-  rm -f "$root"/etc/fail2ban/filter.d/reverse-proxy-{rate-limit,auth,scan}.conf "$root/etc/fail2ban/jail.d/reverse-proxy.conf"
+  rm -rf "$prefix" "$root/usr/local/bin/reverse-proxy" "$root/etc/systemd/system/reverse-proxy.service"
+  rm -rf "$root/etc/sysusers.d/reverse-proxy.conf" "$root/etc/tmpfiles.d/reverse-proxy.conf" "$root/etc/reverse-proxy/examples"
+  rm -f "$root$manual" "$root$completions"/{bash-completion/completions/reverse-proxy,zsh/site-functions/_reverse-proxy}
+  rm -f "$root$completions/fish/vendor_completions.d/reverse-proxy.fish"
+  rm -f "$root"/etc/fail2ban/filter.d/reverse-proxy-{rate-limit,auth,scan}.conf
+  withdraw systemd/reverse-proxy.socket /etc/systemd/system/reverse-proxy.socket
+  withdraw logrotate/reverse-proxy /etc/logrotate.d/reverse-proxy
+  withdraw fail2ban/jail.d/reverse-proxy.conf /etc/fail2ban/jail.d/reverse-proxy.conf
   if on_this_machine; then systemctl daemon-reload; fi
   say "Removed. Left as they are: /etc/reverse-proxy, /var/lib/reverse-proxy, /var/log/reverse-proxy and the account."
 }

@@ -1,6 +1,18 @@
 // SPEC 13: what deploy/install.sh puts on a machine, in a scratch root, and the program it installed.
 import assert from 'node:assert/strict'
-import { chmodSync, existsSync, globSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
@@ -32,7 +44,19 @@ test(
     const program = join(root, 'opt/reverse-proxy/bin/reverse-proxy')
     const releases = join(root, 'opt/reverse-proxy/releases')
 
+    // Of an upgrade before this one, not restarted since; and one that nobody runs.
+    mkdirSync(join(releases, 'running'), { recursive: true })
+    mkdirSync(join(releases, 'unused'))
+    const running = join(releases, 'running/node')
+    copyFileSync(realpathSync('/bin/sleep'), running)
+    const old = new Program(t, running, ['170'])
+
     assert.match(await runTool('bash', [INSTALL, '--root', root]), /^Installed reverse-proxy \d/m)
+    const left = readdirSync(releases)
+    assert.ok(left.includes('running') && !left.includes('unused'), left.join())
+    process.kill(old.pid, 'SIGKILL')
+    await old.exited
+    rmSync(join(releases, 'running'), { recursive: true })
     if (IS_LONG) {
       const [first = ''] = readdirSync(releases)
       await runTool('bash', [INSTALL, '--root', root])
@@ -40,6 +64,13 @@ test(
       assert.ok(readdirSync(releases).includes(first))
     }
     await verifyUnits(t, root)
+    const completions = [
+      'bash-completion/completions/reverse-proxy',
+      'zsh/site-functions/_reverse-proxy',
+      'fish/vendor_completions.d/reverse-proxy.fish',
+    ]
+    for (const file of completions)
+      assert.match(readFileSync(join(root, 'usr/share', file), 'utf8'), /reopen-logs/, file)
     const example = readFileSync(join(root, 'etc/reverse-proxy/examples/shared-ip.toml'), 'utf8')
     const [, schema = ''] = /^#:schema (\S+)$/m.exec(example) ?? []
     assert.ok(existsSync(join(root, schema)), schema)
@@ -81,8 +112,14 @@ test(
     }
     await installed.stop()
 
-    await runTool('bash', [INSTALL, '--uninstall', '--root', root])
-    assert.deepEqual(globSync('**/*reverse-proxy*', { cwd: root }), ['etc/reverse-proxy'])
+    const rotation = 'etc/logrotate.d/reverse-proxy'
+    appendFileSync(join(root, rotation), '# as we like it\n')
+    const removed = await runTool('bash', [INSTALL, '--uninstall', '--root', root])
+    assert.ok(removed.includes(`Left: /${rotation}, which is not as it was installed.`), removed)
+    assert.deepEqual(globSync('**/*reverse-proxy*', { cwd: root }).toSorted(), [
+      rotation,
+      'etc/reverse-proxy',
+    ])
   },
 )
 
@@ -113,5 +150,6 @@ async function verifyUnits(t: TestContext, root: string): Promise<void> {
     writeFileSync(unit, text.replaceAll('/opt/reverse-proxy', `${root}/opt/reverse-proxy`))
     return unit
   })
-  assert.equal((await runTool('systemd-analyze', ['verify', '--man=no', ...units])).trim(), '')
+  const env = { MANPATH: join(root, 'usr/local/share/man') }
+  assert.equal((await runTool('systemd-analyze', ['verify', ...units], env)).trim(), '')
 }
