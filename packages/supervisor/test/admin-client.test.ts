@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { chmodSync, writeFileSync } from 'node:fs'
+import { chmodSync, symlinkSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
@@ -50,7 +50,13 @@ test('nothing there, nobody there, not ours: each said clearly, with what to do'
 
   const file = join(directory, 'file')
   writeFileSync(file, '')
-  await assert.rejects(askAdmin(file, 'status'), { code: 'ADMIN', message: /nobody answers/, hint: /start/ })
+  symlinkSync(missing, join(directory, 'link'))
+  for (const [obstacle, says] of [
+    [file, /is a file, not a socket/],
+    [directory, /is a directory, not a socket/],
+    [join(directory, 'link'), /is a symbolic link, not a socket/],
+  ] as const)
+    await assert.rejects(askAdmin(obstacle, 'status'), { code: 'ADMIN', message: says, hint: /move it away/ })
 
   for (const [name, says] of Object.entries({
     text: 'SSH-2.0-x\n',

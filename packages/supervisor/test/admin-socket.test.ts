@@ -145,6 +145,14 @@ test('when ten commands are being carried out, an eleventh client is told so', a
   const busy = Array.from({ length: 10 }, async () => await exchange(t, path, 'renew a.example\n'))
   await begun.promise
   assert.match(await exchange(t, path, 'status\n'), /too many commands/)
+  // It is refused before it has sent its command, and must not have a broken pipe for an answer.
+  const written = Promise.withResolvers<unknown>()
+  const eleventh = await connectTo(t, path)
+  const refusal = once(eleventh, 'data')
+  await once(eleventh, 'end')
+  assert.match(String(await refusal), /too many commands/)
+  eleventh.write('status\n', (error) => written.resolve(error ?? undefined))
+  assert.equal(await written.promise, undefined)
   finish.resolve()
   for (const answer of await Promise.all(busy)) assert.equal(JSON.parse(answer).status, 'ok')
 })

@@ -1,5 +1,6 @@
 // The other end of the admin socket, for the command line: asks one thing of the running proxy.
 import { once } from 'node:events'
+import { lstat } from 'node:fs/promises'
 import net from 'node:net'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { codeOf } from '../error-text.ts'
@@ -7,6 +8,12 @@ import type { AdminAnswer, AdminCommand } from './protocol.ts'
 
 /** Longer answers than this are not ours. */
 const ANSWER_BYTES = 16 * 1024 * 1024
+
+type Explanation = readonly [message: string, hint: string]
+const NO_ANSWER: Explanation = [
+  'the proxy closed the connection without an answer',
+  'it may be stopping; try again, and look at its log',
+]
 
 export interface AskOptions {
   /** How long the answer may take; undefined: as long as it takes (a reload waits for its last worker). */
@@ -32,7 +39,7 @@ export async function askAdmin<Command extends AdminCommand>(
     socket.write(`${[command, ...operands].join(' ')}\n`)
     return parseAnswer<Command>(await readLine(socket))
   } catch (error) {
-    throw error instanceof ProxyError ? error : explain(path, error)
+    throw error instanceof ProxyError ? error : await explain(path, error)
   } finally {
     signal?.removeEventListener('abort', onAbort)
     socket.destroy()
@@ -54,9 +61,8 @@ async function readLine(socket: net.Socket): Promise<string> {
 
 function parseAnswer<Command extends AdminCommand>(text: string): AdminAnswer<Command> {
   if (text === '') {
-    throw new ProxyError('ADMIN', 'the proxy closed the connection without an answer', {
-      hint: 'it may be stopping; try again, and look at its log',
-    })
+    const [message, hint] = NO_ANSWER
+    throw new ProxyError('ADMIN', message, { hint })
   }
   try {
     // The other end is the same program: beyond its status, an answer is believed to be what was asked for.
@@ -80,12 +86,24 @@ function strange(what: string): ProxyError {
   })
 }
 
-function explain(path: string, cause: unknown): ProxyError {
-  const [message, hint] = explanationOf(path, cause)
+async function explain(path: string, cause: unknown): Promise<ProxyError> {
+  const isAbsent = ['ENOENT', 'ECONNREFUSED'].includes(codeOf(cause) ?? '')
+  const [message, hint] = (isAbsent ? await obstacleAt(path) : undefined) ?? explanationOf(path, cause)
   return new ProxyError('ADMIN', message, { cause, hint })
 }
 
-function explanationOf(path: string, cause: unknown): [message: string, hint: string] {
+/** What stands there and is no socket; the system says of it what it would say of a socket that is dead or missing. */
+async function obstacleAt(path: string): Promise<Explanation | undefined> {
+  const there = await lstat(path).catch(() => undefined)
+  if (there === undefined || there.isSocket()) return undefined
+  const what = there.isSymbolicLink() ? 'a symbolic link' : there.isDirectory() ? 'a directory' : 'a file'
+  return [
+    `no proxy can be asked here: ${path} is ${what}, not a socket`,
+    'a proxy leaves it alone and does without its socket: move it away and start anew, or change admin_socket_path',
+  ]
+}
+
+function explanationOf(path: string, cause: unknown): Explanation {
   if (cause instanceof Error && cause.name === 'TimeoutError')
     return ['the proxy has not answered in time', 'it may be stopped or overloaded; its log tells']
   const code = codeOf(cause) ?? String(cause)
@@ -100,6 +118,9 @@ function explanationOf(path: string, cause: unknown): [message: string, hint: st
         `no proxy is running here: nobody answers on ${path}`,
         'it was killed, or is just starting; the next start removes the old socket',
       ]
+    case 'EPIPE':
+    case 'ECONNRESET':
+      return NO_ANSWER
     case 'EAGAIN':
       return ['too many are asking the proxy at once', 'try again']
     case 'EACCES':

@@ -7,6 +7,8 @@ import { withoutPaths } from './without-paths.ts'
 const COMMAND_TIMEOUT_MS = 5_000
 /** How long a client may take to read its answer. */
 const ANSWER_TIMEOUT_MS = 5_000
+/** How long a client that has been refused early may still be sending its command. */
+const LINGER_MS = 1_000
 const NEWLINE = 0x0a
 
 export class Conversation {
@@ -73,11 +75,15 @@ export class Conversation {
   }
 
   #answer(answer: object): void {
-    if (this.#state === 'over') return
+    const state = this.#state
+    if (state === 'over') return
     this.#over()
     const socket = this.#socket
-    this.#timer = setTimeout(() => socket.destroy(), ANSWER_TIMEOUT_MS)
-    socket.end(`${JSON.stringify(withoutPaths(answer))}\n`, () => socket.destroy())
+    const line = `${JSON.stringify(withoutPaths(answer))}\n`
+    // Who is still writing when everything is closed has EPIPE for an answer: it goes first, or time is up.
+    const lingers = state === 'reading'
+    this.#timer = setTimeout(() => socket.destroy(), lingers ? LINGER_MS : ANSWER_TIMEOUT_MS)
+    socket.end(line, lingers ? undefined : () => socket.destroy())
   }
 
   #over(): void {
