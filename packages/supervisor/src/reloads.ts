@@ -13,6 +13,7 @@ import { ConfigErrors } from './config/config-errors.ts'
 import type { LoadedConfig } from './config/load.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
 import { messageOf } from './error-text.ts'
+import { RestartWarnings } from './restart-warnings.ts'
 import type { Fleet } from './workers/fleet.ts'
 
 /** reload: fresh workers only if something needs them. restart: the file is not read. replace: both (SIGHUP). */
@@ -45,7 +46,7 @@ export interface ReloadsOptions {
 export class Reloads {
   readonly #options: ReloadsOptions
   #last: Promise<unknown> = Promise.resolve()
-  readonly #warned = new Set<string>()
+  readonly #restartWarnings = new RestartWarnings()
   #outcome: ReloadOutcome | undefined
 
   constructor(options: ReloadsOptions) {
@@ -91,7 +92,7 @@ export class Reloads {
       const loaded = await load()
       warnings.push(...loaded.warnings.map(({ path, message }) => `${path}: ${message}`))
       next = afterReload(running, loaded.config)
-      warnings.push(...this.#restartWarnings(compareConfigs(running, loaded.config)))
+      warnings.push(...this.#restartWarnings.take(compareConfigs(running, loaded.config).needsRestart))
     }
     const change = compareConfigs(running, next)
     const freshWorkers = kind !== 'reload' || change.needsFreshWorkers
@@ -146,13 +147,6 @@ export class Reloads {
   async #configureWorkers(): Promise<void> {
     const { fleet, current } = this.#options
     await fleet.broadcast({ type: 'configure', config: toWorkerConfig(current()) })
-  }
-
-  /** Each said once, until it changes again. */
-  #restartWarnings({ needsRestart }: ConfigChange): string[] {
-    const fresh = needsRestart.filter((key) => !this.#warned.has(key))
-    for (const key of fresh) this.#warned.add(key)
-    return fresh.map((key) => `${key} takes effect after a full restart`)
   }
 }
 

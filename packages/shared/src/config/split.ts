@@ -3,8 +3,8 @@
 import type { Config, Listener } from './config.ts'
 
 export interface ConfigChange {
-  /** TOML keys of changed settings that live in the supervisor alone; they stay as they were. */
-  readonly needsRestart: readonly string[]
+  /** TOML keys of changed settings that live in the supervisor alone, with what they are to be; they stay as they were. */
+  readonly needsRestart: ReadonlyMap<string, unknown>
   /** Sockets, TLS modes, the number of workers or logging changed. */
   readonly needsFreshWorkers: boolean
   readonly added: readonly Listener[]
@@ -27,9 +27,11 @@ export function compareConfigs(running: Config, next: Config): ConfigChange {
   const added = next.listeners.filter((listener) => !before.has(identityOf(listener)))
   const removed = running.listeners.filter((listener) => !after.has(identityOf(listener)))
   return {
-    needsRestart: Object.entries(SUPERVISOR_SETTINGS)
-      .filter(([, read]) => !isEqual(read(running), read(next)))
-      .map(([key]) => key),
+    needsRestart: new Map(
+      Object.entries(SUPERVISOR_SETTINGS)
+        .filter(([, read]) => !isEqual(read(running), read(next)))
+        .map(([key, read]) => [key, read(next)]),
+    ),
     needsFreshWorkers:
       added.length > 0 ||
       removed.length > 0 ||
