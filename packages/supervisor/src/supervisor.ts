@@ -272,6 +272,8 @@ export class Supervisor {
 
   /** Before any worker hears of it. */
   #useConfig(next: Config): void {
+    // A reload may fail yet, and old workers still count for the sites that they know.
+    this.#traffic.keepSites([...this.#config.listeners, ...next.listeners])
     this.#config = next
     this.#rateLimits.configure(rateLimitsOf(next))
   }

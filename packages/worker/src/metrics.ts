@@ -17,6 +17,7 @@ const DETAIL_FIELDS: Partial<Record<LogEvent, string>> = {
   TLS_FAILED: 'error',
   UPSTREAM_ERROR: 'error',
   CLIENT_ERROR: 'reason',
+  CONNECTION_LIMIT: 'limit',
 }
 /** Kinds that are counted one by one: whatever a peer brings forth beyond is counted together. */
 const MAX_KINDS = 200
@@ -56,11 +57,19 @@ export class TrafficMetrics {
 
   countEvent(event: LogEvent, fields: LogFields = {}): void {
     const detail = String(fields[DETAIL_FIELDS[event] ?? ''] ?? '')
+    // Some lines stand for many of their kind.
+    const count = typeof fields['count'] === 'number' ? fields['count'] : 1
+    // The kind without detail has its place also where others have none left; of events there are not many.
+    if (!this.#addTo(event, detail, count, MAX_KINDS)) this.#addTo(event, '', count, Infinity)
+  }
+
+  #addTo(event: LogEvent, detail: string, count: number, maxKinds: number): boolean {
     const key = `${event} ${detail}`
     const known = this.#events.get(key)
-    if (known !== undefined) known.count++
-    else if (this.#events.size < MAX_KINDS) this.#events.set(key, { event, detail, count: 1 })
-    else this.countEvent(event)
+    if (known !== undefined) known.count += count
+    else if (this.#events.size < maxKinds) this.#events.set(key, { event, detail, count })
+    else return false
+    return true
   }
 }
 

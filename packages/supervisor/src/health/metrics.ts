@@ -74,6 +74,12 @@ function trafficFamilies({ sites, events }: MetricSources['traffic']): MetricFam
     ),
     eventCounter('tls_failures_total', 'Handshakes that failed later, by cause.', 'TLS_FAILED', 'error'),
     eventCounter(
+      'connections_refused_total',
+      'Connections refused for their number, by limit.',
+      'CONNECTION_LIMIT',
+      'limit',
+    ),
+    eventCounter(
       'client_errors_total',
       'Connections that broke the protocol or a limit, by cause.',
       'CLIENT_ERROR',

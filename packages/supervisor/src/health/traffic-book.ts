@@ -1,6 +1,11 @@
-// The sums of what all workers have counted since the supervisor started; those of workers that are gone stay.
+// The sums of what all workers have counted since the supervisor started; those of workers that
+// are gone stay, those of sites that are no longer configured do not.
+import type { Listener } from '@reverse-proxy/shared/config/config'
 import type { EventCount, SiteCounts, TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
 import { addSiteCounts, emptySiteCounts } from '@reverse-proxy/shared/traffic-counts'
+
+/** As many as a worker tells apart; what comes beyond is added to its event's kind without detail. */
+const MAX_KINDS = 1_000
 
 export class TrafficBook {
   readonly #sites = new Map<string, SiteCounts>()
@@ -17,11 +22,22 @@ export class TrafficBook {
   add({ sites, events }: TrafficCounts): void {
     for (const counts of sites) addSiteCounts(this.#siteOf(counts.site), counts)
     for (const { event, detail, count } of events) {
-      const key = `${event} ${detail}`
-      const sum = this.#events.get(key)
-      if (sum === undefined) this.#events.set(key, { event, detail, count })
-      else sum.count += count
+      const isNew = !this.#events.has(keyOf(event, detail))
+      this.#addEvent({ event, detail: isNew && this.#events.size >= MAX_KINDS ? '' : detail, count })
     }
+  }
+
+  /** Forgets every other site; not the requests that reached none. */
+  keepSites(listeners: readonly Pick<Listener, 'sites'>[]): void {
+    const hosts = new Set(listeners.flatMap(({ sites }) => sites.map(({ host }) => host)))
+    for (const site of this.#sites.keys()) if (site !== '' && !hosts.has(site)) this.#sites.delete(site)
+  }
+
+  #addEvent({ event, detail, count }: EventCount): void {
+    const key = keyOf(event, detail)
+    const sum = this.#events.get(key)
+    if (sum === undefined) this.#events.set(key, { event, detail, count })
+    else sum.count += count
   }
 
   #siteOf(site: string): SiteCounts {
@@ -32,4 +48,8 @@ export class TrafficBook {
     }
     return sum
   }
+}
+
+function keyOf(event: string, detail: string): string {
+  return `${event} ${detail}`
 }
