@@ -113,7 +113,7 @@ class Scene {
   }
 
   async servedSerial(): Promise<string | undefined> {
-    return (await this.cache.readCertificate())?.facts.serial
+    return (await this.cache.readCertificates())[0]?.facts.serial
   }
 }
 

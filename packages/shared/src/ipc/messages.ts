@@ -24,7 +24,7 @@ export interface WorkerConfig {
 
 /** One certificate as a worker holds it: in memory only. */
 export interface PushedCertificate {
-  /** DNS names (lower case, `*.` possible) and IP addresses of the leaf's subjectAltName. */
+  /** Of the leaf's subjectAltName, what it serves: DNS names (lower case, `*.` possible) and IP addresses. */
   readonly names: readonly string[]
   /** Leaf first, then its chain. */
   readonly certPem: string

@@ -2,8 +2,8 @@
 // for it, the last failure that still counts, and the accounts.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
-import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import { AccountStore } from './acme-account.ts'
+import { missingNames } from './coverage.ts'
 import type { Exposure } from './exposure.ts'
 import { closeToOthers } from './exposure.ts'
 import type { FailureRecord } from './failure-record.ts'
@@ -52,13 +52,12 @@ export class AcmeCache {
     await this.#certificates.prepare()
   }
 
-  /** The cached certificate, expired or not, if it covers any of our names. Throws CACHE. */
-  async readCertificate(): Promise<StoredCertificate | undefined> {
+  /** The cached certificates, expired or not, that cover any of our names: the current one first. Throws CACHE. */
+  async readCertificates(): Promise<readonly StoredCertificate[]> {
     const { inspect, onQuarantined, settings } = this.#options
-    const { certificate, quarantined } = await this.#certificates.load(inspect)
+    const { certificates, quarantined } = await this.#certificates.loadAll(inspect)
     quarantined.forEach(onQuarantined)
-    if (certificate === undefined) return undefined
-    return missingNames(settings, certificate).length < settings.domains.length ? certificate : undefined
+    return certificates.filter((one) => missingNames(settings, one).length < settings.domains.length)
   }
 
   async saveCertificate(certificate: StoredCertificate, mayCommit: () => Promise<void>): Promise<void> {
@@ -82,9 +81,4 @@ export class AcmeCache {
   async clearFailure(): Promise<void> {
     await this.#failures.clear()
   }
-}
-
-/** The configured names that a certificate lacks. */
-export function missingNames({ domains }: AcmeSettings, { facts }: StoredCertificate): string[] {
-  return domains.filter((name) => !facts.names.some((covering) => nameCovers(covering, name)))
 }

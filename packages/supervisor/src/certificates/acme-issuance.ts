@@ -4,7 +4,6 @@
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '../error-text.ts'
 import type { AcmeCache } from './acme-cache.ts'
-import { missingNames } from './acme-cache.ts'
 import type { AcmeLimits } from './acme-limits.ts'
 import { AcmeError } from './acme-problem.ts'
 import type { AcmeReporter } from './acme-reporter.ts'
@@ -12,13 +11,13 @@ import type { AttemptReason } from './attempt-reason.ts'
 import { assertDue, NotDueError } from './attempt-reason.ts'
 import type { CertificateAuthority } from './certificate-authority.ts'
 import type { CertificateClock } from './certificate-clock.ts'
+import { mayReplace, missingNames, olderInService, toPushedTogether } from './coverage.ts'
 import type { FailureRecord, OrderSubject } from './failure-record.ts'
 import { failureAsOf, nextFailure } from './failure-record.ts'
 import { heldNames } from './held-names.ts'
 import type { CertificateHost } from './host.ts'
 import type { DirectoryLock } from './lock.ts'
 import { againIfLost, lockDirectory } from './lock.ts'
-import { toPushed } from './pushed.ts'
 import type { RenewalPlan } from './renewal-plan.ts'
 import { mayLeaveOut } from './renewal.ts'
 import type { StoredCertificate } from './store.ts'
@@ -46,6 +45,8 @@ export class AcmeIssuance {
   readonly #plan: RenewalPlan
   readonly #report: AcmeReporter
   #certificate: StoredCertificate | undefined
+  /** Those that still serve the names which it lacks. */
+  #older: readonly StoredCertificate[] = []
   #failure: FailureRecord | undefined
   /** What is recorded while the attempt's order is under way, and what was before. */
   #begun: { readonly record: FailureRecord; readonly before: FailureRecord | undefined } | undefined
@@ -65,7 +66,12 @@ export class AcmeIssuance {
     this.#report = options.report
   }
 
-  /** What is served. */
+  /** All that is served: `certificate` first. */
+  get served(): readonly StoredCertificate[] {
+    return this.#certificate === undefined ? [] : [this.#certificate, ...this.#older]
+  }
+
+  /** What is renewed. */
   get certificate(): StoredCertificate | undefined {
     return this.#certificate
   }
@@ -78,11 +84,12 @@ export class AcmeIssuance {
   /** Reads what is cached. Throws CACHE. */
   async load(): Promise<void> {
     await this.#cache.secure()
-    this.#certificate = await this.#cache.readCertificate()
+    const cached = await this.#cache.readCertificates()
+    this.#certificate = cached.find((one) => this.#isUnexpired(one)) ?? cached[0]
+    this.#older = this.#certificate === undefined ? [] : this.#olderThan(this.#certificate, cached)
     this.#failure = await this.#cache.readFailure()
-    if (this.#certificate === undefined) return
-    this.#report.loaded(this.#certificate)
-    this.#report.missing(this.#certificate)
+    this.served.forEach((certificate) => this.#report.loaded(certificate))
+    if (this.#certificate !== undefined) this.#report.missing(this.served)
   }
 
   /** Nothing can be served as it should be. */
@@ -90,7 +97,7 @@ export class AcmeIssuance {
     return this.#certificate === undefined || this.#clock.nowMs() >= this.#certificate.facts.notAfterMs
   }
 
-  /** What is served is of the CA that is configured, and has every name. */
+  /** The certificate is of the CA that is configured, and has every name. */
   isComplete(): boolean {
     if (this.#certificate?.origin !== this.#settings.directoryUrl) return false
     return missingNames(this.#settings, this.#certificate).length === 0
@@ -166,13 +173,21 @@ export class AcmeIssuance {
 
   /** Uses what another process has put into the cache meanwhile; true if nothing is left to do. */
   async #takeOver(reason: AttemptReason): Promise<boolean> {
-    const cached = await this.#cache.readCertificate()
-    if (cached === undefined || cached.facts.notAfterMs <= this.#clock.nowMs()) return false
-    // Ours may be newer than the cache: one that could not be saved is served nevertheless.
-    if (this.#certificate !== undefined && !isNewer(cached, this.#certificate)) return false
+    const all = await this.#cache.readCertificates()
+    const { domains } = this.#settings
+    const present = this.#certificate
+    const nowMs = this.#clock.nowMs()
+    // Ours may be newer than the cache: one that could not be saved is served nevertheless. What stands behind
+    // it there was there before it.
+    const ours = all.findIndex(({ facts }) => facts.serial === present?.facts.serial)
+    const cached = all
+      .slice(0, ours < 0 ? undefined : ours)
+      .filter((one) => this.#isUnexpired(one))
+      .find((one) => present === undefined || mayReplace(one, { domains, present, nowMs }))
+    if (cached === undefined) return false
     this.#report.loaded(cached)
-    await this.#install(cached)
-    this.#report.missing(cached)
+    await this.#install(cached, all)
+    this.#report.missing(this.served)
     // A start needs no more than something to serve: the rest is ordered in the background.
     return reason === 'start' || (this.isComplete() && this.#renewAtMs() > this.#clock.nowMs())
   }
@@ -223,8 +238,8 @@ export class AcmeIssuance {
       this.#report.error(`issued but not saved: ${messageOf(error)}`)
     }
     await this.#plan.noteIssued(issued)
-    await this.#install(issued)
-    this.#report.missing(issued)
+    await this.#install(issued, [])
+    this.#report.missing(this.served)
     this.#report.progress('issued', `until ${new Date(issued.facts.notAfterMs).toISOString()}`)
   }
 
@@ -257,9 +272,23 @@ export class AcmeIssuance {
     }
   }
 
-  async #install(certificate: StoredCertificate): Promise<void> {
-    await this.#host.publish(this.#listenerId, [toPushed(certificate)])
+  /** Beside `certificate` whatever is served, or among `others`, and is still needed serves on. */
+  async #install(certificate: StoredCertificate, others: readonly StoredCertificate[]): Promise<void> {
+    const older = this.#olderThan(certificate, [...this.served, ...others])
+    await this.#host.publish(
+      this.#listenerId,
+      toPushedTogether(this.#settings.domains, [certificate, ...older]),
+    )
     this.#certificate = certificate
+    this.#older = older
+  }
+
+  #olderThan(certificate: StoredCertificate, others: readonly StoredCertificate[]): StoredCertificate[] {
+    return olderInService(this.#settings.domains, certificate, others, this.#clock.nowMs())
+  }
+
+  #isUnexpired({ facts }: StoredCertificate): boolean {
+    return facts.notAfterMs > this.#clock.nowMs()
   }
 
   async #disarm(): Promise<void> {
@@ -316,7 +345,7 @@ export class AcmeIssuance {
 
   /** A certificate of `names` would have one that the present certificate lacks. */
   #addsNames(names: readonly string[]): boolean {
-    const missing = this.#certificate === undefined ? names : missingNames(this.#settings, this.#certificate)
+    const missing = missingNames(this.#settings, ...this.served)
     return names.some((name) => missing.includes(name))
   }
 
@@ -329,11 +358,6 @@ export class AcmeIssuance {
   #renewAtMs(): number {
     return this.#certificate === undefined ? 0 : this.#plan.dueMs(this.#certificate)
   }
-}
-
-/** By the CA's dates: those who share a cache need not have the same clock. */
-function isNewer({ facts }: StoredCertificate, than: StoredCertificate): boolean {
-  return facts.serial !== than.facts.serial && facts.notBeforeMs >= than.facts.notBeforeMs
 }
 
 function isSameRecord(a: FailureRecord | undefined, b: FailureRecord | undefined): boolean {

@@ -4,16 +4,16 @@
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
-import { AcmeCache, missingNames } from './acme-cache.ts'
+import { AcmeCache } from './acme-cache.ts'
 import { AcmeIssuance } from './acme-issuance.ts'
 import { ACME_LIMITS } from './acme-limits.ts'
 import { AcmeReporter } from './acme-reporter.ts'
 import { ACME_AUTHORITY } from './certificate-authority.ts'
 import { CertificateClock } from './certificate-clock.ts'
+import { missingNames, toPushedTogether } from './coverage.ts'
 import { ExpiryWatch } from './expiry-watch.ts'
 import type { CertificateHost } from './host.ts'
 import type { CertificateManager } from './manager.ts'
-import { toPushed } from './pushed.ts'
 import type { OnQuarantined } from './quarantine.ts'
 import { RenewalLoop } from './renewal-loop.ts'
 import { RenewalPlan } from './renewal-plan.ts'
@@ -83,8 +83,7 @@ export class AcmeManager implements CertificateManager {
   }
 
   current(): readonly PushedCertificate[] {
-    const { certificate } = this.#issuance
-    return certificate === undefined ? [] : [toPushed(certificate)]
+    return toPushedTogether(this.#settings.domains, this.#issuance.served)
   }
 
   needsOrder(): boolean {
@@ -96,13 +95,12 @@ export class AcmeManager implements CertificateManager {
   }
 
   status(): ManagerStatus {
-    const { certificate, failure } = this.#issuance
-    const { domains } = this.#settings
+    const { certificate, served, failure } = this.#issuance
     return {
       listenerId: this.listenerId,
       mode: 'acme',
-      certificates: certificate === undefined ? [] : [certificate.facts],
-      missing: certificate === undefined ? domains : missingNames(this.#settings, certificate),
+      certificates: served.map(({ facts }) => facts),
+      missing: missingNames(this.#settings, ...served),
       nextAttemptMs: this.#issuance.dueMs(),
       renewalWindow: certificate === undefined ? undefined : this.#plan.agreed(certificate)?.window,
       failure,
@@ -131,10 +129,11 @@ export class AcmeManager implements CertificateManager {
 
   /** When there is something to do: an attempt, a question to the CA, a look at the expiry. */
   #nextMs(): number {
-    const { certificate } = this.#issuance
+    const { certificate, served } = this.#issuance
     const dueMs = this.#issuance.dueMs()
     if (certificate === undefined) return dueMs
-    return Math.min(dueMs, this.#plan.nextLookMs(certificate), this.#expiry.nextLookMs(certificate.facts))
+    const looks = served.map(({ facts }) => this.#expiry.nextLookMs(facts))
+    return Math.min(dueMs, this.#plan.nextLookMs(certificate), ...looks)
   }
 
   async #turn(demanded: boolean): Promise<boolean> {
@@ -150,7 +149,7 @@ export class AcmeManager implements CertificateManager {
         await this.#plan.look(certificate, signal)
     } finally {
       // Afterwards: it may have turned out that our clock is wrong.
-      if (issuance.certificate !== undefined) this.#expiry.look(issuance.certificate.facts)
+      for (const { facts } of issuance.served) this.#expiry.look(facts)
     }
     return isDue || demanded
   }

@@ -1,6 +1,6 @@
 // What the log and the terminal are told about one listener's ACME certificate. Decides nothing.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
-import { missingNames } from './acme-cache.ts'
+import { missingNames } from './coverage.ts'
 import type { Exposure } from './exposure.ts'
 import type { FailureRecord } from './failure-record.ts'
 import type { CertificateHost } from './host.ts'
@@ -38,9 +38,9 @@ export class AcmeReporter {
     this.#host.log.info('CERT_ISSUED', fieldsOf(this.#listenerId, certificate))
   }
 
-  /** Says so if `certificate` lacks a configured name. */
-  missing(certificate: StoredCertificate): void {
-    const missing = missingNames(this.#settings, certificate)
+  /** Says so if a configured name is in none of `certificates`, which are served. */
+  missing(certificates: readonly StoredCertificate[]): void {
+    const missing = missingNames(this.#settings, ...certificates)
     if (missing.length > 0) this.error(`the certificate lacks ${missing.join(', ')}`)
   }
 

@@ -4,7 +4,8 @@
 //   current -> generations/...                                 replaced by one rename
 //   quarantine/<name>/                                         what could not be used, kept for a look
 //
-// The generation before the current one is kept. Knows nothing of CAs; whoever saves holds the lock.
+// The generation before the current one is kept, and so is each that still has a name no newer one has. Knows
+// nothing of CAs; whoever saves holds the lock.
 import { randomBytes } from 'node:crypto'
 import { lstat, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
@@ -45,6 +46,13 @@ export interface Loaded {
   readonly quarantined: readonly Quarantined[]
 }
 
+export interface AllLoaded {
+  /** The current one first, then the others, newest first. */
+  readonly certificates: readonly StoredCertificate[]
+  /** What was put aside while looking for it. */
+  readonly quarantined: readonly Quarantined[]
+}
+
 const FORMAT_VERSION = 1
 /** What a generation takes on the disk, with room to spare. */
 const GENERATION_BYTES = 64 * 1024
@@ -55,6 +63,8 @@ export class CertificateStore {
   readonly directory: string
   readonly #generations: string
   readonly #current: string
+  /** By generation: what was found when all were read. */
+  #found: ReadonlyMap<string, StoredCertificate> = new Map()
 
   constructor(directory: string) {
     this.directory = directory
@@ -82,6 +92,26 @@ export class CertificateStore {
    */
   async load(inspect: PairInspector): Promise<Loaded> {
     const quarantined: Quarantined[] = []
+    for await (const [, certificate] of this.#usable(inspect, quarantined)) {
+      return { certificate, quarantined }
+    }
+    return { certificate: undefined, quarantined }
+  }
+
+  /** All that can be used; else as `load`. What has been read so, `save` keeps while it is needed. */
+  async loadAll(inspect: PairInspector): Promise<AllLoaded> {
+    const quarantined: Quarantined[] = []
+    const found = new Map<string, StoredCertificate>()
+    for await (const [name, certificate] of this.#usable(inspect, quarantined)) found.set(name, certificate)
+    this.#found = found
+    return { certificates: [...found.values()], quarantined }
+  }
+
+  /** Puts into `quarantined` what it puts aside. */
+  async *#usable(
+    inspect: PairInspector,
+    quarantined: Quarantined[],
+  ): AsyncGenerator<readonly [name: string, certificate: StoredCertificate]> {
     const quarantine = async (name: string, reason: string): Promise<void> => {
       const put = await putAside(this.directory, name, reason)
       if (put !== undefined) quarantined.push(put)
@@ -89,10 +119,9 @@ export class CertificateStore {
     if ((await this.#readCurrent()).isDamaged) await quarantine('current', 'it is not a symbolic link')
     for (const name of await this.#candidates()) {
       const found = await this.#read(name, inspect)
-      if (typeof found !== 'string') return { certificate: found, quarantined }
-      await quarantine(join('generations', name), found)
+      if (typeof found === 'string') await quarantine(join('generations', name), found)
+      else yield [name, found]
     }
-    return { certificate: undefined, quarantined }
   }
 
   /**
@@ -121,7 +150,7 @@ export class CertificateStore {
     await syncDirectory(this.directory).catch((error: unknown) => {
       throw cacheError(this.directory, error)
     })
-    await this.#prune(new Set([name, previous]))
+    await this.#prune(new Set([name, previous, ...this.#stillNeeded(certificate)]))
     await sweepTemporary(this.directory)
   }
 
@@ -190,6 +219,18 @@ export class CertificateStore {
     const inspection = await inspect({ certPem, keyPem })
     if (!inspection.ok) return inspection.reason
     return { certPem: inspection.certPem, keyPem, facts: inspection.facts, ...provenance }
+  }
+
+  /** Unexpired generations with a name that nothing newer has: whoever shares the cache may serve it. */
+  #stillNeeded({ facts, obtainedMs: nowMs }: StoredCertificate): string[] {
+    const names = new Set(facts.names)
+    const needed: string[] = []
+    for (const [name, { facts: found }] of this.#found) {
+      if (found.notAfterMs <= nowMs || found.names.every((one) => names.has(one))) continue
+      for (const one of found.names) names.add(one)
+      needed.push(name)
+    }
+    return needed
   }
 
   async #prune(kept: ReadonlySet<string | undefined>): Promise<void> {

@@ -41,8 +41,8 @@ export class SiteContexts {
   replace(certificates: readonly PushedCertificate[]): void {
     const loaded = new Map<string, LoadedCertificate>()
     for (const certificate of certificates) {
-      const { certPem } = certificate
-      loaded.set(certPem, this.#loaded.get(certPem) ?? load(certificate))
+      const { certPem, names } = certificate
+      loaded.set(certPem, { ...(this.#loaded.get(certPem) ?? load(certificate)), names })
     }
     this.#byName = indexByName(loaded.values())
     this.#loaded = loaded
