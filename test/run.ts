@@ -11,8 +11,9 @@ const ROOT = join(import.meta.dirname, '..')
 const COVERAGE_DIRECTORY = join(ROOT, 'coverage')
 const RUNTIME_MAJOR = '26'
 
-/** Test files at a time: they wait more than they compute. */
+/** Test files at a time: they wait more than they compute, at full size a little less. */
 const CONCURRENCY = 3
+const LONG_CONCURRENCY = 2
 /** For a test that does not name its own. */
 const TEST_TIMEOUT_MS = 60_000
 const LONG_TEST_TIMEOUT_MS = 600_000
@@ -89,7 +90,7 @@ async function runFiles(files: readonly string[]): Promise<Totals> {
   const events = run({
     cwd: ROOT,
     files: [...files],
-    concurrency: CONCURRENCY,
+    concurrency: long ? LONG_CONCURRENCY : CONCURRENCY,
     timeout: long ? LONG_TEST_TIMEOUT_MS : TEST_TIMEOUT_MS,
     signal: AbortSignal.timeout(long ? LONG_RUN_TIMEOUT_MS : RUN_TIMEOUT_MS),
     // A test that timed out may have left something open that would keep its process alive.

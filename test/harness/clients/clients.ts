@@ -27,7 +27,7 @@ const UPLOAD_PARTS = 10
 const UPLOAD_PART = Buffer.alloc(8 * 1024, 'u')
 const WEBSOCKET_PAUSE_MS = 100
 /** Between two requests of a kept connection: clients that never pause would leave the machine to nobody else. */
-const THINK_MS = 20
+const THINK_MS = 100
 /** 1001, going away: how a WebSocket ends with the worker that carries it. */
 const GOING_AWAY = 1001
 
