@@ -24,6 +24,9 @@ async function hold(t: TestContext, port: number, from: string): Promise<net.Soc
   return socket
 }
 
+/** More than Node lets wait by itself, 511; no more than the kernel is set to. */
+const BURST = Math.min(700, Number(readFileSync('/proc/sys/net/core/somaxconn', 'utf8')))
+
 test('limits: connections of a client, of a worker, and heads are bounded; a reload changes that in place', async (t) => {
   const origin = await HttpOrigin.start(t, (_request, response) => response.end('ok'))
   const limits = {
@@ -82,4 +85,17 @@ test('limits: connections of a client, of a worker, and heads are bounded; a rel
   const enormous = { 'x-long': '{'.repeat(100_000) }
   assert.equal((await request({ ...target, headers: enormous })).status, 431)
   await assert.rejects(request2({ ...target, headers: enormous }))
+
+  // A burst waits in the kernel until somebody has time to accept it.
+  proxy.signal('SIGSTOP')
+  try {
+    const burst = Array.from({ length: BURST }, async () => await hold(t, httpsPort, '127.0.0.5'))
+    const signal = AbortSignal.timeout(10_000)
+    await Promise.race([
+      Promise.all(burst),
+      once(signal, 'abort').then(() => assert.fail('some wait in vain')),
+    ])
+  } finally {
+    proxy.signal('SIGCONT')
+  }
 })

@@ -5,6 +5,9 @@ import type { Server, Socket } from 'node:net'
 import { createServer, isIPv6 } from 'node:net'
 import type { InheritedSocket } from '@reverse-proxy/shared/ipc/messages'
 
+/** Connections that wait to be accepted, a burst of them; the kernel allows net.core.somaxconn at most. Node has 511. */
+const BACKLOG = 4_096
+
 /** A port that cannot be bound; `code` as the system gives it (`EADDRINUSE`, ...). */
 export class BindError extends Error {
   readonly address: string
@@ -34,9 +37,9 @@ export class BoundSockets {
       const server = createServer({ noDelay: true }, accept)
       const bound = this.#inherited.find((socket) => socket.address === address && socket.port === port)
       // node:cluster resolves a descriptor in the supervisor, whose it is.
-      if (bound !== undefined) server.listen({ fd: bound.fd })
+      if (bound !== undefined) server.listen({ fd: bound.fd, backlog: BACKLOG })
       // `::` beside `0.0.0.0` is a listener of its own (SPEC 3).
-      else server.listen({ host: address, port, ipv6Only: isIPv6(address) })
+      else server.listen({ host: address, port, ipv6Only: isIPv6(address), backlog: BACKLOG })
       try {
         await once(server, 'listening')
       } catch (error) {
