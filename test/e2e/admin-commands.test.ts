@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { existsSync, lstatSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { askAdmin, runCommand } from '../harness/admin.ts'
@@ -196,6 +196,13 @@ test('a running proxy says how it is, and does what it is told', TEST, async (t)
     await waitFor('the new file to have a line', () =>
       readFileSync(logFile, 'utf8').includes('CONFIG_RELOAD'),
     )
+
+    const directory = dirname(logFile)
+    renameSync(directory, `${directory}.away`)
+    assert.equal((await askAdmin(socket, 'reopen-logs')).status, 'error')
+    renameSync(`${directory}.away`, directory)
+    await proxy.stdout.waitForLine(/ ERROR LOG_FAILED error=.*cannot be written/)
+    assert.doesNotMatch(proxy.stdout.text, / INTERNAL_ERROR /, 'it is no error of ours')
   })
 
   await t.test('the command line: tables for people, JSON for programs, exit codes', async () => {

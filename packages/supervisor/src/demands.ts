@@ -1,5 +1,6 @@
 // What operators ask of a proxy that serves, by signal or over the admin socket: reload, restart, renew,
 // reopen the logs. Each resolves with its outcome and never rejects. When one is dealt with is the loop's.
+import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { RenewResult } from './admin/renew.ts'
 import { renewByName } from './admin/renew.ts'
@@ -60,7 +61,8 @@ export class Demands {
       return { status: 'ok' }
     } catch (error) {
       const message = messageOf(error)
-      log.error('INTERNAL_ERROR', { error: message })
+      // A directory that is gone, say, is the operator's and no error of ours.
+      log.error(error instanceof ProxyError ? 'LOG_FAILED' : 'INTERNAL_ERROR', { error: message })
       return { status: 'error', message }
     }
   }

@@ -29,6 +29,8 @@ import { Fleet } from './workers/fleet.ts'
 
 /** Deaths in a row of one slot, before every worker was ready once, after which a start has failed. */
 const HOPELESS_DEATHS = 3
+/** As the schema has it for `workers`. */
+const MAX_WORKERS = 1_024
 /** The hash of client addresses is not to be foreseen. */
 const SEEDS = 2 ** 32
 
@@ -265,7 +267,7 @@ export class Supervisor {
   }
 
   #resize(workers: number): void {
-    if (this.#phase !== 'serving' || workers < 1) return
+    if (this.#phase !== 'serving' || workers < 1 || workers > MAX_WORKERS) return
     this.#options.log.info('RESIZE', { workers })
     this.#fleet.resize(workers)
   }

@@ -18,14 +18,24 @@ export async function checkMachine(
   const { user, group } = file
   const path = file.logging?.log_file_path
   const issues = await Promise.all([
-    // Who is not root cannot become anybody else.
-    isRoot ? unknownAccount('user', async () => await findAccount(user, undefined)) : undefined,
+    isRoot ? unknownAccount('user', async () => await findAccount(user, undefined)) : idleAccount(user),
     isRoot && user !== undefined && group !== undefined
       ? unknownAccount('group', async () => await findGroup(group))
       : undefined,
     path === undefined ? undefined : logFileFault(resolvePath(path)),
   ])
   return issues.filter((issue) => issue !== undefined)
+}
+
+/** Who is not root cannot become anybody else. */
+function idleAccount(user: string | undefined): ConfigIssue | undefined {
+  if (user === undefined) return undefined
+  return configIssue(
+    'KEY_UNUSED',
+    ['user'],
+    'user has no effect unless the program is started as root',
+    'the workers run as whoever starts it; remove user (and group), or start it as root',
+  )
 }
 
 async function unknownAccount(
