@@ -217,6 +217,17 @@ test('files and directories open to others are closed to them, and each is told 
   assert.equal(scene.told.length, 3)
 })
 
+test('a directory that holds what is not ours is refused, and nothing in it is changed', async (t) => {
+  const scene = await Scene.create(t)
+  const program = scene.path('program')
+  await writeFile(program, 'not ours')
+  await chmod(program, 0o4755)
+  await chmod(scene.path('generations'), 0o755)
+  await assert.rejects(scene.cache.secure(), { code: 'CACHE', message: /it holds program/u })
+  assert.equal((await lstat(program)).mode & 0o7777, 0o4755)
+  assert.equal((await lstat(scene.path('generations'))).mode & 0o777, 0o755)
+})
+
 test('what belongs to somebody else is told', async (t) => {
   const scene = await Scene.create(t)
   const { geteuid } = process

@@ -2,10 +2,11 @@
 // for it, the last failure that still counts, and the accounts.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { ProxyError } from '@reverse-proxy/shared/errors'
 import { AccountStore } from './acme-account.ts'
 import { missingNames } from './coverage.ts'
 import type { Exposure } from './exposure.ts'
-import { closeToOthers } from './exposure.ts'
+import { closeToOthers, foreignEntry } from './exposure.ts'
 import type { FailureRecord } from './failure-record.ts'
 import { FailureStore } from './failure-record.ts'
 import { carriedOver } from './held-names.ts'
@@ -41,9 +42,16 @@ export class AcmeCache {
     return this.#failures.path
   }
 
-  /** Closes to others what they could get at, and tells of it. */
+  /** Closes to others what they could get at, and tells of it. Throws CACHE where it is not only ours. */
   async secure(): Promise<void> {
-    const exposures = await closeToOthers(this.#options.settings.cacheDir)
+    const { cacheDir } = this.#options.settings
+    const foreign = await foreignEntry(cacheDir)
+    if (foreign !== undefined) {
+      throw new ProxyError('CACHE', `${cacheDir} is no certificate cache: it holds ${foreign}`, {
+        hint: 'tls.acme_cache_dir must be a directory of its own; nothing in this one has been changed',
+      })
+    }
+    const exposures = await closeToOthers(cacheDir)
     exposures.forEach(this.#options.onExposed)
   }
 

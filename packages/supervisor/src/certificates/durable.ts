@@ -28,7 +28,7 @@ async function makeDirectory(path: string, flags: number): Promise<void> {
   const directory = await open(path, flags)
   try {
     const { mode } = await directory.stat()
-    if ((mode & 0o777) !== PRIVATE_DIRECTORY) await directory.chmod(PRIVATE_DIRECTORY)
+    if ((mode & 0o777) !== PRIVATE_DIRECTORY) await directory.chmod((mode & 0o7000) | PRIVATE_DIRECTORY)
   } finally {
     await directory.close()
   }

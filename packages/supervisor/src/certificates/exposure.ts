@@ -11,10 +11,24 @@ export interface Exposure {
 }
 
 const OPEN_TO_OTHERS = 0o077
+/** Of a mode, with set-uid, set-gid and sticky. */
+const PERMISSIONS = 0o7777
+/** What we keep in a cache directory, and what a file system puts in the root of a disk. */
+const OURS =
+  /^(?:accounts|generations|quarantine|current|lock.*|last-failure\.json|renewal\.json|.*\.new|lost\+found)$/u
 /** generations/<name>/key.pem, quarantine/<name>/key.pem */
 const DEPTH = 3
 /** A directory that holds more than this is not one of ours. */
 const ENTRY_LIMIT = 1000
+
+/**
+ * Something in `directory` that is none of ours: then it is not for us to change anything there, least of all
+ * as root. Undefined if there is no such thing, or no such directory.
+ */
+export async function foreignEntry(directory: string): Promise<string | undefined> {
+  const names = await readdir(directory).catch(() => [])
+  return names.find((name) => !OURS.test(name))
+}
 
 /** Looks at `directory` and what is in it; a directory that does not exist exposes nothing. Never throws. */
 export async function closeToOthers(directory: string): Promise<readonly Exposure[]> {
@@ -47,7 +61,7 @@ async function closeOne(path: string): Promise<string | undefined> {
   const modeText = (mode & 0o777).toString(8).padStart(4, '0')
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   try {
-    await file.chmod(mode & 0o700)
+    await file.chmod(mode & PERMISSIONS & ~OPEN_TO_OTHERS)
     return `its mode was ${modeText}: if others have read a key, order a new certificate`
   } catch (error) {
     return `its mode is ${modeText} and cannot be changed (${codeOf(error)})`

@@ -2,6 +2,7 @@
 import { access, constants, lstat, readdir, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { cacheError, createFile, temporaryPath } from '../certificates/durable.ts'
+import { foreignEntry } from '../certificates/exposure.ts'
 import { codeOf } from '../error-text.ts'
 import type { DirectoryState } from './probes.ts'
 
@@ -13,7 +14,9 @@ export async function lookAtDirectory(path: string): Promise<DirectoryState> {
   const nearest = await nearestExisting(path)
   const exists = nearest === path
   const fault = await faultOf(path, nearest, exists)
-  return { path: nearest, exists, fault, exposed: exists && fault === undefined ? await exposedIn(path) : [] }
+  const isUsable = exists && fault === undefined
+  const exposed = isUsable ? await exposedIn(path) : []
+  return { path: nearest, exists, fault, exposed, foreign: isUsable ? await foreignEntry(path) : undefined }
 }
 
 async function nearestExisting(path: string): Promise<string> {

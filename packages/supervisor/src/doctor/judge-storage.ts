@@ -13,6 +13,12 @@ export function judgeDirectory(check: 'cache' | 'state', path: string, state: Di
   const judge = judgeOf(check, path)
   if (state.fault !== undefined) return judge.fail(state.fault.message, state.fault.hint)
   if (!state.exists) return judge.ok(`will be made in ${state.path}`)
+  if (check === 'cache' && state.foreign !== undefined) {
+    return judge.fail(
+      `holds ${state.foreign}, so it is no certificate cache`,
+      'choose a directory for it alone: a start with this one is refused',
+    )
+  }
   if (state.exposed.length > 0) {
     const [first = ''] = state.exposed
     const more = state.exposed.length === 1 ? '' : ` and ${state.exposed.length - 1} more`

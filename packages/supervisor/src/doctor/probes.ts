@@ -28,6 +28,8 @@ export interface DirectoryState {
   readonly fault: { readonly message: string; readonly hint: string } | undefined
   /** Files and directories in it that others than their owner can read, relative to it. */
   readonly exposed: readonly string[]
+  /** Something that a cache directory of ours would not hold. */
+  readonly foreign?: string | undefined
 }
 
 export interface Probes {
