@@ -87,7 +87,8 @@ test('limits: connections of a client, of a worker, and heads are bounded; a rel
   await assert.rejects(request2({ ...target, headers: enormous }))
 
   // A burst waits in the kernel until somebody has time to accept it.
-  proxy.signal('SIGSTOP')
+  const [worker = 0] = proxy.workerPids()
+  process.kill(worker, 'SIGSTOP')
   try {
     const burst = Array.from({ length: BURST }, async () => await hold(t, httpsPort, '127.0.0.5'))
     const signal = AbortSignal.timeout(10_000)
@@ -96,6 +97,6 @@ test('limits: connections of a client, of a worker, and heads are bounded; a rel
       once(signal, 'abort').then(() => assert.fail('some wait in vain')),
     ])
   } finally {
-    proxy.signal('SIGCONT')
+    process.kill(worker, 'SIGCONT')
   }
 })
