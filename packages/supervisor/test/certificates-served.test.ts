@@ -86,3 +86,38 @@ test('a certificate with fewer names in a shared cache takes nothing from who ha
   assert.deepEqual(all, [2, 1, 2])
   assert.equal(host.published.at(-1)?.length, 1, 'ordered anew with both names')
 })
+
+test(
+  'a reload to a cache without what is served, or with what is older: that serves on, is shown, and is saved there',
+  TEST,
+  async (t) => {
+    const pebble = await startPebble(t, { authorizationReusePercent: 100 })
+    const host = new FakeHost(t)
+    await answerTlsAlpn(t, host, pebble.tlsPort)
+    const settings = settingsFor(pebble, temporaryDirectory(t))
+    const first = await loaded(t, settings, host)
+    await first.acquire(NEVER)
+    const [older] = first.current()
+    await first.close()
+    const elsewhere = { ...settings, cacheDir: temporaryDirectory(t) }
+    const newer = await loaded(t, elsewhere, host)
+    await newer.acquire(NEVER)
+    const [served] = newer.current()
+    assert.notEqual(served?.serial, older?.serial)
+
+    for (const cacheDir of [settings.cacheDir, temporaryDirectory(t)]) {
+      const successor = new AcmeManager('listener', { ...settings, cacheDir }, host)
+      t.after(async () => await successor.close())
+      await successor.load(newer)
+      assert.deepEqual(successor.current(), [served])
+      assert.equal(successor.status().certificates[0]?.serial, served?.serial)
+      successor.start()
+      const isSaved = async (): Promise<boolean> => {
+        const restarted = await loaded(t, { ...settings, cacheDir }, host)
+        return restarted.current()[0]?.serial === served?.serial
+      }
+      await waitFor('it is saved', isSaved, 30_000)
+    }
+    assert.equal(pebble.requests('newOrder'), 2)
+  },
+)

@@ -11,7 +11,7 @@ import type { AttemptReason } from './attempt-reason.ts'
 import { assertDue, NotDueError } from './attempt-reason.ts'
 import type { CertificateAuthority } from './certificate-authority.ts'
 import type { CertificateClock } from './certificate-clock.ts'
-import { mayReplace, missingNames, olderInService, toPushedTogether } from './coverage.ts'
+import { chooseServed, mayReplace, missingNames, olderInService, toPushedTogether } from './coverage.ts'
 import type { FailureRecord, OrderSubject } from './failure-record.ts'
 import { failureAsOf, nextFailure } from './failure-record.ts'
 import { heldNames } from './held-names.ts'
@@ -34,6 +34,8 @@ export interface IssuanceOptions {
   readonly report: AcmeReporter
 }
 
+const SAVE_AGAIN_MS = 60 * 60 * 1000
+
 export class AcmeIssuance {
   readonly #listenerId: string
   readonly #settings: AcmeSettings
@@ -47,6 +49,7 @@ export class AcmeIssuance {
   #certificate: StoredCertificate | undefined
   /** Those that still serve the names which it lacks. */
   #older: readonly StoredCertificate[] = []
+  #saveDueMs = Infinity
   #failure: FailureRecord | undefined
   /** What is recorded while the attempt's order is under way, and what was before. */
   #begun: { readonly record: FailureRecord; readonly before: FailureRecord | undefined } | undefined
@@ -81,15 +84,50 @@ export class AcmeIssuance {
     return this.#failure
   }
 
-  /** Reads what is cached. Throws CACHE. */
-  async load(): Promise<void> {
+  /** When what is served but could not be saved is to be saved; Infinity: it is. */
+  get saveDueMs(): number {
+    return this.#saveDueMs
+  }
+
+  /** Reads what is cached; of `inherited`, which is served, what is newer or serves a further name stays. Throws CACHE. */
+  async load(inherited: readonly StoredCertificate[] = []): Promise<void> {
     await this.#cache.secure()
     const cached = await this.#cache.readCertificates()
-    this.#certificate = cached.find((one) => this.#isUnexpired(one)) ?? cached[0]
-    this.#older = this.#certificate === undefined ? [] : this.#olderThan(this.#certificate, cached)
+    const own = chooseServed(this.#settings, { cached, inherited, nowMs: this.#clock.nowMs() })
+    this.#certificate = own
+    this.#older = own === undefined ? [] : this.#olderThan(own, [...cached, ...inherited])
+    const isSaved = own === undefined || cached.some(({ facts }) => facts.serial === own.facts.serial)
+    this.#saveDueMs = isSaved ? Infinity : 0
     this.#failure = await this.#cache.readFailure()
     this.served.forEach((certificate) => this.#report.loaded(certificate))
     if (this.#certificate !== undefined) this.#report.missing(this.served)
+  }
+
+  /** Saves what is served, so that the next start finds it; a failure is said, and it is tried again later. */
+  async saveAgain(signal: AbortSignal): Promise<void> {
+    const certificate = this.#certificate
+    this.#saveDueMs = this.#clock.nowMs() + SAVE_AGAIN_MS
+    let lock: DirectoryLock | undefined
+    try {
+      await this.#cache.prepare()
+      const held = await lockDirectory(this.#settings.cacheDir, {
+        signal,
+        waitLimitMs: this.#limits.lockMs,
+        onWaiting: () => {},
+      })
+      lock = held
+      const cached = await this.#cache.readCertificates()
+      // What another process has saved meanwhile is taken over with the next attempt.
+      const isNeeded =
+        certificate !== undefined &&
+        cached.every(({ facts }) => facts.notBeforeMs <= certificate.facts.notBeforeMs)
+      if (isNeeded) await this.#cache.saveCertificate(certificate, async () => await held.assertHeld())
+      this.#saveDueMs = Infinity
+    } catch (error) {
+      if (!signal.aborted) this.#report.error(`issued but not saved: ${messageOf(error)}`)
+    } finally {
+      await lock?.release()
+    }
   }
 
   /** Nothing can be served as it should be. */
@@ -187,6 +225,7 @@ export class AcmeIssuance {
     if (cached === undefined) return false
     this.#report.loaded(cached)
     await this.#install(cached, all)
+    this.#saveDueMs = Infinity
     this.#report.missing(this.served)
     // A start needs no more than something to serve: the rest is ordered in the background.
     return reason === 'start' || (this.isComplete() && this.#renewAtMs() > this.#clock.nowMs())
@@ -232,9 +271,11 @@ export class AcmeIssuance {
     else if (this.#failure !== undefined) this.#failure = { ...this.#failure, ...this.#subject() }
     try {
       await this.#cache.saveCertificate(issued, async () => await lock.assertHeld())
+      this.#saveDueMs = Infinity
       await this.#settleRecord()
     } catch (error) {
       // It is good, and it has been paid for: serve it, and say that a restart will not find it.
+      this.#saveDueMs = this.#clock.nowMs() + SAVE_AGAIN_MS
       this.#report.error(`issued but not saved: ${messageOf(error)}`)
     }
     await this.#plan.noteIssued(issued)

@@ -77,8 +77,8 @@ export class AcmeManager implements CertificateManager {
     this.loop = new RenewalLoop({ listenerId, clock, log, nextMs, turn }, signal)
   }
 
-  async load(): Promise<void> {
-    await this.#issuance.load()
+  async load(predecessor?: CertificateManager): Promise<void> {
+    await this.#issuance.load(predecessor instanceof AcmeManager ? predecessor.#issuance.served : [])
     await this.#plan.load()
   }
 
@@ -133,13 +133,14 @@ export class AcmeManager implements CertificateManager {
     const dueMs = this.#issuance.dueMs()
     if (certificate === undefined) return dueMs
     const looks = served.map(({ facts }) => this.#expiry.nextLookMs(facts))
-    return Math.min(dueMs, this.#plan.nextLookMs(certificate), ...looks)
+    return Math.min(dueMs, this.#issuance.saveDueMs, this.#plan.nextLookMs(certificate), ...looks)
   }
 
   async #turn(demanded: boolean): Promise<boolean> {
     const { signal } = this.#closing
     const issuance = this.#issuance
     issuance.reconsiderFailure()
+    if (this.#clock.nowMs() >= issuance.saveDueMs) await issuance.saveAgain(signal)
     const nowMs = this.#clock.nowMs()
     const isDue = nowMs >= issuance.dueMs()
     const { certificate } = issuance

@@ -46,6 +46,29 @@ export function mayReplace(
   return !missingNames({ domains }, candidate).some((name) => covers(present, name))
 }
 
+/**
+ * What is renewed from now on: of what is cached, in order of preference, the first; or the first of what is served
+ * already, where that is newer, of the right CA and has the same names at least.
+ */
+export function chooseServed(
+  { domains, directoryUrl }: Pick<AcmeSettings, 'domains' | 'directoryUrl'>,
+  { cached, inherited, nowMs }: Choice,
+): StoredCertificate | undefined {
+  const present = cached.find(({ facts }) => facts.notAfterMs > nowMs) ?? cached[0]
+  const heir = inherited.find((one) => missingNames({ domains }, one).length < domains.length)
+  if (present === undefined || heir === undefined) return present ?? heir
+  const isCached = cached.some(({ facts }) => facts.serial === heir.facts.serial)
+  const isOfRightCa = heir.origin === directoryUrl || present.origin !== directoryUrl
+  const isBetter = !isCached && isOfRightCa && heir.facts.notAfterMs > nowMs
+  return isBetter && mayReplace(heir, { domains, present, nowMs }) ? heir : present
+}
+
+interface Choice {
+  readonly cached: readonly StoredCertificate[]
+  readonly inherited: readonly StoredCertificate[]
+  readonly nowMs: number
+}
+
 /** For workers: each for what those before it lack, lest an older one that expires later serve the rest, too. */
 export function toPushedTogether(
   domains: readonly string[],

@@ -26,6 +26,7 @@ export interface HandoverOptions {
 }
 
 interface Successor extends ManagedListener {
+  readonly predecessor: CertificateManager | undefined
   /** What the listener served when the manager last looked. */
   seen: readonly PushedCertificate[] | undefined
   /** It has published something. */
@@ -43,7 +44,14 @@ export class Handover {
     this.#options = options
     this.#removed = removed
     this.#successors = [...added, ...changed].map((listener) => {
-      return { listener, manager: create(listener), seen: served.of(listener.id), isServing: false }
+      const predecessor = managed.get(listener.id)?.manager
+      return {
+        listener,
+        manager: create(listener),
+        predecessor,
+        seen: served.of(listener.id),
+        isServing: false,
+      }
     })
   }
 
@@ -51,7 +59,7 @@ export class Handover {
   static async prepare(options: HandoverOptions, change: ConfigChange): Promise<Handover> {
     const handover = new Handover(options, change)
     try {
-      await Promise.all(handover.#successors.map(async ({ manager }) => await manager.load()))
+      await Promise.all(handover.#successors.map(async (successor) => await handover.#load(successor)))
     } catch (error) {
       await handover.undo()
       throw error
@@ -101,13 +109,17 @@ export class Handover {
     // The old manager may have saved and published what is newer meanwhile.
     while (served.of(listener.id) !== successor.seen) {
       successor.seen = served.of(listener.id)
-      await manager.load()
+      await this.#load(successor)
     }
     const certificates = manager.current()
     if (certificates.length === 0) return
     successor.isServing = true
     successor.seen = certificates
     await served.publish(listener.id, certificates)
+  }
+
+  async #load({ manager, predecessor }: Successor): Promise<void> {
+    await manager.load(predecessor)
   }
 
   #report(listener: Listener, error: unknown): void {

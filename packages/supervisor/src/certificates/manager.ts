@@ -15,9 +15,10 @@ export interface CertificateManager {
   readonly loop: LoopView
   /**
    * Reads what is cached or configured; internal certificates are issued here. Afterwards `current`
-   * and `needsOrder` are right. Throws ProxyError CERTIFICATE or CACHE.
+   * and `needsOrder` are right. What `predecessor`, the listener's manager until now, serves and is newer than
+   * what is cached serves on. Throws ProxyError CERTIFICATE or CACHE.
    */
-  load(): Promise<void>
+  load(predecessor?: CertificateManager): Promise<void>
   /** What workers serve; empty while nothing usable is there. */
   current(): readonly PushedCertificate[]
   /** Nothing can be served before `acquire` has succeeded. */
