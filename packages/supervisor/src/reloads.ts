@@ -14,6 +14,7 @@ import type { LoadedConfig } from './config/load.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
 import { messageOf } from './error-text.ts'
 import { RestartWarnings } from './restart-warnings.ts'
+import type { InheritedSockets } from './systemd/inherited-sockets.ts'
 import type { Fleet } from './workers/fleet.ts'
 
 /** reload: fresh workers only if something needs them. restart: the file is not read. replace: both (SIGHUP). */
@@ -38,6 +39,7 @@ export interface ReloadsOptions {
   readonly load: () => Promise<LoadedConfig>
   /** Throws ProxyError; nothing has changed then. */
   readonly before: (next: Config) => Promise<void>
+  readonly inheritedSockets: InheritedSockets
   readonly workerCount: (config: Config) => number
   readonly current: () => Config
   readonly replace: (config: Config) => void
@@ -97,6 +99,7 @@ export class Reloads {
     const change = compareConfigs(running, next)
     const freshWorkers = kind !== 'reload' || change.needsFreshWorkers
     await this.#switchTo(next, change, freshWorkers)
+    warnings.push(...this.#options.inheritedSockets.change(running, next))
     const certificates = this.#options.registry.isComplete ? 'current' : 'pending'
     const sites = next.listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
     return { status: 'ok', sites, workers: freshWorkers ? 'replaced' : 'kept', certificates, warnings }
@@ -127,7 +130,8 @@ export class Reloads {
   }
 
   async #goBackTo(running: Config, handover: Handover): Promise<void> {
-    const { before, log } = this.#options
+    const { before, current, inheritedSockets, log } = this.#options
+    for (const warning of inheritedSockets.change(current(), running)) log.warn('CONFIG_RELOAD', { warning })
     try {
       await before(running)
     } catch (error) {

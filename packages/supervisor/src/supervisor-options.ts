@@ -2,11 +2,11 @@
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
-import type { InheritedSocket } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { OrderProgress } from './certificates/progress.ts'
 import type { LoadedConfig } from './config/load.ts'
 import type { RecentEvents } from './health/recent-events.ts'
+import type { InheritedSockets } from './systemd/inherited-sockets.ts'
 import type { ServiceManager } from './systemd/notify.ts'
 
 export interface SupervisorOptions {
@@ -23,7 +23,7 @@ export interface SupervisorOptions {
   readonly events: RecentEvents
   readonly serviceManager: ServiceManager
   /** Bound by systemd before we began. */
-  readonly inheritedSockets: readonly InheritedSocket[]
+  readonly inheritedSockets: InheritedSockets
   /** Certificates are being ordered; for a terminal. */
   readonly onProgress: (progress: OrderProgress) => void
   /** Traffic is served. */

@@ -95,6 +95,7 @@ export class Supervisor {
       fleet: this.#fleet,
       load: loadConfig,
       before: beforeReload,
+      inheritedSockets: options.inheritedSockets,
       workerCount,
       current: () => this.#config,
       replace: (next) => this.#useConfig(next),
@@ -200,7 +201,7 @@ export class Supervisor {
       if (this.#stage === 'challenge') this.#order()
       else this.#open()
     }
-    if (this.#phase === 'serving' && this.#fleet.isBare && this.#options.inheritedSockets.length > 0)
+    if (this.#phase === 'serving' && this.#fleet.isBare && this.#options.inheritedSockets.current.length > 0)
       this.#fail(
         new ProxyError('WORKER_BOOT', 'every worker has died', {
           hint: 'systemd hands its sockets over again',
@@ -289,7 +290,7 @@ export class Supervisor {
       certificates: this.#registry.certificates,
       challenges: this.#registry.challenges,
       ticketKeys: this.#ticketKeys.current,
-      inheritedSockets: this.#options.inheritedSockets,
+      inheritedSockets: this.#options.inheritedSockets.current,
     }
   }
 

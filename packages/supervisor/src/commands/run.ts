@@ -16,6 +16,7 @@ import { prepareLogFile } from '../log-file.ts'
 import { SupervisorLogs } from '../logs.ts'
 import { Supervisor } from '../supervisor.ts'
 import { createProgressPrinter, renderFailure, renderLocalProfile } from '../terminal.ts'
+import { InheritedSockets } from '../systemd/inherited-sockets.ts'
 import { describeListenFds, takeListenFds, unclaimedSockets } from '../systemd/listen-fds.ts'
 import { ServiceManager, takeNotifyEnvironment } from '../systemd/notify.ts'
 import { prepareWorkerProcess } from '../worker-process.ts'
@@ -49,7 +50,7 @@ async function serve(args: CommandArgs): Promise<number> {
       ? { config: localProfile(environment), warnings: [] }
       : await loadConfig(path, { allowWildcardBindFlag: args.allowWildcardBind, environment })
   const notifyEnvironment = takeNotifyEnvironment(process.env)
-  const inheritedSockets = await describeListenFds(takeListenFds(process.env))
+  const inheritedSockets = new InheritedSockets(await describeListenFds(takeListenFds(process.env)))
   const { config, warnings } = await load()
   process.stderr.write(renderConfigIssues(warnings, { color: process.stderr.isTTY }))
 
@@ -57,7 +58,7 @@ async function serve(args: CommandArgs): Promise<number> {
   await prepareLogFile(config.logging.filePath, account)
   prepareWorkerProcess(config, account)
   const logs = new SupervisorLogs(config.logging)
-  for (const { fd, address, port } of unclaimedSockets(config, inheritedSockets))
+  for (const { fd, address, port } of unclaimedSockets(config, inheritedSockets.current))
     logs.warn('SYSTEMD', { error: 'no listener is configured for this socket', fd, address, port })
   const events = new RecentEvents(logs)
   const serviceManager = new ServiceManager({ log: logs, ...notifyEnvironment })
