@@ -141,10 +141,17 @@ test('a CA that is down for a sixth of the lifetime never brings a certificate b
 })
 
 test('names are left out at most once a day, and only for a gain', () => {
-  const gain = { nowMs: 10 * DAY_MS, lastTimeMs: undefined, addsNames: true, renewAtMs: Infinity }
+  const gain = {
+    nowMs: 10 * DAY_MS,
+    lifetimeMs: undefined,
+    lastTimeMs: undefined,
+    addsNames: true,
+    renewAtMs: Infinity,
+  }
   assert.equal(mayLeaveOut(gain), true)
   assert.equal(mayLeaveOut({ ...gain, lastTimeMs: 9.5 * DAY_MS }), false)
   assert.equal(mayLeaveOut({ ...gain, lastTimeMs: 9 * DAY_MS }), true)
+  assert.equal(mayLeaveOut({ ...gain, lastTimeMs: 9.5 * DAY_MS, lifetimeMs: DAY_MS }), true)
   assert.equal(mayLeaveOut({ ...gain, addsNames: false }), false)
   assert.equal(mayLeaveOut({ ...gain, addsNames: false, renewAtMs: 10 * DAY_MS }), true)
 })

@@ -41,7 +41,6 @@ function failureOf(error: unknown): FailureRecord {
     order: ORDER,
     previous: undefined,
     validity: FACTS,
-    leavesOut: false,
     isOrdered: false,
     held: [],
     nowMs: NOW_MS,

@@ -162,6 +162,20 @@ test('rate limits: a real CA that refuses', TEST, async (t) => {
     },
   )
 
+  await t.test(
+    'rate limits: good names that fail for another reason are tried again at the next attempt',
+    TEST,
+    async (st) => {
+      const life = scene.enter(st, { domains: ['bad.example', 'good.example'] })
+      ca.inject({ on: 'newOrder', answer: rejectIdentifiers(['bad.example']), when: hasBad })
+      ca.inject({ on: 'newOrder', answer: unavailable(), times: 1, when: (request) => !hasBad(request) })
+      await assert.rejects(life.attempt())
+      host.clockOffsetMs += 2 * MINUTE_MS
+      const manager = await life.attempt()
+      assert.deepEqual(manager.status().missing, ['bad.example'])
+    },
+  )
+
   await t.test('rate limits: no Retry-After leads past the margin before expiry', TEST, async (st) => {
     const life = scene.enter(st)
     const [facts] = (await life.attempt()).status().certificates
@@ -226,4 +240,8 @@ for (const [name, lifetimeMs] of [
       assert.ok(timesMs.length > 3)
     },
   )
+}
+
+function hasBad({ identifiers }: { readonly identifiers: readonly string[] }): boolean {
+  return identifiers.includes('bad.example')
 }

@@ -175,7 +175,6 @@ test('rate-limit memory: a start that would be refused is a failure, a retry tha
     order: { directoryUrl: SETTINGS.directoryUrl, names: SETTINGS.domains },
     previous: undefined,
     validity: undefined,
-    leavesOut: false,
     isOrdered: false,
     held: [],
     nowMs: NOW_MS,

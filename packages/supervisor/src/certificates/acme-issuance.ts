@@ -187,7 +187,7 @@ export class AcmeIssuance {
       // Whatever the order died of then, this is why.
       const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
       const rest = this.#restWorthOrdering(error)
-      await this.#fail(error, lock, rest)
+      await this.#fail(error, lock)
       if (lock === undefined || rest.length === 0) throw error
       await this.#orderRest(lock, signal, rest)
     } finally {
@@ -238,6 +238,7 @@ export class AcmeIssuance {
     const rest = this.#without([...this.#held, ...failed])
     const isWorth = mayLeaveOut({
       nowMs: this.#clock.nowMs(),
+      lifetimeMs: this.#certificate && lifetimeOf(this.#certificate),
       lastTimeMs: this.#failure?.leftOutAtMs,
       addsNames: this.#addsNames(rest),
       renewAtMs: this.#renewAtMs(),
@@ -268,7 +269,7 @@ export class AcmeIssuance {
     this.#report.issued(issued)
     const isComplete = names.length === this.#settings.domains.length
     if (isComplete) this.#failure = undefined
-    else if (this.#failure !== undefined) this.#failure = { ...this.#failure, ...this.#subject() }
+    else this.#noteLeftOut()
     try {
       await this.#cache.saveCertificate(issued, async () => await lock.assertHeld())
       this.#saveDueMs = Infinity
@@ -292,7 +293,7 @@ export class AcmeIssuance {
   async #noteBegun(): Promise<void> {
     if (this.#begun !== undefined) return
     const before = this.#failure
-    const cutShort = this.#failureOf(new AcmeError('the order was cut short', { reachedCa: true }), [])
+    const cutShort = this.#failureOf(new AcmeError('the order was cut short', { reachedCa: true }))
     const record = before === undefined ? { ...cutShort, nextAttemptMs: cutShort.failedAtMs } : cutShort
     this.#begun = { record, before }
     await this.#cache.saveFailure(record)
@@ -304,11 +305,22 @@ export class AcmeIssuance {
     else await this.#cache.saveFailure(this.#failure)
   }
 
+  #noteLeftOut(): void {
+    if (this.#failure === undefined) return
+    this.#failure = { ...this.#failure, ...this.#subject(), leftOutAtMs: this.#clock.nowMs() }
+  }
+
   async #orderRest(lock: DirectoryLock, signal: AbortSignal, rest: readonly string[]): Promise<void> {
     try {
       await this.#order(lock, signal, rest)
     } catch (error) {
-      if (!signal.aborted) this.#report.error(`without the names that failed: ${messageOf(error)}`)
+      if (signal.aborted) throw error
+      this.#report.error(`without the names that failed: ${messageOf(error)}`)
+      // What has nothing to do with the names is tried again soon.
+      if (error instanceof AcmeError && error.failedNames.length > 0) {
+        this.#noteLeftOut()
+        await this.#settleRecord()
+      }
       throw error
     }
   }
@@ -346,8 +358,8 @@ export class AcmeIssuance {
     if (this.#clock.nowMs() < this.dueMs()) throw new NothingDueError()
   }
 
-  async #fail(error: unknown, lock: DirectoryLock | undefined, rest: readonly string[]): Promise<void> {
-    const record = this.#failureOf(error, rest)
+  async #fail(error: unknown, lock: DirectoryLock | undefined): Promise<void> {
+    const record = this.#failureOf(error)
     this.#failure = record
     this.#report.failed(record)
     // Without the lock the record is not ours to write: whoever has it notes its own failures.
@@ -359,13 +371,12 @@ export class AcmeIssuance {
     }
   }
 
-  #failureOf(error: unknown, rest: readonly string[]): FailureRecord {
+  #failureOf(error: unknown): FailureRecord {
     return nextFailure(error, {
       order: this.#subject(),
       held: this.#held,
       previous: this.#failure,
       validity: this.#certificate?.facts,
-      leavesOut: rest.length > 0,
       isOrdered: this.#begun !== undefined,
       nowMs: this.#clock.nowMs(),
       jitter: Math.random(),
@@ -403,6 +414,10 @@ export class AcmeIssuance {
 
 function isSameRecord(a: FailureRecord | undefined, b: FailureRecord | undefined): boolean {
   return a?.failedAtMs === b?.failedAtMs && a?.reason === b?.reason
+}
+
+function lifetimeOf({ facts }: StoredCertificate): number {
+  return facts.notAfterMs - facts.notBeforeMs
 }
 
 /** An attempt that was begun under a wrong clock. */

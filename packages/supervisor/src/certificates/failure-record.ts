@@ -44,8 +44,6 @@ export interface FailureContext {
   readonly previous: FailureRecord | undefined
   /** Of the certificate in service. */
   readonly validity: Validity | undefined
-  /** The names that did not fail are ordered at once. */
-  readonly leavesOut: boolean
   /** The CA has been sent what counts there, whatever ended the attempt afterwards. */
   readonly isOrdered: boolean
   readonly nowMs: number
@@ -55,7 +53,7 @@ export interface FailureContext {
 
 /** The record of an attempt that has just ended in `error`, with the time of the next. */
 export function nextFailure(error: unknown, context: FailureContext): FailureRecord {
-  const { order, held, previous, validity, leavesOut, isOrdered, nowMs, jitter } = context
+  const { order, held, previous, validity, isOrdered, nowMs, jitter } = context
   const acme = error instanceof AcmeError ? error : undefined
   const failures = (previous?.failures ?? 0) + 1
   return {
@@ -73,7 +71,7 @@ export function nextFailure(error: unknown, context: FailureContext): FailureRec
     reachedCa: acme?.reachedCa ?? isOrdered,
     ...order,
     failedNames: [...new Set([...held, ...(acme?.failedNames ?? [])])],
-    leftOutAtMs: leavesOut ? nowMs : previous?.leftOutAtMs,
+    leftOutAtMs: previous?.leftOutAtMs,
     reason: messageOf(error),
     document: acme?.document,
   }

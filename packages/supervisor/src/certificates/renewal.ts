@@ -90,9 +90,9 @@ export interface Failure {
 export function retryAtMs(failure: Failure): number {
   const { failures, failedAtMs, retryAfterMs = 0, isRejected, validity, jitter } = failure
   const scheduledMs = (RETRY_DELAYS_MS[failures - 1] ?? LAST_RETRY_DELAY_MS) * (1 + RETRY_SPREAD * jitter)
-  const { crowdedMs, latestMs } = limits(failedAtMs, validity)
+  const { crowdedMs, latestMs, lastCallMs } = limits(failedAtMs, validity)
   const askedMs = Math.min(obeyedWaitMs(retryAfterMs), latestMs)
-  const countedMs = isRejected && failures > QUICK_REJECTIONS ? REJECTED_RETRY_MS : 0
+  const countedMs = isRejected && failures > QUICK_REJECTIONS ? Math.min(REJECTED_RETRY_MS, lastCallMs) : 0
   return failedAtMs + Math.max(Math.min(scheduledMs, crowdedMs), askedMs, countedMs)
 }
 
@@ -101,29 +101,39 @@ export function obeyedWaitMs(retryAfterMs: number): number {
   return Math.min(retryAfterMs, RETRY_AFTER_CEILING_MS)
 }
 
-/** How long the next attempt may be put off: by our own schedule, and by the CA. */
-function limits(nowMs: number, validity: Validity | undefined): { crowdedMs: number; latestMs: number } {
-  if (validity === undefined) return { crowdedMs: Infinity, latestMs: Infinity }
+interface Limits {
+  readonly crowdedMs: number
+  readonly latestMs: number
+  readonly lastCallMs: number
+}
+
+/** How long the next attempt may be put off: by our own schedule, by the CA, and by names it tried in vain. */
+function limits(nowMs: number, validity: Validity | undefined): Limits {
+  if (validity === undefined) return { crowdedMs: Infinity, latestMs: Infinity, lastCallMs: Infinity }
   const lifetimeMs = validity.notAfterMs - validity.notBeforeMs
   if (nowMs >= validity.notAfterMs) {
-    return { crowdedMs: Math.min(EXPIRED_RETRY_DELAY_MS, lifetimeMs / EXPIRED_RETRIES), latestMs: Infinity }
+    const crowdedMs = Math.min(EXPIRED_RETRY_DELAY_MS, lifetimeMs / EXPIRED_RETRIES)
+    return { crowdedMs, latestMs: Infinity, lastCallMs: Infinity }
   }
   const lastCallMs = lastCallAtMs(validity)
   const closestMs = Math.min(CLOSEST_RETRY_MS, lifetimeMs / 60)
   const isBeforeLastCall = nowMs < lastCallMs
   const leftMs = (isBeforeLastCall ? lastCallMs : validity.notAfterMs) - nowMs
   const crowdedMs = Math.max(leftMs / CROWDING, closestMs)
-  if (!isBeforeLastCall) return { crowdedMs, latestMs: crowdedMs }
+  if (!isBeforeLastCall) return { crowdedMs, latestMs: crowdedMs, lastCallMs: Infinity }
   // At the last call itself there is always an attempt, however short ago the one before was. The CA may ask
   // for half of the time until then: one that is away again just at that moment has been asked before.
   return {
     crowdedMs: Math.min(crowdedMs, leftMs),
     latestMs: Math.min(Math.max(leftMs / 2, closestMs), leftMs),
+    lastCallMs: leftMs,
   }
 }
 
 export interface LeavingOut {
   readonly nowMs: number
+  /** Of the present certificate; undefined: there is none. */
+  readonly lifetimeMs: number | undefined
   /** When that was last done. */
   readonly lastTimeMs: number | undefined
   /** Whether a certificate without the failed names would have a name that the present one lacks. */
@@ -132,9 +142,14 @@ export interface LeavingOut {
   readonly renewAtMs: number
 }
 
-/** Whether an order that failed for some names is worth repeating without them: at most once a day. */
-export function mayLeaveOut({ nowMs, lastTimeMs, addsNames, renewAtMs: dueMs }: LeavingOut): boolean {
-  if (lastTimeMs !== undefined && nowMs >= lastTimeMs && nowMs < lastTimeMs + DAY_MS) return false
+/**
+ * Whether an order that failed for some names is worth repeating without them: at most once a day, or once
+ * in a third of a short lifetime, so that the other names never expire for those.
+ */
+export function mayLeaveOut(order: LeavingOut): boolean {
+  const { nowMs, lifetimeMs = Infinity, lastTimeMs, addsNames, renewAtMs: dueMs } = order
+  const pauseMs = Math.min(DAY_MS, lifetimeMs / 3)
+  if (lastTimeMs !== undefined && nowMs >= lastTimeMs && nowMs < lastTimeMs + pauseMs) return false
   return addsNames || nowMs >= dueMs
 }
 
