@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import type { TestContext } from 'node:test'
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import type { AcmeSettings, Config, Listener, TlsSettings } from '@reverse-proxy/shared/config/config'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import { compareConfigs } from '@reverse-proxy/shared/config/split'
@@ -119,178 +119,186 @@ function configOf(tls: TlsSettings): Config {
   }
 }
 
-test('a reload in the middle of a renewal: never an older certificate again', TEST, async (t) => {
-  const { registry, workers, clock, configWith } = await prepare(t)
-  await registry.acquire(NEVER)
-  const [first] = workers.serials
-
-  // The renewal has its certificate, and waits for a slow worker to acknowledge it.
-  const acknowledged = Promise.withResolvers<void>()
-  workers.beforeAck = async ({ type }) => (type === 'certificates' ? await acknowledged.promise : undefined)
-  clock.offsetMs = 65 * DAY_MS
-  const before = configWith({ domains: ['one.example'] })
-  const change: ConfigChange = compareConfigs(before, configWith({}))
-  const handover = await registry.prepare(change)
-  registry.start()
-  await waitFor('the renewed certificate', () => workers.serials.length === 2, 30_000)
-  const handingOver = handover.install().then(async () => await handover.complete())
-  workers.beforeAck = () => {}
-  acknowledged.resolve()
-
-  await handingOver
-  assert.equal(registry.isComplete, false)
-  await waitFor('both names', () => registry.certificates[0]?.certificates[0]?.names.length === 2, 30_000)
-  const [, second, third] = workers.serials
-  assert.notEqual(second, first)
-  assert.equal(third, second, 'the new manager publishes what is newest')
-  assert.equal(new Set(workers.serials).size, 3)
-  assert.ok(!workers.serials.slice(1).includes(first ?? ''))
-})
-
-test('another CA by reload: the old certificate serves until the new one is there', TEST, async (t) => {
-  const { registry, workers, configWith } = await prepare(t)
-  await registry.acquire(NEVER)
-  const other = await startPebble(t)
-  await answerTlsAlpn(t, workers, other.tlsPort)
-  const { directoryUrl, caFile } = other
-  const next = configWith({ domains: ['one.example'], directoryUrl, caFile, cacheDir: temporaryDirectory(t) })
-  const change = compareConfigs(configWith({ domains: ['one.example'] }), next)
-  const handover = await registry.prepare(change)
-  await handover.install()
-  await handover.complete()
-  assert.equal(registry.isComplete, false)
-  await waitFor('the new certificate', () => new Set(workers.serials).size === 2, 30_000)
-  assert.ok(!workers.serials.includes(''), 'never nothing')
-})
-
-test(
-  'a certificate that no worker can load: the next worker begins with the old one, and the renewal is tried again',
-  TEST,
-  async (t) => {
-    const { registry, workers, clock } = await prepare(t)
+// Each with a CA of its own, which most of the time is waited for.
+describe('certificate registry', { concurrency: true }, () => {
+  test('a reload in the middle of a renewal: never an older certificate again', TEST, async (t) => {
+    const { registry, workers, clock, configWith } = await prepare(t)
     await registry.acquire(NEVER)
-    const [first] = registry.certificates
-    const [before] = registry.statuses
-    workers.refuses = ({ type }) => type === 'certificates'
-    clock.offsetMs = 65 * DAY_MS
-    registry.start()
-    await waitFor('the failure', () => registry.statuses[0]?.failure !== undefined, 30_000)
-    assert.match(
-      registry.statuses[0]?.failure?.reason ?? '',
-      /^no worker can serve it: the certificate cannot/u,
-    )
-    assert.deepEqual(registry.certificates, [first])
-    assert.deepEqual(registry.statuses[0]?.certificates, before?.certificates)
-  },
-)
+    const [first] = workers.serials
 
-test(
-  'a reload that is taken back: what was served is served again, and goes on being renewed',
-  TEST,
-  async (t) => {
+    // The renewal has its certificate, and waits for a slow worker to acknowledge it.
+    const acknowledged = Promise.withResolvers<void>()
+    workers.beforeAck = async ({ type }) => (type === 'certificates' ? await acknowledged.promise : undefined)
+    clock.offsetMs = 65 * DAY_MS
+    const before = configWith({ domains: ['one.example'] })
+    const change: ConfigChange = compareConfigs(before, configWith({}))
+    const handover = await registry.prepare(change)
+    registry.start()
+    await waitFor('the renewed certificate', () => workers.serials.length === 2, 30_000)
+    const handingOver = handover.install().then(async () => await handover.complete())
+    workers.beforeAck = () => {}
+    acknowledged.resolve()
+
+    await handingOver
+    assert.equal(registry.isComplete, false)
+    await waitFor('both names', () => registry.certificates[0]?.certificates[0]?.names.length === 2, 30_000)
+    const [, second, third] = workers.serials
+    assert.notEqual(second, first)
+    assert.equal(third, second, 'the new manager publishes what is newest')
+    assert.equal(new Set(workers.serials).size, 3)
+    assert.ok(!workers.serials.slice(1).includes(first ?? ''))
+  })
+
+  test('another CA by reload: the old certificate serves until the new one is there', TEST, async (t) => {
     const { registry, workers, configWith } = await prepare(t)
     await registry.acquire(NEVER)
-    registry.start()
-    const pair = await (await TestCa.create(t)).issue(['one.example'])
-    const running = configWith({ domains: ['one.example'] })
-    const next = configOf({ mode: 'manual', pairs: [pair] })
-    const handover = await registry.prepare(compareConfigs(running, next))
-    await handover.install()
-    const [first, second] = workers.serials
-    assert.notEqual(second, first)
-    // Whatever has become of the files: nothing is read again.
-    await rm(pair.certPath)
-    await handover.undo()
-    assert.deepEqual(workers.serials, [first, second, first])
-    assert.equal(registry.statuses[0]?.mode, 'acme')
-    await registry.renew('one.example')
-    assert.equal(workers.serials.length, 4)
-  },
-)
-
-test('a reload whose certificate no worker takes fails before anything is given up', TEST, async (t) => {
-  const { registry, workers, configWith } = await prepare(t)
-  await registry.acquire(NEVER)
-  const [first] = registry.certificates
-  const pair = await (await TestCa.create(t)).issue(['one.example'])
-  const change = compareConfigs(
-    configWith({ domains: ['one.example'] }),
-    configOf({ mode: 'manual', pairs: [pair] }),
-  )
-  const handover = await registry.prepare(change)
-  workers.refuses = ({ type }) => type === 'certificates'
-  await assert.rejects(handover.install(), { code: 'CERTIFICATE' })
-  workers.refuses = () => false
-  await handover.undo()
-  assert.deepEqual(registry.certificates, [first])
-  assert.equal(registry.statuses[0]?.mode, 'acme')
-})
-
-test(
-  'a worker that cannot load a certificate is reported by its number; the others have it',
-  TEST,
-  async (t) => {
-    const { registry, workers, log } = await prepare(t)
-    workers.refuses = ({ type }, slot) => type === 'certificates' && slot === 2
-    await registry.acquire(NEVER)
-    const failed = log.lines.filter(({ event }) => event === 'CERT_FAILED')
-    assert.deepEqual(
-      failed.map(({ level, listener, worker, error }) => ({ level, listener, worker, error })),
-      [{ level: 'error', listener: ID, worker: 2, error: 'the certificate cannot be loaded' }],
-    )
-    assert.equal(registry.needsOrder, false)
-  },
-)
-
-test(
-  'a worker that cannot answer a challenge: the CA is not told, and nothing stays armed',
-  TEST,
-  async (t) => {
-    const { pebble, registry, workers } = await prepare(t)
-    workers.refuses = (push) => push.type === 'challenges' && push.listener.challenges.length > 0
-    await assert.rejects(registry.acquire(NEVER), {
-      code: 'ACME',
-      message: /a worker cannot answer the challenge/u,
+    const other = await startPebble(t)
+    await answerTlsAlpn(t, workers, other.tlsPort)
+    const { directoryUrl, caFile } = other
+    const next = configWith({
+      domains: ['one.example'],
+      directoryUrl,
+      caFile,
+      cacheDir: temporaryDirectory(t),
     })
-    assert.equal(pebble.requests('challenge'), 0)
-    assert.deepEqual(workers.challenges, [])
-  },
-)
-
-test('a worker that boots while others are told begins with the same', TEST, async (t) => {
-  const { registry, workers } = await prepare(t)
-  const seen = { challenges: 0, certificates: 0 }
-  workers.beforeAck = (push) => {
-    if (push.type === 'challenges') {
-      assert.deepEqual(registry.challenges, [push.listener])
-      seen.challenges++
-    }
-    if (push.type === 'certificates') {
-      assert.deepEqual(registry.certificates, [push.listener])
-      seen.certificates++
-    }
-  }
-  await registry.acquire(NEVER)
-  assert.deepEqual(seen, { challenges: 2, certificates: 1 })
-})
-
-test('start: a listener whose CA cannot be reached does not end the order of another', TEST, async (t) => {
-  const pebble = await startPebble(t)
-  const workers = new Workers()
-  await answerTlsAlpn(t, workers, pebble.tlsPort)
-  const registry = new CertificateRegistry({
-    stateDir: temporaryDirectory(t),
-    broadcast: workers.broadcast,
-    log: recordingLog(),
-    clock: withTimers({ nowMs: () => Date.now() }),
-    progress: () => {},
+    const change = compareConfigs(configWith({ domains: ['one.example'] }), next)
+    const handover = await registry.prepare(change)
+    await handover.install()
+    await handover.complete()
+    assert.equal(registry.isComplete, false)
+    await waitFor('the new certificate', () => new Set(workers.serials).size === 2, 30_000)
+    assert.ok(!workers.serials.includes(''), 'never nothing')
   })
-  t.after(async () => await registry.close())
-  const good = configOf(settingsFor(pebble, temporaryDirectory(t)))
-  const nowhere = { caFile: pebble.caFile, directoryUrl: `https://127.0.0.1:${await freePort()}/dir` }
-  const bad = configOf(settingsFor(nowhere, temporaryDirectory(t)))
-  const listeners = [...good.listeners, ...bad.listeners.map((listener) => ({ ...listener, id: 'other' }))]
-  await registry.load({ ...good, listeners })
-  await assert.rejects(registry.acquire(NEVER), { code: 'ACME' })
-  assert.equal(workers.serials.length, 1)
+
+  test(
+    'a certificate that no worker can load: the next worker begins with the old one, and the renewal is tried again',
+    TEST,
+    async (t) => {
+      const { registry, workers, clock } = await prepare(t)
+      await registry.acquire(NEVER)
+      const [first] = registry.certificates
+      const [before] = registry.statuses
+      workers.refuses = ({ type }) => type === 'certificates'
+      clock.offsetMs = 65 * DAY_MS
+      registry.start()
+      await waitFor('the failure', () => registry.statuses[0]?.failure !== undefined, 30_000)
+      assert.match(
+        registry.statuses[0]?.failure?.reason ?? '',
+        /^no worker can serve it: the certificate cannot/u,
+      )
+      assert.deepEqual(registry.certificates, [first])
+      assert.deepEqual(registry.statuses[0]?.certificates, before?.certificates)
+    },
+  )
+
+  test(
+    'a reload that is taken back: what was served is served again, and goes on being renewed',
+    TEST,
+    async (t) => {
+      const { registry, workers, configWith } = await prepare(t)
+      await registry.acquire(NEVER)
+      registry.start()
+      const pair = await (await TestCa.create(t)).issue(['one.example'])
+      const running = configWith({ domains: ['one.example'] })
+      const next = configOf({ mode: 'manual', pairs: [pair] })
+      const handover = await registry.prepare(compareConfigs(running, next))
+      await handover.install()
+      const [first, second] = workers.serials
+      assert.notEqual(second, first)
+      // Whatever has become of the files: nothing is read again.
+      await rm(pair.certPath)
+      await handover.undo()
+      assert.deepEqual(workers.serials, [first, second, first])
+      assert.equal(registry.statuses[0]?.mode, 'acme')
+      await registry.renew('one.example')
+      assert.equal(workers.serials.length, 4)
+    },
+  )
+
+  test('a reload whose certificate no worker takes fails before anything is given up', TEST, async (t) => {
+    const { registry, workers, configWith } = await prepare(t)
+    await registry.acquire(NEVER)
+    const [first] = registry.certificates
+    const pair = await (await TestCa.create(t)).issue(['one.example'])
+    const change = compareConfigs(
+      configWith({ domains: ['one.example'] }),
+      configOf({ mode: 'manual', pairs: [pair] }),
+    )
+    const handover = await registry.prepare(change)
+    workers.refuses = ({ type }) => type === 'certificates'
+    await assert.rejects(handover.install(), { code: 'CERTIFICATE' })
+    workers.refuses = () => false
+    await handover.undo()
+    assert.deepEqual(registry.certificates, [first])
+    assert.equal(registry.statuses[0]?.mode, 'acme')
+  })
+
+  test(
+    'a worker that cannot load a certificate is reported by its number; the others have it',
+    TEST,
+    async (t) => {
+      const { registry, workers, log } = await prepare(t)
+      workers.refuses = ({ type }, slot) => type === 'certificates' && slot === 2
+      await registry.acquire(NEVER)
+      const failed = log.lines.filter(({ event }) => event === 'CERT_FAILED')
+      assert.deepEqual(
+        failed.map(({ level, listener, worker, error }) => ({ level, listener, worker, error })),
+        [{ level: 'error', listener: ID, worker: 2, error: 'the certificate cannot be loaded' }],
+      )
+      assert.equal(registry.needsOrder, false)
+    },
+  )
+
+  test(
+    'a worker that cannot answer a challenge: the CA is not told, and nothing stays armed',
+    TEST,
+    async (t) => {
+      const { pebble, registry, workers } = await prepare(t)
+      workers.refuses = (push) => push.type === 'challenges' && push.listener.challenges.length > 0
+      await assert.rejects(registry.acquire(NEVER), {
+        code: 'ACME',
+        message: /a worker cannot answer the challenge/u,
+      })
+      assert.equal(pebble.requests('challenge'), 0)
+      assert.deepEqual(workers.challenges, [])
+    },
+  )
+
+  test('a worker that boots while others are told begins with the same', TEST, async (t) => {
+    const { registry, workers } = await prepare(t)
+    const seen = { challenges: 0, certificates: 0 }
+    workers.beforeAck = (push) => {
+      if (push.type === 'challenges') {
+        assert.deepEqual(registry.challenges, [push.listener])
+        seen.challenges++
+      }
+      if (push.type === 'certificates') {
+        assert.deepEqual(registry.certificates, [push.listener])
+        seen.certificates++
+      }
+    }
+    await registry.acquire(NEVER)
+    assert.deepEqual(seen, { challenges: 2, certificates: 1 })
+  })
+
+  test('start: a listener whose CA cannot be reached does not end the order of another', TEST, async (t) => {
+    const pebble = await startPebble(t)
+    const workers = new Workers()
+    await answerTlsAlpn(t, workers, pebble.tlsPort)
+    const registry = new CertificateRegistry({
+      stateDir: temporaryDirectory(t),
+      broadcast: workers.broadcast,
+      log: recordingLog(),
+      clock: withTimers({ nowMs: () => Date.now() }),
+      progress: () => {},
+    })
+    t.after(async () => await registry.close())
+    const good = configOf(settingsFor(pebble, temporaryDirectory(t)))
+    const nowhere = { caFile: pebble.caFile, directoryUrl: `https://127.0.0.1:${await freePort()}/dir` }
+    const bad = configOf(settingsFor(nowhere, temporaryDirectory(t)))
+    const listeners = [...good.listeners, ...bad.listeners.map((listener) => ({ ...listener, id: 'other' }))]
+    await registry.load({ ...good, listeners })
+    await assert.rejects(registry.acquire(NEVER), { code: 'ACME' })
+    assert.equal(workers.serials.length, 1)
+  })
 })
