@@ -6,8 +6,8 @@ import promises from 'node:fs/promises'
 import { syncBuiltinESMExports } from 'node:module'
 
 type TrapAction =
-  /** SIGKILL or SIGSTOP to ourselves, before the call is made. */
-  | { readonly kind: 'kill' | 'stop' }
+  /** SIGKILL or SIGSTOP to ourselves, before the call is made; `stop-after`: once its result is there. */
+  | { readonly kind: 'kill' | 'stop' | 'stop-after' }
   /** The call fails; `lasting`: and every later one that would change something, as on a full disk. */
   | { readonly kind: 'fail'; readonly code: 'ENOSPC' | 'EIO' | 'EROFS'; readonly lasting: boolean }
 
@@ -36,8 +36,10 @@ const PROMISING = [
   'readlink',
   'rename',
   'rm',
+  'rmdir',
   'stat',
   'symlink',
+  'unlink',
 ] as const
 const ON_HANDLES = ['chmod', 'close', 'readFile', 'stat', 'sync', 'writeFile'] as const
 const CALLING = ['mkdir', 'realpath', 'rmdir', 'stat', 'utimes'] as const
@@ -48,6 +50,7 @@ const WRITING: ReadonlySet<string> = new Set([
   'rm',
   'rmdir',
   'symlink',
+  'unlink',
   'utimes',
   'writeFile',
 ])
@@ -84,8 +87,16 @@ function step({ name, path, writes }: Call): Error | undefined {
     const isAfter = at > 0 && calls.length > at && action.lasting && writes
     return isHere || isAfter ? failure(action.code, name, path) : undefined
   }
-  if (isHere) process.kill(process.pid, action.kind === 'kill' ? 'SIGKILL' : 'SIGSTOP')
+  if (isHere && action.kind !== 'stop-after') {
+    process.kill(process.pid, action.kind === 'kill' ? 'SIGKILL' : 'SIGSTOP')
+  }
   return undefined
+}
+
+/** `number` is that of a call which has been made; undefined of one that is not counted. */
+function stepAfter(number: number | undefined): void {
+  const isHere = root !== undefined && number === trap.at
+  if (isHere && trap.action.kind === 'stop-after') process.kill(process.pid, 'SIGSTOP')
 }
 
 function failure(code: string, syscall: string, path: string): Error {
@@ -102,9 +113,12 @@ function guardPromise(name: (typeof PROMISING)[number]): void {
   const original = promises[name] as unknown as Promising
   const guarded: Promising = async (path, ...rest) => {
     const writes = name === 'open' ? opensToWrite(rest[0]) : WRITING.has(name)
+    const before = calls.length
     const error = step({ name, path: subjectOf(name, path, rest), writes })
     if (error !== undefined) throw error
+    const number = calls.length > before ? calls.length : undefined
     const result = await original(path, ...rest)
+    stepAfter(number)
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- open gives nothing else
     return name === 'open' ? guardHandle(result as FileHandle, path, writes) : result
   }

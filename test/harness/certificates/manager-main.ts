@@ -21,6 +21,8 @@ const jobs: CertificateJobs = {
 // The modes that files get must be those that were asked for.
 process.umask(0)
 
+/** Longer than anybody is waited for who gives no sign of life. */
+const LAPSE_MS = 100_000
 const realNow = performance.now.bind(performance)
 let lapsedMs = 0
 performance.now = () => realNow() + lapsedMs
@@ -37,10 +39,17 @@ async function arm(challenges: Parameters<CertificateHost['arm']>[1]): Promise<v
   }
 }
 
-async function perform({ task, settings, trap }: ManagerRun): Promise<ManagerOutcome> {
+/** `detail` is whom it waits for. One that lives is never taken for dead: its name is another. */
+function isTakenForDead(detail: string, pids: ManagerRun['takenForDead']): boolean {
+  const [, pid] = /^for process (\d+)/u.exec(detail) ?? []
+  return pids !== undefined && (pid === undefined || pids.includes(Number(pid)))
+}
+
+async function perform({ task, settings, trap, takenForDead }: ManagerRun): Promise<ManagerOutcome> {
   const published: string[] = []
   const logged: string[] = []
   let callsBeforeOrder: number | undefined
+  let callsBeforeDownload: number | undefined
   const note =
     (level: string) =>
     (event: LogEvent, fields: LogFields = {}): void => {
@@ -54,6 +63,9 @@ async function perform({ task, settings, trap }: ManagerRun): Promise<ManagerOut
     arm: async (_id, challenges) => await arm(challenges),
     progress: ({ step, detail }) => {
       if (step === 'order') callsBeforeOrder = countCalls()
+      if (step === 'downloading') callsBeforeDownload = countCalls()
+      // Its own timer (not its clock) jumps ahead, before it looks again.
+      if (step === 'waiting' && isTakenForDead(detail ?? '', takenForDead)) lapsedMs += LAPSE_MS
       tell({ type: 'progress', step, detail })
     },
   })
@@ -75,11 +87,21 @@ async function perform({ task, settings, trap }: ManagerRun): Promise<ManagerOut
   }
   await manager.close()
   const [served] = manager.current()
-  return { published, served, needsOrder, isDue, error, logged, calls: releaseTrap(), callsBeforeOrder }
+  const calls = releaseTrap()
+  return {
+    published,
+    served,
+    needsOrder,
+    isDue,
+    error,
+    logged,
+    calls,
+    callsBeforeOrder,
+    callsBeforeDownload,
+  }
 }
 
 process.on('message', (message: ToManager) => {
-  if (message.type === 'lapse') lapsedMs += message.ms
   if (message.type !== 'run') return
   void perform(message.run).then((outcome) => tell({ type: 'outcome', outcome }))
 })

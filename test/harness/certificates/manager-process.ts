@@ -13,8 +13,8 @@ export type ArmChallenges = (challenges: readonly ArmedChallenge[]) => void
 export class ManagerProcess {
   /** `step detail` of the run under way. */
   progress: string[] = []
-  /** As soon as it waits for another process, its own timer jumps ahead by this. */
-  hurryMs = 0
+  /** See ManagerRun. */
+  takenForDead: readonly number[] | undefined
   readonly #child: ChildProcess
   readonly #arm: ArmChallenges
   readonly #booted = Promise.withResolvers<void>()
@@ -36,16 +36,20 @@ export class ManagerProcess {
     })
   }
 
+  get pid(): number {
+    return this.#child.pid ?? -1
+  }
+
   get isStopped(): boolean {
-    return stateOf(this.#child.pid ?? -1) === 'T'
+    return stateOf(this.pid) === 'T'
   }
 
   /** One at a time. Undefined when the process was killed; rejects if it ended otherwise. */
-  async run(run: ManagerRun): Promise<ManagerOutcome | undefined> {
+  async run(run: Omit<ManagerRun, 'takenForDead'>): Promise<ManagerOutcome | undefined> {
     await Promise.race([this.#booted.promise, this.#killed()])
     this.progress = []
     this.#outcome = Promise.withResolvers()
-    this.#tell({ type: 'run', run })
+    this.#tell({ type: 'run', run: { ...run, takenForDead: this.takenForDead } })
     return await Promise.race([this.#outcome.promise, this.#killed()])
   }
 
@@ -59,11 +63,6 @@ export class ManagerProcess {
 
   resume(): void {
     this.#child.kill('SIGCONT')
-  }
-
-  /** Has its own timer (not its clock) jump ahead. */
-  lapse(ms: number): void {
-    this.#tell({ type: 'lapse', ms })
   }
 
   async #killed(): Promise<undefined> {
@@ -82,7 +81,6 @@ export class ManagerProcess {
         break
       case 'progress':
         this.progress.push(`${message.step} ${message.detail ?? ''}`.trimEnd())
-        if (this.isWaiting && this.hurryMs > 0) this.lapse(this.hurryMs)
         break
       case 'outcome':
         this.#outcome.resolve(message.outcome)

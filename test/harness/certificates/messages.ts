@@ -16,6 +16,8 @@ export interface ManagerRun {
   readonly settings: AcmeSettings
   /** Set when everything is loaded. */
   readonly trap: Trap
+  /** Of processes that it takes for dead as soon as it waits for them, and for one that is not named; none: it waits. */
+  readonly takenForDead: readonly number[] | undefined
 }
 
 interface ServedPair {
@@ -40,13 +42,11 @@ export interface ManagerOutcome {
   readonly calls: readonly string[]
   /** How many of them there had been when the order was placed; undefined if that was not reached. */
   readonly callsBeforeOrder: number | undefined
+  /** The same of the download, that is, once the CA had been asked to sign. */
+  readonly callsBeforeDownload: number | undefined
 }
 
-export type ToManager =
-  | { readonly type: 'run'; readonly run: ManagerRun }
-  | { readonly type: 'armed' }
-  /** So much time has passed since the last look at it. */
-  | { readonly type: 'lapse'; readonly ms: number }
+export type ToManager = { readonly type: 'run'; readonly run: ManagerRun } | { readonly type: 'armed' }
 
 export type FromManager =
   | { readonly type: 'booted' }

@@ -56,6 +56,8 @@ export class AcmeIssuance {
 
   /** The names that the attempt leaves out from the start. */
   #held: readonly string[] = []
+  /** Issued, when the lock had gone to another process. */
+  #inHand: StoredCertificate | undefined
 
   constructor(options: IssuanceOptions) {
     this.#listenerId = options.listenerId
@@ -161,7 +163,16 @@ export class AcmeIssuance {
 
   /** Leaves a new certificate installed; or throws, having said why and noted when the next attempt is due. */
   async attempt(signal: AbortSignal, reason: AttemptReason): Promise<void> {
-    await againIfLost(async () => await this.#attemptOnce(signal, reason))
+    try {
+      await againIfLost(async () => await this.#attemptOnce(signal, reason))
+    } catch (error) {
+      if (this.#inHand === undefined || signal.aborted) throw error
+      // Nobody has left anything better.
+      this.#report.error(`issued but not saved: ${messageOf(error)}`)
+      await this.#use(this.#inHand)
+    } finally {
+      this.#inHand = undefined
+    }
   }
 
   async #attemptOnce(signal: AbortSignal, reason: AttemptReason): Promise<void> {
@@ -178,6 +189,10 @@ export class AcmeIssuance {
       // The beginning of an order that lost the lock is no failure of anybody's.
       this.#failure = isSameRecord(recorded, lost?.record) ? lost?.before : recorded
       if (isDone) return
+      if (this.#inHand !== undefined) {
+        await this.#keep(this.#inHand, lock)
+        return
+      }
       this.assertDue(reason)
       if (reason !== 'demand' && this.#isRestDue()) this.#held = this.#heldNames()
       await this.#order(lock, signal, this.#without(this.#held))
@@ -267,7 +282,12 @@ export class AcmeIssuance {
       },
     })
     this.#report.issued(issued)
-    const isComplete = names.length === this.#settings.domains.length
+    await this.#keep(issued, lock)
+  }
+
+  /** Saves and installs it; throws, with the certificate in hand, if another process has the lock and so decides. */
+  async #keep(issued: StoredCertificate, lock: DirectoryLock): Promise<void> {
+    const isComplete = missingNames(this.#settings, issued).length === 0
     if (isComplete) this.#failure = undefined
     else this.#noteLeftOut()
     try {
@@ -275,10 +295,18 @@ export class AcmeIssuance {
       this.#saveDueMs = Infinity
       await this.#settleRecord()
     } catch (error) {
+      if (lock.signal.aborted) {
+        this.#inHand = issued
+        throw error
+      }
       // It is good, and it has been paid for: serve it, and say that a restart will not find it.
       this.#saveDueMs = this.#clock.nowMs() + SAVE_AGAIN_MS
       this.#report.error(`issued but not saved: ${messageOf(error)}`)
     }
+    await this.#use(issued)
+  }
+
+  async #use(issued: StoredCertificate): Promise<void> {
     await this.#plan.noteIssued(issued)
     await this.#install(issued, [])
     this.#report.missing(this.served)

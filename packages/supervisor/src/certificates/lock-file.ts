@@ -1,78 +1,127 @@
-// The lock itself, as proper-lockfile makes it and keeps it fresh, with what that cannot say: whether the
-// directory that lies there now is still the one we made. It is touched with times that only we know.
+// The lock itself: a directory that proper-lockfile makes, and in it one file, which says who made it, is
+// kept fresh, and is held by being there. No two files ever have the same name. So a process that stood
+// still anywhere in here, and has been overtaken, finds its own file gone or itself not alone, and can
+// neither touch nor remove what is another's: the directory goes only when it is empty.
+import { randomUUID } from 'node:crypto'
 import fs from 'node:fs'
-import { lstat } from 'node:fs/promises'
+import { lstat, mkdir, readdir, rm, rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { callbackify } from 'node:util'
 import lockfile from 'proper-lockfile'
 import { codeOf } from '../error-text.ts'
+import { createFile } from './durable.ts'
+import type { Holder } from './lock-holder.ts'
 
-/** How often a living holder touches its lock. */
+/** How often a living holder touches its file. */
 export const LOCK_UPDATE_MS = 2_500
 
 export class LockFile {
-  readonly path: string
   readonly #directory: string
-  /** Aborted when the lock is found to be gone, or another's. */
+  readonly #path: string
+  /** Aborted when our file is found to be gone. */
   readonly #lost = new AbortController()
-  /** The last times we gave it, in ms: the file system may still be at the one before. */
-  #touchedMs: readonly number[] = []
+  /** Our file, once the lock has been made. */
+  #file: string | undefined
   #unlock: (() => Promise<void>) | undefined
   #isReleased = false
 
   constructor(directory: string, path: string) {
     this.#directory = directory
-    this.path = path
+    this.#path = path
   }
 
-  /** Aborted, with proper-lockfile's error, when the lock is found to be gone, or another's. */
+  /** Aborted, with proper-lockfile's error, when our file is found to be gone. */
   get lost(): AbortSignal {
     return this.#lost.signal
   }
 
-  get isMade(): boolean {
-    return this.#unlock !== undefined
-  }
-
   /** False if there is one already, dead or alive. */
-  async make(): Promise<boolean> {
+  async make(holder: Holder): Promise<boolean> {
+    const file = join(this.#path, `${randomUUID()}.json`)
     try {
       this.#unlock = await lockfile.lock(this.#directory, {
-        lockfilePath: this.path,
+        lockfilePath: this.#path,
         // Who is dead is decided by stale-lock.ts, without a race.
         stale: Infinity,
         update: LOCK_UPDATE_MS,
-        fs: { ...fs, mkdir: makePrivately, utimes: this.#touch.bind(this) },
+        fs: {
+          ...fs,
+          mkdir: callbackify(async (_path: string) => await this.#enter(file, holder)),
+          stat: callbackify(async (_path: string) => await lstat(file)),
+          utimes: (_path: string, accessed: Date, modified: Date, done: fs.NoParamCallback) =>
+            fs.utimes(file, accessed, modified, done),
+          rmdir: callbackify(async (_path: string) => await this.#leave(file)),
+          rmdirSync: () => leaveSync(this.#path, file),
+        },
         // Called once more, in vain, when its timer runs into our release.
         onCompromised: (cause) => {
           if (!this.#isReleased) this.#lost.abort(cause)
         },
       })
+      this.#file = file
       return true
     } catch (error) {
-      // It has been taken over and given back, all while this process stood still in making it.
-      if (codeOf(error) === 'ENOENT' || codeOf(error) === 'ELOCKED') return false
+      // ENOENT: it has been removed, all while this process stood still in making it.
+      if (codeOf(error) === 'ELOCKED' || codeOf(error) === 'ENOENT') return false
       throw error
     }
   }
 
   async isOurs(): Promise<boolean> {
-    if (this.#lost.signal.aborted) return false
-    const stats = await lstat(this.path).catch(() => undefined)
-    return stats !== undefined && this.#touchedMs.includes(stats.mtime.getTime())
+    if (this.#lost.signal.aborted || this.#file === undefined) return false
+    return await lstat(this.#file).then(
+      () => true,
+      () => false,
+    )
   }
 
-  /** Removes it if it is ours. One that is another's stays, and proper-lockfile's timer finds that out, and stops. Never throws. */
+  /** Removes it if it is ours. One that is lost is left to proper-lockfile's timer, which finds that out, and stops. Never throws. */
   async release(): Promise<void> {
     const isOurs = await this.isOurs()
     this.#isReleased = true
     if (isOurs) await this.#unlock?.().catch(() => {})
   }
 
-  #touch(path: string, accessed: Date, modified: Date, callback: (error: Error | null) => void): void {
-    this.#touchedMs = [modified.getTime(), ...this.#touchedMs.slice(0, 1)]
-    fs.utimes(path, accessed, modified, callback)
+  /** Of two that come into the directory one at least sees the other, and goes again. */
+  async #enter(file: string, holder: Holder): Promise<void> {
+    try {
+      await mkdir(this.#path, { mode: 0o700 })
+    } catch (error) {
+      throw codeOf(error) === 'EEXIST' ? lockedError(error) : error
+    }
+    try {
+      await createFile(file, `${JSON.stringify(holder)}\n`)
+      const names = await readdir(this.#path)
+      if (names.length === 1 && file === join(this.#path, names[0] ?? '')) return
+      throw lockedError(undefined)
+    } catch (error) {
+      await this.#leave(file).catch(() => {})
+      throw error
+    }
+  }
+
+  async #leave(file: string): Promise<void> {
+    await rm(file, { force: true })
+    await removeIfEmpty(this.#path)
   }
 }
 
-function makePrivately(path: string, callback: (error: Error | null) => void): void {
-  fs.mkdir(path, 0o700, callback)
+/** Leaves alone what is another's, or no directory. */
+export async function removeIfEmpty(directory: string): Promise<void> {
+  try {
+    await rmdir(directory)
+  } catch (error) {
+    if (!['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EEXIST'].includes(codeOf(error) ?? '')) throw error
+  }
+}
+
+/** As proper-lockfile has it when there is a lock already. */
+function lockedError(cause: unknown): Error {
+  return Object.assign(new Error('there is another holder', { cause }), { code: 'ELOCKED' })
+}
+
+/** When the process ends by itself while it has the lock. */
+function leaveSync(directory: string, file: string): void {
+  fs.rmSync(file, { force: true })
+  fs.rmdirSync(directory)
 }

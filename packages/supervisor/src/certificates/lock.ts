@@ -1,16 +1,16 @@
 // One process at a time works in a cache directory. Around proper-lockfile, which makes the lock and keeps
 // it fresh, but cannot wait, says nobody's name, and takes over stale locks in a race (its issue 121):
-// - a host guard (host-guard.ts) outside the lock: on one host there is never a second holder, nor a race
-//   for what a dead one left, and that is taken over at once;
+// - a host guard (host-guard.ts) outside the lock: on one host there is never a second holder, and what a
+//   dead one left is taken over at once;
 // - between hosts and containers, a lock is stale when it has not been touched for a while and somewhat
-//   longer, at random; one process at a time removes it, after a second look (stale-lock.ts);
-// - the holder file says who, and by its token whether that is still us: read before each step that counts.
+//   longer, at random, after a second look (stale-lock.ts);
+// - what a holder has is a file of its own (lock-file.ts), looked for before each step that counts: wherever
+//   one stands still and is overtaken, it cannot get at what the next holder has.
 // A holder that stands still (SIGSTOP, suspend) keeps others of its host out for GUARD_PATIENCE_MS, those
 // elsewhere for STALE_MS, and learns that it has lost through `signal` or at the next assertHeld.
 // What remains: a holder that stands still for that long directly after an assertHeld still takes the one
-// step that this was for.
-import { randomUUID } from 'node:crypto'
-import { rm } from 'node:fs/promises'
+// step that this was for, and one that has asked the CA to sign has asked. What it gets for that is saved
+// by nobody but the holder.
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -20,7 +20,7 @@ import type { HostGuard } from './host-guard.ts'
 import { takeHostGuard } from './host-guard.ts'
 import { LOCK_UPDATE_MS, LockFile } from './lock-file.ts'
 import type { Holder } from './lock-holder.ts'
-import { describeHolder, readHolder, writeHolder } from './lock-holder.ts'
+import { describeHolder } from './lock-holder.ts'
 import type { LockSight } from './stale-lock.ts'
 import { StaleLock } from './stale-lock.ts'
 
@@ -54,8 +54,6 @@ class LockLostError extends ProxyError {
 const STALE_MS = 10_000
 /** Of a lock that the clock calls stale, or that names nobody: a living holder touches it meanwhile. */
 const SECOND_LOOK_MS = LOCK_UPDATE_MS + 500
-/** Before what a dead process of this host left is taken over: one elsewhere may just be writing its name. */
-const SETTLING_MS = 100
 /** Of a guard whose owner shows no life, and need not be one of us: any local process can bind the name. */
 const GUARD_PATIENCE_MS = 60_000
 const POLL_MS = 250
@@ -91,25 +89,23 @@ export async function againIfLost<Result>(work: () => Promise<Result>): Promise<
 /** One process's way to a lock, and what it then has of it. */
 class Claim implements DirectoryLock {
   readonly #directory: string
-  readonly #holderPath: string
   readonly #lock: LockFile
   readonly #stale: StaleLock
-  readonly #token = randomUUID()
   readonly #lost = new AbortController()
   /** Added to how long a lock must have been untouched: two that found it together do not act together. */
   readonly #hesitationMs = Math.random() * LOCK_UPDATE_MS
   #guard: HostGuard | undefined
   /** Its owner has been found to be none of us, or to stand still. */
   #goesWithoutGuard = false
-  /** Who was named when the lock was free, or dead. */
-  #previous: Holder | undefined
+  /** Who was named when we last looked. */
+  #holder: Holder | undefined
   #isReleased = false
 
   constructor(directory: string) {
     this.#directory = directory
-    this.#holderPath = join(directory, 'lock-holder.json')
-    this.#lock = new LockFile(directory, join(directory, 'lock'))
-    this.#stale = new StaleLock(this.#lock.path)
+    const path = join(directory, 'lock')
+    this.#lock = new LockFile(directory, path)
+    this.#stale = new StaleLock(path)
     this.#lock.lost.addEventListener('abort', () => this.#lose(this.#lock.lost.reason))
   }
 
@@ -121,7 +117,7 @@ class Claim implements DirectoryLock {
     signal.throwIfAborted()
     const giveUpMs = performance.now() + waitLimitMs
     for (let waited = false; !(await this.#tryOnce()); waited = true) {
-      const holder = describeHolder(await readHolder(this.#holderPath))
+      const holder = describeHolder(this.#holder)
       if (performance.now() > giveUpMs) {
         throw new ProxyError('CACHE', `${this.#directory} is held by ${holder}`, {
           hint: 'every listener and every supervisor needs a cache directory of its own, unless they are to share it',
@@ -137,16 +133,13 @@ class Claim implements DirectoryLock {
 
   async assertHeld(): Promise<void> {
     this.signal.throwIfAborted()
-    const holder = await readHolder(this.#holderPath)
-    if (holder?.token !== this.#token || !(await this.#lock.isOurs())) this.#lose(undefined)
+    if (!(await this.#lock.isOurs())) this.#lose(undefined)
     this.signal.throwIfAborted()
   }
 
   async release(): Promise<void> {
     if (this.#isReleased) return
     this.#isReleased = true
-    const holder = await readHolder(this.#holderPath)
-    if (holder?.token === this.#token) await rm(this.#holderPath, { force: true }).catch(() => {})
     await this.#lock.release()
     await this.#guard?.release()
   }
@@ -156,19 +149,14 @@ class Claim implements DirectoryLock {
   }
 
   async #tryOnce(): Promise<boolean> {
-    if (!this.#lock.isMade && !(await this.#tryLock())) return false
-    return await writeHolder(this.#holderPath, this.#describe(), this.#previous)
-  }
-
-  async #tryLock(): Promise<boolean> {
     const sight = await this.#stale.look()
+    this.#holder = sight.holders.find((holder) => holder !== undefined)
     this.#goesWithoutGuard ||= sight.stillMs >= GUARD_PATIENCE_MS + this.#hesitationMs
     if (!(await this.#tryGuard()) && !this.#goesWithoutGuard) return false
-    this.#previous = await readHolder(this.#holderPath)
-    if (await this.#lock.make()) return true
+    if (await this.#lock.make(this.#describe())) return true
     if (!this.#isDead(sight)) return false
     await this.#stale.remove()
-    return await this.#lock.make()
+    return await this.#lock.make(this.#describe())
   }
 
   /** False while another process of this host has the guard. */
@@ -180,16 +168,18 @@ class Claim implements DirectoryLock {
     return true
   }
 
-  #isDead({ stillMs, ageMs }: LockSight): boolean {
-    const holder = this.#previous
+  #isDead({ holders, stillMs, ageMs }: LockSight): boolean {
     // Nobody else on this host can be at work while the guard is ours.
-    if (holder?.guard !== undefined && holder.guard === this.#guard?.name) return stillMs >= SETTLING_MS
-    const isSuspect = holder === undefined || ageMs > STALE_MS
+    const guard = this.#guard?.name
+    if (guard !== undefined && holders.length > 0 && holders.every((holder) => holder?.guard === guard)) {
+      return true
+    }
+    const isSuspect = holders.every((holder) => holder === undefined) || ageMs > STALE_MS
     return stillMs >= (isSuspect ? SECOND_LOOK_MS : STALE_MS) + this.#hesitationMs
   }
 
   #describe(): Holder {
     const since = new Date().toISOString()
-    return { token: this.#token, pid: process.pid, host: hostname(), since, guard: this.#guard?.name }
+    return { pid: process.pid, host: hostname(), since, guard: this.#guard?.name }
   }
 }

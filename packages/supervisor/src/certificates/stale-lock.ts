@@ -1,18 +1,36 @@
-// Whether the holder of a lock directory still lives, judged by looking twice: it touches the directory
-// again and again. Our own timer counts, not the clock, which may jump and need not be the file server's.
-import { lstat, mkdir, rm, rmdir } from 'node:fs/promises'
+// What lies where a lock belongs, whether whoever made it still lives, and how it is taken from the dead.
+// It is judged by looking twice, as a living holder touches its file again and again. Our own timer
+// counts, not the clock, which may jump and need not be the file server's.
+import type { Stats } from 'node:fs'
+import { lstat, readdir, rm, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
 import { codeOf } from '../error-text.ts'
+import { removeIfEmpty } from './lock-file.ts'
+import type { Holder } from './lock-holder.ts'
+import { readHolder } from './lock-holder.ts'
 
 export interface LockSight {
+  /** Whom each file in it names: one of a living holder, and what those left who were overtaken and died. */
+  readonly holders: readonly (Holder | undefined)[]
   /** How long it has been seen as it is now, or seen to be missing. */
   readonly stillMs: number
   /** Since it was last touched, by the clock. */
   readonly ageMs: number
 }
 
-class LockWatch {
+/** What there is, down to the times of each file; equal when nothing has changed. */
+interface Found {
+  readonly identity: string
+  readonly isDirectory: boolean
+  readonly names: readonly string[]
+  readonly touchedMs: number
+}
+
+const NOTHING: Found = { identity: '', isDirectory: false, names: [], touchedMs: Infinity }
+
+export class StaleLock {
   readonly path: string
-  #seen: string | undefined
+  #found = NOTHING
   #sinceMs = performance.now()
 
   constructor(path: string) {
@@ -20,62 +38,51 @@ class LockWatch {
   }
 
   async look(): Promise<LockSight> {
-    const { identity, mtimeMs } = await this.#identify()
-    if (identity !== this.#seen) {
-      this.#seen = identity
-      this.#sinceMs = performance.now()
+    const found = await this.#find()
+    if (found.identity !== this.#found.identity) this.#sinceMs = performance.now()
+    this.#found = found
+    const holders = await Promise.all(
+      found.names.map(async (name) => await readHolder(join(this.path, name))),
+    )
+    return { holders, stillMs: performance.now() - this.#sinceMs, ageMs: Date.now() - found.touchedMs }
+  }
+
+  /** Removes what was last looked at, by name, unless it has changed since: never what came after it. */
+  async remove(): Promise<void> {
+    const { identity, isDirectory, names } = this.#found
+    if ((await this.#find()).identity !== identity) return
+    if (isDirectory) {
+      for (const name of names) await rm(join(this.path, name), { recursive: true, force: true })
+      await removeIfEmpty(this.path)
+    } else {
+      await unlink(this.path).catch((error: unknown) => {
+        // It is gone, or a lock has come in its place, which this does not remove.
+        if (!['ENOENT', 'EISDIR', 'EPERM'].includes(codeOf(error) ?? '')) throw error
+      })
     }
-    return { stillMs: performance.now() - this.#sinceMs, ageMs: Date.now() - mtimeMs }
   }
 
-  /** It is the one that was last looked at, and has not been touched since. */
-  async isUnchanged(): Promise<boolean> {
-    return (await this.#identify()).identity === this.#seen
-  }
-
-  async #identify(): Promise<{ readonly identity: string | undefined; readonly mtimeMs: number }> {
-    try {
-      const { ino, mtimeMs } = await lstat(this.path)
-      return { identity: `${ino} ${mtimeMs}`, mtimeMs }
-    } catch (error) {
-      if (codeOf(error) === 'ENOENT') return { identity: undefined, mtimeMs: Date.now() }
-      throw error
+  async #find(): Promise<Found> {
+    const lock = await statOf(this.path)
+    if (lock === undefined) return NOTHING
+    const isDirectory = lock.isDirectory()
+    const names = isDirectory ? await readdir(this.path).catch(() => []) : []
+    const stats = await Promise.all(names.map(async (name) => await statOf(join(this.path, name))))
+    const all = [lock, ...stats.filter((one) => one !== undefined)]
+    return {
+      identity: [...all.map(({ ino, mtimeMs }) => `${ino} ${mtimeMs}`), ...names].join(' '),
+      isDirectory,
+      names,
+      touchedMs: Math.max(...(all.length > 1 ? all.slice(1) : all).map(({ mtimeMs }) => mtimeMs)),
     }
   }
 }
 
-/** Of a taker-over, whose work takes no time. */
-const RIVAL_PATIENCE_MS = 10_000
-
-/** A lock, and how it is taken from the dead. */
-export class StaleLock {
-  readonly #lock: LockWatch
-  /** Made by whoever removes the lock: were there two, the second could remove what the first then makes. */
-  readonly #rival: LockWatch
-
-  constructor(path: string) {
-    this.#lock = new LockWatch(path)
-    this.#rival = new LockWatch(`${path}-takeover`)
-  }
-
-  async look(): Promise<LockSight> {
-    return await this.#lock.look()
-  }
-
-  /** Removes the lock that was last looked at, if that is still there and nobody else is about to remove it. */
-  async remove(): Promise<void> {
-    try {
-      await mkdir(this.#rival.path, { mode: 0o700 })
-    } catch (error) {
-      if (codeOf(error) !== 'EEXIST') throw error
-      const { stillMs } = await this.#rival.look()
-      if (stillMs > RIVAL_PATIENCE_MS) await rm(this.#rival.path, { recursive: true, force: true })
-      return
-    }
-    try {
-      if (await this.#lock.isUnchanged()) await rm(this.#lock.path, { recursive: true, force: true })
-    } finally {
-      await rmdir(this.#rival.path)
-    }
+async function statOf(path: string): Promise<Stats | undefined> {
+  try {
+    return await lstat(path)
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
   }
 }

@@ -126,7 +126,7 @@ export class CertificateStore {
 
   /**
    * Makes `certificate` the current one. `mayCommit` is asked directly before the rename that does it,
-   * and throws to stop that. Throws CACHE.
+   * and throws to stop that: nothing is left of it then. Throws CACHE.
    */
   async save(certificate: StoredCertificate, mayCommit: () => Promise<void>): Promise<void> {
     const { name: previous } = await this.#readCurrent()
@@ -140,12 +140,16 @@ export class CertificateStore {
     }
     try {
       await mayCommit()
-      await rename(link, this.#current).catch((error: unknown) => {
-        throw cacheError(this.directory, error)
-      })
     } catch (error) {
-      await rm(link, { force: true }).catch(() => {})
+      await this.#discard(link)
+      await this.#discard(join(this.#generations, name))
       throw error
+    }
+    try {
+      await rename(link, this.#current)
+    } catch (error) {
+      await this.#discard(link)
+      throw cacheError(this.directory, error)
     }
     await syncDirectory(this.directory).catch((error: unknown) => {
       throw cacheError(this.directory, error)
@@ -237,9 +241,13 @@ export class CertificateStore {
     const names = await readdir(this.#generations).catch(() => [])
     for (const name of names) {
       if (kept.has(name)) continue
-      // The new certificate is safe: what cannot be removed now is removed next time.
-      await rm(join(this.#generations, name), { recursive: true, force: true }).catch(() => {})
+      await this.#discard(join(this.#generations, name))
     }
+  }
+
+  /** Nothing depends on it: what cannot be removed now is removed next time. */
+  async #discard(path: string): Promise<void> {
+    await rm(path, { recursive: true, force: true }).catch(() => {})
   }
 }
 
