@@ -2,6 +2,8 @@
 // within one look; and whatever else a CA says or fails to say, the lifetime rule has the last word.
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import * as x509 from '@peculiar/x509'
 import { html, serverError } from '../../../test/harness/acme/answers.ts'
@@ -355,4 +357,13 @@ test("ari: a certificate's name is the one of RFC 9773 4.1, with the zero byte b
     signingAlgorithm: { name: 'ECDSA', hash: 'SHA-256' },
   })
   assert.equal(certificateIdOf(bare.toString('pem')), undefined)
+})
+
+test('ari: a recorded window at no time that a calendar has is forgotten', TEST, async (t) => {
+  const directory = quickDirectory(t)
+  const window = { startMs: 1e300, endMs: 1e300 }
+  const record = { serial: '01', window, chosenMs: 1e300, nextLookMs: 0, failures: 0, issuedMs: [1e300] }
+  await writeFile(join(directory, 'renewal.json'), JSON.stringify(record), { mode: 0o600 })
+  const loaded = await new RenewalStore(directory, () => {}).load()
+  assert.deepEqual([loaded?.window, loaded?.chosenMs, loaded?.issuedMs], [undefined, undefined, []])
 })

@@ -66,6 +66,9 @@ function parseRenewal(text: string): RenewalRecord | undefined {
   }
 }
 
+/** Of ECMAScript: what is beyond cannot be shown as a date. */
+const LAST_DATE_MS = 8.64e15
+
 function isTime(value: unknown): value is number {
-  return typeof value === 'number' && Number.isFinite(value)
+  return typeof value === 'number' && Math.abs(value) <= LAST_DATE_MS
 }
