@@ -16,7 +16,7 @@ const DETAIL_FIELDS: Partial<Record<LogEvent, string>> = {
   TLS_REJECTED: 'reason',
   TLS_FAILED: 'error',
   UPSTREAM_ERROR: 'error',
-  CLIENT_ERROR: 'reason',
+  CLIENT_ERROR: 'error',
   CONNECTION_LIMIT: 'limit',
 }
 /** Kinds that are counted one by one: whatever a peer brings forth beyond is counted together. */

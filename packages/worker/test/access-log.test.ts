@@ -9,7 +9,11 @@ import { openLogs, type Logs } from '@reverse-proxy/shared/logs'
 import { pino } from 'pino'
 import { createAccessLog } from '../src/access-log.ts'
 import type { RequestEntry } from '../src/http/access-log-entry.ts'
-import { TrafficMetrics } from '../src/metrics.ts'
+import { CountingLog, TrafficMetrics } from '../src/metrics.ts'
+import { recordingLog } from './support/front.ts'
+import { connectRaw } from './support/raw-client.ts'
+import { siteOf, startSiteServer } from './support/site-server.ts'
+import { waitUntil } from './support/wait-until.ts'
 
 /** What a pipe takes at once (PIPE_BUF). */
 const PIPE_BYTES = 4096
@@ -193,4 +197,16 @@ test('text without end: cut, marked, and the line still one that a pipe takes wh
 
 test('a long path that fits is written whole', async () => {
   for (const format of FORMATS) await assertReadsBack(format, { ...ENTRY, path: `/${'x'.repeat(2047)}` })
+})
+
+test('a client that breaks the protocol is counted by the cause that its line names', async (t) => {
+  const { port, logged } = await startSiteServer(t, [siteOf(1)])
+  const client = await connectRaw(t, port)
+  client.send('nonsense\r\n\r\n')
+  await client.closed()
+  const isMine = ({ event }: { readonly event: string }): boolean => event === 'CLIENT_ERROR'
+  await waitUntil('the line', () => logged.some(isMine))
+  const metrics = new TrafficMetrics()
+  new CountingLog(recordingLog([]), metrics).info('CLIENT_ERROR', logged.find(isMine))
+  assert.deepEqual(metrics.take().events, [{ event: 'CLIENT_ERROR', detail: 'HPE_INVALID_METHOD', count: 1 }])
 })

@@ -106,7 +106,7 @@ test('a declared length is passed on as such', () => {
 test('the answer: no Server, nothing hop-by-hop, names in lower case, the length apart', () => {
   fc.assert(
     fc.property(fields, (raw) => {
-      const { list } = clientResponseHeaders(raw.flat(), true)
+      const { list } = clientResponseHeaders(raw.flat(), 200, true)
       for (const [header] of pairsOf(list)) {
         assert.ok(
           ![
@@ -137,15 +137,18 @@ test('the answer: no Server, nothing hop-by-hop, names in lower case, the length
     'Set-Cookie',
     'b',
   ]
-  assert.deepEqual(clientResponseHeaders(raw, true), {
+  assert.deepEqual(clientResponseHeaders(raw, 200, true), {
     list: ['set-cookie', 'a', 'set-cookie', 'b'],
     contentLength: '5',
     isUnreadable: false,
   })
   const chunked = [...raw, 'Transfer-Encoding', 'chunked']
-  assert.deepEqual(clientResponseHeaders(chunked, true).list.slice(-2), ['trailer', 'X-T'])
-  assert.deepEqual(clientResponseHeaders(chunked, false).list.slice(-2), ['set-cookie', 'b'])
-  assert.equal(clientResponseHeaders(chunked, true).isUnreadable, true)
+  assert.deepEqual(clientResponseHeaders(chunked, 200, true).list.slice(-2), ['trailer', 'X-T'])
+  assert.deepEqual(clientResponseHeaders(chunked, 200, false).list.slice(-2), ['set-cookie', 'b'])
+  assert.equal(clientResponseHeaders(chunked, 200, true).isUnreadable, true)
+  for (const status of [204, 205, 304]) {
+    assert.deepEqual(clientResponseHeaders(chunked, status, true).list.slice(-2), ['set-cookie', 'b'])
+  }
 })
 
 test('the answer: a transfer coding that nobody asked for makes it unreadable', () => {
@@ -158,7 +161,7 @@ test('the answer: a transfer coding that nobody asked for makes it unreadable', 
     [['identity'], true],
   ] as const) {
     const raw = codings.flatMap((coding) => ['Transfer-Encoding', coding])
-    assert.equal(clientResponseHeaders(raw, true).isUnreadable, isUnreadable, codings.join())
+    assert.equal(clientResponseHeaders(raw, 200, true).isUnreadable, isUnreadable, codings.join())
   }
 })
 

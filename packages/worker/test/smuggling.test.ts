@@ -1,13 +1,20 @@
 // Framing that can be read in two ways, and targets that name something else: refused, and nothing goes up.
 // What is known by a number has a file of its own in advisories/.
 import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
 import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import tls from 'node:tls'
+import { Http1Connection } from '../src/http/client-connection.ts'
+import { answerError } from '../src/http/error-response.ts'
+import { Http1Requests } from '../src/http/http1-requests.ts'
+import { AnswerStalls } from '../src/limits/answer-stalls.ts'
+import { recordingLog } from './support/front.ts'
 import { connectHttp2, request } from './support/http2-client.ts'
-import { connectRaw, type RawClient } from './support/raw-client.ts'
+import { connectPlain, connectRaw, type RawClient } from './support/raw-client.ts'
 import { answering, OK, readRequests, startUpstream, type UpstreamRequest } from './support/raw-upstream.ts'
 import { siteOf, startSiteServer } from './support/site-server.ts'
+import { listen } from './support/sockets.ts'
 
 const TIMEOUT = { timeout: 15_000 }
 const SMUGGLED = 'GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n'
@@ -180,5 +187,39 @@ test(
     assert.equal((await client.response()).status, 200)
     client.socket.destroy()
     while (server.connectionCount > 0) await new Promise((resolve) => setTimeout(resolve, 10))
+  },
+)
+
+test(
+  'of a head that the runtime refuses nothing is left in the answer that is given instead',
+  TIMEOUT,
+  async (t) => {
+    const nowMs = (): number => performance.now()
+    const requests = new Http1Requests(
+      {
+        accessLog: { request: () => {}, upstreamError: () => {}, upstreamRetried: () => {} },
+        stalls: new AnswerStalls(() => 5_000, nowMs, recordingLog([])),
+        nowMs,
+        requestsPerConnection: () => 100,
+      },
+      (socket) => new Http1Connection(socket, { clientIp: '127.0.0.1' }, { isDraining: false }),
+      (exchange) => {
+        const status = Number(exchange.head.target.slice(1))
+        const headers = ['x-name', 'a\u0001b']
+        assert.throws(() => exchange.respond({ status, reason: 'Odd', headers, contentLength: undefined }))
+        answerError(exchange, 'UPSTREAM_PROTOCOL')
+      },
+    )
+    const server = createServer((req, res) => requests.onRequest(req, res))
+    const port = await listen(t, server)
+    const outcome = async (status: number): Promise<string> => {
+      const client = await connectPlain(t, port)
+      client.send(`GET /${status} HTTP/1.1\r\nHost: a.example\r\n\r\n`)
+      await client.closed()
+      return client.received()
+    }
+    const instead = await outcome(200)
+    assert.match(instead, /^HTTP\/1\.1 502 Bad Gateway\r\n[^]*connection: close\r\n[^]*\r\nBad Gateway$/iu)
+    for (const status of [204, 304]) assert.equal(await outcome(status), '')
   },
 )

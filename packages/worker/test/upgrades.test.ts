@@ -352,3 +352,20 @@ test(
     assert.deepEqual(new Set(requests.map(({ status }) => status)), new Set([101]))
   },
 )
+
+test(
+  'a refusal that is cut by a reset is cut for the client, too, also if only its close would end it',
+  TIMEOUT,
+  async (t) => {
+    const upstream = await startUpstream(t, ({ socket }) => {
+      socket.write('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\npart')
+    })
+    const { port } = await startSiteServer(t, [siteOf(upstream.port)])
+    const client = await connectRaw(t, port)
+    client.send(handshake())
+    await client.until((text) => text.endsWith('part\r\n'))
+    upstream.newest().socket.resetAndDestroy()
+    await client.closed()
+    assert.ok(client.received().endsWith('part\r\n'), client.received())
+  },
+)

@@ -149,7 +149,7 @@ class StreamTunnel implements AnswerSource, Tunnel {
 }
 
 function headersOf(response: IncomingMessage): string[] {
-  const { list } = clientResponseHeaders(response.rawHeaders, false)
+  const { list } = clientResponseHeaders(response.rawHeaders, 101, false)
   const headers: string[] = []
   for (let i = 0; i < list.length; i += 2) {
     if (list[i] !== ACCEPT_NAME) headers.push(list[i]!, list[i + 1]!)

@@ -46,6 +46,7 @@ class Refusal implements AnswerSource {
     const { rawHeaders, statusCode: status = 0 } = response
     const { list, contentLength, isUnreadable } = clientResponseHeaders(
       rawHeaders,
+      status,
       exchange.canAnnounceTrailers,
     )
     try {

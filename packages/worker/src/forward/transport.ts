@@ -134,6 +134,7 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
     const exchange = this.#exchange
     const { list, contentLength, isUnreadable } = clientResponseHeaders(
       toStrings(controller.rawHeaders),
+      status,
       exchange.canAnnounceTrailers,
     )
     if (isUnreadable) throw new ProxyError('UPSTREAM_PROTOCOL', 'bad response')

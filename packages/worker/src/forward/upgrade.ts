@@ -157,7 +157,7 @@ class SocketTunnel implements AnswerSource, Handshake, Tunnel {
 
 /** The pass sends on what stands in `headers`. */
 function trimHead(response: IncomingMessage): void {
-  const { list } = clientResponseHeaders(response.rawHeaders, false)
+  const { list } = clientResponseHeaders(response.rawHeaders, 101, false)
   const passed = new Set(list.filter((_, i) => i % 2 === 0))
   for (const name of Object.keys(response.headers)) {
     if (!passed.has(name)) delete response.headers[name]

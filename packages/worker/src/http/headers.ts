@@ -102,13 +102,24 @@ export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded:
   return list
 }
 
+const NO_CONTENT = 204
 /** RFC 9110 15.3.6: 205 has no content, whatever the upstream sends; its length is 0. */
 export const RESET_CONTENT = 205
+const NOT_MODIFIED = 304
 
-/** The header section of the client's answer, from the upstream's. */
+/** RFC 9112 6.3: an answer with this final status is over with its head, whatever that says about a body. */
+export function endsWithHead(status: number): boolean {
+  return status === NO_CONTENT || status === NOT_MODIFIED
+}
+
+/**
+ * The header section of the client's answer, from the upstream's. The trailer field is kept only where
+ * trailers can follow.
+ */
 export function clientResponseHeaders(
   rawHeaders: readonly string[],
-  keepTrailerField: boolean,
+  status: number,
+  canAnnounceTrailers: boolean,
 ): ResponseHeaders {
   const connectionOptions = optionsOf(rawHeaders)
   const list: string[] = []
@@ -132,7 +143,8 @@ export function clientResponseHeaders(
       list.push(name, value)
     }
   }
-  if (isChunked && announced !== undefined && keepTrailerField) list.push('trailer', announced)
+  const canHaveTrailers = canAnnounceTrailers && status !== RESET_CONTENT && !endsWithHead(status)
+  if (isChunked && announced !== undefined && canHaveTrailers) list.push('trailer', announced)
   // RFC 9112 6.3: both a length and chunks ought to be an error. The parsers have refused it by now.
   isUnreadable ||= isChunked && contentLength !== undefined
   return { list, contentLength, isUnreadable }

@@ -1,11 +1,12 @@
 // A request over HTTP/1 and its answer, on the runtime's IncomingMessage and ServerResponse. Adds
 // what they lack: a head that leaves at once, an answer that reaches a client which is still sending.
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import { ClientExchange, type Answer, type ExchangeDeps } from './client-exchange.ts'
 import type { Http1Connection } from './client-connection.ts'
 import { answerError } from './error-response.ts'
 import type { Protocol } from './framing.ts'
+import { endsWithHead } from './headers.ts'
 
 export interface Http1Deps extends ExchangeDeps {
   /** SPEC 8 `requests_per_connection`, as it is now. */
@@ -89,8 +90,12 @@ export class Http1Exchange extends ClientExchange {
     if (contentLength !== undefined && status !== 204) headers.push('content-length', contentLength)
     // A body that is still coming when the answer starts may never be read to its end.
     if (!this.isRequestComplete || this.#http1.isLast()) res.shouldKeepAlive = false
-    if (reason === '') res.writeHead(status, headers)
-    else res.writeHead(status, reason, headers)
+    try {
+      res.writeHead(status, reason === '' ? STATUS_CODES[status] : reason, headers)
+    } catch (error) {
+      this.#onUnwritable(status)
+      throw error
+    }
     if (!res.shouldKeepAlive) this.#http1.isClosing = true
     this.status = status
     // Together with the first chunk, if that is here already; an event stream may be silent for long.
@@ -153,6 +158,12 @@ export class Http1Exchange extends ClientExchange {
     clearTimeout(this.#lingering)
     this.#http1.ended()
     this.over()
+  }
+
+  /** The runtime has kept a part of the head that it refused, the absence of a body among it. */
+  #onUnwritable(status: number): void {
+    this.closeAfterwards()
+    if (endsWithHead(status)) this.#http1.socket.destroy()
   }
 
   #addTrailers(trailers: readonly string[]): void {

@@ -25,7 +25,11 @@ export const forward: typeof framedForward = (exchange, route) => {
   for (let i = 0; i < headers.length; i += 2) sent.appendHeader(headers[i] ?? '', headers[i + 1] ?? '')
   sent.on('error', () => exchange.truncate())
   sent.on('response', (response) => {
-    const { list, contentLength } = clientResponseHeaders(response.rawHeaders, false)
+    const { list, contentLength } = clientResponseHeaders(
+      response.rawHeaders,
+      response.statusCode ?? 0,
+      false,
+    )
     exchange.respond({ status: response.statusCode ?? 0, reason: '', headers: list, contentLength })
     response.on('data', (chunk: Buffer) => void exchange.write(chunk))
     response.on('end', () => exchange.end([]))

@@ -1,6 +1,7 @@
 // Payload: `Trailer` on a request, which ended node-http-proxy (1647) and httpxy, and trailers themselves.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { answering, OK } from '../support/raw-upstream.ts'
 import {
   forwarded,
   passedOn,
@@ -48,3 +49,19 @@ test('payload: a trailer that frames is 400, and the request is never completed'
     assert.ok(received !== SENT && SENT.startsWith(received), received)
   }
 })
+
+for (const [status, phrase] of [
+  [304, 'Not Modified'],
+  [204, 'No Content'],
+] as const) {
+  test(`payload: ${status} with chunks and a trailer field ends with its head`, TIMEOUT, async (t) => {
+    const head = `HTTP/1.1 ${status} ${phrase}\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n`
+    const target = await startTarget(t, {
+      behave: answering(({ line }) => (line.includes('/x') ? head : OK)),
+    })
+    const ask = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a.example\r\n\r\n`
+    const seen = await sendAndKeep(t, target, ask('/x') + ask('/next'), { answers: 2 })
+    const kept = passedOn().split('content-length: 2\r\n')[1]?.replace(/ok$/u, '')
+    assert.equal(seen, `HTTP/1.1 ${status} ${phrase}\r\n${kept}${passedOn()}`)
+  })
+}
