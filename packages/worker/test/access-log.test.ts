@@ -204,9 +204,9 @@ test('a client that breaks the protocol is counted by the cause that its line na
   const client = await connectRaw(t, port)
   client.send('nonsense\r\n\r\n')
   await client.closed()
-  const isMine = ({ event }: { readonly event: string }): boolean => event === 'CLIENT_ERROR'
-  await waitUntil('the line', () => logged.some(isMine))
+  const line = () => logged.find(({ event }) => event === 'CLIENT_ERROR')
+  await waitUntil('the line', () => line() !== undefined)
   const metrics = new TrafficMetrics()
-  new CountingLog(recordingLog([]), metrics).info('CLIENT_ERROR', logged.find(isMine))
+  new CountingLog(recordingLog([]), metrics).info('CLIENT_ERROR', line())
   assert.deepEqual(metrics.take().events, [{ event: 'CLIENT_ERROR', detail: 'HPE_INVALID_METHOD', count: 1 }])
 })

@@ -200,6 +200,15 @@ test('limits: 431 at one header, or one byte, too many', () => {
   assert.equal(codeOf(head(HOST, { target: `/${'x'.repeat(1000)}` })), 'HEADERS_TOO_LARGE')
 })
 
+test('limits: 400 at more than a hundred connection options', () => {
+  for (const [count, code] of [
+    [100, undefined],
+    [101, 'BAD_FRAMING'],
+  ] as const) {
+    assert.equal(codeOf(head([...HOST, 'Connection', `${'a,'.repeat(count)},`])), code)
+  }
+})
+
 test('Expect: 100-continue alone; from HTTP/1.0 it means nothing', () => {
   const expecting = (value: string, more: Partial<RequestHead> = {}) => head([...HOST, 'Expect', value], more)
   assert.equal(parseRequest(expecting('100-Continue'), LIMITS).expectsContinue, true)

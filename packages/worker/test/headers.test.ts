@@ -165,6 +165,18 @@ test('the answer: a transfer coding that nobody asked for makes it unreadable', 
   }
 })
 
+test('the answer: a status that is none and too many connection options make it unreadable', () => {
+  for (const [status, options, isUnreadable] of [
+    [599, 100, false],
+    [600, 0, true],
+    [999, 0, true],
+    [200, 101, true],
+  ] as const) {
+    const raw = options === 0 ? [] : ['Connection', Array.from({ length: options }, () => 'a').join()]
+    assert.equal(clientResponseHeaders(raw, status, true).isUnreadable, isUnreadable, `${status}`)
+  }
+})
+
 test('trailers: what frames, routes or authorises is not passed on', () => {
   const raw = [
     'X-Sum',

@@ -190,11 +190,14 @@ test(
   },
 )
 
+function nowMs(): number {
+  return performance.now()
+}
+
 test(
   'of a head that the runtime refuses nothing is left in the answer that is given instead',
   TIMEOUT,
   async (t) => {
-    const nowMs = (): number => performance.now()
     const requests = new Http1Requests(
       {
         accessLog: { request: () => {}, upstreamError: () => {}, upstreamRetried: () => {} },

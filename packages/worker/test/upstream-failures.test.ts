@@ -59,6 +59,8 @@ const UNREADABLE = [
   ['200 OK\r\nX : a', 'bad response'],
   ['200 OK\r\nX: a\n\tb', 'bad response'],
   ['20 OK', 'bad response'],
+  ['600 Odd', 'bad response'],
+  ['999 Odd', 'bad response'],
   ['101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket', 'bad response'],
   ['100 Continue', 'bad response'],
 ] as const

@@ -3,6 +3,7 @@
 // every request is framed anew from what is decided here.
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import { MAX_CONNECTION_OPTIONS } from './headers.ts'
 import { parseAuthority, parseTarget } from './target.ts'
 
 /** `other`: an HTTP/1 request line that names another version (the runtime's parser lets 0.9 and 2.0 pass). */
@@ -236,9 +237,13 @@ function expectsContinue(head: RequestHead, expectations: readonly string[]): bo
 
 function connectionOptions(values: readonly string[]): readonly string[] {
   if (values.length === 0) return NO_OPTIONS
-  return values
+  const options = values
     .join(',')
     .split(',')
     .map((option) => option.trim().toLowerCase())
     .filter((option) => option !== '')
+  if (options.length > MAX_CONNECTION_OPTIONS) {
+    throw new ProxyError('BAD_FRAMING', 'too many options in Connection')
+  }
+  return options
 }

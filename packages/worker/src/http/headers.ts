@@ -17,12 +17,13 @@ export interface ResponseHeaders {
   readonly contentLength: string | undefined
   /**
    * The body has a transfer coding other than chunked, which nobody has asked for (RFC 9112 6.1: passed
-   * on without that coding's name, it would be taken for the content), or two framings.
+   * on without that coding's name, it would be taken for the content), or two framings; or the head has
+   * a status that is none, or too many connection options.
    */
   readonly isUnreadable: boolean
 }
 
-// RFC 9110 7.6.1, and Expect, which the proxy has answered by now; Trailer, since request trailers are discarded.
+// RFC 9110 7.6.1, but Trailer, and what is between a client and its proxy.
 const HOP_BY_HOP = [
   'connection',
   'keep-alive',
@@ -43,6 +44,12 @@ const FORWARDING = [
   'x-real-ip',
 ] as const
 
+/** Nobody has use for so many options in `Connection`, and each header is looked for among them. */
+export const MAX_CONNECTION_OPTIONS = 100
+/** RFC 9110 15: what is beyond is no status. */
+const MAX_STATUS = 599
+
+// Expect, which the proxy has answered by now; Trailer, since request trailers are discarded.
 const NOT_FROM_CLIENT: ReadonlySet<string> = new Set([
   ...HOP_BY_HOP,
   ...FORWARDING,
@@ -126,7 +133,8 @@ export function clientResponseHeaders(
   let contentLength: string | undefined
   let announced: string | undefined
   let isChunked = false
-  let isUnreadable = false
+  let isUnreadable = status > MAX_STATUS || connectionOptions.length > MAX_CONNECTION_OPTIONS
+  if (isUnreadable) return { list, contentLength, isUnreadable }
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!.toLowerCase()
     const value = rawHeaders[i + 1]!

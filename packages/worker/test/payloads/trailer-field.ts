@@ -50,6 +50,10 @@ test('payload: a trailer that frames is 400, and the request is never completed'
   }
 })
 
+function get(path: string): string {
+  return `GET ${path} HTTP/1.1\r\nHost: a.example\r\n\r\n`
+}
+
 for (const [status, phrase] of [
   [304, 'Not Modified'],
   [204, 'No Content'],
@@ -59,8 +63,7 @@ for (const [status, phrase] of [
     const target = await startTarget(t, {
       behave: answering(({ line }) => (line.includes('/x') ? head : OK)),
     })
-    const ask = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: a.example\r\n\r\n`
-    const seen = await sendAndKeep(t, target, ask('/x') + ask('/next'), { answers: 2 })
+    const seen = await sendAndKeep(t, target, get('/x') + get('/next'), { answers: 2 })
     const kept = passedOn().split('content-length: 2\r\n')[1]?.replace(/ok$/u, '')
     assert.equal(seen, `HTTP/1.1 ${status} ${phrase}\r\n${kept}${passedOn()}`)
   })
