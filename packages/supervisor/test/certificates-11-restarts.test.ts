@@ -2,7 +2,7 @@
 // an order for every start.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { hang } from '../../../test/harness/acme/answers.ts'
+import { hang, serverError } from '../../../test/harness/acme/answers.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { CaScene } from './support/ca-scene.ts'
 
@@ -52,4 +52,13 @@ test('restarts: at a real CA', TEST, async (t) => {
       assert.equal(life.newOrders(), 1)
     },
   )
+
+  await t.test('restarts: a new contact that the CA refuses does not stop the order', TEST, async (st) => {
+    const life = scene.enter(st)
+    await life.attempt()
+    host.clockOffsetMs = 65 * 24 * 60 * MINUTE_MS
+    ca.inject({ on: 'account', answer: serverError() })
+    await life.attempt({ contact: 'mailto:other@one.example' })
+    assert.equal(life.newOrders(), 2)
+  })
 })

@@ -118,7 +118,7 @@ class Order {
   }
 
   async #ensureAccount(): Promise<void> {
-    const { settings, accounts, mayOrder } = this.#request
+    const { settings, accounts, mayOrder, progress } = this.#request
     const { contact } = settings
     if (this.#account.url === undefined) {
       const bindExternalAccount = settings.eab !== undefined
@@ -130,11 +130,13 @@ class Order {
       this.#account = registered
       await accounts.save(registered)
     } else if (this.#account.contact !== contact) {
-      await this.#post('cannot change the contact', this.#account.url, { contact: [contact] }).catch(
-        (error: unknown) => {
-          if (!isUnknownAccount(error)) throw error
-        },
-      )
+      try {
+        await this.#post('cannot change the contact', this.#account.url, { contact: [contact] })
+      } catch (error) {
+        if (!(error instanceof AcmeError)) throw error
+        // A contact is no reason to let a certificate expire: the next order tries to change it again.
+        if (!isUnknownAccount(error)) return progress('account', error.message)
+      }
       this.#account = { ...this.#account, contact }
       await accounts.save(this.#account)
     }
