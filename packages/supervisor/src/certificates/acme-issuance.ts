@@ -168,7 +168,7 @@ export class AcmeIssuance {
     } catch (error) {
       if (this.#inHand === undefined || signal.aborted) throw error
       // Nobody has left anything better.
-      this.#report.error(`issued but not saved: ${messageOf(error)}`)
+      this.#noteUnsaved(error)
       await this.#use(this.#inHand)
     } finally {
       this.#inHand = undefined
@@ -299,11 +299,15 @@ export class AcmeIssuance {
         this.#inHand = issued
         throw error
       }
-      // It is good, and it has been paid for: serve it, and say that a restart will not find it.
-      this.#saveDueMs = this.#clock.nowMs() + SAVE_AGAIN_MS
-      this.#report.error(`issued but not saved: ${messageOf(error)}`)
+      this.#noteUnsaved(error)
     }
     await this.#use(issued)
+  }
+
+  /** It is good, and it has been paid for: it is served all the same, and a restart will not find it. */
+  #noteUnsaved(error: unknown): void {
+    this.#saveDueMs = this.#clock.nowMs() + SAVE_AGAIN_MS
+    this.#report.error(`issued but not saved: ${messageOf(error)}`)
   }
 
   async #use(issued: StoredCertificate): Promise<void> {
