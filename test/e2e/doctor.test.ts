@@ -149,8 +149,8 @@ test('a machine that is not: every trouble is found in one go, with what to do',
   await once(holder, 'listening')
   t.after(() => holder.close())
   mkdirSync(cacheDir, { mode: 0o700 })
-  writeFileSync(join(cacheDir, 'key.pem'), 'secret', { mode: 0o644 })
-  chmodSync(join(cacheDir, 'key.pem'), 0o644)
+  writeFileSync(join(cacheDir, 'renewal.json'), '{}', { mode: 0o644 })
+  chmodSync(join(cacheDir, 'renewal.json'), 0o644)
   const failure = {
     failures: 1,
     failedAtMs: Date.now(),

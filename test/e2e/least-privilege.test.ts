@@ -64,7 +64,7 @@ test('the log file is the one thing a worker may write, and it is not for everyb
   rmSync(logFile)
   symlinkSync(secret, logFile)
   proxy.signal('SIGUSR2')
-  await proxy.stdout.waitForLine(/ ERROR INTERNAL_ERROR .*is a symbolic link/u)
+  await proxy.stdout.waitForLine(/ ERROR LOG_FAILED .*is a symbolic link/u)
   assert.equal((await request(target)).status, 200)
   await proxy.stop()
   assert.equal(readFileSync(secret, 'utf8'), 'secret')

@@ -11,7 +11,7 @@ import type { AttemptReason } from './attempt-reason.ts'
 import { assertDue, NotDueError } from './attempt-reason.ts'
 import type { CertificateAuthority } from './certificate-authority.ts'
 import type { CertificateClock } from './certificate-clock.ts'
-import { chooseServed, mayReplace, missingNames, olderInService, toPushedTogether } from './coverage.ts'
+import { missingNames } from './coverage.ts'
 import type { FailureRecord, OrderSubject } from './failure-record.ts'
 import { failureAsOf, nextFailure } from './failure-record.ts'
 import { heldNames } from './held-names.ts'
@@ -20,6 +20,7 @@ import type { DirectoryLock } from './lock.ts'
 import { againIfLost, lockDirectory } from './lock.ts'
 import type { RenewalPlan } from './renewal-plan.ts'
 import { mayLeaveOut } from './renewal.ts'
+import type { ServedSet } from './served-set.ts'
 import type { StoredCertificate } from './store.ts'
 
 export interface IssuanceOptions {
@@ -31,10 +32,9 @@ export interface IssuanceOptions {
   readonly cache: AcmeCache
   readonly clock: CertificateClock
   readonly plan: RenewalPlan
+  readonly served: ServedSet
   readonly report: AcmeReporter
 }
-
-const SAVE_AGAIN_MS = 60 * 60 * 1000
 
 export class AcmeIssuance {
   readonly #listenerId: string
@@ -45,11 +45,8 @@ export class AcmeIssuance {
   readonly #cache: AcmeCache
   readonly #clock: CertificateClock
   readonly #plan: RenewalPlan
+  readonly #served: ServedSet
   readonly #report: AcmeReporter
-  #certificate: StoredCertificate | undefined
-  /** Those that still serve the names which it lacks. */
-  #older: readonly StoredCertificate[] = []
-  #saveDueMs = Infinity
   #failure: FailureRecord | undefined
   /** What is recorded while the attempt's order is under way, and what was before. */
   #begun: { readonly record: FailureRecord; readonly before: FailureRecord | undefined } | undefined
@@ -68,17 +65,8 @@ export class AcmeIssuance {
     this.#cache = options.cache
     this.#clock = options.clock
     this.#plan = options.plan
+    this.#served = options.served
     this.#report = options.report
-  }
-
-  /** All that is served: `certificate` first. */
-  get served(): readonly StoredCertificate[] {
-    return this.#certificate === undefined ? [] : [this.#certificate, ...this.#older]
-  }
-
-  /** What is renewed. */
-  get certificate(): StoredCertificate | undefined {
-    return this.#certificate
   }
 
   /** Of the last attempt; undefined if that succeeded. */
@@ -86,67 +74,15 @@ export class AcmeIssuance {
     return this.#failure
   }
 
-  /** When what is served but could not be saved is to be saved; Infinity: it is. */
-  get saveDueMs(): number {
-    return this.#saveDueMs
-  }
-
-  /** Reads what is cached; of `inherited`, which is served, what is newer or serves a further name stays. Throws CACHE. */
-  async load(inherited: readonly StoredCertificate[] = []): Promise<void> {
-    await this.#cache.secure()
-    const cached = await this.#cache.readCertificates()
-    const own = chooseServed(this.#settings, { cached, inherited, nowMs: this.#clock.nowMs() })
-    this.#certificate = own
-    this.#older = own === undefined ? [] : this.#olderThan(own, [...cached, ...inherited])
-    const isSaved = own === undefined || cached.some(({ facts }) => facts.serial === own.facts.serial)
-    this.#saveDueMs = isSaved ? Infinity : 0
+  /** Throws CACHE. */
+  async load(): Promise<void> {
     this.#failure = await this.#cache.readFailure()
-    this.served.forEach((certificate) => this.#report.loaded(certificate))
-    if (this.#certificate !== undefined) this.#report.missing(this.served)
-  }
-
-  /** Saves what is served, so that the next start finds it; a failure is said, and it is tried again later. */
-  async saveAgain(signal: AbortSignal): Promise<void> {
-    const certificate = this.#certificate
-    this.#saveDueMs = this.#clock.nowMs() + SAVE_AGAIN_MS
-    let lock: DirectoryLock | undefined
-    try {
-      await this.#cache.prepare()
-      const held = await lockDirectory(this.#settings.cacheDir, {
-        signal,
-        waitLimitMs: this.#limits.lockMs,
-        onWaiting: () => {},
-      })
-      lock = held
-      const cached = await this.#cache.readCertificates()
-      // What another process has saved meanwhile is taken over with the next attempt.
-      const isNeeded =
-        certificate !== undefined &&
-        cached.every(({ facts }) => facts.notBeforeMs <= certificate.facts.notBeforeMs)
-      if (isNeeded) await this.#cache.saveCertificate(certificate, async () => await held.assertHeld())
-      this.#saveDueMs = Infinity
-    } catch (error) {
-      if (!signal.aborted) this.#report.error(`issued but not saved: ${messageOf(error)}`)
-    } finally {
-      await lock?.release()
-    }
-  }
-
-  /** Nothing can be served as it should be. */
-  needsOrder(): boolean {
-    return this.#certificate === undefined || this.#clock.nowMs() >= this.#certificate.facts.notAfterMs
-  }
-
-  /** The certificate is of the CA that is configured, and has every name. */
-  isComplete(): boolean {
-    if (this.#certificate?.origin !== this.#settings.directoryUrl) return false
-    return missingNames(this.#settings, this.#certificate).length === 0
   }
 
   /** When the next attempt is due: the certificate's own time, put off by a failure. */
   dueMs(): number {
     if (this.#isRestDue()) return 0
-    return Math.max(this.isComplete() ? this.#renewAtMs() : 0, this.#failure?.nextAttemptMs ?? 0)
+    return Math.max(this.#served.isComplete ? this.#renewAtMs() : 0, this.#failure?.nextAttemptMs ?? 0)
   }
 
   /** Under a clock that has been set back, what failed in the future has just failed. */
@@ -168,7 +104,7 @@ export class AcmeIssuance {
     } catch (error) {
       if (this.#inHand === undefined || signal.aborted) throw error
       // Nobody has left anything better.
-      this.#noteUnsaved(error)
+      this.#served.noteUnsaved(error)
       await this.#use(this.#inHand)
     } finally {
       this.#inHand = undefined
@@ -224,38 +160,24 @@ export class AcmeIssuance {
     }
   }
 
-  /** Uses what another process has put into the cache meanwhile; true if nothing is left to do. */
+  /** True if what another process has put into the cache meanwhile leaves nothing to do. */
   async #takeOver(reason: AttemptReason): Promise<boolean> {
-    const all = await this.#cache.readCertificates()
-    const { domains } = this.#settings
-    const present = this.#certificate
-    const nowMs = this.#clock.nowMs()
-    // Ours may be newer than the cache: one that could not be saved is served nevertheless. What stands behind
-    // it there was there before it.
-    const ours = all.findIndex(({ facts }) => facts.serial === present?.facts.serial)
-    const cached = all
-      .slice(0, ours < 0 ? undefined : ours)
-      .filter((one) => this.#isUnexpired(one))
-      .find((one) => present === undefined || mayReplace(one, { domains, present, nowMs }))
-    if (cached === undefined) return false
-    this.#report.loaded(cached)
-    await this.#install(cached, all)
-    this.#saveDueMs = Infinity
-    this.#report.missing(this.served)
+    if (!(await this.#served.takeOver())) return false
     // A start needs no more than something to serve: the rest is ordered in the background.
-    return reason === 'start' || (this.isComplete() && this.#renewAtMs() > this.#clock.nowMs())
+    return reason === 'start' || (this.#served.isComplete && this.#renewAtMs() > this.#clock.nowMs())
   }
 
   /** SPEC 5, one bad name: the names to order without those that failed; none if that is not worth an order. */
   #restWorthOrdering(error: unknown): readonly string[] {
     const failed = error instanceof AcmeError ? error.failedNames : []
     const { domains } = this.#settings
+    const { certificate } = this.#served
     const rest = this.#without([...this.#held, ...failed])
     const isWorth = mayLeaveOut({
       nowMs: this.#clock.nowMs(),
-      lifetimeMs: this.#certificate && lifetimeOf(this.#certificate),
+      lifetimeMs: certificate && lifetimeOf(certificate),
       lastTimeMs: this.#failure?.leftOutAtMs,
-      addsNames: this.#addsNames(rest),
+      addsNames: this.#served.addsNames(rest),
       renewAtMs: this.#renewAtMs(),
     })
     // A CA may blame a name that was not ordered: the domain above, say.
@@ -267,7 +189,7 @@ export class AcmeIssuance {
     const issued = await this.#authority.placeOrder({
       settings: this.#settings,
       names,
-      predecessor: this.#certificate,
+      predecessor: this.#served.certificate,
       accounts: this.#cache.accounts,
       host: { jobs: this.#host.jobs, clock: this.#clock },
       limits: this.#limits,
@@ -292,28 +214,21 @@ export class AcmeIssuance {
     else this.#noteLeftOut()
     try {
       await this.#cache.saveCertificate(issued, async () => await lock.assertHeld())
-      this.#saveDueMs = Infinity
+      this.#served.noteSaved()
       await this.#settleRecord()
     } catch (error) {
       if (lock.signal.aborted) {
         this.#inHand = issued
         throw error
       }
-      this.#noteUnsaved(error)
+      this.#served.noteUnsaved(error)
     }
     await this.#use(issued)
   }
 
-  /** It is good, and it has been paid for: it is served all the same, and a restart will not find it. */
-  #noteUnsaved(error: unknown): void {
-    this.#saveDueMs = this.#clock.nowMs() + SAVE_AGAIN_MS
-    this.#report.error(`issued but not saved: ${messageOf(error)}`)
-  }
-
   async #use(issued: StoredCertificate): Promise<void> {
     await this.#plan.noteIssued(issued)
-    await this.#install(issued, [])
-    this.#report.missing(this.served)
+    await this.#served.install(issued)
     this.#report.progress('issued', `until ${new Date(issued.facts.notAfterMs).toISOString()}`)
   }
 
@@ -357,25 +272,6 @@ export class AcmeIssuance {
     }
   }
 
-  /** Beside `certificate` whatever is served, or among `others`, and is still needed serves on. */
-  async #install(certificate: StoredCertificate, others: readonly StoredCertificate[]): Promise<void> {
-    const older = this.#olderThan(certificate, [...this.served, ...others])
-    await this.#host.publish(
-      this.#listenerId,
-      toPushedTogether(this.#settings.domains, [certificate, ...older]),
-    )
-    this.#certificate = certificate
-    this.#older = older
-  }
-
-  #olderThan(certificate: StoredCertificate, others: readonly StoredCertificate[]): StoredCertificate[] {
-    return olderInService(this.#settings.domains, certificate, others, this.#clock.nowMs())
-  }
-
-  #isUnexpired({ facts }: StoredCertificate): boolean {
-    return facts.notAfterMs > this.#clock.nowMs()
-  }
-
   async #disarm(): Promise<void> {
     try {
       await this.#host.arm(this.#listenerId, [])
@@ -386,7 +282,7 @@ export class AcmeIssuance {
 
   /** The CA's first answer may have shown that it is our clock that is wrong, and the certificate good. */
   #assertWorthIt(): void {
-    if (!this.#clock.isCorrected() || this.needsOrder()) return
+    if (!this.#clock.isCorrected() || this.#served.needsOrder) return
     if (this.#clock.nowMs() < this.dueMs()) throw new NothingDueError()
   }
 
@@ -408,7 +304,7 @@ export class AcmeIssuance {
       order: this.#subject(),
       held: this.#held,
       previous: this.#failure,
-      validity: this.#certificate?.facts,
+      validity: this.#served.certificate?.facts,
       isOrdered: this.#begun !== undefined,
       nowMs: this.#clock.nowMs(),
       jitter: Math.random(),
@@ -427,20 +323,15 @@ export class AcmeIssuance {
     return this.#settings.domains.filter((name) => !names.includes(name))
   }
 
-  /** A certificate of `names` would have one that the present certificate lacks. */
-  #addsNames(names: readonly string[]): boolean {
-    const missing = missingNames(this.#settings, ...this.served)
-    return names.some((name) => missing.includes(name))
-  }
-
   /** Names were added to one that failed a short while ago: they do not wait for it. */
   #isRestDue(): boolean {
     const held = this.#heldNames()
-    return held.length > 0 && this.#addsNames(this.#without(held))
+    return held.length > 0 && this.#served.addsNames(this.#without(held))
   }
 
   #renewAtMs(): number {
-    return this.#certificate === undefined ? 0 : this.#plan.dueMs(this.#certificate)
+    const { certificate } = this.#served
+    return certificate === undefined ? 0 : this.#plan.dueMs(certificate)
   }
 }
 

@@ -6,6 +6,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { AcmeCache } from './acme-cache.ts'
 import { AcmeIssuance } from './acme-issuance.ts'
+import { ServedSet } from './served-set.ts'
 import { ACME_LIMITS } from './acme-limits.ts'
 import { AcmeReporter } from './acme-reporter.ts'
 import { ACME_AUTHORITY } from './certificate-authority.ts'
@@ -27,6 +28,7 @@ export class AcmeManager implements CertificateManager {
   readonly #clock: CertificateClock
   readonly #plan: RenewalPlan
   readonly #expiry: ExpiryWatch
+  readonly #served: ServedSet
   readonly #issuance: AcmeIssuance
   readonly #closing = new AbortController()
 
@@ -46,7 +48,7 @@ export class AcmeManager implements CertificateManager {
     const report = new AcmeReporter(listenerId, settings, host)
     const clock = new CertificateClock({
       wall: host.clock,
-      validity: () => this.#issuance.certificate?.facts,
+      validity: () => this.#served.certificate?.facts,
       onWrong: (aheadMs) => report.wrongClock(aheadMs),
     })
     this.#clock = clock
@@ -69,8 +71,9 @@ export class AcmeManager implements CertificateManager {
         await authority.askRenewalInfo({ settings, certPem, clock, jobs, limits, signal }),
     })
     this.#plan = plan
-    const shared = { listenerId, settings, host, limits, authority, cache, clock, plan, report }
-    this.#issuance = new AcmeIssuance(shared)
+    const shared = { listenerId, settings, host, limits, cache, clock, report }
+    this.#served = new ServedSet(shared)
+    this.#issuance = new AcmeIssuance({ ...shared, authority, plan, served: this.#served })
     const nextMs = (): number => this.#nextMs()
     const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
     const { signal } = this.#closing
@@ -78,32 +81,33 @@ export class AcmeManager implements CertificateManager {
   }
 
   async load(predecessor?: CertificateManager): Promise<void> {
-    await this.#issuance.load(predecessor instanceof AcmeManager ? predecessor.#issuance.served : [])
+    await this.#served.load(predecessor instanceof AcmeManager ? predecessor.#served.all : [])
+    await this.#issuance.load()
     await this.#plan.load()
   }
 
   current(): readonly PushedCertificate[] {
-    return toPushedTogether(this.#settings.domains, this.#issuance.served)
+    return toPushedTogether(this.#settings.domains, this.#served.all)
   }
 
   needsOrder(): boolean {
-    return this.#issuance.needsOrder()
+    return this.#served.needsOrder
   }
 
   isComplete(): boolean {
-    return this.#issuance.isComplete()
+    return this.#served.isComplete
   }
 
   status(): ManagerStatus {
-    const { certificate, served, failure } = this.#issuance
+    const { certificate, all } = this.#served
     return {
       listenerId: this.listenerId,
       mode: 'acme',
-      certificates: served.map(({ facts }) => facts),
-      missing: missingNames(this.#settings, ...served),
+      certificates: all.map(({ facts }) => facts),
+      missing: missingNames(this.#settings, ...all),
       nextAttemptMs: this.#issuance.dueMs(),
       renewalWindow: certificate === undefined ? undefined : this.#plan.agreed(certificate)?.window,
-      failure,
+      failure: this.#issuance.failure,
     }
   }
 
@@ -129,28 +133,28 @@ export class AcmeManager implements CertificateManager {
 
   /** When there is something to do: an attempt, a question to the CA, a look at the expiry. */
   #nextMs(): number {
-    const { certificate, served } = this.#issuance
+    const { certificate, all, saveDueMs } = this.#served
     const dueMs = this.#issuance.dueMs()
     if (certificate === undefined) return dueMs
-    const looks = served.map(({ facts }) => this.#expiry.nextLookMs(facts))
-    return Math.min(dueMs, this.#issuance.saveDueMs, this.#plan.nextLookMs(certificate), ...looks)
+    const looks = all.map(({ facts }) => this.#expiry.nextLookMs(facts))
+    return Math.min(dueMs, saveDueMs, this.#plan.nextLookMs(certificate), ...looks)
   }
 
   async #turn(demanded: boolean): Promise<boolean> {
     const { signal } = this.#closing
     const issuance = this.#issuance
     issuance.reconsiderFailure()
-    if (this.#clock.nowMs() >= issuance.saveDueMs) await issuance.saveAgain(signal)
+    if (this.#clock.nowMs() >= this.#served.saveDueMs) await this.#served.saveAgain(signal)
     const nowMs = this.#clock.nowMs()
     const isDue = nowMs >= issuance.dueMs()
-    const { certificate } = issuance
+    const { certificate } = this.#served
     try {
       if (isDue || demanded) await issuance.attempt(signal, isDue ? 'renewal' : 'demand')
       else if (certificate !== undefined && nowMs >= this.#plan.nextLookMs(certificate))
         await this.#plan.look(certificate, signal)
     } finally {
       // Afterwards: it may have turned out that our clock is wrong.
-      for (const { facts } of issuance.served) this.#expiry.look(facts)
+      for (const { facts } of this.#served.all) this.#expiry.look(facts)
     }
     return isDue || demanded
   }

@@ -28,7 +28,7 @@ const MAX_REQUESTS_PER_CONNECTION = 16
 const METRICS_MAX_AGE_MS = 1_000
 
 export interface HealthSources {
-  readonly reports: ReportBuilder
+  readonly reports: Pick<ReportBuilder, 'status' | 'workers' | 'certs' | 'isAlive'>
   readonly traffic: TrafficBook
   readonly events: Pick<RecentEvents, 'latest'>
 }
