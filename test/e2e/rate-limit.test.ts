@@ -185,12 +185,13 @@ test('rate limit: while the supervisor says nothing each worker decides by its p
   assert.ok(admitted >= 5 && admitted <= 10, `${admitted} admitted`)
   assert.ok(statuses.every((status) => status === 200 || status === 429))
   await proxy.stdout.waitForLine(/ WARN RATE_LIMIT_LOCAL worker=\d/)
-  // What was admitted meanwhile has been taken from the bucket: not more than the burst in all.
+  // What was admitted meanwhile is taken from the bucket, as each worker reports it: until the second has, the
+  // first may be given one token that is not there.
   const rest: number[] = []
   await waitFor('the bucket to be empty', async () => {
     rest.push(await ask())
     return rest.at(-1) === 429 && rest.at(-2) === 429
   })
   const afterwards = rest.filter((status) => status === 200).length
-  assert.ok(1 + admitted + afterwards <= 11, `${admitted} and then ${afterwards}`)
+  assert.ok(1 + admitted + afterwards <= 12, `${admitted} and then ${afterwards}`)
 })
