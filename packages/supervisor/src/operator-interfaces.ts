@@ -31,10 +31,10 @@ export class OperatorInterfaces {
 
   /** Throws ProxyError BIND for the health port; a proxy whose admin socket cannot be had serves without, and says so. */
   async open({ healthCheckPort, adminSocketPath }: Config): Promise<void> {
-    const { log, intents, traffic, events } = this.#options
+    const { log, intents, traffic, events, rateLimits } = this.#options
     const reports = this.#reports
     if (healthCheckPort !== 0)
-      this.#health = await startHealthServer(healthCheckPort, { reports, traffic, events })
+      this.#health = await startHealthServer(healthCheckPort, { reports, traffic, events, rateLimits })
     if (adminSocketPath === '') return
     const handlers = createAdminHandlers({ reports, intents })
     this.#admin = await startAdminSocket({ path: adminSocketPath, log, handlers })

@@ -89,6 +89,11 @@ export class LocalRateLimitAuthority implements RateLimitAuthority {
     return this.#buckets.size
   }
 
+  /** Leases that workers hold. */
+  get leases(): number {
+    return this.#book.size
+  }
+
   configure(limits: RateLimits): void {
     this.#buckets.configure(limits, this.#options.nowMs())
   }

@@ -120,6 +120,7 @@ export class Supervisor {
       registry: this.#registry,
       reloads: this.#reloads,
       traffic: this.#traffic,
+      rateLimits: this.#rateLimits,
       events: options.events,
       intents: this.#intents,
     })

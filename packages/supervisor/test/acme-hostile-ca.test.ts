@@ -230,6 +230,34 @@ test(
   },
 )
 
+/** The CA does what it was asked for, and nobody learns of it. */
+const lostAnswer: Behaviour = async (exchange) => {
+  await exchange.forward()
+  await reset()(exchange)
+}
+
+test(
+  'Hostile or broken CA: one request that fails costs no certificate that has been paid for',
+  TEST,
+  async (t) => {
+    for (const [on, answer] of [
+      ['certificate', serverError()],
+      ['certificate', reset()],
+      ['finalize', lostAnswer],
+    ] as const) {
+      const { ca, host, manager } = await prepare(t)
+      host.clockOffsetMs += 2 * DAY_MS
+      const [before] = manager.current()
+      const orders = ca.requestsOf('newOrder').length
+      const fault = ca.inject({ on, answer, times: 1 })
+      await manager.acquire(NEVER)
+      assert.equal(fault.hits, 1)
+      assert.equal(ca.requestsOf('newOrder').length, orders + 1)
+      assert.notEqual(manager.current()[0]?.serial, before?.serial)
+    }
+  },
+)
+
 test('Hostile or broken CA: a `Date` that cannot be right stops no renewal', TEST, async (t) => {
   const { ca, host, manager } = await prepare(t)
   for (const date of ['Thu, 01 Jan 1970 00:00:00 GMT', 'Fri, 01 Jan 2100 00:00:00 GMT', 'today']) {

@@ -30,10 +30,13 @@ class Workers {
   /** Between a push and its acknowledgement. */
   beforeAck: (push: Push) => Promise<void> | void = () => {}
   refuses: (push: Push, slot: number) => boolean = () => false
+  /** Both died before they could acknowledge, and nobody is there yet in their place. */
+  areGone: (push: Push) => boolean = () => false
 
   readonly broadcast: Broadcast = async (push) => {
     this.pushes.push(push)
     await this.beforeAck(push)
+    if (this.areGone(push)) return [1, 2].map((slot) => ({ pid: slot, slot, result: 'gone' }))
     return [1, 2].map((slot): PushOutcome => {
       const error = 'the certificate cannot be loaded'
       return this.refuses(push, slot)
@@ -261,6 +264,26 @@ describe('certificate registry', { concurrency: true }, () => {
       })
       assert.equal(pebble.requests('challenge'), 0)
       assert.deepEqual(workers.challenges, [])
+    },
+  )
+
+  test(
+    'the CA is told only when a worker is there to answer it, however often they die meanwhile',
+    TEST,
+    async (t) => {
+      const { pebble, registry, workers } = await prepare(t)
+      let deaths = 2
+      let toldTooEarly = 0
+      workers.areGone = (push) => {
+        if (push.type !== 'challenges' || push.listener.challenges.length === 0 || deaths === 0) return false
+        deaths--
+        toldTooEarly += pebble.requests('challenge')
+        return true
+      }
+      await registry.acquire(NEVER)
+      assert.equal(deaths, 0)
+      assert.equal(toldTooEarly, 0)
+      assert.equal(registry.statuses[0]?.failure, undefined)
     },
   )
 

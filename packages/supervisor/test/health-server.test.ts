@@ -74,7 +74,7 @@ async function start(t: TestContext, changes: Partial<StatusReport> = {}): Promi
     isAlive: () => changes.ready !== false,
   }
   const port = await freePort()
-  const sources: HealthSources = { reports, traffic, events }
+  const sources: HealthSources = { reports, traffic, events, rateLimits: { size: 11, leases: 12 } }
   const server = await startHealthServer(port, sources)
   t.after(async () => await server.close())
   return port
@@ -106,6 +106,8 @@ test('metrics: names are escaped, histograms cumulated, what is not known is lef
   assert.ok(!body.includes('reverse_proxy_connections{worker="2"'))
   assert.ok(body.includes('reverse_proxy_event_loop_lag_seconds{worker="1",pid="101"} 0.005\n'))
   assert.ok(body.includes('reverse_proxy_worker_unexpected_exits_total 4\n'))
+  assert.ok(body.includes('reverse_proxy_rate_limit_clients 11\n'))
+  assert.ok(body.includes('reverse_proxy_rate_limit_leases 12\n'))
   assert.ok(body.includes('reverse_proxy_last_reload_success 1\n'))
   assert.ok(body.includes('reverse_proxy_workers{state="draining"} 1\n'))
 })

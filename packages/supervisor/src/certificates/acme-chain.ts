@@ -1,5 +1,6 @@
 // Which of the chains that a CA offers for one certificate is taken: RFC 8555 7.4.2.
 import type { AcmeReply } from './acme-answer.ts'
+import { AcmeError } from './acme-problem.ts'
 import type { Inspection } from './inspect.ts'
 import { rootNameOf } from './inspect.ts'
 
@@ -20,8 +21,13 @@ export async function downloadChain({ url, preferred, fetch, inspect }: ChainReq
   const byDefault = await inspect(String(reply.data))
   if (preferred === undefined || leadsTo(preferred, byDefault)) return byDefault
   for (const alternateUrl of reply.alternateUrls.slice(0, MOST_ALTERNATES)) {
-    const alternate = await inspect(String((await fetch(alternateUrl)).data))
-    if (leadsTo(preferred, alternate)) return alternate
+    try {
+      const alternate = await inspect(String((await fetch(alternateUrl)).data))
+      if (leadsTo(preferred, alternate)) return alternate
+    } catch (error) {
+      // One that cannot be had is one that the CA does not offer.
+      if (!(error instanceof AcmeError)) throw error
+    }
   }
   return byDefault
 }

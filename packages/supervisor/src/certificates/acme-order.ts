@@ -6,7 +6,7 @@ import type { Account, AccountStore } from './acme-account.ts'
 import { isUnknownAccount, register } from './acme-account.ts'
 import { downloadChain } from './acme-chain.ts'
 import type { AcmeLimits } from './acme-limits.ts'
-import { poll, stateOf } from './acme-poll.ts'
+import { poll, readPatiently, stateOf } from './acme-poll.ts'
 import { AcmeError, describeProblem, parseProblem } from './acme-problem.ts'
 import { mayBlameReplaces, mayReplace } from './acme-replaces.ts'
 import { readCaRoots, readExternalAccount } from './acme-files.ts'
@@ -97,7 +97,11 @@ class Order {
     const inspection = await downloadChain({
       url: certificateUrl,
       preferred: settings.preferredChain,
-      fetch: async (url) => await this.#post('cannot download the certificate', url, null),
+      fetch: async (url) =>
+        await readPatiently(
+          async () => await this.#post('cannot download the certificate', url, null),
+          signal,
+        ),
       inspect: async (certPem) =>
         await host.jobs.run(
           'inspectIssuedChain',
@@ -236,7 +240,13 @@ class Order {
 
     const csr = await host.jobs.run('createCsr', { names, keyPem }, signal)
     await mayOrder()
-    await this.#post('the request is refused', finalizeUrl, { csr })
+    try {
+      await this.#post('the request is refused', finalizeUrl, { csr })
+    } catch (error) {
+      // No answer: it may be signed all the same, and the order says so.
+      const isUnclear = error instanceof AcmeError && error.answerStatus === undefined
+      if (!isUnclear || stateOf((await readPatiently(look, signal)).data)?.status === 'ready') throw error
+    }
     const order = this.#assertNotInvalid(await poll({ ...finalStates, isFinal: isFinished }))
     const certificateUrl = order['certificate']
     if (typeof certificateUrl !== 'string')

@@ -10,6 +10,8 @@ const LONGEST_PAUSE_MS = 10_000
 const RETRY_AFTER_CEILING_MS = 60_000
 /** Looks that may fail in a row: the order itself goes on at the CA. */
 const TOLERATED_FAILURES = 3
+/** RFC 9110 15.6: from here on the trouble is the server's. */
+const SERVER_ERROR = 500
 
 export interface Poll {
   /** One look; rejects with AcmeError. */
@@ -46,6 +48,23 @@ export async function poll({ look, isFinal, limitMs, signal }: Poll): Promise<Po
     if (performance.now() + waitMs > giveUpMs) return undefined
     await sleep(waitMs, undefined, { signal }).catch(() => {})
     signal.throwIfAborted()
+  }
+}
+
+/**
+ * Reads what the CA has already made: one request that fails, on the way or by a server in trouble, is no reason to
+ * give up what has been paid for. Rejects with the last AcmeError; at once when the CA says that there is no such thing.
+ */
+export async function readPatiently(read: () => Promise<AcmeReply>, signal: AbortSignal): Promise<AcmeReply> {
+  for (let failures = 0, pauseMs = FIRST_PAUSE_MS; ; pauseMs *= 2) {
+    try {
+      return await read()
+    } catch (error) {
+      if (!(error instanceof AcmeError) || ++failures > TOLERATED_FAILURES) throw error
+      if ((error.answerStatus ?? SERVER_ERROR) < SERVER_ERROR) throw error
+      await sleep(pauseMs, undefined, { signal }).catch(() => {})
+      signal.throwIfAborted()
+    }
   }
 }
 

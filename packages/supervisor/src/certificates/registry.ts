@@ -1,5 +1,6 @@
 // The certificates of all listeners: which manager looks after which, and what a worker that starts
 // now is given. Takes part in a reload; how a certificate comes about is its manager's.
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config, Listener } from '@reverse-proxy/shared/config/config'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
@@ -21,6 +22,10 @@ import type { LoopView } from './renewal-watch.ts'
 import { RenewalWatch } from './renewal-watch.ts'
 import { ServedCertificates } from './served-certificates.ts'
 import type { ListenerStatus, ManagerStatus } from './status.ts'
+
+/** Longer than a worker takes to boot. */
+const ARM_TRIES = 100
+const ARM_PAUSE_MS = 200
 
 export interface CertificateRegistryOptions extends Pick<CertificateHost, 'log' | 'clock' | 'progress'> {
   readonly stateDir: string
@@ -157,15 +162,22 @@ export class CertificateRegistry {
     this.#challenges.delete(listenerId)
   }
 
+  /** SPEC 5: the CA is told only when somebody answers it. Every worker that is there has acknowledged then. */
   async #arm(listenerId: string, challenges: readonly ArmedChallenge[]): Promise<void> {
     this.#challenges.set(listenerId, challenges)
-    const outcomes = await this.#options.broadcast({
-      type: 'challenges',
-      listener: { listenerId, challenges },
-    })
-    for (const outcome of outcomes) {
-      if (outcome.result === 'refused')
-        throw new ProxyError('ACME', `a worker cannot answer the challenge: ${outcome.error}`)
+    for (let tries = 1; ; tries++) {
+      const outcomes = await this.#options.broadcast({
+        type: 'challenges',
+        listener: { listenerId, challenges },
+      })
+      for (const outcome of outcomes) {
+        if (outcome.result === 'refused')
+          throw new ProxyError('ACME', `a worker cannot answer the challenge: ${outcome.error}`)
+      }
+      if (challenges.length === 0 || outcomes.some(({ result }) => result === 'done')) return
+      // Whoever was asked has died, and a successor is on its way.
+      if (tries === ARM_TRIES) throw new ProxyError('ACME', 'there is no worker to answer the challenge')
+      await sleep(ARM_PAUSE_MS)
     }
   }
 }

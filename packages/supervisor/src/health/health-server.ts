@@ -9,6 +9,7 @@ import { codeOf } from '../error-text.ts'
 import { monotonicClock } from '../monotonic-clock.ts'
 import { describeBindFailure } from '../workers/boot-failure.ts'
 import { cachedText } from './cached-text.ts'
+import type { LocalRateLimitAuthority } from '../rate-limit-authority.ts'
 import { EXPOSITION_TYPE, renderExposition } from './exposition.ts'
 import { metricFamilies } from './metrics.ts'
 import type { RecentEvents } from './recent-events.ts'
@@ -30,6 +31,7 @@ const METRICS_MAX_AGE_MS = 1_000
 export interface HealthSources {
   readonly reports: Pick<ReportBuilder, 'status' | 'workers' | 'certs' | 'isAlive'>
   readonly traffic: TrafficBook
+  readonly rateLimits: Pick<LocalRateLimitAuthority, 'size' | 'leases'>
   readonly events: Pick<RecentEvents, 'latest'>
 }
 
@@ -121,12 +123,17 @@ function answer(
   }
 }
 
-function metricSources({ reports, traffic }: HealthSources): Parameters<typeof metricFamilies>[0] {
+function metricSources({
+  reports,
+  traffic,
+  rateLimits,
+}: HealthSources): Parameters<typeof metricFamilies>[0] {
   return {
     status: reports.status(),
     workers: reports.workers(),
     certs: reports.certs(),
     traffic,
+    rateLimits,
     supervisorRssBytes: process.memoryUsage.rss(),
   }
 }

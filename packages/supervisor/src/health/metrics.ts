@@ -11,6 +11,8 @@ export interface MetricSources {
   readonly workers: WorkersReport
   readonly certs: CertsReport
   readonly traffic: Pick<TrafficBook, 'sites' | 'events'>
+  /** Clients that are remembered, and leases that workers hold. */
+  readonly rateLimits: { readonly size: number; readonly leases: number }
   readonly supervisorRssBytes: number
 }
 
@@ -112,7 +114,7 @@ function durationSamples({ site, durations, durationSumMs }: SiteCounts): Sample
   ]
 }
 
-function stateFamilies({ status, workers, supervisorRssBytes }: MetricSources): MetricFamily[] {
+function stateFamilies({ status, workers, rateLimits, supervisorRssBytes }: MetricSources): MetricFamily[] {
   const gauge = (name: string, help: string, samples: readonly Sample[]): MetricFamily => ({
     name: `${PREFIX}_${name}`,
     type: 'gauge',
@@ -138,6 +140,8 @@ function stateFamilies({ status, workers, supervisorRssBytes }: MetricSources): 
       { labels: { state: 'ready' }, value: ready },
       { labels: { state: 'draining' }, value: draining },
     ]),
+    gauge('rate_limit_clients', 'Clients whose bucket is not full.', [{ value: rateLimits.size }]),
+    gauge('rate_limit_leases', 'Leases of tokens that workers hold.', [{ value: rateLimits.leases }]),
     gauge('generation', 'One more for each rolling replacement.', [{ value: status.generation }]),
     gauge('sites', 'Sites configured.', [{ value: status.sites }]),
     gauge(

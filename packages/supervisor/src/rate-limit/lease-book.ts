@@ -18,6 +18,10 @@ export class LeaseBook {
   readonly #leases = new Map<number, Map<string, HeldLease>>()
   #nextSweepMs = 0
 
+  get size(): number {
+    return [...this.#leases.values()].reduce((sum, ofWorker) => sum + ofWorker.size, 0)
+  }
+
   /** There must be none under this key: see `end`. */
   add(worker: number, lease: HeldLease): void {
     let ofWorker = this.#leases.get(worker)
