@@ -16,9 +16,7 @@ const FUZZ_REQUESTS = 800
 const WARM_UP_SEED = 1
 const FUZZ_SEED = 2
 const MIB = 1024 * 1024
-/** Beside other tests the runtime gives memory back late, if at all: the bound proper is for the full run. */
-const MAX_GROWTH_BYTES = (process.env['REVERSE_PROXY_TEST_SIZE'] === 'full' ? 30 : 80) * MIB
-
+const MAX_GROWTH_BYTES = 30 * MIB
 const PATIENCE_MS = 30_000
 
 /** Before anything: what a worker holds that nobody has used. */
