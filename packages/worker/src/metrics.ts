@@ -1,6 +1,7 @@
 // Counts what happens, by looking at what the log is told: every request in its site's row, every other event
 // by its kind. The supervisor is told with each beat what is new.
 import type { Log, LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
+import { ObservedLog, type LogLevel } from '@reverse-proxy/shared/observed-log'
 import type { EventCount, SiteCounts, TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
 import {
   DURATION_BOUNDS_MS,
@@ -74,33 +75,16 @@ export class TrafficMetrics {
 }
 
 /** Passes everything on, and counts it, also what is below the log's level. */
-export class CountingLog implements Log {
-  readonly #log: Log
+export class CountingLog extends ObservedLog {
   readonly #metrics: TrafficMetrics
 
   constructor(log: Log, metrics: TrafficMetrics) {
-    this.#log = log
+    super(log)
     this.#metrics = metrics
   }
 
-  debug(event: LogEvent, fields?: LogFields): void {
+  protected override observe(_level: LogLevel, event: LogEvent, fields?: LogFields): void {
     this.#metrics.countEvent(event, fields)
-    this.#log.debug(event, fields)
-  }
-
-  info(event: LogEvent, fields?: LogFields): void {
-    this.#metrics.countEvent(event, fields)
-    this.#log.info(event, fields)
-  }
-
-  warn(event: LogEvent, fields?: LogFields): void {
-    this.#metrics.countEvent(event, fields)
-    this.#log.warn(event, fields)
-  }
-
-  error(event: LogEvent, fields?: LogFields): void {
-    this.#metrics.countEvent(event, fields)
-    this.#log.error(event, fields)
   }
 }
 

@@ -1,6 +1,7 @@
 // Counts what happens to certificates, listener by listener, by looking at what is logged of it: so the
 // counters of `certs` and of the metrics can never disagree with the log.
-import type { Log, LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
+import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
+import { ObservedLog, type LogLevel } from '@reverse-proxy/shared/observed-log'
 
 /** Since the supervisor started. */
 export interface EventCounts {
@@ -14,38 +15,14 @@ export interface EventCounts {
 
 const NONE: EventCounts = { ordered: 0, issued: 0, failed: 0, expiring: 0, expired: 0 }
 
-export class CountingLog implements Log {
-  readonly #log: Log
+export class CountingLog extends ObservedLog {
   readonly #counts = new Map<string, EventCounts>()
-
-  constructor(log: Log) {
-    this.#log = log
-  }
 
   countsOf(listenerId: string): EventCounts {
     return this.#counts.get(listenerId) ?? NONE
   }
 
-  debug(event: LogEvent, fields?: LogFields): void {
-    this.#log.debug(event, fields)
-  }
-
-  info(event: LogEvent, fields?: LogFields): void {
-    this.#count(event, fields)
-    this.#log.info(event, fields)
-  }
-
-  warn(event: LogEvent, fields?: LogFields): void {
-    this.#count(event, fields)
-    this.#log.warn(event, fields)
-  }
-
-  error(event: LogEvent, fields?: LogFields): void {
-    this.#count(event, fields)
-    this.#log.error(event, fields)
-  }
-
-  #count(event: LogEvent, fields: LogFields = {}): void {
+  protected override observe(_level: LogLevel, event: LogEvent, fields: LogFields = {}): void {
     const { listener } = fields
     const counter = counterOf(event, fields)
     if (counter === undefined || typeof listener !== 'string') return
