@@ -1,5 +1,6 @@
 // Log lines: the events, and the text form of a line. Pure; pino and files are elsewhere.
 // A value can forge neither a line nor a field: see formatValue. Lines are ASCII, in both formats.
+import { isoTime } from './clock.ts'
 
 /** SPEC 9: the words programs (fail2ban, logrotate, people's scripts) look for. */
 export type LogEvent =
@@ -119,7 +120,7 @@ function escapeUnit(unit: string): string {
 
 /** `2026-01-02T03:04:05.678Z INFO REQUEST client_ip=203.0.113.5 ...` and a newline. */
 export function formatLine(timeMs: number, level: string, event: string, fields: LogFields): string {
-  let line = `${new Date(timeMs).toISOString()} ${level} ${event}`
+  let line = `${isoTime(timeMs)} ${level} ${event}`
   for (const name in fields) {
     const value = fields[name]
     if (value !== undefined) line += ` ${name}=${formatValue(value)}`

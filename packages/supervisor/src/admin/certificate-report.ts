@@ -1,5 +1,6 @@
 // One listener's certificates as `certs` shows them: what is served, what comes next, what went wrong,
 // and which worker serves what. Pure.
+import { isoTime } from '@reverse-proxy/shared/clock'
 import { marginAtMs } from '../certificates/renewal.ts'
 import type { CertificateFacts } from '../certificates/inspect.ts'
 import type { LastFailure, ListenerStatus } from '../certificates/status.ts'
@@ -44,11 +45,6 @@ export function reportCertificates(
     counts,
     workers: workers.filter(({ stage }) => stage === 'ready').map((worker) => serialsOf(worker, listener)),
   }))
-}
-
-/** ISO 8601 in UTC. */
-export function isoTime(timeMs: number): string {
-  return new Date(timeMs).toISOString()
 }
 
 function stateOf(facts: CertificateFacts | undefined, nowMs: number): CertificateReport['state'] {

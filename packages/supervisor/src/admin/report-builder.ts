@@ -1,13 +1,14 @@
 // The one place where the state of the supervisor becomes what people and programs are told of it:
 // the admin socket's answers, and what health and metrics say. Reads, never changes anything.
 import type { Clock } from '@reverse-proxy/shared/clock'
+import { isoTime } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ListenerStatus } from '../certificates/status.ts'
 import type { Phase } from '../phase.ts'
 import type { ReloadOutcome } from '../reloads.ts'
 import { version } from '../version.ts'
 import type { WorkerHandle } from '../workers/handle.ts'
-import { isoTime, reportCertificates } from './certificate-report.ts'
+import { reportCertificates } from './certificate-report.ts'
 import type { CertificateReport, CertsReport, StatusReport, WorkerReport, WorkersReport } from './reports.ts'
 
 interface FleetView {

@@ -1,6 +1,7 @@
 // The attempts to get one listener's ACME certificate: alone in the cache directory, using what another
 // process has left there, else ordering; saved, installed, and a failure noted. When an attempt is due is
 // the manager's to say, how an order goes acme-order.ts's.
+import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '../error-text.ts'
 import type { AcmeCache } from './acme-cache.ts'
@@ -229,7 +230,7 @@ export class AcmeIssuance {
   async #use(issued: StoredCertificate): Promise<void> {
     await this.#plan.noteIssued(issued)
     await this.#served.install(issued)
-    this.#report.progress('issued', `until ${new Date(issued.facts.notAfterMs).toISOString()}`)
+    this.#report.progress('issued', `until ${isoTime(issued.facts.notAfterMs)}`)
   }
 
   /**

@@ -1,4 +1,5 @@
 // What the log and the terminal are told about one listener's ACME certificate. Decides nothing.
+import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { missingNames } from './coverage.ts'
 import type { Exposure } from './exposure.ts'
@@ -51,7 +52,7 @@ export class AcmeReporter {
       error: record.reason,
       failed_names: record.failedNames.length === 0 ? undefined : record.failedNames.join(','),
       problem: record.document,
-      next_attempt: new Date(record.nextAttemptMs).toISOString(),
+      next_attempt: isoTime(record.nextAttemptMs),
     })
   }
 

@@ -1,4 +1,5 @@
 // Why an attempt is made, and whether that is reason enough so soon after the last one failed. Pure.
+import { isoTime } from '@reverse-proxy/shared/clock'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { FailureRecord } from './failure-record.ts'
 
@@ -44,8 +45,4 @@ export class NotDueError extends ProxyError {
   constructor(message: string, hint: string) {
     super('ACME', message, { hint })
   }
-}
-
-function isoTime(timeMs: number): string {
-  return new Date(timeMs).toISOString()
 }

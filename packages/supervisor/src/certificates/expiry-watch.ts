@@ -1,5 +1,6 @@
 // Says in the log that a certificate in service is about to expire, or has: once each.
 import type { Clock } from '@reverse-proxy/shared/clock'
+import { isoTime } from '@reverse-proxy/shared/clock'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { CertificateFacts } from './inspect.ts'
 import { marginAtMs } from './renewal.ts'
@@ -37,7 +38,7 @@ export class ExpiryWatch {
       listener: this.#listenerId,
       names: facts.names.join(','),
       serial: facts.serial,
-      not_after: new Date(facts.notAfterMs).toISOString(),
+      not_after: isoTime(facts.notAfterMs),
     }
     if (event === 'CERT_EXPIRED') this.#log.error(event, fields)
     else this.#log.warn(event, fields)

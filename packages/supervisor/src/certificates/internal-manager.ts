@@ -2,6 +2,7 @@
 // listener starts, kept in state_dir for the next start, renewed in the background.
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
+import { isoTime } from '@reverse-proxy/shared/clock'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { messageOf } from '../error-text.ts'
@@ -141,7 +142,7 @@ export class InternalManager implements CertificateManager {
       jitter: Math.random(),
     })
     this.#failure = { failedAtMs, nextAttemptMs, failedNames: [], reason, document: undefined }
-    const next = new Date(nextAttemptMs).toISOString()
+    const next = isoTime(nextAttemptMs)
     log.warn('CERT_FAILED', { listener: this.listenerId, error: reason, next_attempt: next })
   }
 

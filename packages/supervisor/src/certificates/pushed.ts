@@ -1,4 +1,5 @@
 // A certificate as others see it: workers, and people who read the log.
+import { isoTime } from '@reverse-proxy/shared/clock'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { LogFields } from '@reverse-proxy/shared/log-fields'
 import type { CertificateFacts } from './inspect.ts'
@@ -19,6 +20,6 @@ export function fieldsOf(listenerId: string, { facts }: Pick<Certificate, 'facts
     names: facts.names.join(','),
     issuer: facts.issuer,
     serial: facts.serial,
-    not_after: new Date(facts.notAfterMs).toISOString(),
+    not_after: isoTime(facts.notAfterMs),
   }
 }

@@ -2,6 +2,7 @@
 // draws a moment of its window once, and keeps it. The arithmetic is ari.ts and renewal.ts; orders and
 // failed orders are the manager's.
 import type { Clock } from '@reverse-proxy/shared/clock'
+import { isoTime } from '@reverse-proxy/shared/clock'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { messageOf } from '../error-text.ts'
 import { AcmeError } from './acme-problem.ts'
@@ -157,5 +158,5 @@ export class RenewalPlan {
 }
 
 function dateOf(timeMs: number | undefined): string | undefined {
-  return timeMs === undefined ? undefined : new Date(timeMs).toISOString()
+  return timeMs === undefined ? undefined : isoTime(timeMs)
 }

@@ -9,6 +9,7 @@
 import { randomBytes } from 'node:crypto'
 import { lstat, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { isoTime } from '@reverse-proxy/shared/clock'
 import { codeOf } from '../error-text.ts'
 import type { CertificateFacts, Inspection } from './inspect.ts'
 import {
@@ -253,7 +254,7 @@ export class CertificateStore {
 
 /** Sorts by when it was obtained. */
 function nameOf({ facts, obtainedMs }: StoredCertificate): string {
-  const time = new Date(obtainedMs).toISOString().replaceAll(/[-:]/gu, '')
+  const time = isoTime(obtainedMs).replaceAll(/[-:]/gu, '')
   return `${time}-${facts.serial.slice(-12)}-${randomBytes(2).toString('hex')}`
 }
 

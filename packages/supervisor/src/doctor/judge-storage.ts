@@ -1,4 +1,5 @@
 // Whether what is ordered can be kept, and whether the CA has been asked too often of late. Pure.
+import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { concerns, type FailureRecord } from '../certificates/failure-record.ts'
 import type { Inspection } from '../certificates/inspect.ts'
@@ -43,7 +44,7 @@ export function judgeMemory(
   }
   const { nextAttemptMs, reason, reachedCa } = failure
   if (nowMs >= nextAttemptMs) return judge.ok('failed, and the next attempt is due')
-  const until = new Date(nextAttemptMs).toISOString()
+  const until = isoTime(nextAttemptMs)
   const said = `failed: ${reason}; the next is due at ${until}`
   return reachedCa && !isCached
     ? judge.fail(said, 'mend the cause, and start after that time: a start before it is refused')
@@ -55,10 +56,10 @@ export function judgeManual(certPath: string, inspection: Inspection, nowMs: num
   const judge = judgeOf('certificate', certPath)
   if (!inspection.ok) return judge.fail(inspection.reason, 'put a matching pair there, PEM, leaf first')
   const { facts } = inspection
-  const until = new Date(facts.notAfterMs).toISOString()
+  const until = isoTime(facts.notAfterMs)
   if (nowMs >= facts.notAfterMs) return judge.fail(`expired at ${until}`, 'have it renewed, then reload')
   if (nowMs < facts.notBeforeMs) {
-    const from = new Date(facts.notBeforeMs).toISOString()
+    const from = isoTime(facts.notBeforeMs)
     return judge.fail(`is not valid before ${from}`, 'check the clock of this machine')
   }
   const days = Math.floor((facts.notAfterMs - nowMs) / DAY_MS)
@@ -75,7 +76,7 @@ export function judgeCached(cacheDir: string, inspection: Inspection | undefined
     return judge.warn(inspection.reason, 'it is put aside at the start, and another ordered')
   const { notAfterMs, names } = inspection.facts
   if (nowMs >= notAfterMs) {
-    const until = new Date(notAfterMs).toISOString()
+    const until = isoTime(notAfterMs)
     return judge.warn(`expired at ${until}`, 'another is ordered at the start, which fails if that does')
   }
   const days = Math.floor((notAfterMs - nowMs) / DAY_MS)
