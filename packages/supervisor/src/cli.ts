@@ -2,13 +2,13 @@
 // in commands/.
 import { parseArgs } from 'node:util'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
 import { closest } from 'fastest-levenshtein'
 import { isAdminCommand } from './admin/protocol.ts'
 import { renderHelp, usageOf } from './command-line/help.ts'
 import { COMMANDS, LOCAL_COMMANDS, OPTIONS, optionRows, type CommandName } from './command-line/table.ts'
 import type { CommandArgs } from './commands/args.ts'
-import { messageOf } from './error-text.ts'
 import { version } from './version.ts'
 
 /** Runs one command; resolves with the exit code of the process. */

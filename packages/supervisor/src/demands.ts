@@ -1,11 +1,11 @@
 // What operators ask of a proxy that serves, by signal or over the admin socket: reload, restart, renew,
 // reopen the logs. Each resolves with its outcome and never rejects. When one is dealt with is the loop's.
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { RenewResult } from './admin/renew.ts'
 import { renewByName } from './admin/renew.ts'
 import type { CertificateRegistry } from './certificates/registry.ts'
-import { messageOf } from './error-text.ts'
 import type { Outcome } from './intents.ts'
 import type { Phase } from './phase.ts'
 import type { ReloadKind, ReloadResult, Reloads } from './reloads.ts'

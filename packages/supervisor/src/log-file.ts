@@ -5,10 +5,10 @@ import fs from 'node:fs'
 import { lstat, readlink, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { codeOf, messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { LOG_FILE_MODE, logFileFlags } from '@reverse-proxy/shared/log-device'
 import type { Account } from './account.ts'
-import { codeOf, messageOf } from './error-text.ts'
 
 const ROOT = 0
 const SHARED_LOG_FILE_MODE = 0o660

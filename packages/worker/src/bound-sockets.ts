@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import type { Server, Socket } from 'node:net'
 import { createServer, isIPv6 } from 'node:net'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { InheritedSocket } from '@reverse-proxy/shared/ipc/messages'
 
 /** Connections that wait to be accepted, a burst of them; the kernel allows net.core.somaxconn at most. Node has 511. */
@@ -19,7 +20,7 @@ export class BindError extends Error {
     this.name = 'BindError'
     this.address = address
     this.port = port
-    this.code = 'code' in cause && typeof cause.code === 'string' ? cause.code : cause.message
+    this.code = codeOf(cause) ?? cause.message
   }
 }
 

@@ -2,6 +2,7 @@
 // one message after the other, and acknowledges each.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
+import { messageOf, stackOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_OK, EXIT_WORKER_BOOT } from '@reverse-proxy/shared/exit-codes'
 import type {
@@ -234,11 +235,6 @@ function describe(error: unknown): BootFailure {
 
 /** In one line with what is behind it; only what should not be, with where it happened. */
 function explain(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  if (!(error instanceof ProxyError)) return error.stack ?? error.message
-  return error.cause === undefined ? error.message : `${error.message}: ${reasonOf(error.cause)}`
-}
-
-function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
+  if (!(error instanceof ProxyError)) return stackOf(error)
+  return error.cause === undefined ? error.message : `${error.message}: ${messageOf(error.cause)}`
 }

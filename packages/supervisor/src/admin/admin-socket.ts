@@ -1,8 +1,8 @@
 // The admin socket (SPEC 10): who may be connected, how many at a time, and which handler a command
 // goes to. The file is socket-file.ts, one exchange is conversation.ts.
 import net from 'node:net'
+import { messageOf, stackOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { messageOf, stackOf } from '../error-text.ts'
 import { Conversation } from './conversation.ts'
 import { ADMIN_COMMANDS, AdminRefusal, parseCommand, type AdminHandlers } from './protocol.ts'
 import { listenOnSocketFile, SocketFileError, type SocketFile, type SocketFileFault } from './socket-file.ts'

@@ -2,8 +2,8 @@
 import { once } from 'node:events'
 import { lstat } from 'node:fs/promises'
 import net from 'node:net'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { codeOf } from '../error-text.ts'
 import type { AdminAnswer, AdminCommand } from './protocol.ts'
 
 /** Longer answers than this are not ours. */

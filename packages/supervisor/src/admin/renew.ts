@@ -1,9 +1,9 @@
 // `renew NAME`: what it comes to for whoever asked.
 import { isoTime } from '@reverse-proxy/shared/clock'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { CertificateRegistry } from '../certificates/registry.ts'
 import type { ListenerStatus } from '../certificates/status.ts'
-import { messageOf } from '../error-text.ts'
 import type { RenewReport } from './reports.ts'
 
 export type RenewResult =

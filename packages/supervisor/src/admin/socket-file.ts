@@ -3,7 +3,7 @@
 import { chmod, link, lstat, mkdir, mkdtemp, rename, rm, unlink } from 'node:fs/promises'
 import net from 'node:net'
 import { dirname, join } from 'node:path'
-import { codeOf } from '../error-text.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 
 /** sockaddr_un.sun_path without its final zero, on Linux; other systems have a little less. */
 const LONGEST_PATH_BYTES = 107

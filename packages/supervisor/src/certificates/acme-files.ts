@@ -2,8 +2,8 @@
 // replaced while the program runs.
 import { readFile } from 'node:fs/promises'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { messageOf } from '../error-text.ts'
 import type { ExternalAccount } from './acme-transport.ts'
 
 /** What binds a new account to one at the CA. Throws CONFIG. */

@@ -3,7 +3,7 @@
 // the manager's to say, how an order goes acme-order.ts's.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
-import { messageOf } from '../error-text.ts'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { AcmeCache } from './acme-cache.ts'
 import type { AcmeLimits } from './acme-limits.ts'
 import { AcmeError } from './acme-problem.ts'

@@ -1,6 +1,7 @@
 // One order, from the account to a certificate that has been checked: RFC 8555 7. Saves nothing but the
 // account, installs nothing, retries nothing: whoever calls decides what a failure means.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { ArmedChallenge } from '@reverse-proxy/shared/ipc/messages'
 import type { Account, AccountStore } from './acme-account.ts'
 import { isUnknownAccount, register } from './acme-account.ts'
@@ -174,7 +175,7 @@ class Order {
         this.#account = { ...this.#account, url: undefined }
         await this.#ensureAccount()
       } else if (replaces !== undefined && mayBlameReplaces(error)) {
-        progress('order', `once more, without replaces: ${error instanceof Error ? error.message : ''}`)
+        progress('order', `once more, without replaces: ${messageOf(error)}`)
       } else {
         throw error
       }

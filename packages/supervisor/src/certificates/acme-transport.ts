@@ -3,9 +3,9 @@
 // environment is used, and errors keep what the CA said. One transport per attempt.
 import { Agent } from 'node:https'
 import { checkServerIdentity, rootCertificates } from 'node:tls'
+import { codeOf, messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import acme from 'acme-client'
-import { codeOf, messageOf } from '../error-text.ts'
 import { version } from '../version.ts'
 import type { AcmeLimits } from './acme-limits.ts'
 import type { AcmeReply, RawAnswer } from './acme-answer.ts'

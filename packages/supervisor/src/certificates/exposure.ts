@@ -3,7 +3,7 @@
 import { constants } from 'node:fs'
 import { lstat, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { codeOf } from '../error-text.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 
 export interface Exposure {
   readonly path: string

@@ -2,7 +2,7 @@
 // systemd must not become an order for every repetition, and people must be able to see why.
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { messageOf } from '../error-text.ts'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import { parseRecord } from './json.ts'
 import type { Validity } from './renewal.ts'
 import { obeyedWaitMs, retryAtMs } from './renewal.ts'

@@ -4,9 +4,9 @@
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Listener } from '@reverse-proxy/shared/config/config'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { messageOf } from '../error-text.ts'
 import type { CertificateManager } from './manager.ts'
 import type { ServedCertificates } from './served-certificates.ts'
 

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFile, readlink, stat } from 'node:fs/promises'
 import net from 'node:net'
-import { codeOf } from '../error-text.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 
 export interface HostGuard {
   /** The same for every process that this guard keeps out, and for no other. */

@@ -3,8 +3,8 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import { TLS_POLICY } from '@reverse-proxy/shared/tls-policy'
-import { messageOf } from '../error-text.ts'
 import type { Validity } from './renewal.ts'
 
 /** What the rest of the program knows of a certificate. */

@@ -8,7 +8,7 @@ import { lstat, mkdir, readdir, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { callbackify } from 'node:util'
 import lockfile from 'proper-lockfile'
-import { codeOf } from '../error-text.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import { createFile } from './durable.ts'
 import type { Holder } from './lock-holder.ts'
 

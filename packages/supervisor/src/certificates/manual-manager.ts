@@ -1,9 +1,9 @@
 // Certificates that somebody else looks after: read from files at start, never written, never renewed.
 import { readFile } from 'node:fs/promises'
 import type { ManualSettings } from '@reverse-proxy/shared/config/config'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
-import { codeOf } from '../error-text.ts'
 import { ExpiryWatch } from './expiry-watch.ts'
 import type { CertificateHost } from './host.ts'
 import type { CertificateFacts } from './inspect.ts'

@@ -2,7 +2,7 @@
 // from nothing but a regular file (a pipe would never end), and never more than a limit.
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
-import { codeOf } from '../error-text.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 
 /** What lies there is none of our files, and can be put aside. */
 export class DamagedFileError extends Error {}

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { rename } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { codeOf } from '../error-text.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import { makePrivateSubdirectory } from './durable.ts'
 
 export interface Quarantined {

@@ -1,8 +1,8 @@
 // The background life of one listener's certificate: sleeps until something is due, or is demanded, has
 // it done, and starts again. What is due and how it is done is the manager's; whether the loop still
 // turns is renewal-watch.ts's to judge.
+import { stackOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { stackOf } from '../error-text.ts'
 import type { LoopView } from './renewal-watch.ts'
 import type { WaitableClock } from './sleep-until.ts'
 import { sleepUntil } from './sleep-until.ts'

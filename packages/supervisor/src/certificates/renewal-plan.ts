@@ -3,8 +3,8 @@
 // failed orders are the manager's.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import { isoTime } from '@reverse-proxy/shared/clock'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { messageOf } from '../error-text.ts'
 import { AcmeError } from './acme-problem.ts'
 import type { RenewalAnswer } from './acme-renewal-info.ts'
 import type { RenewalInfo } from './ari.ts'

@@ -1,7 +1,7 @@
 // What one ACME listener serves: the certificate that is renewed, and beside it older ones for names that it lacks.
 // Read from the cache, handed on by reloads, published, and saved as soon as that is possible. Orders nothing.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
-import { messageOf } from '../error-text.ts'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { AcmeCache } from './acme-cache.ts'
 import type { AcmeLimits } from './acme-limits.ts'
 import type { AcmeReporter } from './acme-reporter.ts'

@@ -4,7 +4,7 @@
 import type { Stats } from 'node:fs'
 import { lstat, readdir, rm, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { codeOf } from '../error-text.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import { removeIfEmpty } from './lock-file.ts'
 import type { Holder } from './lock-holder.ts'
 import { readHolder } from './lock-holder.ts'

@@ -10,7 +10,7 @@ import { randomBytes } from 'node:crypto'
 import { lstat, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { isoTime } from '@reverse-proxy/shared/clock'
-import { codeOf } from '../error-text.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { CertificateFacts, Inspection } from './inspect.ts'
 import {
   cacheError,

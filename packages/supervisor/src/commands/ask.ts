@@ -1,5 +1,6 @@
 // `status`, `workers`, `certs`, `reload`, `restart`, `renew`, `reopen-logs`: one question to the running
 // proxy over its admin socket, and its answer for people or, with `json`, for programs.
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
 import { askAdmin } from '../admin/client.ts'
@@ -9,7 +10,6 @@ import { printable } from '../admin/table.ts'
 import { processEnvironment } from '../config/environment.ts'
 import { findConfig } from '../config/find.ts'
 import { findAdminSocketPath } from '../config/admin-socket-path.ts'
-import { messageOf } from '../error-text.ts'
 import { renderFailure } from '../terminal.ts'
 import type { CommandArgs } from './args.ts'
 

@@ -2,8 +2,8 @@
 // more: a file that has become invalid must not keep anyone from asking the proxy that is running. Of one
 // that is not even TOML any more, those two lines are looked for.
 import { dirname, resolve } from 'node:path'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { messageOf } from '../error-text.ts'
 import { ConfigErrors } from './config-errors.ts'
 import { defaultAdminSocketPath, defaultStateDir, type Environment } from './environment.ts'
 import { decodeText, parseToml } from './parse.ts'

@@ -1,7 +1,7 @@
 // Which configuration file to read (SPEC 2).
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { codeOf } from '../error-text.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 
 const PACKAGE = '@reverse-proxy/supervisor'
 

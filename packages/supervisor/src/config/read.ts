@@ -2,7 +2,7 @@
 // configuration itself only if it stood still meanwhile.
 import { constants, type BigIntStats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
-import { codeOf } from '../error-text.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 
 /** A certificate, a key, a bundle of roots. */
 const MAX_FILE_BYTES = 1024 * 1024

@@ -1,9 +1,9 @@
 // Whether a directory of secrets can be written and is private. Tries it with a file that it removes again.
 import { access, constants, lstat, readdir, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import { cacheError, createFile, temporaryPath } from '../certificates/durable.ts'
 import { foreignEntry } from '../certificates/exposure.ts'
-import { codeOf } from '../error-text.ts'
 import type { DirectoryState } from './probes.ts'
 
 /** Of a cache there are some twenty; of somebody's home, given by mistake, more than anyone wants to look at. */

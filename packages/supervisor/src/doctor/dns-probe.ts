@@ -1,7 +1,7 @@
 // What name servers say, asked as a CA would ask: /etc/hosts and the like count for nothing.
 import type { CaaRecord } from 'node:dns'
 import { Resolver } from 'node:dns/promises'
-import { codeOf } from '../error-text.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { Answer } from './probes.ts'
 
 const TIMEOUT_MS = 3_000

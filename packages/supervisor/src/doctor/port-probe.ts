@@ -1,7 +1,7 @@
 // Whether a port can be bound, and reached from this machine. What is bound here is closed again.
 import { once } from 'node:events'
 import net from 'node:net'
-import { codeOf } from '../error-text.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import { describeBootFailure } from '../workers/boot-failure.ts'
 import type { PortState } from './probes.ts'
 

@@ -1,8 +1,8 @@
 // What systemd is told of the supervisor: sd_notify(3). Node cannot send a datagram to a unix socket, so
 // systemd's own `systemd-notify` does; one at a time, in order. Without NOTIFY_SOCKET nothing is sent.
 import { execFile } from 'node:child_process'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { messageOf } from '../error-text.ts'
 
 /** A message that systemd does not take within this time is given up. */
 const SEND_TIMEOUT_MS = 5_000

@@ -1,6 +1,7 @@
 // The order in which a request is judged and sent. Each pass either throws the ProxyError that the
 // client is answered with, or leaves what it found out in the exchange for those behind it.
 import type { Limits } from '@reverse-proxy/shared/config/config'
+import { stackOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
@@ -70,7 +71,7 @@ export class Pipeline {
   }
 
   #onThrown(exchange: ClientExchange, error: unknown): void {
-    if (!(error instanceof ProxyError)) this.#deps.log.error('INTERNAL_ERROR', { error: describe(error) })
+    if (!(error instanceof ProxyError)) this.#deps.log.error('INTERNAL_ERROR', { error: stackOf(error) })
     answerError(exchange, error instanceof ProxyError ? error.code : 'INTERNAL')
   }
 
@@ -110,8 +111,4 @@ export class Pipeline {
 function routeOf(exchange: ClientExchange): Route {
   if (exchange.route === undefined) throw new TypeError('no route has been found yet')
   return exchange.route
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }

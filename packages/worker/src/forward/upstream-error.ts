@@ -1,5 +1,6 @@
 // What went wrong with an upstream, in our own words: undici and the runtime have a code for
 // everything, and the client and the log need few. Pure.
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { ErrorCode } from '@reverse-proxy/shared/errors'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 
@@ -45,16 +46,12 @@ export const BAD_RESPONSE: UpstreamFault = { code: 'UPSTREAM_PROTOCOL', words: '
 
 export function upstreamFault(error: unknown): UpstreamFault {
   if (error instanceof ProxyError) return { code: error.code, words: wordsOf(error) }
-  return FAULTS[codeOf(error)] ?? BAD_RESPONSE
+  return FAULTS[codeOf(error) ?? ''] ?? BAD_RESPONSE
 }
 
 function wordsOf(error: ProxyError): string {
-  if (error.code === 'UPSTREAM_CONNECT') return WORDS_BY_CAUSE[codeOf(error.cause)] ?? 'connection failed'
+  if (error.code === 'UPSTREAM_CONNECT')
+    return WORDS_BY_CAUSE[codeOf(error.cause) ?? ''] ?? 'connection failed'
   if (error.code === 'UPSTREAM_TLS') return `tls: ${codeOf(error.cause) || 'failed'}`
   return WORDS_BY_CODE[error.code] ?? error.message
-}
-
-function codeOf(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
-  return typeof code === 'string' ? code : ''
 }

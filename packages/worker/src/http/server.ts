@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { Pipeline } from '../forward/pipeline.ts'
 import { Routes, type WelcomeAddress } from '../forward/routes.ts'
@@ -179,7 +180,7 @@ export class SiteServer {
 
   #onTlsError(cause: Error, socket: TLSSocket): void {
     const clientIp = peekedOf(socket).clientIp
-    const error = codeOf(cause)
+    const error = codeOf(cause) ?? cause.message
     // Who just hangs up has tried nothing.
     const level = error.startsWith('ERR_SSL') ? 'info' : 'debug'
     this.#log[level]('TLS_FAILED', { client_ip: clientIp, error })
@@ -202,7 +203,7 @@ export class SiteServer {
   }
 
   #onSessionError(error: Error, session: ServerHttp2Session): void {
-    const fields = { client_ip: this.#http2.get(session)?.clientIp, error: codeOf(error) }
+    const fields = { client_ip: this.#http2.get(session)?.clientIp, error: codeOf(error) ?? error.message }
     // The runtime's guards speak through this, too; a client that has gone is no news.
     if (GONE.has(fields.error)) this.#log.debug('CLIENT_ERROR', fields)
     else this.#log.info('CLIENT_ERROR', fields)
@@ -228,10 +229,6 @@ function nowMs(): number {
 function overTls(socket: Socket): TLSSocket {
   if (socket instanceof TLSSocket) return socket
   throw new TypeError('a client connection without TLS')
-}
-
-function codeOf(error: Error): string {
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.message
 }
 
 function ignore(): void {}
