@@ -23,7 +23,7 @@ const SLOWEST_SHOWN = 15
 const LONG_RUN_TIMEOUT_MS = 3_600_000
 
 /** Percent of lines, functions and branches that the unit tests of a full run must reach. */
-const COVERAGE_THRESHOLDS = { lines: 95, functions: 94, branches: 85 }
+const COVERAGE_THRESHOLDS = { lines: 95, functions: 95, branches: 85 }
 
 interface Totals {
   passed: number

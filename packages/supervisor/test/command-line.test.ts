@@ -8,11 +8,20 @@ import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { renderCompletion } from '../src/command-line/completion.ts'
 import { renderHelp } from '../src/command-line/help.ts'
 import { renderManPage } from '../src/command-line/man-page.ts'
-import { COMMANDS, optionRows, SHELLS } from '../src/command-line/table.ts'
+import { COMMANDS, optionRows, SHELLS, type CommandName } from '../src/command-line/table.ts'
 import { version } from '../src/version.ts'
 
 const NAMES = [...COMMANDS.keys()]
 const FLAGS = optionRows().map(([name]) => `--${name}`)
+
+/** The options that mean nothing to a command; one that asks the proxy that runs is like `status`. */
+const USELESS: readonly (readonly [command: CommandName, options: string])[] = [
+  ['run', 'validate dns json'],
+  ['validate', 'dns'],
+  ['doctor', 'validate'],
+  ['completion', 'config allow-wildcard-bind validate dns json'],
+  ['status', 'allow-wildcard-bind validate dns'],
+]
 
 test('every command and option is in --help, in each completion and in the manual page', () => {
   const texts = { help: renderHelp(), man: renderManPage(version).replaceAll('\\-', '-') }
@@ -23,6 +32,13 @@ test('every command and option is in --help, in each completion and in the manua
     const text = renderCompletion(shell)
     for (const name of NAMES) assert.match(text, new RegExp(`\\b${name}\\b`, 'u'), `${name} in ${shell}`)
     for (const [name] of optionRows()) assert.ok(text.includes(name), `--${name} in ${shell}`)
+  }
+})
+
+test('an option that means nothing to a command is not for it', () => {
+  for (const [command, options] of USELESS) {
+    const useless = optionRows().filter(([, { isFor }]) => !isFor(command))
+    assert.equal(useless.map(([option]) => option).join(' '), options, command)
   }
 })
 
