@@ -10,6 +10,7 @@ import { passRefusal } from './refusal.ts'
 import type { Route } from './route.ts'
 import type { Tunnel } from './tunnels.ts'
 import type { UpgradeDeps } from './upgrade.ts'
+import { badResponse } from './upstream-error.ts'
 import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
 import { failHandshake, isSwitching, newWebSocketKey, writeHandshake } from './websocket-handshake.ts'
 
@@ -103,7 +104,7 @@ class StreamTunnel implements AnswerSource, Tunnel {
     const exchange = this.#exchange
     if (!isSwitching(response, this.#key)) {
       upstream.destroy()
-      this.#onError(new ProxyError('UPSTREAM_PROTOCOL', 'bad response'))
+      this.#onError(badResponse())
       return
     }
     if (exchange.isOver) {

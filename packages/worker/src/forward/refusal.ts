@@ -4,6 +4,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../http/access-log-entry.ts'
 import type { AnswerSource, ClientExchange } from '../http/client-exchange.ts'
 import { clientResponseHeaders, clientTrailers, RESET_CONTENT } from '../http/headers.ts'
+import { badResponse } from './upstream-error.ts'
 import { failHandshake } from './websocket-handshake.ts'
 
 export interface RefusalDeps {
@@ -60,7 +61,7 @@ class Refusal implements AnswerSource {
       })
     } catch {
       response.destroy()
-      failHandshake(exchange, this.#deps.accessLog, new ProxyError('UPSTREAM_PROTOCOL', 'bad response'))
+      failHandshake(exchange, this.#deps.accessLog, badResponse())
     }
   }
 

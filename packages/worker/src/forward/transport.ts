@@ -16,7 +16,7 @@ import {
 } from '../http/headers.ts'
 import { RequestBody } from '../limits/body.ts'
 import type { Route } from './route.ts'
-import { BAD_RESPONSE, upstreamFault, type UpstreamFault } from './upstream-error.ts'
+import { BAD_RESPONSE, badResponse, upstreamFault, type UpstreamFault } from './upstream-error.ts'
 import type { PooledConnection, PoolJob } from './upstream-pool.ts'
 
 export interface TransportDeps {
@@ -137,9 +137,9 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
       status,
       exchange.canAnnounceTrailers,
     )
-    if (isUnreadable) throw new ProxyError('UPSTREAM_PROTOCOL', 'bad response')
+    if (isUnreadable) throw badResponse()
     if (status < 200 && ++this.#interimResponses > MAX_INTERIM_RESPONSES) {
-      throw new ProxyError('UPSTREAM_PROTOCOL', 'bad response')
+      throw badResponse()
     }
     if (status >= 200) {
       const reason = statusMessage !== undefined && PLAIN_PHRASE.test(statusMessage) ? statusMessage : ''

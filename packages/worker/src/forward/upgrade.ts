@@ -16,6 +16,7 @@ import type { Handshake, ProxyPipeline } from './http-proxy.ts'
 import { passRefusal } from './refusal.ts'
 import type { Route } from './route.ts'
 import type { Tunnel, Tunnels } from './tunnels.ts'
+import { badResponse } from './upstream-error.ts'
 import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
 import { failHandshake, isSwitching, writeHandshake } from './websocket-handshake.ts'
 
@@ -123,7 +124,7 @@ class SocketTunnel implements AnswerSource, Handshake, Tunnel {
 
   #refuse(upstream: Socket): void {
     upstream.destroy()
-    failHandshake(this.#exchange, this.#deps.accessLog, new ProxyError('UPSTREAM_PROTOCOL', 'bad response'))
+    failHandshake(this.#exchange, this.#deps.accessLog, badResponse())
   }
 
   /** Has the pass join the two sockets. From then on each takes the other with it, and silence takes both. */

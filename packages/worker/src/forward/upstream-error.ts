@@ -44,6 +44,11 @@ const FAULTS: Readonly<Record<string, UpstreamFault>> = {
 /** Also of a length that is contradicted within the head: nothing has been cut then. */
 export const BAD_RESPONSE: UpstreamFault = { code: 'UPSTREAM_PROTOCOL', words: 'bad response' }
 
+/** The same, to be thrown. */
+export function badResponse(): ProxyError {
+  return new ProxyError(BAD_RESPONSE.code, BAD_RESPONSE.words)
+}
+
 export function upstreamFault(error: unknown): UpstreamFault {
   if (error instanceof ProxyError) return { code: error.code, words: wordsOf(error) }
   return FAULTS[codeOf(error) ?? ''] ?? BAD_RESPONSE
