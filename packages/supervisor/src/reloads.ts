@@ -7,6 +7,7 @@ import { afterReload, compareConfigs } from '@reverse-proxy/shared/config/split'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import { siteCount } from './counts.ts'
 import type { ReloadReport } from './admin/reports.ts'
 import type { Handover } from './certificates/handover.ts'
 import type { CertificateRegistry } from './certificates/registry.ts'
@@ -101,7 +102,7 @@ export class Reloads {
     await this.#switchTo(next, change, freshWorkers)
     warnings.push(...this.#options.inheritedSockets.change(running, next))
     const certificates = this.#options.registry.isComplete ? 'current' : 'pending'
-    const sites = next.listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
+    const sites = siteCount(next)
     return { status: 'ok', sites, workers: freshWorkers ? 'replaced' : 'kept', certificates, warnings }
   }
 

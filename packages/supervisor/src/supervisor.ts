@@ -9,6 +9,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
 import type { Stage, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
 import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
+import { plural, siteCount } from './counts.ts'
 import { CertificateRegistry } from './certificates/registry.ts'
 import { withTimers } from './certificates/sleep-until.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
@@ -238,8 +239,7 @@ export class Supervisor {
   }
 
   #summary(): string {
-    const [sites, workers] = [siteCount(this.#config), this.#fleet.size]
-    return `serving ${sites} ${sites === 1 ? 'site' : 'sites'} with ${workers} ${workers === 1 ? 'worker' : 'workers'}`
+    return `serving ${plural(siteCount(this.#config), 'site')} with ${plural(this.#fleet.size, 'worker')}`
   }
 
   #stop(reason: string): void {
@@ -306,10 +306,6 @@ export class Supervisor {
 
 function workerCount({ workers }: Config): number {
   return workers === 'auto' ? availableParallelism() : workers
-}
-
-function siteCount({ listeners }: Config): number {
-  return listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
 }
 
 function toProxyError(error: unknown): ProxyError {

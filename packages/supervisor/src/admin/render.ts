@@ -1,4 +1,5 @@
 // The answers of the admin socket as people read them. `--json` prints the answer itself. Pure.
+import { plural } from '../counts.ts'
 import type { AdminCommand, AdminReports } from './protocol.ts'
 import type {
   CertificateReport,
@@ -172,8 +173,4 @@ function mebibytes(bytes: number): string {
 
 function orDash(value: number | null): string {
   return value === null ? '-' : String(value)
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }

@@ -6,6 +6,7 @@ import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ListenerStatus } from '../certificates/status.ts'
 import type { Phase } from '../phase.ts'
 import type { ReloadOutcome } from '../reloads.ts'
+import { siteCount } from '../counts.ts'
 import { version } from '../version.ts'
 import type { WorkerHandle } from '../workers/handle.ts'
 import { reportCertificates } from './certificate-report.ts'
@@ -59,7 +60,7 @@ export class ReportBuilder {
       },
       generation: fleet.generation,
       listeners: listeners.length,
-      sites: listeners.reduce((sum, { sites }) => sum + sites.length, 0),
+      sites: siteCount({ listeners }),
       certificates: {
         total: certificates.length,
         expired,

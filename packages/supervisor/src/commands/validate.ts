@@ -1,6 +1,7 @@
 // `validate`: every error of the configuration, or what it comes to. Changes nothing, binds nothing.
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
+import { plural, siteCount } from '../counts.ts'
 import { ConfigErrors, type PlacedIssue } from '../config/config-errors.ts'
 import { processEnvironment } from '../config/environment.ts'
 import { findConfig } from '../config/find.ts'
@@ -43,13 +44,8 @@ export async function validate(
 
 /** `2 listeners, 5 sites (/etc/reverse-proxy/config.toml)` */
 function summarise(path: string | undefined, { listeners }: Config): string {
-  const sites = listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
-  const counts = `${plural(listeners.length, 'listener')}, ${plural(sites, 'site')}`
+  const counts = `${plural(listeners.length, 'listener')}, ${plural(siteCount({ listeners }), 'site')}`
   return `${counts} (${path ?? 'no file: the built-in local profile'})`
-}
-
-function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 
 function toJson({ file, line, column, severity, code, rules, path, message, hint }: PlacedIssue) {

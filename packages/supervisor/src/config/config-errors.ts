@@ -1,6 +1,7 @@
 // What loading a configuration throws: every issue of the file, each with its place.
 import type { ConfigIssue } from '@reverse-proxy/shared/config/issues'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import { plural } from '../counts.ts'
 
 /** An issue with the place it has in the file, where it has one. */
 export interface PlacedIssue extends ConfigIssue {
@@ -37,11 +38,9 @@ export function fileError(
 /** `2 errors, 1 warning` */
 export function countIssues(issues: readonly ConfigIssue[]): string {
   const errors = issues.filter(({ severity }) => severity === 'error').length
-  const counts = [plural(errors, 'error'), plural(issues.length - errors, 'warning')]
-  return counts.filter((text) => text !== '').join(', ')
-}
-
-function plural(count: number, noun: string): string {
-  if (count === 0) return ''
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
+  const warnings = issues.length - errors
+  const counts: string[] = []
+  if (errors > 0) counts.push(plural(errors, 'error'))
+  if (warnings > 0) counts.push(plural(warnings, 'warning'))
+  return counts.join(', ')
 }
