@@ -9,6 +9,8 @@ import { Session } from 'node:inspector/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { WorkerStart } from '@reverse-proxy/shared/ipc/messages'
+import { processEnvironment } from '../../packages/supervisor/dist/config/environment.js'
+import { localProfile } from '../../packages/supervisor/dist/config/local-profile.js'
 import { WorkerLifecycle } from '../../packages/worker/dist/lifecycle.js'
 import { freePort } from '../harness/ports.ts'
 import { issueCertificate } from './certificates.ts'
@@ -84,6 +86,7 @@ async function startWorker(start: WorkerStart): Promise<void> {
 async function startOf(httpsPort: number, upstreamPort: number): Promise<WorkerStart> {
   const { certPath, keyPath } = await issueCertificate(directory, [HOST])
   const many = 1_000_000_000
+  const { limits } = localProfile(processEnvironment())
   return {
     workerNumber: 1,
     workers: 1,
@@ -92,20 +95,7 @@ async function startOf(httpsPort: number, upstreamPort: number): Promise<WorkerS
       upstreamRoots: [],
       logging: { level: 'info', format: 'text', filePath: undefined },
       rateLimit: { requestsPerSecond: many, burst: many },
-      limits: {
-        tlsHandshakeTimeoutMs: 10_000,
-        requestHeaderTimeoutMs: 15_000,
-        headerBytes: 32_768,
-        headerCount: 100,
-        keepAliveTimeoutMs: 60_000,
-        bodyStallTimeoutMs: 30_000,
-        connectionsPerWorker: 10_000,
-        connectionsPerClient: 10_000,
-        requestsPerConnection: many,
-        http2Streams: 100,
-        upgradeIdleTimeoutMs: 3_600_000,
-        upstreamConnectionsPerSite: 256,
-      },
+      limits: { ...limits, connectionsPerClient: limits.connectionsPerWorker, requestsPerConnection: many },
       listeners: [
         {
           id: 'bench',

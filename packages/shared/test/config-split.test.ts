@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { testConfig } from '../../../test/harness/config.ts'
 import type { Config, Listener } from '../src/config/config.ts'
 import { afterReload, compareConfigs } from '../src/config/split.ts'
 
@@ -12,34 +13,14 @@ const LISTENER: Listener = {
   sites: [],
 }
 
-const CONFIG: Config = {
-  workers: 2,
+const CONFIG = testConfig({
   user: 'www',
-  group: undefined,
   stateDir: '/state',
-  allowWildcardBind: false,
   healthCheckPort: 9900,
   adminSocketPath: '/admin.sock',
   shutdownTimeoutMs: 30_000,
-  recycle: { maxRssBytes: undefined, maxAgeMs: undefined },
-  logging: { level: 'info', format: 'text', filePath: undefined },
-  rateLimit: { requestsPerSecond: 1, burst: 1 },
-  limits: {
-    tlsHandshakeTimeoutMs: 1,
-    requestHeaderTimeoutMs: 1,
-    headerBytes: 1,
-    headerCount: 1,
-    keepAliveTimeoutMs: 1,
-    bodyStallTimeoutMs: 1,
-    connectionsPerWorker: 1,
-    connectionsPerClient: 1,
-    requestsPerConnection: 1,
-    http2Streams: 1,
-    upgradeIdleTimeoutMs: 1,
-    upstreamConnectionsPerSite: 1,
-  },
   listeners: [LISTENER],
-}
+})
 
 const changed = (change: Partial<Config>) => compareConfigs(CONFIG, { ...CONFIG, ...change })
 

@@ -7,6 +7,7 @@ import type { AcmeSettings, Config, Listener, TlsSettings } from '@reverse-proxy
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import { compareConfigs } from '@reverse-proxy/shared/config/split'
 import type { ArmedChallenge, Push } from '@reverse-proxy/shared/ipc/messages'
+import { testConfig } from '../../../test/harness/config.ts'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import type { Pebble } from '../../../test/harness/pebble.ts'
 import { startPebble } from '../../../test/harness/pebble.ts'
@@ -92,34 +93,7 @@ async function prepare(t: TestContext): Promise<Scene> {
 
 function configOf(tls: TlsSettings): Config {
   const listener: Listener = { id: ID, bindAddrs: ['127.0.0.1'], httpPort: 0, httpsPort: 443, tls, sites: [] }
-  return {
-    workers: 2,
-    user: undefined,
-    group: undefined,
-    stateDir: '',
-    allowWildcardBind: false,
-    healthCheckPort: 0,
-    adminSocketPath: '',
-    shutdownTimeoutMs: 1_000,
-    recycle: { maxRssBytes: undefined, maxAgeMs: undefined },
-    logging: { level: 'info', format: 'text', filePath: undefined },
-    rateLimit: { requestsPerSecond: 1, burst: 1 },
-    limits: {
-      tlsHandshakeTimeoutMs: 1,
-      requestHeaderTimeoutMs: 1,
-      headerBytes: 1,
-      headerCount: 1,
-      keepAliveTimeoutMs: 1,
-      bodyStallTimeoutMs: 1,
-      connectionsPerWorker: 1,
-      connectionsPerClient: 1,
-      requestsPerConnection: 1,
-      http2Streams: 1,
-      upgradeIdleTimeoutMs: 1,
-      upstreamConnectionsPerSite: 1,
-    },
-    listeners: [listener],
-  }
+  return testConfig({ listeners: [listener] })
 }
 
 // Each with a CA of its own, which most of the time is waited for.
