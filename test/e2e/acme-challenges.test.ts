@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
+import { acmeListener } from '../harness/acme-listener.ts'
 import { Gate } from '../harness/gate.ts'
 import { HttpOrigin } from '../harness/http-origin.ts'
 import type { Pebble } from '../harness/pebble.ts'
@@ -53,21 +54,7 @@ async function setUp(t: TestContext, challenge: 'tls-alpn-01' | 'http-01'): Prom
   const config = {
     workers: WORKERS,
     listeners: [
-      {
-        bind_addr: '127.0.0.1',
-        https_port: httpsPort,
-        http_port: httpPort,
-        tls: {
-          mode: 'acme',
-          acme_domains: NAMES,
-          acme_cache_dir: 'acme',
-          acme_directory: pebble.directoryUrl,
-          acme_ca_file: pebble.caFile,
-          acme_contact: 'mailto:ops@one.test',
-          acme_challenge: challenge,
-        },
-        sites: NAMES.map((host) => ({ host, upstream: origin.upstream })),
-      },
+      acmeListener({ ca: pebble, names: NAMES, httpsPort, httpPort, challenge, upstream: origin.upstream }),
     ],
   }
   return { pebble, origin, gate, config, httpsPort, httpPort }

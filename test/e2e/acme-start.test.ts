@@ -6,6 +6,7 @@ import net from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
+import { acmeListener } from '../harness/acme-listener.ts'
 import { askAdmin } from '../harness/admin.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { HttpOrigin } from '../harness/http-origin.ts'
@@ -30,21 +31,15 @@ async function prepare(t: TestContext, challenge: 'tls-alpn-01' | 'http-01'): Pr
   const cacheDir = join(temporaryDirectory(t), 'cache')
   const config = {
     listeners: [
-      {
-        bind_addr: '127.0.0.1',
-        https_port: pebble.tlsPort,
-        http_port: pebble.httpPort,
-        tls: {
-          mode: 'acme',
-          acme_domains: HOSTS,
-          acme_cache_dir: cacheDir,
-          acme_directory: pebble.directoryUrl,
-          acme_ca_file: pebble.caFile,
-          acme_contact: 'mailto:admin@one.example',
-          acme_challenge: challenge,
-        },
-        sites: HOSTS.map((host) => ({ host, upstream: origin.upstream })),
-      },
+      acmeListener({
+        ca: pebble,
+        names: HOSTS,
+        cacheDir,
+        httpsPort: pebble.tlsPort,
+        httpPort: pebble.httpPort,
+        challenge,
+        upstream: origin.upstream,
+      }),
     ],
   }
   return { pebble, config, cacheDir }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { acmeListener } from '../harness/acme-listener.ts'
 import { askAdmin, runCommand } from '../harness/admin.ts'
 import { rateLimited } from '../harness/acme/answers.ts'
 import { suggestAt } from '../harness/acme/renewal-info.ts'
@@ -22,22 +23,7 @@ test(
     await pebble.setAddresses('bad.example', [])
     const cacheDir = join(temporaryDirectory(t), 'cache')
     const configFor = (names: readonly string[]): FileConfig => ({
-      listeners: [
-        {
-          bind_addr: '127.0.0.1',
-          https_port: pebble.tlsPort,
-          http_port: 0,
-          tls: {
-            mode: 'acme',
-            acme_domains: names,
-            acme_cache_dir: cacheDir,
-            acme_directory: ca.directoryUrl,
-            acme_ca_file: ca.caFile,
-            acme_contact: 'mailto:admin@good.example',
-          },
-          sites: names.map((host) => ({ host, upstream: '127.0.0.1:1' })),
-        },
-      ],
+      listeners: [acmeListener({ ca, names, cacheDir, httpsPort: pebble.tlsPort })],
     })
     const proxy = await startProxy(t, configFor(['good.example']))
     const socket = join(proxy.directory, 'admin.sock')

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { acmeListener } from '../harness/acme-listener.ts'
 import { startAcmeFaultProxy } from '../harness/acme-fault-proxy.ts'
 import { suggestAt } from '../harness/acme/renewal-info.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
@@ -28,20 +29,14 @@ test(
     const cacheDir = join(temporaryDirectory(t), 'cache')
     const config = {
       listeners: [
-        {
-          bind_addr: '127.0.0.1',
-          https_port: pebble.tlsPort,
-          http_port: pebble.httpPort,
-          tls: {
-            mode: 'acme',
-            acme_domains: [HOST],
-            acme_cache_dir: cacheDir,
-            acme_directory: ca.directoryUrl,
-            acme_ca_file: ca.caFile,
-            acme_contact: `mailto:admin@${HOST}`,
-          },
-          sites: [{ host: HOST, upstream: origin.upstream }],
-        },
+        acmeListener({
+          ca,
+          names: [HOST],
+          cacheDir,
+          httpsPort: pebble.tlsPort,
+          httpPort: pebble.httpPort,
+          upstream: origin.upstream,
+        }),
       ],
     }
     const shown = async (): Promise<string | undefined> => {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
+import { acmeListener } from '../harness/acme-listener.ts'
 import { startAcmeFaultProxy } from '../harness/acme-fault-proxy.ts'
 import type { AcmeFaultProxy } from '../harness/acme-fault-proxy.ts'
 import { answerOf, withHeaders } from '../harness/acme/exchange.ts'
@@ -52,27 +53,29 @@ async function setUp(t: TestContext): Promise<Scene> {
   const pebble = await startPebble(t, { authorizationReusePercent: 100 })
   const ca = await startAcmeFaultProxy(t, pebble)
   const origin = await HttpOrigin.start(t, (_incoming, response) => response.end('served'))
-  const listener = (names: readonly string[], ports: FileConfig, challenge: string): FileConfig => ({
-    bind_addr: '127.0.0.1',
-    ...ports,
-    tls: {
-      mode: 'acme',
-      acme_domains: names,
-      acme_cache_dir: challenge,
-      acme_directory: ca.directoryUrl,
-      acme_ca_file: ca.caFile,
-      acme_contact: 'mailto:ops@one.test',
-      acme_challenge: challenge,
-    },
-    sites: names.map((host) => ({ host, upstream: origin.upstream })),
-  })
+  const { upstream } = origin
   const { tlsPort: alpnPort, httpPort } = pebble
   const httpsPort = await freePort()
   const config = (alpnNames: readonly string[], httpNames: readonly string[]): FileConfig => ({
     workers: WORKERS,
     listeners: [
-      listener(alpnNames, { https_port: alpnPort, http_port: 0 }, 'tls-alpn-01'),
-      listener(httpNames, { https_port: httpsPort, http_port: httpPort }, 'http-01'),
+      acmeListener({
+        ca,
+        upstream,
+        names: alpnNames,
+        httpsPort: alpnPort,
+        cacheDir: 'tls-alpn-01',
+        challenge: 'tls-alpn-01',
+      }),
+      acmeListener({
+        ca,
+        upstream,
+        names: httpNames,
+        httpsPort,
+        httpPort,
+        cacheDir: 'http-01',
+        challenge: 'http-01',
+      }),
     ],
   })
   const proxy = await startProxy(t, config(ALPN_NAMES, HTTP_NAMES))

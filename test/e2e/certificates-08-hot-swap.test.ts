@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
+import { acmeListener } from '../harness/acme-listener.ts'
 import { startAcmeFaultProxy } from '../harness/acme-fault-proxy.ts'
 import type { AcmeFaultProxy } from '../harness/acme-fault-proxy.ts'
 import { askAdmin } from '../harness/admin.ts'
@@ -57,22 +58,7 @@ async function setUp(t: TestContext): Promise<Scene> {
   })
   const proxy = await startProxy(t, {
     workers: WORKERS,
-    listeners: [
-      {
-        bind_addr: '127.0.0.1',
-        https_port: pebble.tlsPort,
-        http_port: 0,
-        tls: {
-          mode: 'acme',
-          acme_domains: [HOST],
-          acme_cache_dir: 'acme',
-          acme_directory: ca.directoryUrl,
-          acme_ca_file: ca.caFile,
-          acme_contact: `mailto:ops@${HOST}`,
-        },
-        sites: [{ host: HOST, upstream: origin.upstream }],
-      },
-    ],
+    listeners: [acmeListener({ ca, names: [HOST], httpsPort: pebble.tlsPort, upstream: origin.upstream })],
   })
   const socket = join(proxy.directory, 'admin.sock')
   return { ca, proxy, port: pebble.tlsPort, ask: async (command) => await askAdmin(socket, command) }

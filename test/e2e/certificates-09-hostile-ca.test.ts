@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
+import { acmeListener } from '../harness/acme-listener.ts'
 import { startAcmeFaultProxy } from '../harness/acme-fault-proxy.ts'
 import type { AcmeFaultProxy } from '../harness/acme-fault-proxy.ts'
 import { drip, invalidateOrder, rearrangeChain, substituteChain } from '../harness/acme/alterations.ts'
@@ -94,20 +95,16 @@ async function setUp(t: TestContext): Promise<Scene> {
   const ca = await startAcmeFaultProxy(t, pebble)
   const origin = await HttpOrigin.start(t, (_incoming, response) => response.end('served'))
   await Promise.all(NAMES.map(async (name) => await pebble.setAddresses(name, [addressOf(name)])))
-  const listeners = NAMES.map((name) => ({
-    bind_addr: addressOf(name),
-    https_port: pebble.tlsPort,
-    http_port: 0,
-    tls: {
-      mode: 'acme',
-      acme_domains: [name],
-      acme_cache_dir: `acme-${name}`,
-      acme_directory: ca.directoryUrl,
-      acme_ca_file: ca.caFile,
-      acme_contact: 'mailto:ops@one.test',
-    },
-    sites: [{ host: name, upstream: origin.upstream }],
-  }))
+  const listeners = NAMES.map((name) =>
+    acmeListener({
+      ca,
+      names: [name],
+      cacheDir: `acme-${name}`,
+      bindAddr: addressOf(name),
+      httpsPort: pebble.tlsPort,
+      upstream: origin.upstream,
+    }),
+  )
   const proxy = await startProxy(t, { workers: WORKERS, listeners })
   const socket = join(proxy.directory, 'admin.sock')
   return { ca, proxy, port: pebble.tlsPort, ask: async (command) => await askAdmin(socket, command) }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { acmeListener } from '../harness/acme-listener.ts'
 import { askAdmin } from '../harness/admin.ts'
 import { HttpOrigin } from '../harness/http-origin.ts'
 import { startPebble } from '../harness/pebble.ts'
@@ -27,22 +28,7 @@ test(
     const port = pebble.tlsPort
     const configWith = (names: readonly string[]): FileConfig => ({
       workers: WORKERS,
-      listeners: [
-        {
-          bind_addr: '127.0.0.1',
-          https_port: port,
-          http_port: 0,
-          tls: {
-            mode: 'acme',
-            acme_domains: names,
-            acme_cache_dir: 'acme',
-            acme_directory: pebble.directoryUrl,
-            acme_ca_file: pebble.caFile,
-            acme_contact: 'mailto:ops@one.test',
-          },
-          sites: names.map((host) => ({ host, upstream: origin.upstream })),
-        },
-      ],
+      listeners: [acmeListener({ ca: pebble, names, httpsPort: port, upstream: origin.upstream })],
     })
     const proxy = await startProxy(t, configWith(OLD))
     const ask = async (command: string) => await askAdmin(join(proxy.directory, 'admin.sock'), command)

@@ -6,6 +6,7 @@ import net from 'node:net'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { acmeListener } from '../harness/acme-listener.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import type { Pebble } from '../harness/pebble.ts'
 import { startPebble } from '../harness/pebble.ts'
@@ -54,26 +55,14 @@ function sayInDirectory(caaIdentities: readonly string[], date: string): Behavio
   }
 }
 
-function acmeListener(
+function listenerOf(
   pebble: Pebble,
   cacheDir: string,
-  domains: readonly string[],
+  names: readonly string[],
   ca: AcmeServer = pebble,
 ): FileConfig {
-  return {
-    bind_addr: '127.0.0.1',
-    https_port: pebble.tlsPort,
-    http_port: pebble.httpPort,
-    tls: {
-      mode: 'acme',
-      acme_domains: domains,
-      acme_cache_dir: cacheDir,
-      acme_directory: ca.directoryUrl,
-      acme_ca_file: ca.caFile,
-      acme_contact: 'mailto:admin@good.example',
-    },
-    sites: domains.map((host) => ({ host, upstream: '127.0.0.1:1' })),
-  }
+  const { tlsPort: httpsPort, httpPort } = pebble
+  return acmeListener({ ca, names, cacheDir, httpsPort, httpPort, contact: 'mailto:admin@good.example' })
 }
 
 function pick(findings: readonly Finding[], check: string): [subject: string, verdict: string][] {
@@ -89,7 +78,7 @@ test('a machine that is ready: all is well before the start, and while the proxy
   const config = {
     health_check_port: healthPort,
     listeners: [
-      acmeListener(pebble, cacheDir, ['good.example', 'www.good.example']),
+      listenerOf(pebble, cacheDir, ['good.example', 'www.good.example']),
       {
         bind_addr: '127.0.0.1',
         https_port: await freePort(),
@@ -162,7 +151,7 @@ test('a machine that is not: every trouble is found in one go, with what to do',
     reason: 'rateLimited: too many',
   }
   writeFileSync(join(cacheDir, 'last-failure.json'), JSON.stringify(failure), { mode: 0o600 })
-  const configPath = writeConfig(directory, { listeners: [acmeListener(pebble, cacheDir, domains, ca)] })
+  const configPath = writeConfig(directory, { listeners: [listenerOf(pebble, cacheDir, domains, ca)] })
   const entries = readdirSync(cacheDir)
 
   const { code, findings, text } = await diagnose(configPath, pebble, '--json')

@@ -1,6 +1,7 @@
 // SPEC 3: one listener on an IPv4 and an IPv6 address serves on both and is proved on both.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { acmeListener } from '../harness/acme-listener.ts'
 import { Gate } from '../harness/gate.ts'
 import { HttpOrigin, valuesOf } from '../harness/http-origin.ts'
 import { startPebble } from '../harness/pebble.ts'
@@ -35,22 +36,7 @@ test('dual stack: challenges are answered on both addresses', { timeout: 60_000 
   const gate = await Gate.start(t, { port: pebble.tlsPort, targetPort: httpsPort, hosts: ADDRESSES })
   const names = ['four.test', 'six.test']
   const proxy = new Proxy(t, {
-    listeners: [
-      {
-        bind_addr: ADDRESSES,
-        https_port: httpsPort,
-        http_port: httpPort,
-        tls: {
-          mode: 'acme',
-          acme_domains: names,
-          acme_cache_dir: 'acme',
-          acme_directory: pebble.directoryUrl,
-          acme_ca_file: pebble.caFile,
-          acme_contact: 'mailto:ops@four.test',
-        },
-        sites: names.map((host) => ({ host, upstream: '127.0.0.1:1' })),
-      },
-    ],
+    listeners: [acmeListener({ ca: pebble, names, bindAddr: ADDRESSES, httpsPort, httpPort })],
   })
   await gate.waitForArrival()
   const results = names.map(async (serverName) => {
