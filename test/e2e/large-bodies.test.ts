@@ -17,7 +17,7 @@ import { HOST, serveSite } from '../harness/site.ts'
 
 const MIB = 1024 * 1024
 const FULL_SIZE = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
-const BODY_BYTES = FULL_SIZE ? 1024 * MIB : 128 * MIB
+const BODY_BYTES = FULL_SIZE ? 1024 * MIB : 200 * MIB
 const SLOW_BYTES_PER_SECOND = 50 * MIB
 const MAX_GROWTH_BYTES = 64 * MIB
 const TIMEOUT_MS = FULL_SIZE ? 180_000 : 60_000
