@@ -11,9 +11,10 @@ import { HttpOrigin } from '../harness/http-origin.ts'
 import { memoryOf } from '../harness/processes.ts'
 import { request } from '../harness/request.ts'
 import { serveSite } from '../harness/site.ts'
+import { IS_FULL } from '../harness/size.ts'
 import { waitFor } from '../harness/wait.ts'
 
-const CONNECTIONS = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full' ? 10_000 : 300
+const CONNECTIONS = IS_FULL ? 10_000 : 300
 /** At a time: ten are let in, the rest have to evict each other. */
 const CROWD = 50
 /** Of the supervisor, for all of them together: what its heap takes before it is worth a collection. */

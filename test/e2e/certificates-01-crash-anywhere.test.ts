@@ -16,8 +16,8 @@ import {
 import type { ManagerProcess } from '../harness/certificates/manager-process.ts'
 import type { ManagerOutcome } from '../harness/certificates/messages.ts'
 import { CertificateScene } from '../harness/certificates/scene.ts'
+import { IS_FULL } from '../harness/size.ts'
 
-const IS_FULL = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
 const TEST = { timeout: IS_FULL ? 900_000 : 120_000 }
 /** At every how many calls a process is killed, or a disk fails. */
 const STRIDE = IS_FULL ? 1 : 36

@@ -11,9 +11,9 @@ import type { Trap } from '../harness/certificates/fs-trap.ts'
 import type { ManagerProcess } from '../harness/certificates/manager-process.ts'
 import type { ManagerOutcome } from '../harness/certificates/messages.ts'
 import { CertificateScene } from '../harness/certificates/scene.ts'
+import { IS_FULL } from '../harness/size.ts'
 import { waitFor } from '../harness/wait.ts'
 
-const IS_FULL = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
 const TEST = { timeout: IS_FULL ? 900_000 : 120_000 }
 const SUPERVISORS = IS_FULL ? 8 : 5
 /** At every how many steps of the lock one is stopped. */

@@ -20,9 +20,9 @@ import type { Proxy } from '../harness/proxy.ts'
 import type { Handshake } from '../harness/raw-client.ts'
 import { handshake } from '../harness/raw-client.ts'
 import { requestPlain } from '../harness/request.ts'
+import { IS_FULL } from '../harness/size.ts'
 import { waitFor } from '../harness/wait.ts'
 
-const IS_FULL = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
 const ORDINARY_HANDSHAKES = IS_FULL ? 10_000 : 400
 const KILLS = IS_FULL ? 12 : 3
 const WORKERS = 3

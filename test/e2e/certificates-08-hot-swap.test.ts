@@ -14,11 +14,11 @@ import type { Proxy } from '../harness/proxy.ts'
 import { startProxy } from '../harness/proxy.ts'
 import { connect2, requestOn } from '../harness/request.ts'
 import { HOST, serveSite } from '../harness/site.ts'
+import { IS_FULL } from '../harness/size.ts'
 import type { Visit, VisitOptions } from '../harness/visits.ts'
 import { visit, Visitors, workersOf } from '../harness/visits.ts'
 import { waitFor } from '../harness/wait.ts'
 
-const IS_FULL = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
 const WORKERS = 3
 const PLAIN_SWAPS = IS_FULL ? 20 : 1
 /** How long a worker stands still, and how many clients come to the others meanwhile; it is killed after 10 s. */

@@ -16,10 +16,10 @@ import { startPebble } from '../harness/pebble.ts'
 import { memoryOf } from '../harness/processes.ts'
 import { startProxy } from '../harness/proxy.ts'
 import type { Proxy } from '../harness/proxy.ts'
+import { IS_FULL } from '../harness/size.ts'
 import { Visitors } from '../harness/visits.ts'
 import { waitFor } from '../harness/wait.ts'
 
-const IS_FULL = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
 const WORKERS = 2
 const AT_A_TIME = 8
 const DAY_MS = 86_400_000

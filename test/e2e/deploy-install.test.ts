@@ -24,6 +24,7 @@ import { Program } from '../harness/program.ts'
 import { writeConfig } from '../harness/proxy.ts'
 import { request } from '../harness/request.ts'
 import { HOST } from '../harness/site.ts'
+import { IS_FULL } from '../harness/size.ts'
 import { TestCa } from '../harness/tls-material.ts'
 import { runTool } from '../harness/tool.ts'
 
@@ -32,7 +33,6 @@ const INSTALL = join(DEPLOY, 'install.sh')
 /** What the unit leaves to the supervisor. */
 const BOUNDING_SET = '-all,+net_bind_service,+setuid,+setgid,+kill'
 const TEST = { timeout: 180_000 }
-const IS_LONG = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
 const isRoot = process.getuid?.() === 0
 
 test(
@@ -57,7 +57,7 @@ test(
     process.kill(old.pid, 'SIGKILL')
     await old.exited
     rmSync(join(releases, 'running'), { recursive: true })
-    if (IS_LONG) {
+    if (IS_FULL) {
       const [first = ''] = readdirSync(releases)
       await runTool('bash', [INSTALL, '--root', root])
       assert.equal(readdirSync(releases).length, 2, 'the release that may be running stays')

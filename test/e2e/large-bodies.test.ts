@@ -14,13 +14,13 @@ import { memoryOf, resetPeakRss } from '../harness/processes.ts'
 import type { RequestOptions } from '../harness/request.ts'
 import { connect2, request } from '../harness/request.ts'
 import { HOST, serveSite } from '../harness/site.ts'
+import { IS_FULL } from '../harness/size.ts'
 
 const MIB = 1024 * 1024
-const FULL_SIZE = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
-const BODY_BYTES = FULL_SIZE ? 1024 * MIB : 200 * MIB
+const BODY_BYTES = IS_FULL ? 1024 * MIB : 200 * MIB
 const SLOW_BYTES_PER_SECOND = 50 * MIB
 const MAX_GROWTH_BYTES = 64 * MIB
-const TIMEOUT_MS = FULL_SIZE ? 180_000 : 60_000
+const TIMEOUT_MS = IS_FULL ? 180_000 : 60_000
 
 interface Exchange {
   /** Where the request body goes; ended by the caller. */

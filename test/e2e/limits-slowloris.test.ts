@@ -10,14 +10,14 @@ import { freePort } from '../harness/ports.ts'
 import { Program } from '../harness/program.ts'
 import { startProxy } from '../harness/proxy.ts'
 import { request, request2 } from '../harness/request.ts'
+import { IS_FULL } from '../harness/size.ts'
 import { startTlsForwarder } from '../harness/tls-forwarder.ts'
 import { TestCa } from '../harness/tls-material.ts'
 import { waitFor } from '../harness/wait.ts'
 import { findProgram } from '../requirements.ts'
 
-const FULL = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
-const CONNECTIONS = FULL ? 1_000 : 100
-const SECONDS = FULL ? 20 : 4
+const CONNECTIONS = IS_FULL ? 1_000 : 100
+const SECONDS = IS_FULL ? 20 : 4
 /** slowhttptest knows the name of the site from its URL alone, and connects to it. */
 const HOST = 'localhost'
 /** Larger than what lies between the proxy and a client that does not read. */

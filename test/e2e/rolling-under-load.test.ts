@@ -5,11 +5,11 @@ import { test } from 'node:test'
 import { startBusySite } from '../harness/busy-site.ts'
 import type { ClientCounts } from '../harness/clients/clients.ts'
 import type { Proxy } from '../harness/proxy.ts'
+import { IS_FULL } from '../harness/size.ts'
 import { runTool } from '../harness/tool.ts'
 import { PROGRAM } from '../harness/proxy.ts'
 import { waitFor } from '../harness/wait.ts'
 
-const IS_FULL = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
 const ROLLS = IS_FULL ? 10 : 2
 const WORKERS = 2
 const COUNTS: ClientCounts = IS_FULL

@@ -10,9 +10,10 @@ import { RawClient } from '../harness/raw-client.ts'
 import { RawOrigin, type OriginConnection } from '../harness/raw-origin.ts'
 import { connect2, type RequestOptions } from '../harness/request.ts'
 import { HOST, serveSite } from '../harness/site.ts'
+import { IS_FULL } from '../harness/size.ts'
 import { waitFor } from '../harness/wait.ts'
 
-const ABORTS = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full' ? 10_000 : 500
+const ABORTS = IS_FULL ? 10_000 : 500
 const AT_A_TIME = 10
 /** A session is not to be taken for a rapid-reset attack. */
 const ABORTS_PER_SESSION = 100

@@ -4,10 +4,11 @@ import { test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import { IS_FULL } from '../harness/size.ts'
 import { LocalRateLimitAuthority } from '../../packages/supervisor/src/rate-limit-authority.ts'
 import { RateLimiter } from '../../packages/worker/src/limits/rate.ts'
 
-const CLIENTS = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full' ? 1_000_000 : 50_000
+const CLIENTS = IS_FULL ? 1_000_000 : 50_000
 const BATCH = 100
 /** Slow enough that no bucket is full again before the end. */
 const limits = { general: { requestsPerSecond: 0.0001, burst: 5 }, sites: new Map() }

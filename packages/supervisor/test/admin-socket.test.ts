@@ -16,10 +16,11 @@ import net from 'node:net'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
+import { IS_FULL } from '../../../test/harness/size.ts'
 import { AdminRefusal } from '../src/admin/protocol.ts'
 import { connectTo, exchange, readAll, startAdmin } from './support/admin.ts'
 
-const HOSTILE_CONNECTIONS = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full' ? 10_000 : 300
+const HOSTILE_CONNECTIONS = IS_FULL ? 10_000 : 300
 
 test('one command, one line of JSON back, and the connection ends', async (t) => {
   const { path } = await startAdmin(t)

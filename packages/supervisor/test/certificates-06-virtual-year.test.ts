@@ -3,17 +3,17 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
+import { IS_FULL } from '../../../test/harness/size.ts'
 import type { CertificateFacts } from '../src/certificates/inspect.ts'
 import type { Random } from './support/random.ts'
 import { createRandom } from './support/random.ts'
 import type { Outage } from './support/virtual-world.ts'
 import { DAY_MS, HOUR_MS, START_MS, VirtualWorld } from './support/virtual-world.ts'
 
-const isFull = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full'
-const TEST = { timeout: isFull ? 600_000 : 60_000 }
+const TEST = { timeout: IS_FULL ? 600_000 : 60_000 }
 const YEAR_MS = 365 * DAY_MS
 /** A year of hours is 17,000 renewals: one is enough. */
-const seedsFor = (lifetimeMs: number): number[] => (isFull && lifetimeMs > DAY_MS ? [1, 2, 3, 4, 5] : [1])
+const seedsFor = (lifetimeMs: number): number[] => (IS_FULL && lifetimeMs > DAY_MS ? [1, 2, 3, 4, 5] : [1])
 /** Lifetimes lived through in the everyday run, at most. */
 const FEW_LIFETIMES = 20
 /** Of the time. */
@@ -121,7 +121,7 @@ function sum(values: readonly number[]): number {
 for (const [name, lifetimeMs] of LIFETIMES) {
   const title = `virtual year, ${name}: the CA is away for 30 % of the time, yet a sixth of the lifetime is always left, and no more than 110 % of the ideal is ordered`
   test(title, TEST, async (t) => {
-    const durationMs = isFull ? YEAR_MS : Math.min(YEAR_MS / 3, FEW_LIFETIMES * lifetimeMs)
+    const durationMs = IS_FULL ? YEAR_MS : Math.min(YEAR_MS / 3, FEW_LIFETIMES * lifetimeMs)
     for (const seed of seedsFor(lifetimeMs)) {
       const random = createRandom(seed)
       const outages = createOutages(random, durationMs, lifetimeMs / 6)
@@ -134,7 +134,7 @@ for (const [name, lifetimeMs] of LIFETIMES) {
 }
 
 test('virtual year, another lifetime with each order: the same holds', TEST, async (t) => {
-  const durationMs = isFull ? YEAR_MS : YEAR_MS / 6
+  const durationMs = IS_FULL ? YEAR_MS : YEAR_MS / 6
   for (const seed of seedsFor(YEAR_MS)) {
     const random = createRandom(seed)
     const lifetimesMs = LIFETIMES.map(([, lifetimeMs]) => lifetimeMs)
@@ -150,7 +150,7 @@ test(
   'virtual year, outages that outlast the margin: renewed at the first attempt after the CA is back',
   TEST,
   async (t) => {
-    for (const [, lifetimeMs] of isFull ? LIFETIMES : LIFETIMES.slice(0, 3)) {
+    for (const [, lifetimeMs] of IS_FULL ? LIFETIMES : LIFETIMES.slice(0, 3)) {
       for (const seed of seedsFor(lifetimeMs)) {
         const random = createRandom(seed)
         // From before the renewal is due until somewhere between the margin and half a lifetime after expiry.

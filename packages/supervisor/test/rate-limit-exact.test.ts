@@ -6,11 +6,12 @@ import type { RateLimit } from '@reverse-proxy/shared/config/config'
 import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
 import { GENERAL_SCOPE } from '@reverse-proxy/shared/rate-limits'
 import * as fc from 'fast-check'
+import { IS_FULL } from '../../../test/harness/size.ts'
 import { worstExcess } from './support/envelope.ts'
 import { World } from './support/rate-limit-world.ts'
 
 const TIMEOUT = { timeout: 60_000 }
-const RUNS = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full' ? 3_000 : 150
+const RUNS = IS_FULL ? 3_000 : 150
 const SITE = 'site.example'
 const CLIENTS = ['203.0.113.1', '203.0.113.2', '2001:db8:0:1::/64']
 

@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { IS_FULL } from '../../../test/harness/size.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { runCampaign, type Campaign } from './fuzz/campaign.ts'
 import { LIMITS } from './support/site-server.ts'
 import { startWorkerProcess } from './support/worker-process.ts'
 
-const REQUESTS = process.env['REVERSE_PROXY_TEST_SIZE'] === 'full' ? 50_000 : 3_000
+const REQUESTS = IS_FULL ? 50_000 : 3_000
 const SEED = 20_260_102
 /** Within so many a fault has to be found. */
 const FAULT_REQUESTS = 5_000
