@@ -81,7 +81,7 @@ export class WorkerLifecycle {
         this.#enqueue(() => this.#acknowledge(message.seq, message.push))
         break
       case 'drain':
-        this.#enqueue(() => void this.#drain(message.timeoutMs))
+        this.#enqueue(() => this.#drain(message.timeoutMs))
         break
       case 'lease-grant':
         // Requests wait for it.
@@ -94,7 +94,7 @@ export class WorkerLifecycle {
 
   /** The supervisor died: finish what is in flight and go (SPEC 11). */
   onSupervisorGone(): void {
-    this.#enqueue(() => void this.#drain(this.#config?.shutdownTimeoutMs ?? 0))
+    this.#enqueue(() => this.#drain(this.#config?.shutdownTimeoutMs ?? 0))
   }
 
   #enqueue(apply: () => Promise<void> | void): void {
@@ -198,12 +198,18 @@ export class WorkerLifecycle {
     this.#process.tell({ type: 'serving', listeners })
   }
 
-  async #drain(timeoutMs: number): Promise<void> {
-    if (this.#phase === 'draining' || this.#phase === 'stopped') return
-    this.#phase = 'draining'
+  /** Told again while it drains: there is less time left than it was said at first. */
+  #drain(timeoutMs: number): void {
+    if (this.#phase === 'stopped') return
     // Each closes its sockets before it begins to wait.
     const drained = [...this.#listeners.values()].map(async (listener) => await listener.drain(timeoutMs))
+    if (this.#phase === 'draining') return
+    this.#phase = 'draining'
     this.#process.tell({ type: 'closed' })
+    void this.#stopAfter(drained)
+  }
+
+  async #stopAfter(drained: readonly Promise<void>[]): Promise<void> {
     await Promise.all(drained)
     this.#rateLimiter?.close()
     this.#welcome?.close()

@@ -140,7 +140,7 @@ export class TrafficListener {
     this.#sites.setTicketKeys(ticketKeys)
   }
 
-  /** Accepts nothing more, finishes what is in flight, cuts what is left after `timeoutMs`. */
+  /** Accepts nothing more, finishes what is in flight, cuts what is left after `timeoutMs`. Again: with less time. */
   async drain(timeoutMs: number): Promise<void> {
     // Connections that no worker has accepted yet wait in the kernel for the other workers.
     this.#sockets.close()

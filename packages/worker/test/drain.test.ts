@@ -140,6 +140,18 @@ test('at the deadline the rest is cut: requests, streams and tunnels', TIMEOUT, 
   )
 })
 
+test('a drain under way can be given less time, never more', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, () => {})
+  const { port, server, closeListener } = await startSiteServer(t, [siteOf(upstream.port)])
+  const slow = await connectRaw(t, port)
+  slow.send(GET)
+  await waitUntil('the request to arrive', () => upstream.received().includes('GET'))
+  closeListener()
+  const drained = server.drain(600_000)
+  await Promise.all([server.drain(0), server.drain(600_000), drained, slow.closed()])
+  assert.equal(server.connectionCount, 0)
+})
+
 test('a drain of nothing is over in a second, and again at once', TIMEOUT, async (t) => {
   const { server } = await startSiteServer(t, [])
   const startMs = performance.now()

@@ -92,6 +92,24 @@ test('a client that came before the drain is shown what has been published since
 })
 
 test(
+  'told to drain with no time left while it drains, a worker ends; it takes nothing more',
+  TEST,
+  async (t) => {
+    const { worker, port, exited } = await startWorker(makeCertificate(['a.example']))
+    const idle = net.connect(port, '127.0.0.1')
+    t.after(() => idle.destroy())
+    await once(idle, 'connect')
+    assert.ok(await serialShown({ port, host: '127.0.0.1' }))
+    worker.onMessage({ type: 'drain', timeoutMs: 600_000 })
+    worker.onMessage({ type: 'drain', timeoutMs: 0 })
+    const closed = once(idle, 'close')
+    assert.equal(await exited, 0)
+    await closed
+    await assert.rejects(once(net.connect(port, '127.0.0.1'), 'connect'), { code: 'ECONNREFUSED' })
+  },
+)
+
+test(
   'a certificate that cannot be loaded: the old one serves on, and the supervisor is told',
   TEST,
   async () => {

@@ -95,7 +95,7 @@ export type Push =
 export type SupervisorToWorker =
   | { readonly type: 'start'; readonly start: WorkerStart }
   | { readonly type: 'push'; readonly seq: number; readonly push: Push }
-  /** Stop accepting, finish what is in flight until `timeoutMs` from now, exit 0. */
+  /** Stop accepting, finish what is in flight until `timeoutMs` from now, exit 0. A second one can only hurry. */
   | { readonly type: 'drain'; readonly timeoutMs: number }
   | LeaseGrant
 

@@ -22,6 +22,8 @@ export class ClientConnections {
   readonly #closeIdle: () => void
   readonly #tunnels: LongLived | undefined
   #drained: Promise<void> | undefined
+  /** Of the drain, by performance.now(). */
+  #deadlineMs = Infinity
 
   /**
    * @param closeIdle closes the HTTP/1 connections that wait for a request
@@ -55,24 +57,26 @@ export class ClientConnections {
   /**
    * Two phases. At once: GOAWAY, and `Connection: close` on every further answer. A second later: idle
    * connections are closed, and so is each one that becomes idle. Ends when all are gone, upgraded ones
-   * included; what is left after `timeoutMs` is cut, tunnels after a last word to their clients.
+   * included; what is left after `timeoutMs` is cut, tunnels after a last word to their clients. Called again,
+   * it may give less time, never more.
    */
   drain(timeoutMs: number): Promise<void> {
-    this.#drained ??= new Promise((resolve) => this.#startDrain(timeoutMs, resolve))
+    this.#deadlineMs = Math.min(this.#deadlineMs, performance.now() + timeoutMs)
+    this.#drained ??= new Promise((resolve) => this.#startDrain(resolve))
     return this.#drained
   }
 
-  #startDrain(timeoutMs: number, resolve: () => void): void {
+  #startDrain(resolve: () => void): void {
     for (const session of this.#sessions) retireSession(session)
-    const startMs = performance.now()
+    const noticedMs = performance.now() + NOTICE_MS
     let cutMs = Infinity
     const sweep = setInterval(() => {
-      const elapsedMs = performance.now() - startMs
-      if (elapsedMs >= timeoutMs && cutMs === Infinity) cutMs = elapsedMs + this.#sayFarewell()
-      if (elapsedMs >= cutMs) this.#cut()
-      else if (elapsedMs >= NOTICE_MS) this.#closeIdle()
+      const nowMs = performance.now()
+      if (nowMs >= this.#deadlineMs && cutMs === Infinity) cutMs = nowMs + this.#sayFarewell()
+      if (nowMs >= cutMs) this.#cut()
+      else if (nowMs >= noticedMs) this.#closeIdle()
       // A connection handed over before the listener closed may still be on its way during the first second.
-      if (this.#sockets.size > 0 || elapsedMs < Math.min(NOTICE_MS, timeoutMs)) return
+      if (this.#sockets.size > 0 || nowMs < Math.min(noticedMs, this.#deadlineMs)) return
       clearInterval(sweep)
       resolve()
     }, SWEEP_INTERVAL_MS)

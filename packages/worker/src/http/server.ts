@@ -140,7 +140,7 @@ export class SiteServer {
     this.#server.setTicketKeys(Buffer.from(ticketKeys))
   }
 
-  /** Finishes what is in flight; cuts what is left after `timeoutMs`. */
+  /** Finishes what is in flight; cuts what is left after `timeoutMs`. Again: with less time. */
   async drain(timeoutMs: number): Promise<void> {
     await this.#connections.drain(timeoutMs)
     clearInterval(this.#sweep)
