@@ -77,6 +77,7 @@ test('a running proxy says how it is, and does what it is told', TEST, async (t)
       ready: true,
       workers: { wanted: 2, ready: 2, draining: 0 },
       generation: 1,
+      roll: null,
       listeners: 2,
       sites: 2,
       last_reload: null,

@@ -26,6 +26,7 @@ export type LogEvent =
   | 'STOPPED'
   | 'WORKER_READY'
   | 'WORKER_EXIT'
+  | 'ROLL_WAITING'
   | 'CERT_LOADED'
   | 'CERT_ORDER'
   | 'CERT_ISSUED'

@@ -108,8 +108,9 @@ export class Reloads {
 
   /** All of it, or nothing: what was loaded before is used again then, and the old workers stay. */
   async #switchTo(next: Config, change: ConfigChange, freshWorkers: boolean): Promise<void> {
-    const { registry, fleet, before, current } = this.#options
+    const { registry, fleet, before, current, workerCount } = this.#options
     const running = current()
+    const sizeBefore = fleet.size
     const handover = await registry.prepare(change)
     try {
       await before(next)
@@ -119,18 +120,19 @@ export class Reloads {
     }
     try {
       // In place: certificates, sites, limits. What needs fresh workers takes hold with them.
-      this.#use(next)
+      this.#use(next, workerCount(next))
       await handover.install()
       await this.#configureWorkers()
-      if (freshWorkers) await fleet.roll()
+      if (freshWorkers) await fleet.replace()
+      else if (fleet.size > sizeBefore) await fleet.fill()
     } catch (error) {
-      await this.#goBackTo(running, handover)
+      await this.#goBackTo(running, sizeBefore, handover)
       throw error
     }
     await handover.complete()
   }
 
-  async #goBackTo(running: Config, handover: Handover): Promise<void> {
+  async #goBackTo(running: Config, size: number, handover: Handover): Promise<void> {
     const { before, current, inheritedSockets, log } = this.#options
     for (const warning of inheritedSockets.change(current(), running)) log.warn('CONFIG_RELOAD', { warning })
     try {
@@ -138,15 +140,15 @@ export class Reloads {
     } catch (error) {
       log.error('CONFIG_RELOAD', { status: 'failed', error: describeFailure(error).message })
     }
-    this.#use(running)
+    this.#use(running, size)
     await handover.undo()
     await this.#configureWorkers()
   }
 
-  #use(config: Config): void {
-    const { replace, fleet, workerCount } = this.#options
+  #use(config: Config, size: number): void {
+    const { replace, fleet } = this.#options
     replace(config)
-    fleet.resize(workerCount(config))
+    fleet.resize(size)
   }
 
   async #configureWorkers(): Promise<void> {

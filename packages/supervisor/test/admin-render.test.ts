@@ -21,6 +21,9 @@ certificates  1, the first expires in 57d 20h
 last reload   ok, 1m 0s ago
 `,
   )
+
+  const busy = { ...STATUS, workers: { wanted: 2, ready: 3, draining: 1 }, roll: 'replacing' } as const
+  assert.match(renderReport('status', busy, NOW), /^workers +3 of 2 ready, 1 draining; being replaced$/mu)
 })
 
 test('workers, as people read them', () => {

@@ -51,7 +51,7 @@ sites = [{ host = "a.test", upstream = "127.0.0.1:1" }]
     pid: 1,
     clock,
     fleetClock: clock,
-    fleet: { size: 1, isReady: true, generation: 1, unexpectedExits: 0, workers: [] },
+    fleet: { size: 1, isReady: true, generation: 1, roll: undefined, unexpectedExits: 0, workers: [] },
     registry,
     reloads: { outcome: undefined },
     phase: () => 'serving',

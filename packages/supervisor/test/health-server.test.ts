@@ -21,6 +21,7 @@ const STATUS: StatusReport = {
   started_at: '2026-01-02T03:04:05Z',
   workers: { wanted: 2, ready: 2, draining: 1 },
   generation: 3,
+  roll: null,
   listeners: 1,
   sites: 2,
   certificates: { total: 0, expired: 0, alarms: 0, first_expiry: null },

@@ -9,6 +9,7 @@ test('planned, cut, never started, crashed: told apart by stage, by who killed i
     ['planned', { stage: 'booting', endReason: NOT_WANTED, code: null }],
     ['cut', { stage: 'draining', endReason: 'drain time is over', code: null }],
     ['cut', { stage: 'draining', endReason: 'too many generations are draining', code: null }],
+    ['cut', { stage: 'draining', endReason: 'too many generations are draining', code: 0 }],
     ['crashed', { stage: 'draining', endReason: undefined, code: 1 }],
     ['crashed', { stage: 'ready', endReason: undefined, code: null }],
     ['crashed', { stage: 'ready', endReason: 'silent for 10 s', code: null }],

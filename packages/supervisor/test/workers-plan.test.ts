@@ -10,6 +10,7 @@ const NOW = 1_000_000
 const running = (workers: number, generation = 1): Wanted => ({
   workers,
   generation,
+  sinceMs: NOW - 1_000,
   goodGenerations: new Set(),
   recycle: { maxRssBytes: undefined, maxAgeMs: undefined },
   running: true,
@@ -30,6 +31,8 @@ function worker(slot: number, stage: WorkerStage, more: Partial<WorkerView> = {}
     rssBytes: 100_000_000,
     jitter: 0.5,
     accepting: true,
+    started: true,
+    wasCut: false,
     killed: false,
     ...more,
   }
@@ -53,13 +56,14 @@ test('start: every slot is filled at once', () => {
 test('nothing to do: a ready fleet is left alone', () => {
   const fleet = [worker(1, 'ready'), worker(2, 'ready')]
   const wakeAtMs = NOW + SILENCE_MS
-  assert.deepEqual(planWorkers(running(2), fleet, none, NOW), { actions: [], wakeAtMs })
+  assert.deepEqual(planWorkers(running(2), fleet, none, NOW), { actions: [], wakeAtMs, awaited: [] })
 })
 
 test('a dead slot waits for its backoff, then is filled', () => {
   const backoffs = new Map([[2, { deaths: 3, retryAtMs: NOW + 200 }]])
   const fleet = [worker(1, 'ready')]
-  assert.deepEqual(planWorkers(running(2), fleet, backoffs, NOW), { actions: [], wakeAtMs: NOW + 200 })
+  assert.equal(planWorkers(running(2), fleet, backoffs, NOW).wakeAtMs, NOW + 200)
+  assert.deepEqual(planWorkers(running(2), fleet, backoffs, NOW).actions, [])
   assert.deepEqual(planWorkers(running(2), fleet, backoffs, NOW + 200).actions, [
     { type: 'fork', slot: 2, generation: 1 },
   ])
@@ -117,18 +121,69 @@ test('a roll that failed: who is of a good generation stays, who has the failed 
   assert.deepEqual(planWorkers(wanted, fleet, none, NOW).actions, [{ type: 'fork', slot: 1, generation: 3 }])
 })
 
-function cutOf(...fleet: readonly WorkerView[]): number[] {
-  const { actions } = planWorkers(running(1, 9), fleet, none, NOW)
-  return actions.flatMap((action) => (action.type === 'kill' ? [action.pid] : []))
+const drains = (generation: number, more: Partial<WorkerView> = {}): WorkerView =>
+  worker(1, 'draining', { pid: generation, generation, accepting: false, ...more })
+
+test('a roll that would make a third old generation waits for the oldest to end, and then goes on', () => {
+  const serving = worker(1, 'ready', { pid: 3, generation: 3 })
+  const waiting = planWorkers(running(1, 4), [serving, drains(2), drains(1)], none, NOW)
+  assert.deepEqual(waiting.actions, [])
+  assert.deepEqual(waiting.awaited, [1])
+  // Its own deadline bounds the waiting.
+  assert.equal(waiting.wakeAtMs, NOW + 5_000)
+
+  const { actions, awaited } = planWorkers(running(1, 4), [serving, drains(2)], none, NOW)
+  assert.deepEqual(actions, [{ type: 'fork', slot: 1, generation: 4 }])
+  assert.deepEqual(awaited, [])
+})
+
+test('it waits for 30 s: then the oldest are cut, once, and killed if they do not end', () => {
+  const serving = worker(1, 'ready', { pid: 3, generation: 3 })
+  const sinceMs = NOW - 29_999
+  const oldest = drains(1, { deadlineMs: NOW + 3_600_000 })
+  const wanted = { ...running(1, 4), sinceMs }
+  const fleet = [serving, drains(2, { deadlineMs: NOW + 3_600_000 }), oldest]
+  const waiting = planWorkers(wanted, fleet, none, NOW)
+  assert.deepEqual([waiting.actions, waiting.wakeAtMs], [[], NOW + 1])
+  const reason = 'too many generations are draining'
+  assert.deepEqual(planWorkers(wanted, fleet, none, NOW + 1).actions, [{ type: 'cut', pid: 1, reason }])
+
+  const goesAway = [serving, drains(2), { ...oldest, wasCut: true, deadlineMs: NOW + 1_500 }]
+  const { actions, wakeAtMs } = planWorkers(wanted, goesAway, none, NOW + 1)
+  assert.deepEqual([actions, wakeAtMs], [[], NOW + 1_500])
+  assert.deepEqual(planWorkers(wanted, goesAway, none, NOW + 1_500).actions, [
+    { type: 'kill', pid: 1, reason: 'drain time is over' },
+  ])
+})
+
+test('while a roll waits: an empty slot is filled nevertheless, and a shutdown cuts nobody', () => {
+  const serving = worker(2, 'ready', { pid: 3, generation: 3 })
+  const fleet = [serving, drains(2), drains(1)]
+  const wanted = { ...running(2, 4), sinceMs: NOW - 60_000 }
+  assert.deepEqual(planWorkers({ ...wanted, sinceMs: NOW }, fleet, none, NOW).actions, [
+    { type: 'fork', slot: 1, generation: 4 },
+  ])
+  assert.deepEqual(planWorkers({ ...wanted, running: false }, fleet, none, NOW).actions, [
+    { type: 'drain', pid: 3 },
+  ])
+})
+
+function serves(generation: number, slot = 1): WorkerView {
+  return worker(slot, 'ready', { pid: 100 * generation, generation })
 }
 
-test('two generations before the current one may drain; what drains of an older one is cut, counted as they live', () => {
-  const ready = worker(1, 'ready', { pid: 900, generation: 9 })
-  const drain = (generation: number): WorkerView => worker(1, 'draining', { pid: generation, generation })
-  assert.deepEqual(cutOf(ready, drain(8), drain(7), drain(6), drain(5)), [6, 5])
+function awaitedBy(...old: readonly WorkerView[]): readonly number[] {
+  return planWorkers(running(1, 9), old, none, NOW).awaited
+}
+
+test('generations are counted as they live, and one that serves is never waited for', () => {
+  assert.deepEqual(awaitedBy(serves(8), drains(7), drains(6), drains(5)), [6, 5])
   // Rolls that failed used up the numbers between.
-  assert.deepEqual(cutOf(ready, drain(3), drain(1)), [])
-  assert.deepEqual(cutOf(worker(1, 'ready', { generation: 4 }), drain(3), drain(1)), [1])
+  assert.deepEqual(awaitedBy(serves(8), drains(3)), [])
+  assert.deepEqual(awaitedBy(serves(4), drains(3), drains(1)), [1])
+  // What rolls that failed have left behind: it goes with the roll, which therefore must not wait for it.
+  assert.deepEqual(awaitedBy(serves(8), serves(1, 2), drains(7)), [7])
+  assert.deepEqual(awaitedBy(serves(8), serves(1, 2)), [])
 })
 
 test('deadlines: a worker that does not become ready, or does not end its drain, is killed', () => {
@@ -158,13 +213,14 @@ test('a worker that says nothing for 10 s is killed, whether it serves or drains
   assert.equal(wakeAtMs, NOW + 1)
 })
 
-test('stop: everything is drained, nothing is forked', () => {
-  const fleet = [worker(1, 'ready'), worker(2, 'booting'), worker(3, 'draining')]
-  const plan = planWorkers({ ...running(3), running: false }, fleet, none, NOW)
-  assert.deepEqual(
-    plan.actions.map((action) => action.type),
-    ['drain', 'kill'],
-  )
+test('stop: everything is drained, nothing is forked; who has bound nothing yet is not waited for', () => {
+  const unbound = worker(4, 'booting', { started: false })
+  const fleet = [worker(1, 'ready'), worker(2, 'booting'), worker(3, 'draining'), unbound]
+  assert.deepEqual(planWorkers({ ...running(4), running: false }, fleet, none, NOW).actions, [
+    { type: 'drain', pid: 101 },
+    { type: 'drain', pid: 102 },
+    { type: 'kill', pid: 104, reason: 'not wanted any more' },
+  ])
 })
 
 test('whatever the state: no slot ever gets two workers of one generation, and stopping never forks', () => {
@@ -180,6 +236,8 @@ test('whatever the state: no slot ever gets two workers of one generation, and s
     rssBytes: fc.constant(0),
     jitter: fc.constant(0),
     accepting: fc.boolean(),
+    started: fc.boolean(),
+    wasCut: fc.boolean(),
     killed: fc.boolean(),
   })
   const workers = fc.uniqueArray(anyWorker, { selector: (each) => each.pid, maxLength: 12 })

@@ -1,5 +1,6 @@
 // The answers of the admin socket as people read them. `--json` prints the answer itself. Pure.
 import { plural } from '../counts.ts'
+import type { RollState } from '../workers/fleet.ts'
 import type { AdminCommand, AdminReports } from './protocol.ts'
 import type {
   CertificateReport,
@@ -11,6 +12,11 @@ import type {
   WorkersReport,
 } from './reports.ts'
 import { printable, renderFields, renderTable } from './table.ts'
+
+const ROLLS: Readonly<Record<RollState, string>> = {
+  replacing: 'being replaced',
+  waiting: 'to be replaced when fewer are draining',
+}
 
 const SECOND_MS = 1_000
 const MINUTE_MS = 60 * SECOND_MS
@@ -40,12 +46,13 @@ export function renderReport<Command extends AdminCommand>(
 function renderStatus(report: StatusReport, nowMs: number): string {
   const { workers, certificates, last_reload: reload } = report
   const draining = workers.draining === 0 ? '' : `, ${workers.draining} draining`
+  const roll = report.roll === null ? '' : `; ${ROLLS[report.roll]}`
   return renderFields([
     ['state', report.ready ? 'ready' : `not ready (${report.phase})`],
     ['version', report.version],
     ['pid', String(report.pid)],
     ['up for', age(report.started_at, nowMs)],
-    ['workers', `${workers.ready} of ${workers.wanted} ready${draining}`],
+    ['workers', `${workers.ready} of ${workers.wanted} ready${draining}${roll}`],
     ['generation', String(report.generation)],
     ['serving', `${plural(report.sites, 'site')} on ${plural(report.listeners, 'listener')}`],
     ['certificates', describeCertificates(certificates, nowMs)],

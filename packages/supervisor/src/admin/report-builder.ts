@@ -8,6 +8,7 @@ import type { Phase } from '../phase.ts'
 import type { ReloadOutcome } from '../reloads.ts'
 import { siteCount } from '../counts.ts'
 import { version } from '../version.ts'
+import type { RollState } from '../workers/fleet.ts'
 import type { WorkerHandle } from '../workers/handle.ts'
 import { reportCertificates } from './certificate-report.ts'
 import type { CertificateReport, CertsReport, StatusReport, WorkerReport, WorkersReport } from './reports.ts'
@@ -16,6 +17,7 @@ interface FleetView {
   readonly size: number
   readonly isReady: boolean
   readonly generation: number
+  readonly roll: RollState | undefined
   readonly unexpectedExits: number
   readonly workers: readonly WorkerHandle[]
 }
@@ -59,6 +61,7 @@ export class ReportBuilder {
         draining: fleet.workers.filter(({ stage }) => stage === 'draining').length,
       },
       generation: fleet.generation,
+      roll: fleet.roll ?? null,
       listeners: listeners.length,
       sites: siteCount({ listeners }),
       certificates: {

@@ -1,6 +1,7 @@
 // What the admin commands answer with, beside `"status":"ok"`: JSON for programs, tables for people
 // (render.ts). Times are ISO 8601 in UTC.
 import type { EventCounts } from '../certificates/event-counts.ts'
+import type { RollState } from '../workers/fleet.ts'
 
 export interface StatusReport {
   readonly version: string
@@ -12,6 +13,8 @@ export interface StatusReport {
   readonly workers: { readonly wanted: number; readonly ready: number; readonly draining: number }
   /** One more for each rolling replacement. */
   readonly generation: number
+  /** Workers are being replaced; `waiting`: first, older ones that drain have to end. Null: none of that. */
+  readonly roll: RollState | null
   readonly listeners: number
   readonly sites: number
   readonly certificates: {

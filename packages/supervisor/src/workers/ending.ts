@@ -2,12 +2,15 @@
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { WorkerStage } from './plan.ts'
 
-/** Why plan.ts has a worker killed that is still booting: nobody waits for it any more. */
+/** Why plan.ts has a worker killed that has bound nothing yet: nobody waits for it any more. */
 export const NOT_WANTED = 'not wanted any more'
+
+/** Why plan.ts has a worker cut that drains. */
+export const TOO_MANY_GENERATIONS = 'too many generations are draining'
 
 export interface EndedWorker {
   readonly stage: WorkerStage
-  /** Of whoever killed it. */
+  /** Of whoever cut or killed it. */
   readonly endReason: string | undefined
   readonly code: number | null
 }
@@ -27,8 +30,8 @@ export function endingOf({ stage, endReason, code }: EndedWorker): Ending {
     case 'booting':
       return endReason === NOT_WANTED ? 'planned' : 'boot-failed'
     case 'draining':
-      if (code === 0) return 'planned'
-      return endReason === undefined ? 'crashed' : 'cut'
+      if (endReason !== undefined) return 'cut'
+      return code === 0 ? 'planned' : 'crashed'
     case 'ready':
       return 'crashed'
     default:

@@ -3,23 +3,19 @@
 import cluster from 'node:cluster'
 import type { Worker } from 'node:cluster'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
-import type { Clock } from '@reverse-proxy/shared/clock'
-import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { Push, WorkerStart, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
-import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
-import type { RateLimitAuthority } from '../rate-limit-authority.ts'
+import type { Push, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
 import { describeBootFailure } from './boot-failure.ts'
-import { Deaths } from './deaths.ts'
-import type { Ending } from './ending.ts'
-import { endingOf } from './ending.ts'
+import type { Exit } from './exits.ts'
+import { Exits } from './exits.ts'
+import { isCurrent, patienceEndsMs } from './generations.ts'
 import type { PushOutcome } from './handle.ts'
 import { WorkerHandle } from './handle.ts'
-import type { Action } from './plan.ts'
+import type { InboxOptions } from './inbox.ts'
+import { Inbox } from './inbox.ts'
+import type { Action, Plan } from './plan.ts'
 import { planWorkers } from './plan.ts'
-import { recycleAtMs } from './recycling.ts'
 import { Rolls } from './rolls.ts'
 
 const BOOT_TIMEOUT_MS = 30_000
@@ -28,40 +24,36 @@ const DRAIN_GRACE_MS = 1_500
 /** When we act so much later than we meant to, it is not the workers who were silent. */
 const LATE_MS = 1_000
 
-export interface FleetOptions {
+/** What a replacement of the workers is at: it replaces them, or those that drain are too many for that yet. */
+export type RollState = 'replacing' | 'waiting'
+
+export interface FleetOptions extends InboxOptions {
   readonly workers: number
-  /** Monotonic: see monotonic-clock.ts. */
-  readonly clock: Clock
-  readonly log: Log
-  /** The state a worker begins with, asked for when it has booted. */
-  readonly startOf: (slot: number) => WorkerStart
   readonly drainTimeoutMs: () => number
-  readonly recycle: () => RecycleLimits
-  /** What a worker has counted since it last said so. */
-  readonly onCounts: (counts: TrafficCounts) => void
-  /** Who leases the workers what clients may spend. */
-  readonly rateLimits: Pick<RateLimitAuthority, 'request' | 'forgetWorker'>
-  /** Anything changed: the loop should converge. */
-  readonly onChange: () => void
   /** A worker ended before it was ready. */
   readonly onBootFailed: (error: ProxyError) => void
 }
 
 export class Fleet {
   readonly #options: FleetOptions
+  readonly #inbox: Inbox
   /** By their id: a process that never began has no pid. */
   readonly #handles = new Map<number, WorkerHandle>()
-  readonly #deaths = new Deaths()
+  readonly #exits: Exits
+  readonly #rolls: Rolls
   #size: number
   #running = true
-  readonly #rolls = new Rolls()
   #wakeAtMs: number | undefined
+  #isWaiting = false
   /** Workers that could not start, and whose reason is being looked for. */
   #unexplained = 0
 
   constructor(options: FleetOptions) {
     this.#options = options
     this.#size = options.workers
+    this.#inbox = new Inbox(options)
+    this.#exits = new Exits(options.clock, options.log)
+    this.#rolls = new Rolls(options.clock)
   }
 
   /** Workers wanted. */
@@ -76,12 +68,20 @@ export class Fleet {
 
   /** One more for each rolling replacement. */
   get generation(): number {
-    return this.#rolls.generation
+    return this.#rolls.wanted.generation
+  }
+
+  /** Undefined: everyone who serves may stay. */
+  get roll(): RollState | undefined {
+    if (this.#isWaiting) return 'waiting'
+    return this.#readySlots(({ generation }) => !isCurrent(generation, this.#rolls.wanted)) > 0
+      ? 'replacing'
+      : undefined
   }
 
   /** Deaths that nobody had asked for. */
   get unexpectedExits(): number {
-    return this.#deaths.unexpected
+    return this.#exits.unexpected
   }
 
   /** When `converge` wants to be called again at the latest (ms). */
@@ -109,26 +109,41 @@ export class Fleet {
 
   /** Deaths in a row of the worst slot: how a start that cannot succeed is told from one hiccup. */
   get deathsInARow(): number {
-    return this.#deaths.inARow
+    return this.#exits.inARow
   }
 
   converge(): void {
     const wanted = {
+      ...this.#rolls.wanted,
       workers: this.#size,
-      generation: this.#rolls.generation,
-      goodGenerations: this.#rolls.goodGenerations,
       recycle: this.#options.recycle(),
       running: this.#running,
       holdsForks: this.#unexplained > 0,
     }
     const nowMs = this.#options.clock.nowMs()
     this.#forgiveSilence(nowMs)
-    const plan = planWorkers(wanted, [...this.#handles.values()], this.#deaths.backoffs, nowMs)
+    const plan = planWorkers(wanted, [...this.#handles.values()], this.#exits.backoffs, nowMs)
     this.#wakeAtMs = plan.wakeAtMs
     for (const action of plan.actions) this.#act(action)
+    // Who has been forked, drained or cut has a deadline that is not in the plan yet.
+    if (plan.actions.length > 0) this.#options.onChange()
+    this.#sayWaiting(plan, nowMs)
     // Here, because a fleet that has become smaller needs no further worker to be complete.
-    const fresh = this.#readySlots(({ generation }) => generation === this.#rolls.generation)
+    const fresh = this.#readySlots(({ generation }) => isCurrent(generation, wanted))
     if (fresh >= this.#size) this.#rolls.succeed()
+  }
+
+  /** Once for each time it begins to wait. */
+  #sayWaiting({ awaited }: Plan, nowMs: number): void {
+    const wasWaiting = this.#isWaiting
+    this.#isWaiting = awaited.length > 0
+    if (wasWaiting || !this.#isWaiting) return
+    const { wanted } = this.#rolls
+    this.#options.log.info('ROLL_WAITING', {
+      generation: wanted.generation,
+      waits_for: `older workers that drain: ${awaited.join(' ')}`,
+      timeout_ms: Math.max(0, Math.round(patienceEndsMs(wanted) - nowMs)),
+    })
   }
 
   /**
@@ -154,21 +169,31 @@ export class Fleet {
   /**
    * Replaces every worker, one after the other, as the loop converges. Resolves when the last fresh one is
    * ready. Rejects with ProxyError WORKER_BOOT or BIND when one cannot start: the roll has stopped then,
-   * and whoever is of an older generation stays. One at a time: callers serialise.
+   * and whoever is of an older generation stays. One `replace` or `fill` at a time: callers serialise.
    */
-  async roll(): Promise<void> {
-    await this.#rolls.begin(this.#options.onChange)
+  async replace(): Promise<void> {
+    await this.#rolls.roll(this.#options.onChange)
+  }
+
+  /** Resolves when as many workers serve as are wanted. Rejects as `replace` does; the loop goes on trying. */
+  async fill(): Promise<void> {
+    await this.#rolls.fill(this.#options.onChange)
   }
 
   /** No more workers; those that are there finish and go. */
   drain(): void {
     this.#running = false
-    this.#rolls.fail(this.#rolls.generation, new ProxyError('WORKER_BOOT', 'the supervisor is stopping'))
+    this.#rolls.fail(this.generation, new ProxyError('WORKER_BOOT', 'the supervisor is stopping'))
   }
 
+  /** The same, but they have no time to finish in. */
   cut(reason: string): void {
     this.drain()
-    for (const handle of this.#handles.values()) handle.kill(reason)
+    for (const handle of this.#handles.values()) {
+      // Nothing is lost with one that has bound nothing yet.
+      if (handle.stage === 'booting' && !handle.started) handle.kill(reason)
+      else this.#cut(handle, reason)
+    }
   }
 
   #readySlots(isCounted: (handle: WorkerHandle) => boolean): number {
@@ -185,8 +210,12 @@ export class Fleet {
         break
       case 'drain': {
         const timeoutMs = this.#options.drainTimeoutMs()
-        const deadlineMs = this.#options.clock.nowMs() + timeoutMs + DRAIN_GRACE_MS
-        this.#withPid(action.pid)?.drain(timeoutMs, deadlineMs)
+        this.#withPid(action.pid)?.drain(timeoutMs, this.#deadlineMs(timeoutMs))
+        break
+      }
+      case 'cut': {
+        const handle = this.#withPid(action.pid)
+        if (handle !== undefined) this.#cut(handle, action.reason)
         break
       }
       case 'kill':
@@ -195,6 +224,15 @@ export class Fleet {
       default:
         assertNever(action)
     }
+  }
+
+  #cut(handle: WorkerHandle, reason: string): void {
+    handle.cut(reason, this.#deadlineMs(0))
+  }
+
+  /** When a worker is killed that has been told to end within `timeoutMs`. */
+  #deadlineMs(timeoutMs: number): number {
+    return this.#options.clock.nowMs() + timeoutMs + DRAIN_GRACE_MS
   }
 
   #withPid(pid: number): WorkerHandle | undefined {
@@ -211,8 +249,8 @@ export class Fleet {
     }
     const handle = new WorkerHandle(worker, slot, generation, this.#options.clock.nowMs(), BOOT_TIMEOUT_MS)
     this.#handles.set(handle.id, handle)
-    worker.on('message', (message: WorkerToSupervisor) => this.#onMessage(handle, message))
-    worker.on('exit', (code, signal) => this.#onExit(worker, handle, code, signal))
+    worker.on('message', (message: WorkerToSupervisor) => this.#inbox.receive(handle, message))
+    worker.on('exit', (code, signal) => this.#onExit(worker, handle, { code, signal }))
     worker.on('error', (error) => {
       // A process that never began has no exit. Any other error is of a message to one that has died.
       if (worker.process.pid !== undefined || !this.#handles.delete(handle.id)) return
@@ -227,88 +265,20 @@ export class Fleet {
       cause,
       hint: 'look at the limits on processes and open files, and whether the program is still where it was',
     })
-    const nowMs = this.#options.clock.nowMs()
-    this.#deaths.delayNext(slot, nowMs, nowMs)
+    this.#exits.addUnborn(slot)
     this.#rolls.fail(generation, error)
     this.#options.onBootFailed(error)
     this.#options.onChange()
   }
 
-  #onMessage(handle: WorkerHandle, message: WorkerToSupervisor): void {
-    switch (message.type) {
-      case 'booted':
-        handle.start(this.#options.startOf(handle.slot))
-        break
-      case 'ready':
-        this.#onReady(handle)
-        break
-      case 'boot-failed':
-        handle.bootFailure = message.failure
-        break
-      case 'ack':
-        handle.onAck(message.seq, message.error)
-        break
-      case 'beat':
-        handle.lastBeatMs = this.#options.clock.nowMs()
-        handle.load = message.load
-        this.#options.onCounts(message.counts)
-        if (recycleAtMs(handle, this.#options.recycle()) <= handle.lastBeatMs) this.#options.onChange()
-        break
-      case 'closed':
-        handle.accepting = false
-        this.#options.onChange()
-        break
-      case 'serving':
-        handle.served = message.listeners
-        break
-      case 'lease-request':
-        this.#options.rateLimits.request(handle.id, message, (grant) => handle.grant(grant))
-        break
-      default:
-        assertNever(message)
-    }
-  }
-
-  #onReady(handle: WorkerHandle): void {
-    if (handle.stage !== 'booting') return
-    handle.stage = 'ready'
-    handle.deadlineMs = Infinity
-    handle.lastBeatMs = this.#options.clock.nowMs()
-    this.#options.log.info('WORKER_READY', { worker: handle.slot, pid: handle.pid })
-    this.#options.onChange()
-  }
-
-  #onExit(worker: Worker, handle: WorkerHandle, code: number | null, signal: string | null): void {
-    const { clock, log, onChange } = this.#options
+  #onExit(worker: Worker, handle: WorkerHandle, exit: Exit): void {
     this.#handles.delete(handle.id)
     worker.removeAllListeners('message')
     handle.onExit()
     this.#options.rateLimits.forgetWorker(handle.id)
-    const fields = {
-      worker: handle.slot,
-      pid: handle.pid,
-      code: code ?? undefined,
-      signal: signal ?? undefined,
-      reason: handle.endReason ?? guessReason(signal),
-    }
-    const ending = endingOf({ stage: handle.stage, endReason: handle.endReason, code })
-    log[this.#exitLevel(handle, ending)]('WORKER_EXIT', fields)
-    if (ending === 'crashed' || ending === 'boot-failed') {
-      if (this.#running) this.#deaths.countUnexpected()
-      // A successor has long taken the place of one that drains.
-      if (handle.stage !== 'draining') this.#deaths.delayNext(handle.slot, handle.bornAtMs, clock.nowMs())
-    }
+    const ending = this.#exits.add(handle, exit, this.#running)
     if (ending === 'boot-failed' && this.#running) void this.#onBootFailed(handle)
-    onChange()
-  }
-
-  /** What a worker has said itself is reported as that; and one that is not to start any more is no news. */
-  #exitLevel({ stage, bootFailure }: WorkerHandle, ending: Ending): 'error' | 'warn' | 'info' | 'debug' {
-    if (ending === 'planned') return stage === 'booting' ? 'debug' : 'info'
-    if (bootFailure !== undefined) return 'debug'
-    if (ending === 'cut') return 'warn'
-    if (this.#running) return 'error'
-    return stage === 'booting' ? 'debug' : 'warn'
+    this.#options.onChange()
   }
 
   async #onBootFailed(handle: WorkerHandle): Promise<void> {
@@ -319,9 +289,4 @@ export class Fleet {
     this.#options.onBootFailed(error)
     this.#options.onChange()
   }
-}
-
-/** Nobody here sent it: as often as not it was the kernel. */
-function guessReason(signal: string | null): string | undefined {
-  return signal === 'SIGKILL' ? 'killed: perhaps out of memory' : undefined
 }

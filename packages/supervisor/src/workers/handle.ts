@@ -31,6 +31,7 @@ export class WorkerHandle implements WorkerView {
   accepting = true
   /** Drawn once. */
   readonly jitter = Math.random()
+  wasCut = false
   killed = false
   /** Said in the log when it exits; set by whoever ends it. */
   endReason: string | undefined
@@ -100,6 +101,13 @@ export class WorkerHandle implements WorkerView {
     this.stage = 'draining'
     this.deadlineMs = deadlineMs
     this.#send({ type: 'drain', timeoutMs })
+  }
+
+  /** Whether it drains or not: WebSockets are told to go away, what is in flight is cut, the log is written. */
+  cut(reason: string, deadlineMs: number): void {
+    this.wasCut = true
+    this.endReason ??= reason
+    this.drain(0, deadlineMs)
   }
 
   kill(reason: string): void {

@@ -3,7 +3,9 @@
 import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
 import type { Backoff } from './backoff.ts'
 import { NO_BACKOFF } from './backoff.ts'
-import { NOT_WANTED } from './ending.ts'
+import { NOT_WANTED, TOO_MANY_GENERATIONS } from './ending.ts'
+import type { WantedGeneration } from './generations.ts'
+import { crowdOf, isCurrent, patienceEndsMs } from './generations.ts'
 import type { RecyclableWorker } from './recycling.ts'
 import { recycleAtMs } from './recycling.ts'
 
@@ -15,22 +17,22 @@ export interface WorkerView extends RecyclableWorker {
   readonly slot: number
   readonly generation: number
   readonly stage: WorkerStage
+  /** It has been told what to bind: from now on there may be connections that it has taken. */
+  readonly started: boolean
   /** When it must have left its stage (ms); Infinity when ready. */
   readonly deadlineMs: number
   /** When it last said that it lives. */
   readonly lastBeatMs: number
   /** It may still take connections: always, until it has said while draining that it takes none. */
   readonly accepting: boolean
+  /** Told that its time is up: it is about to end by itself. */
+  readonly wasCut: boolean
   /** SIGKILL was sent; its exit is on the way. */
   readonly killed: boolean
 }
 
-export interface Wanted {
+export interface Wanted extends WantedGeneration {
   readonly workers: number
-  /** Of the workers forked from now on. */
-  readonly generation: number
-  /** Older generations that need not be replaced: those before a roll that failed. */
-  readonly goodGenerations: ReadonlySet<number>
   readonly recycle: RecycleLimits
   /** False while stopping: nothing is forked, everything is drained. */
   readonly running: boolean
@@ -41,19 +43,21 @@ export interface Wanted {
 export type Action =
   | { readonly type: 'fork'; readonly slot: number; readonly generation: number }
   | { readonly type: 'drain'; readonly pid: number }
+  /** It has no time left to finish in, only to say goodbye. */
+  | { readonly type: 'cut'; readonly pid: number; readonly reason: string }
+  /** It does not answer, or has nothing to lose. */
   | { readonly type: 'kill'; readonly pid: number; readonly reason: string }
 
 export interface Plan {
   readonly actions: readonly Action[]
   /** When to plan again if nothing happens before; undefined: only when something happens. */
   readonly wakeAtMs: number | undefined
+  /** Whose end a roll waits for. */
+  readonly awaited: readonly number[]
 }
 
 /** SPEC 11: a worker that says nothing for so long is not going to. */
 export const SILENCE_MS = 10_000
-
-/** Generations before the current one that may still live; what drains of an older one is cut. */
-const OLD_GENERATIONS = 2
 
 export function planWorkers(
   wanted: Wanted,
@@ -62,74 +66,107 @@ export function planWorkers(
   nowMs: number,
 ): Plan {
   const actions: Action[] = []
-  let wakeAtMs = Infinity
   const alive = workers.filter((worker) => !worker.killed)
-  const tooOld = surplusGenerations(wanted, alive)
+  const crowd = wanted.running ? crowdOf(wanted, alive) : []
+  const cutAtMs = patienceEndsMs(wanted)
+  let wakeAtMs = Infinity
 
   for (const worker of alive) {
-    if (worker.deadlineMs <= nowMs) {
-      const reason = worker.stage === 'booting' ? 'did not become ready in time' : 'drain time is over'
-      actions.push({ type: 'kill', pid: worker.pid, reason })
-    } else if (worker.stage === 'draining' && tooOld.has(worker.generation)) {
-      actions.push({ type: 'kill', pid: worker.pid, reason: 'too many generations are draining' })
-    } else if (worker.stage !== 'booting' && worker.lastBeatMs + SILENCE_MS <= nowMs) {
-      actions.push({ type: 'kill', pid: worker.pid, reason: `silent for ${SILENCE_MS / 1000} s` })
-    } else {
-      const silentMs = worker.stage === 'booting' ? Infinity : worker.lastBeatMs + SILENCE_MS
-      const wornMs = recycleAtMs(worker, wanted.recycle)
-      wakeAtMs = Math.min(wakeAtMs, worker.deadlineMs, silentMs, wornMs > nowMs ? wornMs : Infinity)
+    const { pid } = worker
+    const fault = faultOf(worker, nowMs)
+    if (fault !== undefined) {
+      actions.push({ type: 'kill', pid, reason: fault })
+      continue
     }
+    wakeAtMs = Math.min(wakeAtMs, nextDeadlineMs(worker, wanted, nowMs))
+    if (worker.wasCut || !crowd.includes(worker)) continue
+    if (cutAtMs <= nowMs) actions.push({ type: 'cut', pid, reason: TOO_MANY_GENERATIONS })
+    else wakeAtMs = Math.min(wakeAtMs, cutAtMs)
   }
 
-  const staying = alive.filter((worker) => worker.stage !== 'draining')
-  for (const worker of staying) {
-    if (wanted.running && worker.slot <= wanted.workers) continue
-    if (worker.stage === 'ready') actions.push({ type: 'drain', pid: worker.pid })
-    else actions.push({ type: 'kill', pid: worker.pid, reason: NOT_WANTED })
+  for (const worker of alive) {
+    const { pid, slot, stage, started } = worker
+    if (stage === 'draining' || (wanted.running && slot <= wanted.workers)) continue
+    if (stage === 'ready' || started) actions.push({ type: 'drain', pid })
+    else actions.push({ type: 'kill', pid, reason: NOT_WANTED })
   }
 
-  if (wanted.running) {
-    // SPEC 11: one fresh worker of a roll boots at a time, and the next waits until the predecessor of the one
-    // before accepts nothing more. Empty slots are filled without waiting for each other.
-    let rollIsBusy = alive.some(
-      ({ stage, accepting }) => stage === 'booting' || (stage === 'draining' && accepting),
-    )
-    for (let slot = 1; slot <= wanted.workers; slot++) {
-      const mine = staying.filter((worker) => worker.slot === slot)
-      const fresh = mine.find((worker) => isFresh(worker, wanted, nowMs))
-      if (fresh?.stage === 'ready') {
-        for (const old of mine) {
-          if (old === fresh) continue
-          actions.push({ type: 'drain', pid: old.pid })
-          rollIsBusy = true
-        }
-      }
-      if (fresh !== undefined) continue
-      const isRoll = mine.length > 0
-      if (wanted.holdsForks || (isRoll && rollIsBusy)) continue
-      const { retryAtMs } = backoffs.get(slot) ?? NO_BACKOFF
-      if (retryAtMs > nowMs) {
-        wakeAtMs = Math.min(wakeAtMs, retryAtMs)
-        continue
-      }
-      actions.push({ type: 'fork', slot, generation: wanted.generation })
-      if (isRoll) rollIsBusy = true
-    }
+  if (!wanted.running) return { actions, wakeAtMs: finiteOrUndefined(wakeAtMs), awaited: [] }
+  const slots = planSlots(wanted, alive, crowd.length > 0, backoffs, nowMs)
+  return {
+    actions: [...actions, ...slots.actions],
+    wakeAtMs: finiteOrUndefined(Math.min(wakeAtMs, slots.wakeAtMs)),
+    awaited: slots.isHeld ? crowd.map(({ pid }) => pid) : [],
   }
-  return { actions, wakeAtMs: wakeAtMs === Infinity ? undefined : wakeAtMs }
+}
+
+/** Why it must be killed; it answers nobody then. */
+function faultOf({ stage, deadlineMs, lastBeatMs }: WorkerView, nowMs: number): string | undefined {
+  if (deadlineMs <= nowMs) return stage === 'booting' ? 'did not become ready in time' : 'drain time is over'
+  if (stage !== 'booting' && lastBeatMs + SILENCE_MS <= nowMs) return `silent for ${SILENCE_MS / 1000} s`
+  return undefined
+}
+
+function nextDeadlineMs(worker: WorkerView, wanted: Wanted, nowMs: number): number {
+  const silentMs = worker.stage === 'booting' ? Infinity : worker.lastBeatMs + SILENCE_MS
+  const wornMs = recycleAtMs(worker, wanted.recycle)
+  return Math.min(worker.deadlineMs, silentMs, wornMs > nowMs ? wornMs : Infinity)
+}
+
+interface SlotsPlan {
+  readonly actions: readonly Action[]
+  readonly wakeAtMs: number
+  /** A slot keeps the worker that it has, because those that drain are too many. */
+  readonly isHeld: boolean
+}
+
+/**
+ * Fills empty slots, without waiting for each other, and replaces who is not fresh. SPEC 11: one fresh worker of a
+ * roll boots at a time, and the next waits until the predecessor of the one before accepts nothing more.
+ */
+function planSlots(
+  wanted: Wanted,
+  alive: readonly WorkerView[],
+  isCrowded: boolean,
+  backoffs: ReadonlyMap<number, Backoff>,
+  nowMs: number,
+): SlotsPlan {
+  const actions: Action[] = []
+  let wakeAtMs = Infinity
+  let isHeld = false
+  let rollIsBusy = alive.some(
+    ({ stage, accepting }) => stage === 'booting' || (stage === 'draining' && accepting),
+  )
+  for (let slot = 1; slot <= wanted.workers; slot++) {
+    const mine = alive.filter((worker) => worker.slot === slot && worker.stage !== 'draining')
+    const fresh = mine.find((worker) => isFresh(worker, wanted, nowMs))
+    if (fresh?.stage === 'ready') {
+      for (const old of mine) {
+        if (old === fresh) continue
+        actions.push({ type: 'drain', pid: old.pid })
+        rollIsBusy = true
+      }
+    }
+    if (fresh !== undefined) continue
+    const isRoll = mine.length > 0
+    if (isRoll && isCrowded) isHeld = true
+    if (wanted.holdsForks || (isRoll && (rollIsBusy || isCrowded))) continue
+    const { retryAtMs } = backoffs.get(slot) ?? NO_BACKOFF
+    if (retryAtMs > nowMs) {
+      wakeAtMs = Math.min(wakeAtMs, retryAtMs)
+      continue
+    }
+    actions.push({ type: 'fork', slot, generation: wanted.generation })
+    if (isRoll) rollIsBusy = true
+  }
+  return { actions, wakeAtMs, isHeld }
 }
 
 /** It may stay as it is. */
 function isFresh(worker: WorkerView, wanted: Wanted, nowMs: number): boolean {
-  if (recycleAtMs(worker, wanted.recycle) <= nowMs) return false
-  return worker.generation === wanted.generation || wanted.goodGenerations.has(worker.generation)
+  return recycleAtMs(worker, wanted.recycle) > nowMs && isCurrent(worker.generation, wanted)
 }
 
-/** Counted as they live, not by their numbers: a roll that failed leaves none behind. */
-function surplusGenerations(wanted: Wanted, alive: readonly WorkerView[]): ReadonlySet<number> {
-  const generations = new Set(alive.map(({ generation }) => generation))
-  const old = [...generations].filter(
-    (generation) => generation !== wanted.generation && !wanted.goodGenerations.has(generation),
-  )
-  return new Set(old.toSorted((a, b) => b - a).slice(OLD_GENERATIONS))
+function finiteOrUndefined(ms: number): number | undefined {
+  return ms === Infinity ? undefined : ms
 }

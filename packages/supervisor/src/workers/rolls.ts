@@ -1,48 +1,62 @@
-// Rolling replacements: which generation is the current one, which older ones may stay, and when the roll under way
-// has come to its end. Forks and drains nothing; fleet.ts does, as plan.ts says.
+// Rolling replacements: which generation is the current one, which older ones may stay, and when what has been asked
+// for is done. Forks and drains nothing; fleet.ts does, as plan.ts says.
+import type { Clock } from '@reverse-proxy/shared/clock'
+import type { WantedGeneration } from './generations.ts'
 
 export class Rolls {
+  readonly #clock: Clock
   #generation = 1
+  #sinceMs: number
   #goodGenerations: ReadonlySet<number> = new Set()
   #current: PromiseWithResolvers<void> | undefined
 
-  /** Of the workers forked from now on. */
-  get generation(): number {
-    return this.#generation
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#sinceMs = clock.nowMs()
   }
 
-  /** Older ones that need not be replaced: those before a roll that failed. */
-  get goodGenerations(): ReadonlySet<number> {
-    return this.#goodGenerations
+  get wanted(): WantedGeneration {
+    return { generation: this.#generation, sinceMs: this.#sinceMs, goodGenerations: this.#goodGenerations }
   }
 
-  /** A new generation is wanted; resolves or rejects with what `succeed` or `fail` says of it. One at a time. */
-  async begin(onChange: () => void): Promise<void> {
+  /** A new generation is wanted; resolves or rejects with what `succeed` or `fail` says of it. One change at a time. */
+  async roll(onChange: () => void): Promise<void> {
     const good = new Set([...this.#goodGenerations, this.#generation])
-    this.#goodGenerations = new Set()
-    this.#generation++
+    this.#want(new Set())
+    try {
+      await this.fill(onChange)
+    } catch (error) {
+      // Fresh workers that did start have what the failed roll wanted: they are replaced in their turn.
+      this.#want(good)
+      onChange()
+      throw error
+    }
+  }
+
+  /** The same, but the generation stays as it is: more of its workers are wanted. */
+  async fill(onChange: () => void): Promise<void> {
     this.#current = Promise.withResolvers<void>()
     onChange()
     try {
       await this.#current.promise
-    } catch (error) {
-      // Fresh workers that did start have what the failed roll wanted: they are replaced in their turn.
-      this.#goodGenerations = good
-      this.#generation++
-      onChange()
-      throw error
     } finally {
       this.#current = undefined
     }
   }
 
-  /** Every slot has a worker of the current generation that serves. */
+  /** Every slot has a worker that serves and may stay. */
   succeed(): void {
     this.#current?.resolve()
   }
 
-  /** A worker of `generation` could not start; of an older one, that says nothing about the roll under way. */
+  /** A worker of `generation` could not start; of an older one, that says nothing about what is under way. */
   fail(generation: number, error: unknown): void {
     if (generation === this.#generation) this.#current?.reject(error)
+  }
+
+  #want(goodGenerations: ReadonlySet<number>): void {
+    this.#generation++
+    this.#sinceMs = this.#clock.nowMs()
+    this.#goodGenerations = goodGenerations
   }
 }

@@ -18,6 +18,7 @@ export const STATUS = {
   started_at: '2026-01-01T00:00:00.000Z',
   workers: { wanted: 2, ready: 2, draining: 0 },
   generation: 1,
+  roll: null,
   listeners: 1,
   sites: 2,
   certificates: { total: 1, expired: 0, alarms: 0, first_expiry: '2026-03-01T00:00:00.000Z' },

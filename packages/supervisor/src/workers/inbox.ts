@@ -1,0 +1,86 @@
+// What each message of a worker means. Keeps what it says of itself in its handle; everything else is passed on to
+// whom it concerns.
+import { assertNever } from '@reverse-proxy/shared/assert-never'
+import type { Clock } from '@reverse-proxy/shared/clock'
+import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
+import type { WorkerStart, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
+import type { RateLimitAuthority } from '../rate-limit-authority.ts'
+import type { WorkerHandle } from './handle.ts'
+import { recycleAtMs } from './recycling.ts'
+
+export interface InboxOptions {
+  /** Monotonic: see monotonic-clock.ts. */
+  readonly clock: Clock
+  readonly log: Log
+  /** The state a worker begins with, asked for when it has booted. */
+  readonly startOf: (slot: number) => WorkerStart
+  readonly recycle: () => RecycleLimits
+  /** What a worker has counted since it last said so. */
+  readonly onCounts: (counts: TrafficCounts) => void
+  /** Who leases the workers what clients may spend. */
+  readonly rateLimits: Pick<RateLimitAuthority, 'request' | 'forgetWorker'>
+  /** Anything changed: the loop should converge. */
+  readonly onChange: () => void
+}
+
+export class Inbox {
+  readonly #options: InboxOptions
+
+  constructor(options: InboxOptions) {
+    this.#options = options
+  }
+
+  receive(handle: WorkerHandle, message: WorkerToSupervisor): void {
+    const { startOf, rateLimits, onChange } = this.#options
+    switch (message.type) {
+      case 'booted':
+        // Unless it has been told to go before it could begin.
+        if (handle.stage === 'booting') handle.start(startOf(handle.slot))
+        break
+      case 'ready':
+        this.#onReady(handle)
+        break
+      case 'boot-failed':
+        handle.bootFailure = message.failure
+        break
+      case 'ack':
+        handle.onAck(message.seq, message.error)
+        break
+      case 'beat':
+        this.#onBeat(handle, message)
+        break
+      case 'closed':
+        handle.accepting = false
+        onChange()
+        break
+      case 'serving':
+        handle.served = message.listeners
+        break
+      case 'lease-request':
+        rateLimits.request(handle.id, message, (grant) => handle.grant(grant))
+        break
+      default:
+        assertNever(message)
+    }
+  }
+
+  #onReady(handle: WorkerHandle): void {
+    if (handle.stage !== 'booting') return
+    const { clock, log, onChange } = this.#options
+    handle.stage = 'ready'
+    handle.deadlineMs = Infinity
+    handle.lastBeatMs = clock.nowMs()
+    log.info('WORKER_READY', { worker: handle.slot, pid: handle.pid })
+    onChange()
+  }
+
+  #onBeat(handle: WorkerHandle, { load, counts }: Extract<WorkerToSupervisor, { type: 'beat' }>): void {
+    const { clock, recycle, onCounts, onChange } = this.#options
+    handle.lastBeatMs = clock.nowMs()
+    handle.load = load
+    onCounts(counts)
+    if (recycleAtMs(handle, recycle()) <= handle.lastBeatMs) onChange()
+  }
+}
