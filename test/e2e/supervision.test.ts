@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { describe, it, test } from 'node:test'
 import { parse } from 'smol-toml'
 import { startBusySite } from '../harness/busy-site.ts'
-import { runCommand } from '../harness/admin.ts'
+import { askAdmin, runCommand } from '../harness/admin.ts'
 import { HttpOrigin } from '../harness/http-origin.ts'
 import { freePort } from '../harness/ports.ts'
 import { isAlive } from '../harness/processes.ts'
@@ -128,18 +128,27 @@ test(
   },
 )
 
-test('SIGTTOU while a roll is under way: the roll ends well, with one worker fewer', TEST, async (t) => {
-  const origin = await HttpOrigin.start(t, (_incoming, response) => response.end('served'))
-  const { proxy, target } = await serveSite(t, { upstream: origin.upstream })
-  proxy.signal('SIGHUP')
-  await waitFor('the first fresh worker', () => linesOf(proxy, 'WORKER_READY').length === 3)
-  proxy.signal('SIGTTOU')
-  const [reload] = await proxy.stdout.waitForLine(/ CONFIG_RELOAD .*/)
-  assert.match(reload, / status=success /)
-  await waitFor('one worker to be left', () => proxy.workerPids().length === 1)
-  assert.equal((await request(target)).status, 200)
-  assert.doesNotMatch(proxy.stdout.text, / ERROR /)
-})
+test(
+  'SIGTTOU while a roll is under way: it ends well, with one worker fewer, until the next reload',
+  TEST,
+  async (t) => {
+    const origin = await HttpOrigin.start(t, (_incoming, response) => response.end('served'))
+    const { proxy, target } = await serveSite(t, { upstream: origin.upstream })
+    proxy.signal('SIGHUP')
+    await waitFor('the first fresh worker', () => linesOf(proxy, 'WORKER_READY').length === 3)
+    proxy.signal('SIGTTOU')
+    const [reload] = await proxy.stdout.waitForLine(/ CONFIG_RELOAD .*/)
+    assert.match(reload, / status=success /)
+    await waitFor('one worker to be left', () => proxy.workerPids().length === 1)
+    assert.equal((await request(target)).status, 200)
+
+    // The file says two; who asked is told when both serve.
+    const socketPath = join(proxy.directory, 'admin.sock')
+    assert.equal((await askAdmin(socketPath, 'reload')).workers, 'kept')
+    assert.equal((await askAdmin(socketPath, 'status')).workers.ready, 2)
+    assert.doesNotMatch(proxy.stdout.text, / ERROR /)
+  },
+)
 
 test('a system that gives no process: said, tried again, and well when it gives one', TEST, async (t) => {
   const origin = await HttpOrigin.start(t, (_incoming, response) => response.end('served'))
