@@ -28,7 +28,20 @@ export interface Answer {
   readonly body: string
 }
 
-/** HTTP/1.1; a connection of its own unless an agent is given. */
+/** RFC 9112 9.3.1: a kept connection ended before anything of an answer came; clients send the request again. */
+export class UnansweredError extends Error {
+  readonly code: unknown
+
+  constructor(cause: unknown) {
+    super('a kept connection ended without an answer', { cause })
+    this.code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  }
+}
+
+/**
+ * HTTP/1.1; a connection of its own unless an agent is given.
+ * @throws UnansweredError if the agent's connection has served before
+ */
 export async function request(options: RequestOptions): Promise<Answer> {
   const sent = https.request({
     host: options.address ?? '127.0.0.1',
@@ -41,7 +54,9 @@ export async function request(options: RequestOptions): Promise<Answer> {
     agent: options.agent ?? false,
   })
   sent.end(options.body)
-  const [response] = await once(sent, 'response')
+  const [response] = await once(sent, 'response').catch((error: unknown) => {
+    throw sent.reusedSocket ? new UnansweredError(error) : error
+  })
   const body = await buffer(response)
   return { status: response.statusCode, headers: response.headers, body: body.toString() }
 }

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Rolls } from '../src/workers/rolls.ts'
+import { recordingLog } from './support/recording-log.ts'
 
-const rollsAt = (nowMs: number): Rolls => new Rolls({ nowMs: () => nowMs })
+const rollsAt = (nowMs: number, log = recordingLog()): Rolls => new Rolls({ nowMs: () => nowMs }, log)
 const ignore = (): void => {}
 const failure = new Error('it cannot start')
 

@@ -16,7 +16,9 @@ export class Tally {
 
   fail(kind: string, error: unknown): void {
     const code = error instanceof Error && 'code' in error ? ` ${String(error.code)}` : ''
-    this.failures.push(`${kind}:${code} ${error instanceof Error ? error.message : String(error)}`)
+    const message = error instanceof Error ? error.message : String(error)
+    // The log of the proxy has what it did at that time.
+    this.failures.push(`${new Date().toISOString()} ${kind}:${code} ${message}`)
   }
 
   /** Undefined when the work was done; else the failure is counted. */

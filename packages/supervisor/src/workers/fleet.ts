@@ -1,24 +1,20 @@
 // All workers: forks, drains and kills them as workers/plan.ts says, and brings every running one
 // to the same state. What that state is (config, certificates, challenges) is the supervisor's.
-import cluster from 'node:cluster'
-import type { Worker } from 'node:cluster'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
-import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { Push, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
+import type { Push } from '@reverse-proxy/shared/ipc/messages'
 import { describeBootFailure } from './boot-failure.ts'
 import type { Exit } from './exits.ts'
 import { Exits } from './exits.ts'
-import { isCurrent, patienceEndsMs } from './generations.ts'
-import type { PushOutcome } from './handle.ts'
-import { WorkerHandle } from './handle.ts'
+import { forkWorker } from './fork.ts'
+import { isCurrent } from './generations.ts'
+import type { PushOutcome, WorkerHandle } from './handle.ts'
 import type { InboxOptions } from './inbox.ts'
 import { Inbox } from './inbox.ts'
-import type { Action, Plan } from './plan.ts'
+import type { Action } from './plan.ts'
 import { planWorkers } from './plan.ts'
 import { Rolls } from './rolls.ts'
 
-const BOOT_TIMEOUT_MS = 30_000
 /** How much longer than its drain a worker may take before it is killed: it writes its log to the end. */
 const DRAIN_GRACE_MS = 1_500
 /** When we act so much later than we meant to, it is not the workers who were silent. */
@@ -44,7 +40,6 @@ export class Fleet {
   #size: number
   #running = true
   #wakeAtMs: number | undefined
-  #isWaiting = false
   /** Workers that could not start, and whose reason is being looked for. */
   #unexplained = 0
 
@@ -53,7 +48,7 @@ export class Fleet {
     this.#size = options.workers
     this.#inbox = new Inbox(options)
     this.#exits = new Exits(options.clock, options.log)
-    this.#rolls = new Rolls(options.clock)
+    this.#rolls = new Rolls(options.clock, options.log)
   }
 
   /** Workers wanted. */
@@ -73,7 +68,7 @@ export class Fleet {
 
   /** Undefined: everyone who serves may stay. */
   get roll(): RollState | undefined {
-    if (this.#isWaiting) return 'waiting'
+    if (this.#rolls.isWaiting) return 'waiting'
     return this.#readySlots(({ generation }) => !isCurrent(generation, this.#rolls.wanted)) > 0
       ? 'replacing'
       : undefined
@@ -127,23 +122,10 @@ export class Fleet {
     for (const action of plan.actions) this.#act(action)
     // Who has been forked, drained or cut has a deadline that is not in the plan yet.
     if (plan.actions.length > 0) this.#options.onChange()
-    this.#sayWaiting(plan, nowMs)
+    this.#rolls.waitFor(plan.awaited)
     // Here, because a fleet that has become smaller needs no further worker to be complete.
     const fresh = this.#readySlots(({ generation }) => isCurrent(generation, wanted))
     if (fresh >= this.#size) this.#rolls.succeed()
-  }
-
-  /** Once for each time it begins to wait. */
-  #sayWaiting({ awaited }: Plan, nowMs: number): void {
-    const wasWaiting = this.#isWaiting
-    this.#isWaiting = awaited.length > 0
-    if (wasWaiting || !this.#isWaiting) return
-    const { wanted } = this.#rolls
-    this.#options.log.info('ROLL_WAITING', {
-      generation: wanted.generation,
-      waits_for: `older workers that drain: ${awaited.join(' ')}`,
-      timeout_ms: Math.max(0, Math.round(patienceEndsMs(wanted) - nowMs)),
-    })
   }
 
   /**
@@ -240,53 +222,53 @@ export class Fleet {
   }
 
   #fork(slot: number, generation: number): void {
-    let worker: Worker
     try {
-      worker = cluster.fork()
+      const handle = forkWorker({
+        slot,
+        generation,
+        nowMs: this.#options.clock.nowMs(),
+        onMessage: (from, message) => this.#inbox.receive(from, message),
+        onExit: (gone, exit) => this.#onExit(gone, exit),
+        onUnborn: (gone, error) => {
+          if (this.#forget(gone)) this.#onForkFailed(slot, generation, error)
+        },
+      })
+      this.#handles.set(handle.id, handle)
     } catch (error) {
+      if (!(error instanceof ProxyError)) throw error
       this.#onForkFailed(slot, generation, error)
-      return
     }
-    const handle = new WorkerHandle(worker, slot, generation, this.#options.clock.nowMs(), BOOT_TIMEOUT_MS)
-    this.#handles.set(handle.id, handle)
-    worker.on('message', (message: WorkerToSupervisor) => this.#inbox.receive(handle, message))
-    worker.on('exit', (code, signal) => this.#onExit(worker, handle, { code, signal }))
-    worker.on('error', (error) => {
-      // A process that never began has no exit. Any other error is of a message to one that has died.
-      if (worker.process.pid !== undefined || !this.#handles.delete(handle.id)) return
-      handle.onExit()
-      this.#onForkFailed(slot, generation, error)
-    })
   }
 
-  /** The system gives no process: too many of them, too many files, a program that is not there any more. */
-  #onForkFailed(slot: number, generation: number, cause: unknown): void {
-    const error = new ProxyError('WORKER_BOOT', `no worker can be forked: ${messageOf(cause)}`, {
-      cause,
-      hint: 'look at the limits on processes and open files, and whether the program is still where it was',
-    })
+  #onForkFailed(slot: number, generation: number, error: ProxyError): void {
     this.#exits.addUnborn(slot)
+    this.#onBootFailed(generation, error)
+  }
+
+  #onExit(handle: WorkerHandle, exit: Exit): void {
+    this.#forget(handle)
+    const ending = this.#exits.add(handle, exit, this.#running)
+    if (ending === 'boot-failed' && this.#running) void this.#explainBootFailure(handle)
+    this.#options.onChange()
+  }
+
+  async #explainBootFailure({ generation, bootFailure }: WorkerHandle): Promise<void> {
+    this.#unexplained++
+    const error = await describeBootFailure(bootFailure)
+    this.#unexplained--
+    this.#onBootFailed(generation, error)
+  }
+
+  #onBootFailed(generation: number, error: ProxyError): void {
     this.#rolls.fail(generation, error)
     this.#options.onBootFailed(error)
     this.#options.onChange()
   }
 
-  #onExit(worker: Worker, handle: WorkerHandle, exit: Exit): void {
-    this.#handles.delete(handle.id)
-    worker.removeAllListeners('message')
+  /** Returns false if that has been done. */
+  #forget(handle: WorkerHandle): boolean {
     handle.onExit()
     this.#options.rateLimits.forgetWorker(handle.id)
-    const ending = this.#exits.add(handle, exit, this.#running)
-    if (ending === 'boot-failed' && this.#running) void this.#onBootFailed(handle)
-    this.#options.onChange()
-  }
-
-  async #onBootFailed(handle: WorkerHandle): Promise<void> {
-    this.#unexplained++
-    const error = await describeBootFailure(handle.bootFailure)
-    this.#unexplained--
-    this.#rolls.fail(handle.generation, error)
-    this.#options.onBootFailed(error)
-    this.#options.onChange()
+    return this.#handles.delete(handle.id)
   }
 }

@@ -1,22 +1,43 @@
 // Rolling replacements: which generation is the current one, which older ones may stay, and when what has been asked
-// for is done. Forks and drains nothing; fleet.ts does, as plan.ts says.
+// for is done or what it waits for. Forks and drains nothing; fleet.ts does, as plan.ts says.
 import type { Clock } from '@reverse-proxy/shared/clock'
+import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { WantedGeneration } from './generations.ts'
+import { patienceEndsMs } from './generations.ts'
 
 export class Rolls {
   readonly #clock: Clock
+  readonly #log: Log
   #generation = 1
   #sinceMs: number
   #goodGenerations: ReadonlySet<number> = new Set()
   #current: PromiseWithResolvers<void> | undefined
+  #isWaiting = false
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, log: Log) {
     this.#clock = clock
+    this.#log = log
     this.#sinceMs = clock.nowMs()
   }
 
   get wanted(): WantedGeneration {
     return { generation: this.#generation, sinceMs: this.#sinceMs, goodGenerations: this.#goodGenerations }
+  }
+
+  get isWaiting(): boolean {
+    return this.#isWaiting
+  }
+
+  /** The workers, by pid, that have to end before a roll goes on: said once for each time that it begins to wait. */
+  waitFor(pids: readonly number[]): void {
+    const wasWaiting = this.#isWaiting
+    this.#isWaiting = pids.length > 0
+    if (wasWaiting || !this.#isWaiting) return
+    this.#log.info('ROLL_WAITING', {
+      generation: this.#generation,
+      waits_for: `older workers that drain: ${pids.join(' ')}`,
+      timeout_ms: Math.max(0, Math.round(patienceEndsMs(this.wanted) - this.#clock.nowMs())),
+    })
   }
 
   /** A new generation is wanted; resolves or rejects with what `succeed` or `fail` says of it. One change at a time. */
