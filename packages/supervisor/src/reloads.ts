@@ -7,7 +7,7 @@ import { afterReload, compareConfigs } from '@reverse-proxy/shared/config/split'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { siteCount } from './counts.ts'
+import { siteCount, workerCount } from './counts.ts'
 import type { ReloadReport } from './admin/reports.ts'
 import type { Handover } from './certificates/handover.ts'
 import type { CertificateRegistry } from './certificates/registry.ts'
@@ -41,7 +41,6 @@ export interface ReloadsOptions {
   /** Throws ProxyError; nothing has changed then. */
   readonly before: (next: Config) => Promise<void>
   readonly inheritedSockets: InheritedSockets
-  readonly workerCount: (config: Config) => number
   readonly current: () => Config
   readonly replace: (config: Config) => void
 }
@@ -108,7 +107,7 @@ export class Reloads {
 
   /** All of it, or nothing: what was loaded before is used again then, and the old workers stay. */
   async #switchTo(next: Config, change: ConfigChange, freshWorkers: boolean): Promise<void> {
-    const { registry, fleet, before, current, workerCount } = this.#options
+    const { registry, fleet, before, current } = this.#options
     const running = current()
     const sizeBefore = fleet.size
     const handover = await registry.prepare(change)
