@@ -129,7 +129,7 @@ test(
 )
 
 test(
-  'SIGTTOU while a roll is under way: it ends well, with one worker fewer, until the next reload',
+  'SIGTTOU while a roll is under way: it ends well, with one worker fewer until the next reload; many restarts at once are two',
   TEST,
   async (t) => {
     const origin = await HttpOrigin.start(t, (_incoming, response) => response.end('served'))
@@ -145,7 +145,15 @@ test(
     // The file says two; who asked is told when both serve.
     const socketPath = join(proxy.directory, 'admin.sock')
     assert.equal((await askAdmin(socketPath, 'reload')).workers, 'kept')
-    assert.equal((await askAdmin(socketPath, 'status')).workers.ready, 2)
+    const { workers, generation } = await askAdmin(socketPath, 'status')
+    assert.equal(workers.ready, 2)
+
+    // Everyone who asks has fresh workers afterwards; those who wait together get the same ones.
+    const restarts = await Promise.all(
+      Array.from({ length: 8 }, async () => await askAdmin(socketPath, 'restart')),
+    )
+    for (const restart of restarts) assert.equal(restart.workers, 'replaced')
+    assert.ok((await askAdmin(socketPath, 'status')).generation <= generation + 2)
     assert.doesNotMatch(proxy.stdout.text, / ERROR /)
   },
 )

@@ -44,6 +44,8 @@ test(
 
     await proxy.stop()
     await received.waitForLine(/^STOPPING=1$/)
+    // 5 s of drain, and time to end.
+    await received.waitForLine(/^EXTEND_TIMEOUT_USEC=15000000$/)
   },
 )
 

@@ -48,6 +48,8 @@ export interface ReloadsOptions {
 export class Reloads {
   readonly #options: ReloadsOptions
   #last: Promise<unknown> = Promise.resolve()
+  /** Asked for and not begun yet. */
+  readonly #waiting = new Map<ReloadKind, Promise<ReloadResult>>()
   readonly #restartWarnings = new RestartWarnings()
   #outcome: ReloadOutcome | undefined
 
@@ -60,11 +62,23 @@ export class Reloads {
     return this.#outcome
   }
 
-  /** Waits for those before it; never rejects. Resolves when the last fresh worker is ready. */
+  /**
+   * Waits for those before it; never rejects. Resolves when the last fresh worker is ready. One that waits already
+   * will read the file as it is then: who asks for the same gets that one's result, and a hundred SIGHUPs are two rolls.
+   */
   async request(kind: ReloadKind): Promise<ReloadResult> {
-    const performed = this.#last.then(async () => await this.#perform(kind))
+    const waiting = this.#waiting.get(kind)
+    if (waiting !== undefined) return await waiting
+    const performed = this.#performAfter(this.#last, kind)
+    this.#waiting.set(kind, performed)
     this.#last = performed
-    const result = await performed
+    return await performed
+  }
+
+  async #performAfter(earlier: Promise<unknown>, kind: ReloadKind): Promise<ReloadResult> {
+    await earlier
+    this.#waiting.delete(kind)
+    const result = await this.#perform(kind)
     this.#outcome = { atMs: this.#options.clock.nowMs(), status: result.status }
     return result
   }

@@ -116,13 +116,18 @@ export class Supervisor {
       if (this.#stage === 'challenge') this.#order()
       else this.#open()
     }
-    if (this.#phase === 'serving' && fleet.isBare && this.#options.inheritedSockets.current.length > 0)
+    if (this.#hasBound && fleet.isBare && this.#options.inheritedSockets.current.length > 0)
       this.#fail(
         new ProxyError('WORKER_BOOT', 'every worker has died', {
           hint: 'systemd hands its sockets over again',
         }),
       )
     if (this.#phase === 'stopping' && fleet.isEmpty && this.#backgroundEnded) this.#enter('stopped')
+  }
+
+  /** Every worker has been there once. */
+  get #hasBound(): boolean {
+    return this.#phase === 'ordering' || this.#phase === 'opening' || this.#phase === 'serving'
   }
 
   #order(): void {
@@ -161,7 +166,7 @@ export class Supervisor {
     const { log, serviceManager } = this.#options
     const { config, fleet, intents, operators, registry, ticketKeys } = this.#parts
     log.info('STOPPING', { reason, timeout_ms: config.shutdownTimeoutMs })
-    serviceManager.stopping()
+    serviceManager.stopping(config.shutdownTimeoutMs)
     fleet.drain()
     this.#stopping.abort(new ProxyError('ACME', `stopped: ${reason}`))
     void Promise.all([operators.close(), registry.close(), ticketKeys.close()]).then(() =>
@@ -172,9 +177,11 @@ export class Supervisor {
   #fail(error: unknown): void {
     if (this.#phase === 'stopping' || this.#phase === 'stopped') return
     this.#exitCode = EXIT_FAILURE
-    this.#options.onFailure(toProxyError(error))
-    this.#stop('start failed')
-    this.#parts.fleet.cut('start failed')
+    const cause = toProxyError(error)
+    this.#options.onFailure(cause)
+    const reason = this.#phase === 'serving' ? cause.message : 'start failed'
+    this.#stop(reason)
+    this.#parts.fleet.cut(reason)
   }
 
   #enter(phase: Phase): void {

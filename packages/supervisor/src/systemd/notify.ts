@@ -11,6 +11,8 @@ const WATCHDOG_PARTS = 2
 /** EXTEND_TIMEOUT_USEC: the start may take this much longer than when it was last said. */
 const EXTENSION_MS = 60_000
 const EXTENSION_INTERVAL_MS = 20_000
+/** Beyond the drain limit: for logs, locks and the process itself to end. */
+const STOP_MARGIN_MS = 10_000
 
 /** Sends the assignments of one message (`READY=1`, ...) to systemd. */
 export type NotifySender = (assignments: readonly string[]) => Promise<void>
@@ -63,9 +65,11 @@ export class ServiceManager {
     this.#notify(['RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`])
   }
 
-  stopping(): void {
+  /** Who configures a longer drain than the unit's TimeoutStopSec need not know of that. */
+  stopping(timeoutMs: number): void {
     clearInterval(this.#extension)
-    this.#notify(['STOPPING=1', 'STATUS=finishing what is in flight'])
+    const extension = `EXTEND_TIMEOUT_USEC=${(timeoutMs + STOP_MARGIN_MS) * 1000}`
+    this.#notify(['STOPPING=1', 'STATUS=finishing what is in flight', extension])
   }
 
   /** Resolves when everything said so far has been sent. Idempotent. */
