@@ -1,9 +1,12 @@
 // SPEC 11, systemd: what it is told and when, and sockets that it has bound.
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
 import { test } from 'node:test'
+import { acmeListener } from '../harness/acme-listener.ts'
 import { HttpOrigin } from '../harness/http-origin.ts'
-import { freePort } from '../harness/ports.ts'
+import { freePort, portOf } from '../harness/ports.ts'
 import { childrenOf } from '../harness/processes.ts'
 import { PROGRAM, writeConfig } from '../harness/proxy.ts'
 import { request } from '../harness/request.ts'
@@ -141,6 +144,36 @@ test(
     await service.stdout.waitForLine(/^service ended: 1$/)
     await waitFor('the service to be ready', () => readyLines(service.stdout.lines).length === 4, 20_000)
     assert.equal((await request({ ...target, address: '::1' })).status, 200)
+  },
+)
+
+test(
+  'socket activation: every worker dead while certificates are ordered ends the program as well',
+  TEST,
+  async (t) => {
+    const ca = await TestCa.create(t)
+    const silent = createServer().listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    t.after(() => silent.close())
+    const directory = temporaryDirectory(t)
+    const httpsPort = await freePort()
+    const directoryUrl = `https://127.0.0.1:${portOf(silent)}/directory`
+    const configPath = writeConfig(directory, {
+      workers: 1,
+      listeners: [acmeListener({ ca: { directoryUrl, caFile: ca.certPath }, names: [HOST], httpsPort })],
+    })
+    const service = activateSockets(
+      t,
+      [`127.0.0.1:${httpsPort}`],
+      [process.execPath, PROGRAM, '--config', configPath],
+    )
+    await service.stderr.waitForLine(/Listening on .* as 3/)
+    const client = connect(httpsPort, '127.0.0.1')
+    t.after(() => client.destroy())
+    const [, pid] = await service.stdout.waitForLine(/ WORKER_READY .* pid=(\d+)/)
+    await once(silent, 'connection')
+    process.kill(Number(pid), 'SIGKILL')
+    await service.stdout.waitForLine(/^service ended: 1$/)
   },
 )
 
