@@ -4,11 +4,13 @@ import { existsSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { WebSocketServer } from 'ws'
 import { HttpOrigin } from '../harness/http-origin.ts'
 import { handshake } from '../harness/raw-client.ts'
 import { connect2, request, requestOn } from '../harness/request.ts'
 import { HOST, serveSite } from '../harness/site.ts'
 import { waitFor } from '../harness/wait.ts'
+import { holdWebSocket } from '../harness/websocket.ts'
 
 test('SIGTERM: requests in flight finish, new connections are refused, exit code 0', async (t) => {
   const held: ServerResponse[] = []
@@ -93,16 +95,22 @@ test('SIGTERM with a request that never ends: cut when the time for draining is 
   assert.equal(await endless, 'cut')
 })
 
-test('a second SIGINT cuts at once', async (t) => {
+test('a second SIGINT cuts at once, and says so where that can be said', async (t) => {
   const origin = await HttpOrigin.start(t, () => {})
+  const webSockets = new WebSocketServer({ server: origin.server })
+  t.after(() => webSockets.close())
   const { proxy, target } = await serveSite(t, {
     upstream: origin.upstream,
     config: { shutdown_timeout_secs: 600 },
   })
   const endless = request(target).catch(() => 'cut')
-  await waitFor('the request to be with the upstream', () => origin.requests.length === 1)
+  const { closed } = await holdWebSocket(t, target)
+  await waitFor('the request to be with the upstream', () => origin.requests.length === 2)
   proxy.signal('SIGINT')
   await proxy.stdout.waitForLine(/ INFO STOPPING /)
   assert.deepEqual(await proxy.stop('SIGINT'), { code: 0, signal: null })
   assert.equal(await endless, 'cut')
+  assert.equal(await closed, 1001)
+  const exits = proxy.stdout.lines.filter((line) => line.includes(' WORKER_EXIT '))
+  for (const line of exits) assert.match(line, / WARN .* code=0 reason=SIGINT$/)
 })

@@ -154,6 +154,12 @@ test(
     )
     for (const restart of restarts) assert.equal(restart.workers, 'replaced')
     assert.ok((await askAdmin(socketPath, 'status')).generation <= generation + 2)
+
+    // The file is not read by it: what was said by signals still holds.
+    proxy.signal('SIGTTIN')
+    await proxy.stdout.waitForLine(/ RESIZE workers=3/)
+    assert.equal((await askAdmin(socketPath, 'restart')).workers, 'replaced')
+    assert.equal((await askAdmin(socketPath, 'status')).workers.ready, 3)
     assert.doesNotMatch(proxy.stdout.text, / ERROR /)
   },
 )

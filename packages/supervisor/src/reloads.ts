@@ -31,6 +31,12 @@ export interface ReloadOutcome {
   readonly status: 'ok' | 'error'
 }
 
+interface WantedWorkers {
+  readonly size: number
+  /** Even those that there are already. */
+  readonly freshWorkers: boolean
+}
+
 export interface ReloadsOptions {
   readonly clock: Clock
   readonly log: Log
@@ -100,7 +106,7 @@ export class Reloads {
   }
 
   async #apply(kind: ReloadKind): Promise<Extract<ReloadResult, { status: 'ok' }>> {
-    const { current, load } = this.#options
+    const { current, fleet, load } = this.#options
     const running = current()
     const warnings: string[] = []
     let next = running
@@ -112,7 +118,9 @@ export class Reloads {
     }
     const change = compareConfigs(running, next)
     const freshWorkers = kind !== 'reload' || change.needsFreshWorkers
-    await this.#switchTo(next, change, freshWorkers)
+    // What SIGTTIN and SIGTTOU have made of the number holds until the file is read again.
+    const size = kind === 'restart' ? fleet.size : workerCount(next)
+    await this.#switchTo(next, change, { size, freshWorkers })
     warnings.push(...this.#options.inheritedSockets.change(running, next))
     const certificates = this.#options.registry.isComplete ? 'current' : 'pending'
     const sites = siteCount(next)
@@ -120,7 +128,7 @@ export class Reloads {
   }
 
   /** All of it, or nothing: what was loaded before is used again then, and the old workers stay. */
-  async #switchTo(next: Config, change: ConfigChange, freshWorkers: boolean): Promise<void> {
+  async #switchTo(next: Config, change: ConfigChange, { size, freshWorkers }: WantedWorkers): Promise<void> {
     const { registry, fleet, before, current } = this.#options
     const running = current()
     const sizeBefore = fleet.size
@@ -133,7 +141,7 @@ export class Reloads {
     }
     try {
       // In place: certificates, sites, limits. What needs fresh workers takes hold with them.
-      this.#use(next, workerCount(next))
+      this.#use(next, size)
       await handover.install()
       await this.#configureWorkers()
       if (freshWorkers) await fleet.replace()

@@ -5,11 +5,11 @@ import http2, { type ClientHttp2Session } from 'node:http2'
 import https from 'node:https'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { ConnectionOptions } from 'node:tls'
 import { WebSocket } from 'ws'
 import type { HttpOrigin } from '../http-origin.ts'
 import type { RequestOptions } from '../request.ts'
 import { connect2, request, requestOn, UnansweredError } from '../request.ts'
+import { connectWebSocket } from '../websocket.ts'
 import type { Tally } from './tally.ts'
 
 export interface ClientCounts {
@@ -198,12 +198,7 @@ async function upload({ host, port, ca }: RequestOptions): Promise<void> {
 /** Says something, waits for the echo, pauses; when it is told to go away, it comes again. */
 async function runWebSocket(target: RequestOptions, tally: Tally, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
-    // Options that ws hands on to node:tls; its own types do not know the first.
-    const trust: ConnectionOptions = { servername: target.host, ca: target.ca }
-    const client = new WebSocket(`wss://127.0.0.1:${target.port}/chat`, {
-      headers: { Host: target.host },
-      ...trust,
-    })
+    const client = connectWebSocket(target)
     const closed = new Promise<number>((resolve) => client.once('close', resolve))
     client.on('error', (error) => tally.fail('WebSockets', error))
     let [sent, echoed] = [0, 0]
