@@ -92,9 +92,12 @@ export class WorkerLifecycle {
     }
   }
 
-  /** The supervisor died: finish what is in flight and go (SPEC 11). */
+  /**
+   * The supervisor died: finish what is in flight and go (SPEC 11). Without waiting for the messages before: a port
+   * that is being bound waits for the supervisor's answer, which never comes.
+   */
   onSupervisorGone(): void {
-    this.#enqueue(() => this.#drain(this.#config?.shutdownTimeoutMs ?? 0))
+    this.#drain(this.#config?.shutdownTimeoutMs ?? 0)
   }
 
   #enqueue(apply: () => Promise<void> | void): void {
@@ -139,11 +142,13 @@ export class WorkerLifecycle {
         })
         this.#listeners.set(config.id, listener)
         await listener.bind()
+        if (this.#phase !== 'booting') return
       }
       this.#phase = 'serving'
       this.#tellServed()
       this.#process.tell({ type: 'ready' })
     } catch (error) {
+      if (this.#phase !== 'booting') return
       this.#phase = 'stopped'
       this.#process.tell({ type: 'boot-failed', failure: describe(error) }, () =>
         this.#process.exit(EXIT_WORKER_BOOT),

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import net from 'node:net'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import tls from 'node:tls'
 import type {
@@ -11,6 +12,7 @@ import type {
   WorkerToSupervisor,
 } from '@reverse-proxy/shared/ipc/messages'
 import { freePort } from '../../../test/harness/ports.ts'
+import { Program } from '../../../test/harness/program.ts'
 import { WorkerLifecycle } from '../src/lifecycle.ts'
 import { makeCertificate } from './support/certificates.ts'
 import { LIMITS, siteOf } from './support/site-server.ts'
@@ -125,6 +127,14 @@ test(
     assert.equal(await exited, 0)
   },
 )
+
+test('a supervisor that dies while a worker binds its ports: the worker is gone as well', TEST, async (t) => {
+  const script = join(import.meta.dirname, 'support/dying-supervisor.ts')
+  const ports = [String(await freePort()), String(await freePort())]
+  const supervisor = new Program(t, process.execPath, [script, ...ports])
+  assert.deepEqual(await supervisor.exited, { code: null, signal: 'SIGKILL' })
+  assert.equal(supervisor.stderr.text, '')
+})
 
 async function serialShown(options: tls.ConnectionOptions): Promise<string | undefined> {
   const socket = tls.connect({ ...options, servername: 'a.example', rejectUnauthorized: false })
