@@ -25,8 +25,11 @@ import { ChallengeContexts, SiteContexts } from './tls/contexts.ts'
 import { TlsFront } from './tls/front.ts'
 import type { Welcome } from './welcome/server.ts'
 
-/** A client whose ClientHello is under way when the drain begins is still served; this long is waited for it. */
-const HELLO_GRACE_MS = 1_000
+/**
+ * A client whose ClientHello is under way when the drain begins is still served; this long is waited for it. A lost
+ * packet is sent again after 1 s (RFC 6298 2.1), and once more 2 s later.
+ */
+const HELLO_GRACE_MS = 3_500
 
 export interface TrafficListenerOptions {
   readonly config: WorkerListener
@@ -145,7 +148,8 @@ export class TrafficListener {
     // Connections that no worker has accepted yet wait in the kernel for the other workers.
     this.#sockets.close()
     setTimeout(() => this.#front.close(), Math.min(HELLO_GRACE_MS, timeoutMs)).unref()
-    await Promise.all([this.#sites.drain(timeoutMs), this.#redirect.drain(timeoutMs)])
+    const mayStillServe = (): boolean => this.#front.size > 0
+    await Promise.all([this.#sites.drain(timeoutMs, mayStillServe), this.#redirect.drain(timeoutMs)])
     this.#front.close()
   }
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import http2 from 'node:http2'
 import net from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -79,19 +80,31 @@ async function startWorker(certificate: PushedCertificate): Promise<RunningWorke
   return { worker, port, exited, publish }
 }
 
-test('a client that came before the drain is shown what has been published since', TEST, async (t) => {
-  const [before, after] = [makeCertificate(['a.example']), makeCertificate(['a.example'])]
-  const { worker, port, exited, publish } = await startWorker(before)
-  const early = net.connect(port, '127.0.0.1')
-  t.after(() => early.destroy())
-  await once(early, 'connect')
-  // Accepted after it, and served: so the early one has been accepted, too.
-  assert.equal(await serialShown({ port, host: '127.0.0.1' }), before.serial)
-  worker.onMessage({ type: 'drain', timeoutMs: 5_000 })
-  assert.equal(await publish([after]), undefined)
-  assert.equal(await serialShown({ socket: early }), after.serial)
-  assert.equal(await exited, 0)
-})
+test(
+  'a client that came before the drain and says hello late is shown what has been published since',
+  TEST,
+  async (t) => {
+    const [before, after] = [makeCertificate(['a.example']), makeCertificate(['a.example'])]
+    const { worker, port, exited, publish } = await startWorker(before)
+    const early = net.connect(port, '127.0.0.1')
+    t.after(() => early.destroy())
+    await once(early, 'connect')
+    // Accepted after it, and served: so the early one has been accepted, too.
+    assert.equal(await serialShown({ port, host: '127.0.0.1' }), before.serial)
+    const session = http2.connect(`https://127.0.0.1:${port}`, {
+      servername: 'a.example',
+      rejectUnauthorized: false,
+    })
+    t.after(() => session.destroy())
+    await once(session, 'connect')
+    worker.onMessage({ type: 'drain', timeoutMs: 5_000 })
+    assert.equal(await publish([after]), undefined)
+    // A second later everyone else is gone.
+    await once(session, 'close')
+    assert.equal(await serialShown({ socket: early }), after.serial)
+    assert.equal(await exited, 0)
+  },
+)
 
 test(
   'told to drain with no time left while it drains, a worker ends; it takes nothing more',

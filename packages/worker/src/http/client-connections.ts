@@ -59,14 +59,15 @@ export class ClientConnections {
    * connections are closed, and so is each one that becomes idle. Ends when all are gone, upgraded ones
    * included; what is left after `timeoutMs` is cut, tunnels after a last word to their clients. Called again,
    * it may give less time, never more.
+   * @param mayStillAdd while it says so, it does not end: connections are on their way here
    */
-  drain(timeoutMs: number): Promise<void> {
+  drain(timeoutMs: number, mayStillAdd: () => boolean = () => false): Promise<void> {
     this.#deadlineMs = Math.min(this.#deadlineMs, performance.now() + timeoutMs)
-    this.#drained ??= new Promise((resolve) => this.#startDrain(resolve))
+    this.#drained ??= new Promise((resolve) => this.#startDrain(mayStillAdd, resolve))
     return this.#drained
   }
 
-  #startDrain(resolve: () => void): void {
+  #startDrain(mayStillAdd: () => boolean, resolve: () => void): void {
     for (const session of this.#sessions) retireSession(session)
     const noticedMs = performance.now() + NOTICE_MS
     let cutMs = Infinity
@@ -76,7 +77,8 @@ export class ClientConnections {
       if (nowMs >= cutMs) this.#cut()
       else if (nowMs >= noticedMs) this.#closeIdle()
       // A connection handed over before the listener closed may still be on its way during the first second.
-      if (this.#sockets.size > 0 || nowMs < Math.min(noticedMs, this.#deadlineMs)) return
+      if (nowMs < Math.min(noticedMs, this.#deadlineMs)) return
+      if (this.#sockets.size > 0 || mayStillAdd()) return
       clearInterval(sweep)
       resolve()
     }, SWEEP_INTERVAL_MS)

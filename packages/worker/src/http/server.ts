@@ -141,8 +141,8 @@ export class SiteServer {
   }
 
   /** Finishes what is in flight; cuts what is left after `timeoutMs`. Again: with less time. */
-  async drain(timeoutMs: number): Promise<void> {
-    await this.#connections.drain(timeoutMs)
+  async drain(timeoutMs: number, mayStillAdopt?: () => boolean): Promise<void> {
+    await this.#connections.drain(timeoutMs, mayStillAdopt)
     clearInterval(this.#sweep)
     this.#routes.close()
   }

@@ -56,6 +56,11 @@ export class TlsFront {
     this.#handshakeTimeoutMs = options.handshakeTimeoutMs
   }
 
+  /** Connections that have not been handed over. */
+  get size(): number {
+    return this.#sockets.size
+  }
+
   /** Holds for every ClientHello that is complete from now on. */
   setStage(stage: Stage): void {
     this.#stage = stage
