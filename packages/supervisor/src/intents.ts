@@ -15,7 +15,7 @@ export type Intent =
   /** Drain and exit; `cut`: without waiting. */
   | { readonly type: 'stop'; readonly cut: boolean; readonly reason: string }
   | { readonly type: 'reload'; readonly kind: ReloadKind; readonly reply?: Reply<ReloadResult> }
-  /** One worker more or fewer, until the next reload. */
+  /** One worker more or fewer, until the configuration is read again. */
   | { readonly type: 'resize'; readonly by: 1 | -1 }
   | { readonly type: 'reopen-logs'; readonly reply?: Reply<Outcome> }
   /** Whatever certificate has this name, now. */
