@@ -1,4 +1,5 @@
 // The answers of the admin socket as people read them. `--json` prints the answer itself. Pure.
+import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '@reverse-proxy/shared/time-units'
 import { plural } from '../counts.ts'
 import type { RollState } from '../workers/fleet.ts'
 import type { AdminCommand, AdminReports } from './protocol.ts'
@@ -17,11 +18,6 @@ const ROLLS: Readonly<Record<RollState, string>> = {
   replacing: 'being replaced',
   waiting: 'to be replaced when fewer are draining',
 }
-
-const SECOND_MS = 1_000
-const MINUTE_MS = 60 * SECOND_MS
-const HOUR_MS = 60 * MINUTE_MS
-const DAY_MS = 24 * HOUR_MS
 
 const RENDERERS: {
   readonly [Command in AdminCommand]: (report: AdminReports[Command], nowMs: number) => string

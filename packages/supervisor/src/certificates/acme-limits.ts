@@ -1,4 +1,5 @@
 // How long a CA, or another process of ours, may take. Past these an attempt has failed, and what is served stays as it is.
+import { MINUTE_MS } from '@reverse-proxy/shared/time-units'
 import { LOCK_WAIT_LIMIT_MS } from './lock.ts'
 
 export interface AcmeLimits {
@@ -13,8 +14,6 @@ export interface AcmeLimits {
   /** For another process to be done with the cache directory. */
   readonly lockMs: number
 }
-
-const MINUTE_MS = 60_000
 
 export const ACME_LIMITS: AcmeLimits = {
   requestMs: 30_000,

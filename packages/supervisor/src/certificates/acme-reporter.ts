@@ -1,6 +1,7 @@
 // What the log and the terminal are told about one listener's ACME certificate. Decides nothing.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { HOUR_MS } from '@reverse-proxy/shared/time-units'
 import { missingNames } from './coverage.ts'
 import type { Exposure } from './exposure.ts'
 import type { FailureRecord } from './failure-record.ts'
@@ -9,8 +10,6 @@ import type { OrderStep } from './progress.ts'
 import { fieldsOf } from './pushed.ts'
 import type { Quarantined } from './quarantine.ts'
 import type { StoredCertificate } from './store.ts'
-
-const HOUR_MS = 60 * 60 * 1000
 
 export class AcmeReporter {
   readonly #listenerId: string

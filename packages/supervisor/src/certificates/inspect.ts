@@ -5,6 +5,7 @@ import { createSecureContext } from 'node:tls'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { TLS_POLICY } from '@reverse-proxy/shared/tls-policy'
+import { HOUR_MS } from '@reverse-proxy/shared/time-units'
 import type { Validity } from './renewal.ts'
 
 /** What the rest of the program knows of a certificate. */
@@ -30,7 +31,7 @@ export type Inspection =
     }
 
 /** A CA's clock may be ahead of ours by this much. */
-const CLOCK_TOLERANCE_MS = 60 * 60 * 1000
+const CLOCK_TOLERANCE_MS = HOUR_MS
 
 /** CAs send two to four; each costs every handshake. */
 const LONGEST_CHAIN = 10

@@ -2,6 +2,7 @@
 // Read from the cache, handed on by reloads, published, and saved as soon as that is possible. Orders nothing.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
+import { HOUR_MS } from '@reverse-proxy/shared/time-units'
 import type { AcmeCache } from './acme-cache.ts'
 import type { AcmeLimits } from './acme-limits.ts'
 import type { AcmeReporter } from './acme-reporter.ts'
@@ -22,7 +23,7 @@ export interface ServedSetOptions {
   readonly report: AcmeReporter
 }
 
-const SAVE_AGAIN_MS = 60 * 60 * 1000
+const SAVE_AGAIN_MS = HOUR_MS
 
 export class ServedSet {
   readonly #options: ServedSetOptions

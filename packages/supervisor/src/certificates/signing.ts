@@ -2,6 +2,7 @@
 // internal CA with its leaves. Slow: run it through jobs.ts.
 import { createHash, randomBytes } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
+import { DAY_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
 import { generateKey, importSigningKey } from './keys.ts'
 
 export interface Pair {
@@ -9,8 +10,6 @@ export interface Pair {
   readonly keyPem: string
 }
 
-const MINUTE_MS = 60_000
-const DAY_MS = 24 * 60 * MINUTE_MS
 const AUTHORITY_LIFETIME_MS = 3652 * DAY_MS
 const LEAF_LIFETIME_MS = 7 * DAY_MS
 /** Clients whose clock is a little behind ours. */

@@ -1,10 +1,10 @@
 // Whether the CA can be reached, offers what is configured, and has about the same time as we. Pure.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { MINUTE_MS } from '@reverse-proxy/shared/time-units'
 import type { Finding } from './finding.ts'
 import { judgeOf } from './finding.ts'
 import type { CaDirectory } from './probes.ts'
 
-const MINUTE_MS = 60_000
 /** By a slower clock a new certificate is not valid yet: CAs date them back by an hour or less. */
 const WRONG_CLOCK_MS = 60 * MINUTE_MS
 const SLOPPY_CLOCK_MS = 2 * MINUTE_MS

@@ -1,14 +1,13 @@
 // Whether what is ordered can be kept, and whether the CA has been asked too often of late. Pure.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { DAY_MS } from '@reverse-proxy/shared/time-units'
 import { concerns, type FailureRecord } from '../certificates/failure-record.ts'
 import type { Inspection } from '../certificates/inspect.ts'
 import { marginAtMs } from '../certificates/renewal.ts'
 import type { Finding } from './finding.ts'
 import { judgeOf } from './finding.ts'
 import type { DirectoryState } from './probes.ts'
-
-const DAY_MS = 86_400_000
 
 export function judgeDirectory(check: 'cache' | 'state', path: string, state: DirectoryState): Finding {
   const judge = judgeOf(check, path)
