@@ -70,7 +70,7 @@ class Scene {
         profile: undefined,
         preferredChain: undefined,
       },
-      clock: { nowMs: () => 2000 },
+      clock: { steadyMs: () => 2000, wallOffsetMs: 0 },
       inspect: async ({ certPem, keyPem }) => inspectPair(certPem, keyPem),
       onQuarantined: ({ path, reason }) => this.told.push(`${path.slice(this.directory.length)}: ${reason}`),
       onExposed: ({ path, problem }) => this.told.push(`${path.slice(this.directory.length)}: ${problem}`),

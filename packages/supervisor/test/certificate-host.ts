@@ -27,12 +27,12 @@ export class FakeHost implements CertificateHost {
   readonly armed: (readonly ArmedChallenge[])[] = []
   readonly logged: LogEntry[] = []
   readonly steps: string[] = []
-  /** Added to the real time. */
+  /** Added to the real time: so much has passed. */
   clockOffsetMs = 0
 
   readonly clock: WaitableClock = {
     nowMs: () => Date.now() + this.clockOffsetMs,
-    timerMs: () => performance.now(),
+    timerMs: () => performance.now() + this.clockOffsetMs,
     // Soon notices that a test has moved it.
     sleep: async (delayMs, signal) => {
       await sleep(Math.min(delayMs, NOTICED_WITHIN_MS), undefined, { signal }).catch(() => {})

@@ -16,7 +16,7 @@ const HOUR_MS = 60 * MINUTE_MS
 const DAY_MS = 24 * HOUR_MS
 
 /** The CA asked for nothing, and rejected nothing. */
-const UNANSWERED = { retryAfterMs: undefined, isRejected: false }
+const UNANSWERED = { retryAfterMs: undefined, isRejected: false, isIssued: false }
 
 const jitter = fc.double({ min: 0, max: 1, noNaN: true })
 const validity = fc
@@ -65,6 +65,7 @@ const failure = fc.record({
   failures: fc.integer({ min: 1, max: 1000 }),
   retryAfterMs: fc.option(fc.integer({ min: 0, max: 26 * DAY_MS }), { nil: undefined }),
   isRejected: fc.constant(false),
+  isIssued: fc.constant(false),
   jitter,
 })
 
@@ -102,6 +103,7 @@ test('an expired certificate in service is tried for every hour at the latest, u
       failures: 9,
       failedAtMs: 2 * DAY_MS,
       isRejected: false,
+      isIssued: false,
       retryAfterMs,
       validity: dates,
       jitter: 1,
@@ -146,14 +148,14 @@ test('names are left out at most once a day, and only for a gain', () => {
     lifetimeMs: undefined,
     lastTimeMs: undefined,
     addsNames: true,
-    renewAtMs: Infinity,
+    isDue: false,
   }
   assert.equal(mayLeaveOut(gain), true)
   assert.equal(mayLeaveOut({ ...gain, lastTimeMs: 9.5 * DAY_MS }), false)
   assert.equal(mayLeaveOut({ ...gain, lastTimeMs: 9 * DAY_MS }), true)
   assert.equal(mayLeaveOut({ ...gain, lastTimeMs: 9.5 * DAY_MS, lifetimeMs: DAY_MS }), true)
   assert.equal(mayLeaveOut({ ...gain, addsNames: false }), false)
-  assert.equal(mayLeaveOut({ ...gain, addsNames: false, renewAtMs: 10 * DAY_MS }), true)
+  assert.equal(mayLeaveOut({ ...gain, addsNames: false, isDue: true }), true)
 })
 
 test('a serial always gives the same jitter, from 0 to 1', () => {

@@ -44,6 +44,7 @@ function failureOf(error: unknown): FailureRecord {
     isOrdered: false,
     held: [],
     nowMs: NOW_MS,
+    certificateTimeMs: NOW_MS,
     jitter: 0,
   })
 }

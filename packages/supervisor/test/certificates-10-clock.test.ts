@@ -125,7 +125,8 @@ test(
     assert.equal(world.issued.length, 2)
     const [replaced] = world.issued
     const leftMs = (replaced?.facts.notAfterMs ?? 0) - (world.issued[1]?.facts.notBeforeMs ?? 0)
-    assert.ok(leftMs / LIFETIME_MS > 0.28, `replaced with ${leftMs / DAY_MS} days left`)
+    // The outage has taken three days of a third and a bit, and the wait that was under way then one more at most.
+    assert.ok(leftMs / LIFETIME_MS > 0.26, `replaced with ${leftMs / DAY_MS} days left`)
   },
 )
 
@@ -134,7 +135,7 @@ test(
   TEST,
   async (t) => {
     const world = createWorld(t)
-    world.clock.at(START_MS + 10 * DAY_MS, () => (world.clock.skewMs = 40 * DAY_MS))
+    world.clock.at(START_MS + 10 * DAY_MS, () => (world.clock.skewMs = 30 * DAY_MS))
     world.clock.at(START_MS + 11 * DAY_MS, () => (world.clock.skewMs = 0))
     await world.live(50 * DAY_MS)
     assert.equal(world.issued.length, 3)

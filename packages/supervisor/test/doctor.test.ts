@@ -178,6 +178,7 @@ test('rate-limit memory: a start that would be refused is a failure, a retry tha
     isOrdered: false,
     held: [],
     nowMs: NOW_MS,
+    certificateTimeMs: NOW_MS,
     jitter: 0,
   })
   assertFinding(judgeMemory(SETTINGS, undefined, false, NOW_MS), 'ok', /no failure/u)

@@ -1,14 +1,15 @@
 // What one listener's cache directory says, seen from its configuration: the certificate that is usable
 // for it, the last failure that still counts, and the accounts.
-import type { Clock } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { AccountStore } from './acme-account.ts'
+import type { CertificateClock } from './certificate-clock.ts'
 import { missingNames } from './coverage.ts'
 import type { Exposure } from './exposure.ts'
 import { closeToOthers, foreignEntry } from './exposure.ts'
 import type { FailureRecord } from './failure-record.ts'
-import { FailureStore } from './failure-record.ts'
+import { failureAsOf, shifted } from './failure-record.ts'
+import { FailureStore } from './failure-store.ts'
 import { carriedOver } from './held-names.ts'
 import type { OnQuarantined } from './quarantine.ts'
 import type { PairInspector, StoredCertificate } from './store.ts'
@@ -16,7 +17,7 @@ import { CertificateStore } from './store.ts'
 
 export interface AcmeCacheOptions {
   readonly settings: AcmeSettings
-  readonly clock: Clock
+  readonly clock: Pick<CertificateClock, 'steadyMs' | 'wallOffsetMs'>
   readonly inspect: PairInspector
   readonly onQuarantined: OnQuarantined
   readonly onExposed: (exposure: Exposure) => void
@@ -72,18 +73,22 @@ export class AcmeCache {
     await this.#certificates.save(certificate, mayCommit)
   }
 
-  /** The last attempt's failure, if it means anything for these names at this CA. Throws CACHE. */
+  /** The last attempt's failure, if it means anything for these names at this CA; with steady times. Throws CACHE. */
   async readFailure(): Promise<FailureRecord | undefined> {
-    const { directoryUrl, domains } = this.#options.settings
-    const record = await this.#failures.load()
-    const nowMs = this.#options.clock.nowMs()
-    // One from the future was written under a wrong clock.
-    if (record === undefined || record.failedAtMs > nowMs) return undefined
-    return carriedOver(record, { directoryUrl, names: domains }, nowMs)
+    const { clock, settings } = this.#options
+    const written = await this.#failures.load()
+    if (written === undefined) return undefined
+    const recorded = shifted(written, -clock.wallOffsetMs)
+    const record = failureAsOf(recorded, clock.steadyMs())
+    // Lest it have failed just now again and again, with each restart. Where that cannot be kept, nothing is ordered.
+    if (record !== recorded) await this.saveFailure(record).catch(() => {})
+    const { directoryUrl, domains: names } = settings
+    return carriedOver(record, { directoryUrl, names }, clock.steadyMs())
   }
 
+  /** Throws CACHE. */
   async saveFailure(record: FailureRecord): Promise<void> {
-    await this.#failures.save(record)
+    await this.#failures.save(shifted(record, this.#options.clock.wallOffsetMs))
   }
 
   async clearFailure(): Promise<void> {

@@ -1,21 +1,19 @@
 // The attempts to get one listener's ACME certificate: alone in the cache directory, using what another
-// process has left there, else ordering; saved, installed, and a failure noted. When an attempt is due is
-// the manager's to say, how an order goes acme-order.ts's.
+// process has left there, else ordering; saved and installed. When an attempt is due is the manager's to say,
+// how an order goes acme-order.ts's, and what a failure leads to failure-book.ts's.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { AcmeCache } from './acme-cache.ts'
 import type { AcmeLimits } from './acme-limits.ts'
-import { AcmeError } from './acme-problem.ts'
+import { AcmeError, inTurn } from './acme-problem.ts'
 import type { AcmeReporter } from './acme-reporter.ts'
 import type { AttemptReason } from './attempt-reason.ts'
-import { assertDue, NotDueError } from './attempt-reason.ts'
+import { assertStartAllowed, NotDueError } from './attempt-reason.ts'
 import type { CertificateAuthority } from './certificate-authority.ts'
 import type { CertificateClock } from './certificate-clock.ts'
 import { missingNames } from './coverage.ts'
-import type { FailureRecord, OrderSubject } from './failure-record.ts'
-import { failureAsOf, nextFailure } from './failure-record.ts'
-import { heldNames } from './held-names.ts'
+import type { FailureBook } from './failure-book.ts'
 import type { CertificateHost } from './host.ts'
 import type { DirectoryLock } from './lock.ts'
 import { againIfLost, lockDirectory } from './lock.ts'
@@ -33,69 +31,39 @@ export interface IssuanceOptions {
   readonly cache: AcmeCache
   readonly clock: CertificateClock
   readonly plan: RenewalPlan
+  readonly failures: FailureBook
   readonly served: ServedSet
   readonly report: AcmeReporter
 }
 
-export class AcmeIssuance {
-  readonly #listenerId: string
-  readonly #settings: AcmeSettings
-  readonly #host: CertificateHost
-  readonly #limits: AcmeLimits
-  readonly #authority: CertificateAuthority
-  readonly #cache: AcmeCache
-  readonly #clock: CertificateClock
-  readonly #plan: RenewalPlan
-  readonly #served: ServedSet
-  readonly #report: AcmeReporter
-  #failure: FailureRecord | undefined
-  /** What is recorded while the attempt's order is under way, and what was before. */
-  #begun: { readonly record: FailureRecord; readonly before: FailureRecord | undefined } | undefined
+/**
+ * Orders without names that failed, in one attempt: each is for fewer names, at least by one that the CA has named,
+ * so it ends by itself; but a CA that names one at a time would get an order for every name. Those that look at
+ * all of them need three: what they refuse to order, cannot validate, and do not sign.
+ */
+const ROUNDS = 5
 
+export class AcmeIssuance {
+  readonly #options: IssuanceOptions
   /** The names that the attempt leaves out from the start. */
   #held: readonly string[] = []
   /** Issued, when the lock had gone to another process. */
   #inHand: StoredCertificate | undefined
 
   constructor(options: IssuanceOptions) {
-    this.#listenerId = options.listenerId
-    this.#settings = options.settings
-    this.#host = options.host
-    this.#limits = options.limits
-    this.#authority = options.authority
-    this.#cache = options.cache
-    this.#clock = options.clock
-    this.#plan = options.plan
-    this.#served = options.served
-    this.#report = options.report
-  }
-
-  /** Of the last attempt; undefined if that succeeded. */
-  get failure(): FailureRecord | undefined {
-    return this.#failure
-  }
-
-  /** Throws CACHE. */
-  async load(): Promise<void> {
-    this.#failure = await this.#cache.readFailure()
+    this.#options = options
   }
 
   /** When the next attempt is due: the certificate's own time, put off by a failure. */
   dueMs(): number {
+    const { served, failures } = this.#options
     if (this.#isRestDue()) return 0
-    return Math.max(this.#served.isComplete ? this.#renewAtMs() : 0, this.#failure?.nextAttemptMs ?? 0)
-  }
-
-  /** Under a clock that has been set back, what failed in the future has just failed. */
-  reconsiderFailure(): void {
-    this.#failure = this.#failure && failureAsOf(this.#failure, this.#clock.nowMs())
+    return Math.max(served.isComplete ? this.#renewAtMs() : 0, failures.nextAttemptMs)
   }
 
   /** Throws NotDueError if an attempt would have to wait. */
   assertDue(reason: AttemptReason): void {
-    if (this.#isRestDue()) return
-    const { failurePath: path } = this.#cache
-    assertDue(reason, { failure: this.#failure, nowMs: this.#clock.nowMs(), path })
+    if (!this.#isRestDue()) this.#options.failures.assertDue(reason)
   }
 
   /** Leaves a new certificate installed; or throws, having said why and noted when the next attempt is due. */
@@ -105,7 +73,7 @@ export class AcmeIssuance {
     } catch (error) {
       if (this.#inHand === undefined || signal.aborted) throw error
       // Nobody has left anything better.
-      this.#served.noteUnsaved(error)
+      this.#options.served.noteUnsaved(error)
       await this.#use(this.#inHand)
     } finally {
       this.#inHand = undefined
@@ -113,35 +81,33 @@ export class AcmeIssuance {
   }
 
   async #attemptOnce(signal: AbortSignal, reason: AttemptReason): Promise<void> {
-    const lost = this.#begun
-    this.#begun = undefined
+    const { cache, failures } = this.#options
     this.#held = []
     let lock: DirectoryLock | undefined
     try {
-      await this.#cache.prepare()
+      await cache.prepare()
       lock = await this.#lock(signal, reason)
       if (lock === undefined) return
       const isDone = await this.#takeOver(reason)
-      const recorded = await this.#cache.readFailure()
-      // The beginning of an order that lost the lock is no failure of anybody's.
-      this.#failure = isSameRecord(recorded, lost?.record) ? lost?.before : recorded
+      await failures.reread()
       if (isDone) return
       if (this.#inHand !== undefined) {
         await this.#keep(this.#inHand, lock)
         return
       }
       this.assertDue(reason)
-      if (reason !== 'demand' && this.#isRestDue()) this.#held = this.#heldNames()
+      if (reason === 'start') this.#assertStartAllowed()
+      if (reason !== 'demand' && this.#isRestDue()) this.#held = failures.heldNames
       await this.#order(lock, signal, this.#without(this.#held))
     } catch (cause) {
-      if (cause instanceof NothingDueError) return await this.#settleRecord()
+      if (cause instanceof NothingDueError) return await failures.settle()
       if (signal.aborted || cause instanceof NotDueError) throw cause
       // Whatever the order died of then, this is why.
       const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
-      const rest = this.#restWorthOrdering(error)
-      await this.#fail(error, lock)
+      const rest = this.#restWorthOrdering(error, this.#without(this.#held))
+      await failures.noteFailed(error, this.#held, lock?.signal.aborted === false)
       if (lock === undefined || rest.length === 0) throw error
-      await this.#orderRest(lock, signal, rest)
+      await this.#orderRest(lock, signal, { error, rest })
     } finally {
       await lock?.release()
     }
@@ -149,11 +115,12 @@ export class AcmeIssuance {
 
   /** Undefined when another process has outlasted our patience, yet left something that will do. */
   async #lock(signal: AbortSignal, reason: AttemptReason): Promise<DirectoryLock | undefined> {
+    const { settings, limits, report } = this.#options
     try {
-      return await lockDirectory(this.#settings.cacheDir, {
+      return await lockDirectory(settings.cacheDir, {
         signal,
-        waitLimitMs: this.#limits.lockMs,
-        onWaiting: (holder) => this.#report.progress('waiting', `for ${holder}`),
+        waitLimitMs: limits.lockMs,
+        onWaiting: (holder) => report.progress('waiting', `for ${holder}`),
       })
     } catch (error) {
       if (signal.aborted || !(await this.#takeOver(reason))) throw error
@@ -163,181 +130,147 @@ export class AcmeIssuance {
 
   /** True if what another process has put into the cache meanwhile leaves nothing to do. */
   async #takeOver(reason: AttemptReason): Promise<boolean> {
-    if (!(await this.#served.takeOver())) return false
+    const { served, clock } = this.#options
+    if (!(await served.takeOver())) return false
     // A start needs no more than something to serve: the rest is ordered in the background.
-    return reason === 'start' || (this.#served.isComplete && this.#renewAtMs() > this.#clock.nowMs())
-  }
-
-  /** SPEC 5, one bad name: the names to order without those that failed; none if that is not worth an order. */
-  #restWorthOrdering(error: unknown): readonly string[] {
-    const failed = error instanceof AcmeError ? error.failedNames : []
-    const { domains } = this.#settings
-    const { certificate } = this.#served
-    const rest = this.#without([...this.#held, ...failed])
-    const isWorth = mayLeaveOut({
-      nowMs: this.#clock.nowMs(),
-      lifetimeMs: certificate && lifetimeOf(certificate),
-      lastTimeMs: this.#failure?.leftOutAtMs,
-      addsNames: this.#served.addsNames(rest),
-      renewAtMs: this.#renewAtMs(),
-    })
-    // A CA may blame a name that was not ordered: the domain above, say.
-    return rest.length < domains.length - this.#held.length && isWorth ? rest : []
+    return reason === 'start' || (served.isComplete && this.#renewAtMs() > clock.nowMs())
   }
 
   async #order(lock: DirectoryLock, signal: AbortSignal, names: readonly string[]): Promise<void> {
-    this.#report.ordering(names)
-    const issued = await this.#authority.placeOrder({
-      settings: this.#settings,
+    const { listenerId, settings, host, limits, authority, cache, clock, served, report } = this.#options
+    report.ordering(names)
+    const issued = await authority.placeOrder({
+      settings,
       names,
-      predecessor: this.#served.certificate,
-      accounts: this.#cache.accounts,
-      host: { jobs: this.#host.jobs, clock: this.#clock },
-      limits: this.#limits,
+      predecessor: served.certificate,
+      accounts: cache.accounts,
+      host: { jobs: host.jobs, clock },
+      limits,
       signal: AbortSignal.any([signal, lock.signal]),
-      arm: async (challenges) => await this.#host.arm(this.#listenerId, challenges),
+      arm: async (challenges) => await host.arm(listenerId, challenges),
       disarm: async () => await this.#disarm(),
-      progress: (step, detail) => this.#report.progress(step, detail),
+      progress: (step, detail) => report.progress(step, detail),
       mayOrder: async () => {
         await lock.assertHeld()
         this.#assertWorthIt()
-        await this.#noteBegun()
+        await this.#options.failures.noteBegun(this.#held)
       },
     })
-    this.#report.issued(issued)
+    report.issued(issued)
     await this.#keep(issued, lock)
   }
 
   /** Saves and installs it; throws, with the certificate in hand, if another process has the lock and so decides. */
   async #keep(issued: StoredCertificate, lock: DirectoryLock): Promise<void> {
-    const isComplete = missingNames(this.#settings, issued).length === 0
-    if (isComplete) this.#failure = undefined
-    else this.#noteLeftOut()
+    const { settings, cache, failures, served } = this.#options
+    if (missingNames(settings, issued).length === 0) failures.noteSuccess()
+    else failures.noteLeftOut()
     try {
-      await this.#cache.saveCertificate(issued, async () => await lock.assertHeld())
-      this.#served.noteSaved()
-      await this.#settleRecord()
+      await cache.saveCertificate(issued, async () => await lock.assertHeld())
+      served.noteSaved()
+      await failures.settle()
     } catch (error) {
       if (lock.signal.aborted) {
         this.#inHand = issued
         throw error
       }
-      this.#served.noteUnsaved(error)
+      served.noteUnsaved(error)
     }
     await this.#use(issued)
   }
 
   async #use(issued: StoredCertificate): Promise<void> {
-    await this.#plan.noteIssued(issued)
-    await this.#served.install(issued)
-    this.#report.progress('issued', `until ${isoTime(issued.facts.notAfterMs)}`)
+    const { plan, served, report } = this.#options
+    await plan.noteIssued(issued)
+    await served.install(issued)
+    report.progress('issued', `until ${isoTime(issued.facts.notAfterMs)}`)
   }
 
-  /**
-   * An order counts at the CA from its first request on: one that is cut short, by a signal or a power cut,
-   * has failed, or a restart loop would order each time. The first in a row may be placed again at once.
-   * Throws CACHE: what cannot be noted is not ordered.
-   */
-  async #noteBegun(): Promise<void> {
-    if (this.#begun !== undefined) return
-    const before = this.#failure
-    const cutShort = this.#failureOf(new AcmeError('the order was cut short', { reachedCa: true }))
-    const record = before === undefined ? { ...cutShort, nextAttemptMs: cutShort.failedAtMs } : cutShort
-    this.#begun = { record, before }
-    await this.#cache.saveFailure(record)
+  /** SPEC 5, one bad name: of `names`, those to order without the ones that failed; none if that is not worth an order. */
+  #restWorthOrdering(error: unknown, names: readonly string[]): readonly string[] {
+    const { clock, failures, served } = this.#options
+    const failed = error instanceof AcmeError ? error.failedNames : []
+    const rest = names.filter((name) => !failed.includes(name))
+    const isWorth = mayLeaveOut({
+      nowMs: clock.steadyMs(),
+      lifetimeMs: served.certificate && lifetimeOf(served.certificate),
+      lastTimeMs: failures.leftOutAtMs,
+      addsNames: served.addsNames(rest),
+      isDue: clock.nowMs() >= this.#renewAtMs(),
+    })
+    // A CA may blame a name that was not ordered: the domain above, say.
+    return rest.length < names.length && isWorth ? rest : []
   }
 
-  /** Takes back what was noted when the order began. */
-  async #settleRecord(): Promise<void> {
-    if (this.#failure === undefined) await this.#cache.clearFailure()
-    else await this.#cache.saveFailure(this.#failure)
-  }
-
-  #noteLeftOut(): void {
-    if (this.#failure === undefined) return
-    this.#failure = { ...this.#failure, ...this.#subject(), leftOutAtMs: this.#clock.nowMs() }
-  }
-
-  async #orderRest(lock: DirectoryLock, signal: AbortSignal, rest: readonly string[]): Promise<void> {
-    try {
-      await this.#order(lock, signal, rest)
-    } catch (error) {
-      if (signal.aborted) throw error
-      this.#report.error(`without the names that failed: ${messageOf(error)}`)
-      // What has nothing to do with the names is tried again soon.
-      if (error instanceof AcmeError && error.failedNames.length > 0) {
-        this.#noteLeftOut()
-        await this.#settleRecord()
+  /** Round after round, each without what the CA has named in the one before; throws what says all of it. */
+  async #orderRest(lock: DirectoryLock, signal: AbortSignal, first: Refusal): Promise<void> {
+    const { failures, report } = this.#options
+    let { error: said, rest } = first
+    for (let round = 1; ; round++) {
+      const names = rest
+      try {
+        await this.#order(lock, signal, names)
+        return
+      } catch (error) {
+        if (signal.aborted) throw error
+        if (lock.signal.aborted) throw lock.signal.reason
+        report.error(`without the names that failed: ${messageOf(error)}`)
+        said = inTurn(said, error, this.#without(names))
+        rest = this.#restWorthOrdering(error, names)
+        failures.noteFurther(error)
+        const isAboutNames = error instanceof AcmeError && error.failedNames.length > 0
+        if (isAboutNames && rest.length > 0 && round < ROUNDS) continue
+        // What has nothing to do with the names is tried again soon.
+        if (isAboutNames) failures.noteLeftOut()
+        await failures.settle()
+        throw said
       }
-      throw error
     }
   }
 
   async #disarm(): Promise<void> {
+    const { listenerId, host, report } = this.#options
     try {
-      await this.#host.arm(this.#listenerId, [])
+      await host.arm(listenerId, [])
     } catch (error) {
-      this.#report.error(`not disarmed: ${messageOf(error)}`)
+      report.error(`not disarmed: ${messageOf(error)}`)
     }
   }
 
   /** The CA's first answer may have shown that it is our clock that is wrong, and the certificate good. */
   #assertWorthIt(): void {
-    if (!this.#clock.isCorrected() || this.#served.needsOrder) return
-    if (this.#clock.nowMs() < this.dueMs()) throw new NothingDueError()
+    const { clock, served } = this.#options
+    if (!clock.isCorrected() || served.needsOrder) return
+    if (clock.nowMs() < this.dueMs()) throw new NothingDueError()
   }
 
-  async #fail(error: unknown, lock: DirectoryLock | undefined): Promise<void> {
-    const record = this.#failureOf(error)
-    this.#failure = record
-    this.#report.failed(record)
-    // Without the lock the record is not ours to write: whoever has it notes its own failures.
-    if (lock === undefined || lock.signal.aborted) return
-    try {
-      await this.#cache.saveFailure(record)
-    } catch (cause) {
-      this.#report.error(`the failure is not recorded: ${messageOf(cause)}`)
-    }
-  }
-
-  #failureOf(error: unknown): FailureRecord {
-    return nextFailure(error, {
-      order: this.#subject(),
-      held: this.#held,
-      previous: this.#failure,
-      validity: this.#served.certificate?.facts,
-      isOrdered: this.#begun !== undefined,
-      nowMs: this.#clock.nowMs(),
-      jitter: Math.random(),
-    })
-  }
-
-  #subject(): OrderSubject {
-    return { directoryUrl: this.#settings.directoryUrl, names: this.#settings.domains }
-  }
-
-  #heldNames(): readonly string[] {
-    return heldNames(this.#failure, this.#subject(), this.#clock.nowMs())
+  /** A start may be one of many, each with a certificate that soon was of no use. */
+  #assertStartAllowed(): void {
+    const { plan, served, clock } = this.#options
+    const offsetMs = clock.wallOffsetMs
+    assertStartAllowed(clock.steadyMs() + offsetMs, plan.startAllowedMs(served.certificate) + offsetMs)
   }
 
   #without(names: readonly string[]): readonly string[] {
-    return this.#settings.domains.filter((name) => !names.includes(name))
+    return this.#options.settings.domains.filter((name) => !names.includes(name))
   }
 
   /** Names were added to one that failed a short while ago: they do not wait for it. */
   #isRestDue(): boolean {
-    const held = this.#heldNames()
-    return held.length > 0 && this.#served.addsNames(this.#without(held))
+    const held = this.#options.failures.heldNames
+    return held.length > 0 && this.#options.served.addsNames(this.#without(held))
   }
 
   #renewAtMs(): number {
-    const { certificate } = this.#served
-    return certificate === undefined ? 0 : this.#plan.dueMs(certificate)
+    const { plan, served } = this.#options
+    return served.certificate === undefined ? 0 : plan.dueMs(served.certificate)
   }
 }
 
-function isSameRecord(a: FailureRecord | undefined, b: FailureRecord | undefined): boolean {
-  return a?.failedAtMs === b?.failedAtMs && a?.reason === b?.reason
+interface Refusal {
+  readonly error: unknown
+  /** What to order without the names that it is about. */
+  readonly rest: readonly string[]
 }
 
 function lifetimeOf({ facts }: StoredCertificate): number {

@@ -13,6 +13,7 @@ import { ACME_AUTHORITY } from './certificate-authority.ts'
 import { CertificateClock } from './certificate-clock.ts'
 import { missingNames, toPushedTogether } from './coverage.ts'
 import { ExpiryWatch } from './expiry-watch.ts'
+import { FailureBook } from './failure-book.ts'
 import type { CertificateHost } from './host.ts'
 import type { CertificateManager } from './manager.ts'
 import type { OnQuarantined } from './quarantine.ts'
@@ -29,6 +30,7 @@ export class AcmeManager implements CertificateManager {
   readonly #plan: RenewalPlan
   readonly #expiry: ExpiryWatch
   readonly #served: ServedSet
+  readonly #failures: FailureBook
   readonly #issuance: AcmeIssuance
   readonly #closing = new AbortController()
 
@@ -72,8 +74,10 @@ export class AcmeManager implements CertificateManager {
     })
     this.#plan = plan
     const shared = { listenerId, settings, host, limits, cache, clock, report }
-    this.#served = new ServedSet(shared)
-    this.#issuance = new AcmeIssuance({ ...shared, authority, plan, served: this.#served })
+    const served = new ServedSet(shared)
+    this.#served = served
+    this.#failures = new FailureBook({ ...shared, validity: () => served.certificate?.facts })
+    this.#issuance = new AcmeIssuance({ ...shared, authority, plan, served, failures: this.#failures })
     const nextMs = (): number => this.#nextMs()
     const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
     const { signal } = this.#closing
@@ -82,7 +86,7 @@ export class AcmeManager implements CertificateManager {
 
   async load(predecessor?: CertificateManager): Promise<void> {
     await this.#served.load(predecessor instanceof AcmeManager ? predecessor.#served.all : [])
-    await this.#issuance.load()
+    await this.#failures.load()
     await this.#plan.load()
   }
 
@@ -107,7 +111,7 @@ export class AcmeManager implements CertificateManager {
       missing: missingNames(this.#settings, ...all),
       nextAttemptMs: this.#issuance.dueMs(),
       renewalWindow: certificate === undefined ? undefined : this.#plan.agreed(certificate)?.window,
-      failure: this.#issuance.failure,
+      failure: this.#failures.last,
     }
   }
 
@@ -143,7 +147,6 @@ export class AcmeManager implements CertificateManager {
   async #turn(demanded: boolean): Promise<boolean> {
     const { signal } = this.#closing
     const issuance = this.#issuance
-    issuance.reconsiderFailure()
     if (this.#clock.nowMs() >= this.#served.saveDueMs) await this.#served.saveAgain(signal)
     const nowMs = this.#clock.nowMs()
     const isDue = nowMs >= issuance.dueMs()

@@ -110,7 +110,11 @@ class Order {
           signal,
         ),
     })
-    if (!inspection.ok) throw this.#transport.error(`the CA's certificate is not used: ${inspection.reason}`)
+    if (!inspection.ok) {
+      throw this.#transport.error(`the CA's certificate is not used: ${inspection.reason}`, {
+        isIssued: true,
+      })
+    }
     const { certPem, facts } = inspection
     return {
       certPem,

@@ -1,5 +1,6 @@
 // What goes wrong between us and a CA, without losing what the CA said: the whole problem document
 // (RFC 7807), the names that it blames, and how long it asks us to wait.
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { isRecord } from './json.ts'
 
@@ -55,6 +56,8 @@ export interface AcmeErrorOptions {
   readonly answerStatus?: number
   /** Whether the CA had answered anything at all; if not, the attempt cost nothing there. */
   readonly reachedCa: boolean
+  /** It has issued a certificate, which is not used. */
+  readonly isIssued?: boolean
 }
 
 /** ProxyError ACME: an exchange with the CA that did not end in a certificate. */
@@ -67,6 +70,7 @@ export class AcmeError extends ProxyError {
   readonly retryAfterMs: number | undefined
   readonly answerStatus: number | undefined
   readonly reachedCa: boolean
+  readonly isIssued: boolean
 
   constructor(message: string, options: AcmeErrorOptions) {
     super('ACME', message.slice(0, MESSAGE_CHARACTERS).replace(UNPRINTABLE, '?'), options)
@@ -77,7 +81,18 @@ export class AcmeError extends ProxyError {
     this.retryAfterMs = options.retryAfterMs
     this.answerStatus = options.answerStatus
     this.reachedCa = options.reachedCa
+    this.isIssued = options.isIssued ?? false
   }
+}
+
+/** What to say of an order and the one after it, which was `without` names that had failed and failed, too. */
+export function inTurn(first: unknown, second: unknown, without: readonly string[]): ProxyError {
+  const hints = [first, second].map((error) => (error instanceof ProxyError ? error.hint : undefined))
+  return new ProxyError(
+    second instanceof ProxyError ? second.code : 'INTERNAL',
+    `${messageOf(first)}; then, without ${without.join(', ')}: ${messageOf(second)}`,
+    { cause: second, hint: [...new Set(hints.filter((hint) => hint !== undefined))].join('; ') },
+  )
 }
 
 /** Undefined for what is nested too deep to be written down. */

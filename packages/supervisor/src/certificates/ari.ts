@@ -1,6 +1,7 @@
 // ACME renewal information: when the CA would like a certificate to be renewed (RFC 9773). Pure: what its
 // answer means, which moment of its window is ours, and when to ask again. Everything a CA sends here may be
 // absurd; the lifetime rule of renewal.ts bounds it.
+import { HOUR_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
 import { isRecord } from './json.ts'
 import type { Validity } from './renewal.ts'
 
@@ -14,10 +15,6 @@ export interface RenewalInfo {
   /** A page for people, of the CA's choosing. */
   readonly explanationUrl: string | undefined
 }
-
-const MINUTE_MS = 60_000
-const HOUR_MS = 60 * MINUTE_MS
-const DAY_MS = 24 * HOUR_MS
 
 /** RFC 9773 4.3.3: where the CA does not say when to ask again. */
 const LOOK_AGAIN_MS = 6 * HOUR_MS
@@ -78,23 +75,4 @@ export function pauseMs(retryAfterMs: number | undefined, failures: number, vali
 /** No pause is longer: a time farther off was noted under another clock. */
 export function longestPauseMs({ notBeforeMs, notAfterMs }: Validity): number {
   return Math.min(LONGEST_PAUSE_MS, (notAfterMs - notBeforeMs) / LOOKS_PER_LIFETIME)
-}
-
-// Let's Encrypt issues 5 certificates for the same names in 7 days; the last is left to people.
-const BUDGET = 4
-const BUDGET_PERIOD_MS = 7 * DAY_MS
-
-/**
- * Before when a window may not hurry us: a CA that always asks for a renewal at once would otherwise get one
- * order after the other. `issuedMs` is when certificates for these names were issued, oldest first.
- */
-export function hurryAllowedMs(issuedMs: readonly number[]): number {
-  const oldestMs = issuedMs.at(-BUDGET)
-  return oldestMs === undefined ? 0 : oldestMs + BUDGET_PERIOD_MS
-}
-
-/** `issuedMs` with one more, and without what no longer matters. */
-export function withIssued(issuedMs: readonly number[], nowMs: number): number[] {
-  // What lies in the future was noted under another clock.
-  return [...issuedMs.filter((timeMs) => timeMs <= nowMs), nowMs].slice(-BUDGET)
 }

@@ -40,7 +40,16 @@ export function assertDue(reason: AttemptReason, { failure, nowMs, path }: LastA
   )
 }
 
-/** Not a failure of its own: the last one's waiting time is not over. */
+/** Throws NotDueError where what was issued of late has been of no use: the next would hardly be. */
+export function assertStartAllowed(nowMs: number, allowedMs: number): void {
+  if (nowMs >= allowedMs) return
+  throw new NotDueError(
+    `no certificate yet: several were issued of late, and none can be used now; the next is due at ${isoTime(allowedMs)}`,
+    "is this machine's clock right (NTP)? To order at once, remove renewal.json from tls.acme_cache_dir",
+  )
+}
+
+/** Not a failure of its own: a waiting time is not over. */
 export class NotDueError extends ProxyError {
   constructor(message: string, hint: string) {
     super('ACME', message, { hint })

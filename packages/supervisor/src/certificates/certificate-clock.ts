@@ -1,8 +1,11 @@
 // The time by which certificates are judged: the machine's, unless a CA's answers show that to be far off.
 // Under a clock that is a year fast a good certificate seems to have expired, and each new one too: without
 // this the names would be ordered again and again. A correction ends as soon as somebody sets the clock.
+// Waiting times are counted by another one, which neither a CA's answers nor whoever sets the clock can move.
 import type { Clock } from '@reverse-proxy/shared/clock'
+import { HOUR_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
 import type { Validity } from './renewal.ts'
+import { marginAtMs } from './renewal.ts'
 import type { WaitableClock } from './sleep-until.ts'
 
 /** A clock that is told by a CA what time it is there. */
@@ -21,11 +24,11 @@ export interface CertificateClockOptions {
 }
 
 /** A CA's answer can come out of a cache. */
-const LEAST_TOLERABLE_AHEAD_MS = 60 * 60 * 1000
+const LEAST_TOLERABLE_AHEAD_MS = HOUR_MS
 /** By a slower clock a new certificate is not valid yet; CAs date them back by an hour or less. */
-const TOLERABLE_BEHIND_MS = 60 * 60 * 1000
+const TOLERABLE_BEHIND_MS = HOUR_MS
 /** Of wall clock against timers: more is somebody setting the clock, or a machine that was asleep. */
-const JUMP_MS = 60_000
+const JUMP_MS = MINUTE_MS
 
 interface Correction {
   readonly aheadMs: number
@@ -35,10 +38,14 @@ interface Correction {
 
 export class CertificateClock implements WaitableClock, ListeningClock {
   readonly #options: CertificateClockOptions
+  /** Wall clock minus timers, when we began. */
+  readonly #epochMs: number
   #correction: Correction | undefined
 
   constructor(options: CertificateClockOptions) {
+    const { wall } = options
     this.#options = options
+    this.#epochMs = wall.nowMs() - wall.timerMs()
   }
 
   nowMs(): number {
@@ -49,6 +56,21 @@ export class CertificateClock implements WaitableClock, ListeningClock {
   /** The machine's clock is known to be wrong. */
   isCorrected(): boolean {
     return this.#correctionAt(this.#options.wall.nowMs()) !== undefined
+  }
+
+  /** What the machine's clock would say now if nobody had set it since we began: by this, waiting times are counted. */
+  steadyMs(): number {
+    return Math.round(this.#epochMs + this.timerMs())
+  }
+
+  /** When a steady time is, by this clock. */
+  timeOf(steadyMs: number): number {
+    return steadyMs + this.#offsetOf(this.nowMs())
+  }
+
+  /** What a steady time lacks to be one of the machine's clock, by which it is written down and shown to people. */
+  get wallOffsetMs(): number {
+    return this.#offsetOf(this.#options.wall.nowMs())
   }
 
   heard(dateMs: number): void {
@@ -69,6 +91,12 @@ export class CertificateClock implements WaitableClock, ListeningClock {
     await this.#options.wall.sleep(delayMs, signal)
   }
 
+  /** None for as little as timers and clocks differ by themselves. */
+  #offsetOf(timeMs: number): number {
+    const offsetMs = timeMs - this.steadyMs()
+    return Math.abs(offsetMs) > JUMP_MS ? offsetMs : 0
+  }
+
   #correctionAt(wallMs: number): Correction | undefined {
     const correction = this.#correction
     if (correction === undefined) return undefined
@@ -78,8 +106,8 @@ export class CertificateClock implements WaitableClock, ListeningClock {
   }
 }
 
-/** An order goes well as long as the new certificate, which lives as long as this one, has not expired by our clock. */
+/** A new certificate, which lives as long as this one, must not be about to expire by our clock: it would be renewed again. */
 function tolerableAheadMs(validity: Validity | undefined): number {
   if (validity === undefined) return LEAST_TOLERABLE_AHEAD_MS
-  return Math.max(LEAST_TOLERABLE_AHEAD_MS, validity.notAfterMs - validity.notBeforeMs)
+  return Math.max(LEAST_TOLERABLE_AHEAD_MS, marginAtMs(validity) - validity.notBeforeMs)
 }

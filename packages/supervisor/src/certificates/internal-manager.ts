@@ -138,6 +138,7 @@ export class InternalManager implements CertificateManager {
       failedAtMs,
       retryAfterMs: undefined,
       isRejected: false,
+      isIssued: false,
       validity: leaf.facts,
       jitter: Math.random(),
     })

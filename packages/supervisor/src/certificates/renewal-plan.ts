@@ -1,14 +1,15 @@
 // When one listener's certificate is renewed, as far as the CA has a say in it: asks the CA (RFC 9773),
-// draws a moment of its window once, and keeps it. The arithmetic is ari.ts and renewal.ts; orders and
-// failed orders are the manager's.
-import type { Clock } from '@reverse-proxy/shared/clock'
+// draws a moment of its window once, and keeps it; and keeps account of what has been issued. The arithmetic is
+// ari.ts, renewal.ts and issue-budget.ts; orders and failed orders are the manager's.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { AcmeError } from './acme-problem.ts'
 import type { RenewalAnswer } from './acme-renewal-info.ts'
 import type { RenewalInfo } from './ari.ts'
-import { chooseTime, hurryAllowedMs, longestPauseMs, parseRenewalInfo, pauseMs, withIssued } from './ari.ts'
+import { chooseTime, longestPauseMs, parseRenewalInfo, pauseMs } from './ari.ts'
+import type { CertificateClock } from './certificate-clock.ts'
+import { budgetAllowsMs, issuedAsOf, startAllowedMs, withIssued } from './issue-budget.ts'
 import type { RenewalRecord, RenewalStore } from './renewal-record.ts'
 import { backstopAtMs, jitterOf, renewAtMs } from './renewal.ts'
 import type { StoredCertificate } from './store.ts'
@@ -18,7 +19,7 @@ export interface RenewalPlanOptions {
   /** Of the CA that is configured: certificates of others are none of its business. */
   readonly directoryUrl: string
   readonly store: RenewalStore
-  readonly clock: Clock
+  readonly clock: Pick<CertificateClock, 'nowMs' | 'steadyMs' | 'timeOf' | 'wallOffsetMs'>
   readonly log: Log
   /** Asks the CA, as acme-renewal-info.ts does. */
   readonly ask: (certificate: StoredCertificate, signal: AbortSignal) => Promise<RenewalAnswer | undefined>
@@ -26,6 +27,7 @@ export interface RenewalPlanOptions {
 
 export class RenewalPlan {
   readonly #options: RenewalPlanOptions
+  /** With steady times in `issuedMs`. */
   #record: RenewalRecord | undefined
 
   constructor(options: RenewalPlanOptions) {
@@ -34,24 +36,50 @@ export class RenewalPlan {
 
   /** Reads what was agreed before a restart; never rejects. */
   async load(): Promise<void> {
+    const { store, clock } = this.#options
     try {
-      this.#record = (await this.#options.store.load()) ?? this.#record
+      const record = await store.load()
+      if (record === undefined) return
+      const issuedMs = record.issuedMs.map((timeMs) => timeMs - clock.wallOffsetMs)
+      this.#record = { ...record, issuedMs: issuedAsOf(issuedMs, clock.steadyMs()) }
+      // Lest it be as of now again and again, with each restart.
+      if ((issuedMs.at(-1) ?? 0) > clock.steadyMs()) await this.#keep(this.#record)
     } catch (error) {
       this.#options.log.warn('CERT_RENEWAL_INFO', { ...this.#listener(), error: messageOf(error) })
     }
   }
 
-  /** When `certificate` is due: at our moment of the CA's window, or by the lifetime rule, whichever is first. */
-  dueMs({ facts, obtainedMs: notedMs }: StoredCertificate): number {
+  /**
+   * When `certificate` is due: at our moment of the CA's window, or by the lifetime rule, whichever is first; but
+   * not while more than enough has been issued.
+   */
+  dueMs(certificate: StoredCertificate): number {
+    const { facts } = certificate
+    return Math.max(this.#wantedMs(certificate), this.#allowedMs(facts.notAfterMs - facts.notBeforeMs))
+  }
+
+  /** Before when not even a start orders that has nothing to serve but, if anything, `expired`; a steady time. */
+  startAllowedMs(expired: StoredCertificate | undefined): number {
+    const { clock } = this.#options
+    const lifetimeMs = expired === undefined ? Infinity : expired.facts.notAfterMs - expired.facts.notBeforeMs
+    return startAllowedMs(this.#record?.issuedMs ?? [], lifetimeMs, clock.steadyMs())
+  }
+
+  #wantedMs({ facts, obtainedMs: notedMs }: StoredCertificate): number {
     const nowMs = this.#options.clock.nowMs()
     // One that came in the future came under another clock, and needs no rest.
     const obtainedMs = notedMs <= nowMs ? notedMs : facts.notBeforeMs
     const ruleMs = renewAtMs(facts, obtainedMs, jitterOf(facts.serial))
-    const { chosenMs, issuedMs = [] } = this.#recordOf(facts.serial) ?? {}
+    const { chosenMs } = this.#recordOf(facts.serial) ?? {}
     if (chosenMs === undefined) return ruleMs
     const backstopMs = backstopAtMs(facts, obtainedMs)
     if (chosenMs >= ruleMs) return Math.min(chosenMs, backstopMs)
-    return Math.min(Math.max(chosenMs, hurryAllowedMs(issuedMs)), ruleMs)
+    // A window may hurry us as far as the CA's own limit allows.
+    return Math.min(Math.max(chosenMs, this.#allowedMs(Infinity)), ruleMs)
+  }
+
+  #allowedMs(lifetimeMs: number): number {
+    return this.#options.clock.timeOf(budgetAllowsMs(this.#record?.issuedMs ?? [], lifetimeMs))
   }
 
   /** When the CA is to be asked about `certificate`; Infinity if it is not its own, or past help. */
@@ -91,15 +119,17 @@ export class RenewalPlan {
 
   /** A certificate has been issued: what was agreed about the one before is void. */
   async noteIssued({ facts }: StoredCertificate): Promise<void> {
-    const nowMs = this.#options.clock.nowMs()
+    const { clock } = this.#options
+    // Another process on the same directory may have had one issued.
+    await this.load()
     await this.#keep({
       serial: facts.serial,
       window: undefined,
       chosenMs: undefined,
       explanationUrl: undefined,
-      nextLookMs: nowMs,
+      nextLookMs: clock.nowMs(),
       failures: 0,
-      issuedMs: withIssued(this.#record?.issuedMs ?? [], nowMs),
+      issuedMs: withIssued(this.#record?.issuedMs ?? [], clock.steadyMs()),
     })
   }
 
@@ -139,9 +169,10 @@ export class RenewalPlan {
   }
 
   async #keep(record: RenewalRecord): Promise<void> {
+    const { store, clock } = this.#options
     this.#record = record
     try {
-      await this.#options.store.save(record)
+      await store.save({ ...record, issuedMs: record.issuedMs.map((timeMs) => timeMs + clock.wallOffsetMs) })
     } catch (error) {
       // It is known as long as we run; a restart would ask once more.
       this.#options.log.warn('CERT_RENEWAL_INFO', { ...this.#listener(), error: messageOf(error) })

@@ -1,14 +1,11 @@
 // When the next attempt is due: pure arithmetic on the dates of the issued certificate, the failures
 // so far and the CA's Retry-After. Never on configuration, never on a timer's own idea of time.
+import { DAY_MS, HOUR_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
 
 export interface Validity {
   readonly notBeforeMs: number
   readonly notAfterMs: number
 }
-
-const MINUTE_MS = 60_000
-const HOUR_MS = 60 * MINUTE_MS
-const DAY_MS = 24 * HOUR_MS
 
 const SHORT_LIFETIME_MS = 10 * DAY_MS
 /** Renewals are spread over this part of the lifetime, always towards earlier. */
@@ -77,6 +74,8 @@ export interface Failure {
   readonly retryAfterMs: number | undefined
   /** The CA has tried to validate names, in vain. */
   readonly isRejected: boolean
+  /** It has issued what then was of no use: CAs count certificates, too. */
+  readonly isIssued: boolean
   /** Of the certificate in service, if there is one. */
   readonly validity: Validity | undefined
   /** 0 to 1. */
@@ -84,16 +83,18 @@ export interface Failure {
 }
 
 /**
- * When to try again: after about 1, 10 and 100 minutes, then daily; sooner as the margin before expiry
- * comes near; not before the CA's Retry-After, of which at most a day, and half of the time to the margin, is obeyed.
+ * When to try again: after about 1, 10 and 100 minutes, then daily; sooner as the margin before expiry comes
+ * near, unless each attempt costs a certificate; not before the CA's Retry-After, of which at most a day, and
+ * half of the time to the margin, is obeyed.
  */
 export function retryAtMs(failure: Failure): number {
-  const { failures, failedAtMs, retryAfterMs = 0, isRejected, validity, jitter } = failure
+  const { failures, failedAtMs, retryAfterMs = 0, isRejected, isIssued, validity, jitter } = failure
   const scheduledMs = (RETRY_DELAYS_MS[failures - 1] ?? LAST_RETRY_DELAY_MS) * (1 + RETRY_SPREAD * jitter)
   const { crowdedMs, latestMs, lastCallMs } = limits(failedAtMs, validity)
   const askedMs = Math.min(obeyedWaitMs(retryAfterMs), latestMs)
   const countedMs = isRejected && failures > QUICK_REJECTIONS ? Math.min(REJECTED_RETRY_MS, lastCallMs) : 0
-  return failedAtMs + Math.max(Math.min(scheduledMs, crowdedMs), askedMs, countedMs)
+  const ownMs = isIssued ? scheduledMs : Math.min(scheduledMs, crowdedMs)
+  return failedAtMs + Math.max(ownMs, askedMs, countedMs)
 }
 
 /** How much of a CA's Retry-After is obeyed, whatever it says. */
@@ -138,8 +139,8 @@ export interface LeavingOut {
   readonly lastTimeMs: number | undefined
   /** Whether a certificate without the failed names would have a name that the present one lacks. */
   readonly addsNames: boolean
-  /** Of the present certificate. */
-  readonly renewAtMs: number
+  /** The present certificate is past its renewal point. */
+  readonly isDue: boolean
 }
 
 /**
@@ -147,10 +148,10 @@ export interface LeavingOut {
  * in a third of a short lifetime, so that the other names never expire for those.
  */
 export function mayLeaveOut(order: LeavingOut): boolean {
-  const { nowMs, lifetimeMs = Infinity, lastTimeMs, addsNames, renewAtMs: dueMs } = order
+  const { nowMs, lifetimeMs = Infinity, lastTimeMs, addsNames, isDue } = order
   const pauseMs = Math.min(DAY_MS, lifetimeMs / 3)
-  if (lastTimeMs !== undefined && nowMs >= lastTimeMs && nowMs < lastTimeMs + pauseMs) return false
-  return addsNames || nowMs >= dueMs
+  if (lastTimeMs !== undefined && nowMs < lastTimeMs + pauseMs) return false
+  return addsNames || isDue
 }
 
 /** A number from 0 to 1 that is a certificate's own: its serial's, so that restarts do not draw again. */

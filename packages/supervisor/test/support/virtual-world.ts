@@ -51,6 +51,8 @@ export interface VirtualWorldOptions {
   readonly suggest: (facts: CertificateFacts) => unknown
   /** With which it is told when to ask again; six hours if not given. */
   readonly retryAfterMs?: number
+  /** How far ahead the clock is that the CA's servers date their answers by; its certificates are dated right. */
+  readonly dateSkewMs?: () => number
 }
 
 /** One listener, its cache directory and its CA. */
@@ -149,7 +151,7 @@ export class VirtualWorld {
     }
     this.issued.push(certificate)
     const untimely = reasonAgainstDates(facts, obtainedMs)
-    if (untimely !== undefined) throw new AcmeError(untimely, { reachedCa: true })
+    if (untimely !== undefined) throw new AcmeError(untimely, { reachedCa: true, isIssued: true })
     return certificate
   }
 
@@ -161,11 +163,11 @@ export class VirtualWorld {
   }
 
   #assertUp(listening: ListeningClock): void {
-    const { random, outages, refusal } = this.#options
+    const { random, outages, refusal, dateSkewMs = () => 0 } = this.#options
     const nowMs = this.clock.trueMs
     const outage = outages.find(({ fromMs, toMs }) => nowMs >= fromMs && nowMs < toMs)
     if (outage === undefined) {
-      listening.heard(nowMs)
+      listening.heard(nowMs + dateSkewMs())
       return
     }
     // Refused at once, or silent for a while.

@@ -1,0 +1,171 @@
+// What the failed attempts of one listener lead to: when the next is due, over restarts, and for whom; which names
+// are left out meanwhile. Makes no attempt. Its times are steady ones (certificate-clock.ts): neither whoever sets
+// the clock nor a CA that says what time it is cuts a wait short, or makes it longer.
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { messageOf } from '@reverse-proxy/shared/error-text'
+import type { AcmeCache } from './acme-cache.ts'
+import { AcmeError } from './acme-problem.ts'
+import type { AcmeReporter } from './acme-reporter.ts'
+import type { AttemptReason } from './attempt-reason.ts'
+import { assertDue } from './attempt-reason.ts'
+import type { CertificateClock } from './certificate-clock.ts'
+import type { FailureRecord, OrderSubject } from './failure-record.ts'
+import { nextFailure, shifted } from './failure-record.ts'
+import { heldNames } from './held-names.ts'
+import type { Validity } from './renewal.ts'
+
+export interface FailureBookOptions {
+  readonly settings: AcmeSettings
+  readonly cache: AcmeCache
+  readonly clock: CertificateClock
+  readonly report: AcmeReporter
+  /** Of the certificate in service. */
+  readonly validity: () => Validity | undefined
+}
+
+export class FailureBook {
+  readonly #options: FailureBookOptions
+  readonly #order: OrderSubject
+  #last: FailureRecord | undefined
+  /** What is recorded while the attempt's order is under way, and what was before. */
+  #begun: { readonly record: FailureRecord; readonly before: FailureRecord | undefined } | undefined
+  /** What #begun was when the lock had gone to another process. */
+  #lost: { readonly record: FailureRecord; readonly before: FailureRecord | undefined } | undefined
+
+  constructor(options: FailureBookOptions) {
+    const { directoryUrl, domains } = options.settings
+    this.#options = options
+    this.#order = { directoryUrl, names: domains }
+  }
+
+  /** Of the last attempt, by the machine's clock; undefined if that succeeded. */
+  get last(): FailureRecord | undefined {
+    return this.#last && shifted(this.#last, this.#options.clock.wallOffsetMs)
+  }
+
+  /** When the next attempt may be made, by the certificates' clock; 0: at any time. */
+  get nextAttemptMs(): number {
+    return this.#last === undefined ? 0 : this.#options.clock.timeOf(this.#last.nextAttemptMs)
+  }
+
+  /** When names were last left out of an order; a steady time. */
+  get leftOutAtMs(): number | undefined {
+    return this.#last?.leftOutAtMs
+  }
+
+  /** The names that have failed in another order, and are not due yet. */
+  get heldNames(): readonly string[] {
+    return heldNames(this.#last, this.#order, this.#options.clock.steadyMs())
+  }
+
+  /** Throws CACHE. */
+  async load(): Promise<void> {
+    this.#last = await this.#options.cache.readFailure()
+  }
+
+  /** Throws NotDueError if an attempt would have to wait. */
+  assertDue(reason: AttemptReason): void {
+    const { cache, clock } = this.#options
+    const nowMs = clock.steadyMs() + clock.wallOffsetMs
+    assertDue(reason, { failure: this.last, nowMs, path: cache.failurePath })
+  }
+
+  /** At the beginning of an attempt, with the lock: another process may have noted something. Throws CACHE. */
+  async reread(): Promise<void> {
+    const recorded = await this.#options.cache.readFailure()
+    if (isSame(recorded, this.#lost?.record)) {
+      // The beginning of an order that lost the lock is no failure of anybody's.
+      this.#last = this.#lost?.before
+    } else if (!isSame(recorded, this.#begun?.record)) {
+      // Otherwise what came of it could not be written down, but is known.
+      this.#last = recorded
+    }
+    this.#lost = undefined
+    this.#begun = undefined
+  }
+
+  /**
+   * An order counts at the CA from its first request on: one that is cut short, by a signal or a power cut,
+   * has failed, or a restart loop would order each time. The first in a row may be placed again at once.
+   * Throws CACHE: what cannot be noted is not ordered.
+   */
+  async noteBegun(held: readonly string[]): Promise<void> {
+    if (this.#begun !== undefined) return
+    const before = this.#last
+    const cutShort = this.#recordOf(new AcmeError('the order was cut short', { reachedCa: true }), held)
+    const record = before === undefined ? { ...cutShort, nextAttemptMs: cutShort.failedAtMs } : cutShort
+    this.#begun = { record, before }
+    await this.#options.cache.saveFailure(record)
+  }
+
+  /** Never rejects. Without the lock the record is not ours to write: whoever has it notes its own failures. */
+  async noteFailed(error: unknown, held: readonly string[], hasLock: boolean): Promise<void> {
+    const { cache, report } = this.#options
+    this.#last = this.#recordOf(error, held)
+    report.failed(this.last ?? this.#last)
+    if (!hasLock) {
+      this.#lost = this.#begun
+      return
+    }
+    try {
+      await cache.saveFailure(this.#last)
+    } catch (cause) {
+      report.error(`the failure is not recorded: ${messageOf(cause)}`)
+    }
+  }
+
+  /** A further order of the same attempt, without the names that had failed, has failed, too. */
+  noteFurther(error: unknown): void {
+    const last = this.#last
+    if (last === undefined) return
+    const further = this.#recordOf(error, last.failedNames, { ...last, failures: last.failures - 1 })
+    this.#last = {
+      ...last,
+      failedNames: further.failedNames,
+      reason: `${last.reason}; ${further.reason}`,
+      nextAttemptMs: Math.max(last.nextAttemptMs, further.nextAttemptMs),
+      caWaitUntilMs: further.caWaitUntilMs ?? last.caWaitUntilMs,
+    }
+  }
+
+  /** The names that failed have been left out; what is known of them is about the whole order. */
+  noteLeftOut(): void {
+    if (this.#last === undefined) return
+    this.#last = { ...this.#last, ...this.#order, leftOutAtMs: this.#options.clock.steadyMs() }
+  }
+
+  /** The attempt has got all that it was for. */
+  noteSuccess(): void {
+    this.#last = undefined
+  }
+
+  /** Writes down what is known, instead of what was noted when the order began. Throws CACHE. */
+  async settle(): Promise<void> {
+    const { cache } = this.#options
+    if (this.#last === undefined) await cache.clearFailure()
+    else await cache.saveFailure(this.#last)
+  }
+
+  #recordOf(
+    error: unknown,
+    held: readonly string[],
+    // What has been issued, and then could not be used, is no success.
+    previous = this.#last ?? this.#begun?.before,
+  ): FailureRecord {
+    const { clock, validity } = this.#options
+    return nextFailure(error, {
+      order: this.#order,
+      held,
+      previous,
+      validity: validity(),
+      isOrdered: this.#begun !== undefined,
+      nowMs: clock.steadyMs(),
+      certificateTimeMs: clock.nowMs(),
+      jitter: Math.random(),
+    })
+  }
+}
+
+function isSame(a: FailureRecord | undefined, b: FailureRecord | undefined): boolean {
+  return a?.failedAtMs === b?.failedAtMs && a?.reason === b?.reason
+}
