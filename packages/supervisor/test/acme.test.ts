@@ -1,11 +1,12 @@
 // The way from nothing to a certificate and to the next one, against a real ACME server.
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
-import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import type { AcmeSettings, ChallengeType } from '@reverse-proxy/shared/config/config'
+import { DAY_MS, HOUR_MS } from '@reverse-proxy/shared/time-units'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { startPebble } from '../../../test/harness/pebble.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
@@ -16,7 +17,6 @@ import { lockDirectory } from '../src/certificates/lock.ts'
 import { answerHttp, answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 
 const LISTENER = '127.0.0.1:443'
-const DAY_MS = 86_400_000
 const TEST = { timeout: 60_000 }
 
 function manage(t: TestContext, settings: AcmeSettings, host: FakeHost): AcmeManager {
@@ -371,21 +371,38 @@ test('names added: the cached certificate is served while the full set is ordere
   await waitFor('both names are published', () => host.published.at(-1)?.[0]?.names.length === 2, 30_000)
 })
 
-test('a certificate that cannot be saved is served all the same, and the log says so', TEST, async (t) => {
-  const pebble = await startPebble(t)
-  const host = new FakeHost(t)
-  await answerTlsAlpn(t, host, pebble.tlsPort)
-  const cacheDir = temporaryDirectory(t)
-  const arm = host.arm.bind(host)
-  host.arm = async (id, challenges) => {
-    // No link can be renamed to where a directory is.
-    await mkdir(join(cacheDir, 'current'), { recursive: true })
-    await arm(id, challenges)
-  }
-  const manager = await acquired(t, settingsFor(pebble, cacheDir), host)
-  assert.deepEqual(host.published, [manager.current()])
-  assert.ok(host.logged.some(({ fields }) => String(fields['error']).startsWith('issued but not saved')))
-})
+test(
+  'a certificate that cannot be saved is served all the same, the log and the status say so, and it is saved later',
+  TEST,
+  async (t) => {
+    const pebble = await startPebble(t)
+    const host = new FakeHost(t)
+    await answerTlsAlpn(t, host, pebble.tlsPort)
+    const cacheDir = temporaryDirectory(t)
+    const arm = host.arm.bind(host)
+    host.arm = async (id, challenges) => {
+      // No link can be renamed to where a directory is.
+      await mkdir(join(cacheDir, 'current'), { recursive: true })
+      await arm(id, challenges)
+    }
+    const manager = await acquired(t, settingsFor(pebble, cacheDir), host)
+    assert.deepEqual(host.published, [manager.current()])
+    assert.ok(host.logged.some(({ fields }) => String(fields['error']).startsWith('issued but not saved')))
+    const { unsaved } = manager.status()
+    assert.match(unsaved?.reason ?? '', /directory/u)
+    const waitMs = (unsaved?.nextTryMs ?? 0) - host.clock.nowMs()
+    assert.ok(waitMs > 0 && waitMs <= HOUR_MS, `${waitMs} ms`)
+
+    await rm(join(cacheDir, 'current'), { recursive: true })
+    host.clockOffsetMs += HOUR_MS
+    manager.start()
+    await waitFor('it to be saved', () => manager.status().unsaved === undefined)
+    assert.equal(pebble.requests('newOrder'), 1)
+    const restarted = manage(t, settingsFor(pebble, cacheDir), host)
+    await restarted.load()
+    assert.deepEqual(restarted.current(), manager.current())
+  },
+)
 
 test('external account binding: the account is made with it, once', TEST, async (t) => {
   const key = Buffer.from('0123456789abcdef0123456789abcdef').toString('base64url')

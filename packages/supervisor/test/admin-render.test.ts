@@ -84,6 +84,7 @@ test('certs: what is served, by whom, what is missing, and why', () => {
           problem: null,
           next_attempt_at: '2026-01-02T03:14:05Z',
         },
+        unsaved: { reason: 'ENOSPC: no space left on device', next_try_at: '2026-01-02T03:34:05Z' },
         alarm: 'overdue',
         counts: COUNTS,
         workers: [
@@ -104,6 +105,7 @@ test('certs: what is served, by whom, what is missing, and why', () => {
         next_attempt_at: null,
         renewal_window: null,
         failure: null,
+        unsaved: null,
         alarm: null,
         counts: COUNTS,
         workers: [],
@@ -118,6 +120,7 @@ test('certs: what is served, by whom, what is missing, and why', () => {
 
 203.0.113.1:443: NOT BEING RENEWED: overdue; the log says what to do
 203.0.113.1:443: worker 2 does not serve 0A
+203.0.113.1:443: issued but not saved: ENOSPC: no space left on device; tried again in 30m 0s
 203.0.113.1:443: not in the certificate: c.example
 203.0.113.1:443: failed 1h 0m ago: c.example: DNS problem: NXDOMAIN?[31m; next attempt in 10m 0s
 `,
@@ -144,10 +147,13 @@ test('reload, restart and the small ones', () => {
     mode: 'acme',
     serials: ['0A'],
     not_after: '2026-03-01T03:04:05Z',
+    unsaved: null,
   } as const
   assert.equal(
-    renderReport('renew', { renewed: [renewed] }, NOW),
-    '[::1]:443: renewed: serial 0A, expires in 58d 0h\n',
+    renderReport('renew', { renewed: [renewed, { ...renewed, unsaved: 'the disk is full' }] }, NOW),
+    `[::1]:443: renewed: serial 0A, expires in 58d 0h
+[::1]:443: renewed: serial 0A, expires in 58d 0h; issued but not saved: the disk is full
+`,
   )
   assert.match(renderReport('reopen-logs', {}, NOW), /reopened/)
 })

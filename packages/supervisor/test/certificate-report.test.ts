@@ -30,6 +30,7 @@ const STATUS: ListenerStatus = {
   nextAttemptMs: NOW_MS + 30 * DAY_MS,
   renewalWindow: undefined,
   failure: undefined,
+  unsaved: undefined,
   alarm: undefined,
   counts: NO_EVENTS,
 }
@@ -70,10 +71,19 @@ test('each certificate is one row, and a listener without any has one that says 
     next_attempt_at: '2026-01-31T00:00:00.000Z',
     renewal_window: { start: '2026-01-01T00:00:00.000Z', end: '2026-01-02T00:00:00.000Z' },
     failure: null,
+    unsaved: null,
     alarm: null,
     counts: NO_EVENTS,
     workers: [{ worker: 1, pid: 9, serials: ['0A'] }],
   })
+  const unsaved = { reason: 'the disk is full', nextTryMs: NOW_MS + DAY_MS }
+  assert.deepEqual(
+    reportCertificates({ ...STATUS, certificates: [FACTS, FACTS], unsaved }, [], NOW_MS).map(
+      (one) => one.unsaved,
+    ),
+    [{ reason: 'the disk is full', next_try_at: '2026-01-02T00:00:00.000Z' }, null],
+    'the older one beside it is on disk',
+  )
   const pending = reportCertificates(
     { ...STATUS, certificates: [], missing: ['a.test'], nextAttemptMs: 0 },
     [],

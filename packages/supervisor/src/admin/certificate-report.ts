@@ -21,11 +21,12 @@ export function reportCertificates(
     nextAttemptMs,
     renewalWindow: window,
     failure,
+    unsaved,
     alarm,
     counts,
   } = status
   const rows = status.certificates.length === 0 ? [undefined] : status.certificates
-  return rows.map((facts) => ({
+  return rows.map((facts, index) => ({
     listener,
     mode,
     state: stateOf(facts, nowMs),
@@ -41,6 +42,10 @@ export function reportCertificates(
     renewal_window:
       window === undefined ? null : { start: isoTime(window.startMs), end: isoTime(window.endMs) },
     failure: failure === undefined ? null : reportFailure(failure),
+    unsaved:
+      unsaved === undefined || index > 0
+        ? null
+        : { reason: unsaved.reason, next_try_at: isoTime(unsaved.nextTryMs) },
     alarm: alarm ?? null,
     counts,
     workers: workers.filter(({ stage }) => stage === 'ready').map((worker) => serialsOf(worker, listener)),

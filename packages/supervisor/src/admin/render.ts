@@ -122,11 +122,15 @@ function describeRenewal({ next_attempt_at: at }: CertificateReport, nowMs: numb
 }
 
 function describeTroubles(certificate: CertificateReport, nowMs: number): string[] {
-  const { listener, missing, failure, serial, workers, alarm } = certificate
+  const { listener, missing, failure, serial, workers, alarm, unsaved } = certificate
   const lines: string[] = []
   if (alarm !== null) lines.push(`${listener}: NOT BEING RENEWED: ${alarm}; the log says what to do`)
   const others = workers.filter(({ serials }) => serial !== null && !serials.includes(serial))
   for (const { worker } of others) lines.push(`${listener}: worker ${worker} does not serve ${serial}`)
+  if (unsaved !== null) {
+    const again = until(unsaved.next_try_at, nowMs)
+    lines.push(`${listener}: issued but not saved: ${unsaved.reason}; tried again in ${again}`)
+  }
   if (missing.length > 0) lines.push(`${listener}: not in the certificate: ${missing.join(' ')}`)
   if (failure !== null) {
     const name = failure.names.length === 0 ? '' : `${failure.names.join(' ')}: `
@@ -146,9 +150,10 @@ function renderReload(done: string, { sites, workers, certificates, warnings }: 
 }
 
 function renderRenewed({ renewed }: RenewReport, nowMs: number): string {
-  const lines = renewed.map(({ listener, mode, serials, not_after: notAfter }) => {
+  const lines = renewed.map(({ listener, mode, serials, not_after: notAfter, unsaved }) => {
     const done = mode === 'manual' ? 'files read again' : 'renewed'
-    return `${listener}: ${done}: serial ${serials.join(' ')}, expires in ${until(notAfter, nowMs)}\n`
+    const but = unsaved === null ? '' : printable(`; issued but not saved: ${unsaved}`)
+    return `${listener}: ${done}: serial ${serials.join(' ')}, expires in ${until(notAfter, nowMs)}${but}\n`
   })
   return lines.join('')
 }

@@ -21,12 +21,18 @@ export async function renewByName(registry: CertificateRegistry, name: string): 
   }
 }
 
-function reportRenewed({ listenerId, mode, certificates }: ListenerStatus): RenewReport['renewed'][number] {
+function reportRenewed({
+  listenerId,
+  mode,
+  certificates,
+  unsaved,
+}: ListenerStatus): RenewReport['renewed'][number] {
   return {
     listener: listenerId,
     mode,
     serials: certificates.map(({ serial }) => serial),
     not_after: isoTime(Math.min(...certificates.map(({ notAfterMs }) => notAfterMs))),
+    unsaved: unsaved?.reason ?? null,
   }
 }
 

@@ -74,6 +74,8 @@ export interface CertificateReport {
     readonly problem: unknown
     readonly next_attempt_at: string
   } | null
+  /** Issued and served, but not on disk: why, and when saving it is tried again; null if it is. */
+  readonly unsaved: { readonly reason: string; readonly next_try_at: string } | null
   /** Something is wrong with the renewal itself: nobody may be renewing this one. */
   readonly alarm: 'dead' | 'overdue' | 'stuck' | null
   /** What has happened on this listener since the supervisor started. */
@@ -100,6 +102,8 @@ export interface RenewReport {
     readonly serials: readonly string[]
     /** Of the certificate that expires first. */
     readonly not_after: string
+    /** Why the new one is not on disk, where it would be after a restart; null if it is. */
+    readonly unsaved: string | null
   }[]
 }
 

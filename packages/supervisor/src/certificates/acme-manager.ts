@@ -103,7 +103,7 @@ export class AcmeManager implements CertificateManager {
   }
 
   status(): ManagerStatus {
-    const { certificate, all } = this.#served
+    const { certificate, all, unsaved } = this.#served
     return {
       listenerId: this.listenerId,
       mode: 'acme',
@@ -112,6 +112,7 @@ export class AcmeManager implements CertificateManager {
       nextAttemptMs: this.#issuance.dueMs(),
       renewalWindow: certificate === undefined ? undefined : this.#plan.agreed(certificate)?.window,
       failure: this.#failures.last,
+      unsaved,
     }
   }
 

@@ -84,6 +84,7 @@ export class InternalManager implements CertificateManager {
       nextAttemptMs: leaf === undefined ? undefined : this.#dueMs(leaf),
       renewalWindow: undefined,
       failure: this.#failure,
+      unsaved: undefined,
     }
   }
 

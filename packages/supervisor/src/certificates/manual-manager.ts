@@ -65,6 +65,7 @@ export class ManualManager implements CertificateManager {
       certificates: this.#certificates.map(({ facts }) => facts),
       missing: [],
       nextAttemptMs: undefined,
+      unsaved: undefined,
       renewalWindow: undefined,
       failure: undefined,
     }

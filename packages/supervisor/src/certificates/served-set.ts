@@ -11,6 +11,7 @@ import { chooseServed, mayReplace, missingNames, olderInService, toPushedTogethe
 import type { CertificateHost } from './host.ts'
 import type { DirectoryLock } from './lock.ts'
 import { lockDirectory } from './lock.ts'
+import type { UnsavedStatus } from './status.ts'
 import type { StoredCertificate } from './store.ts'
 
 export interface ServedSetOptions {
@@ -23,6 +24,13 @@ export interface ServedSetOptions {
   readonly report: AcmeReporter
 }
 
+/** What is served, and would not be there after a restart. */
+interface Unsaved {
+  readonly reason: string
+  /** When it is to be saved; a steady time. */
+  readonly dueMs: number
+}
+
 const SAVE_AGAIN_MS = HOUR_MS
 
 export class ServedSet {
@@ -30,7 +38,7 @@ export class ServedSet {
   #certificate: StoredCertificate | undefined
   /** Those that still serve the names which it lacks. */
   #older: readonly StoredCertificate[] = []
-  #saveDueMs = Infinity
+  #unsaved: Unsaved | undefined
 
   constructor(options: ServedSetOptions) {
     this.#options = options
@@ -46,9 +54,16 @@ export class ServedSet {
     return this.#certificate
   }
 
+  /** Why what is served could not be saved, and when that is tried again, by the machine's clock. */
+  get unsaved(): UnsavedStatus | undefined {
+    if (this.#unsaved === undefined) return undefined
+    const { reason, dueMs } = this.#unsaved
+    return { reason, nextTryMs: dueMs + this.#options.clock.wallOffsetMs }
+  }
+
   /** When what is served but could not be saved is to be saved; Infinity: it is. */
   get saveDueMs(): number {
-    return this.#saveDueMs
+    return this.#unsaved === undefined ? Infinity : this.#options.clock.timeOf(this.#unsaved.dueMs)
   }
 
   /** Nothing can be served as it should be. */
@@ -78,7 +93,7 @@ export class ServedSet {
     this.#certificate = own
     this.#older = own === undefined ? [] : this.#olderThan(own, [...cached, ...inherited])
     const isSaved = own === undefined || cached.some(({ facts }) => facts.serial === own.facts.serial)
-    this.#saveDueMs = isSaved ? Infinity : 0
+    this.#unsaved = isSaved ? undefined : { reason: 'a reload came first', dueMs: clock.steadyMs() }
     this.all.forEach((certificate) => report.loaded(certificate))
     if (own !== undefined) report.missing(this.all)
   }
@@ -100,7 +115,7 @@ export class ServedSet {
     if (cached === undefined) return false
     report.loaded(cached)
     await this.#publish(cached, all)
-    this.#saveDueMs = Infinity
+    this.#unsaved = undefined
     report.missing(this.all)
     return true
   }
@@ -112,13 +127,15 @@ export class ServedSet {
   }
 
   noteSaved(): void {
-    this.#saveDueMs = Infinity
+    this.#unsaved = undefined
   }
 
   /** It is good, and it has been paid for: it is served, and saved when that is possible. */
   noteUnsaved(error: unknown): void {
-    this.#saveDueMs = this.#options.clock.nowMs() + SAVE_AGAIN_MS
-    this.#options.report.error(`issued but not saved: ${messageOf(error)}`)
+    const { clock, report } = this.#options
+    const reason = messageOf(error)
+    this.#unsaved = { reason, dueMs: clock.steadyMs() + SAVE_AGAIN_MS }
+    report.error(`issued but not saved: ${reason}`)
   }
 
   /** Saves what is served, so that the next start finds it; a failure is said, and it is tried again later. */
@@ -140,7 +157,7 @@ export class ServedSet {
         certificate !== undefined &&
         cached.every(({ facts }) => facts.notBeforeMs <= certificate.facts.notBeforeMs)
       if (isNeeded) await cache.saveCertificate(certificate, async () => await held.assertHeld())
-      this.#saveDueMs = Infinity
+      this.#unsaved = undefined
     } catch (error) {
       if (!signal.aborted) this.noteUnsaved(error)
     } finally {

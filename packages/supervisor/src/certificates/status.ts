@@ -12,6 +12,12 @@ export type LastFailure = Pick<
   'failedAtMs' | 'nextAttemptMs' | 'failedNames' | 'reason' | 'document'
 >
 
+/** What is served, and would not be there after a restart. */
+export interface UnsavedStatus {
+  readonly reason: string
+  readonly nextTryMs: number
+}
+
 /** What its manager knows. */
 export interface ManagerStatus {
   readonly listenerId: string
@@ -26,6 +32,8 @@ export interface ManagerStatus {
   readonly renewalWindow: RenewalWindow | undefined
   /** Of the last attempt; undefined if it succeeded. */
   readonly failure: LastFailure | undefined
+  /** Of the first of `certificates`: issued, but not on disk; undefined if it is. */
+  readonly unsaved: UnsavedStatus | undefined
 }
 
 export interface ListenerStatus extends ManagerStatus {

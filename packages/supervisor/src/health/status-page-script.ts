@@ -105,6 +105,7 @@ function drawCertificates(snapshot) {
     const trouble = [
       one.missing.length > 0 && 'lacks ' + one.missing.join(', '),
       one.alarm !== null && 'renewal ' + one.alarm,
+      one.unsaved !== null && 'not saved: ' + one.unsaved.reason,
       one.failure !== null && one.failure.reason,
     ].filter(Boolean).join('; ')
     return [
