@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import type { CaaRecord } from 'node:dns'
 import { test } from 'node:test'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { DAY_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
 import { nextFailure } from '../src/certificates/failure-record.ts'
 import { AcmeError } from '../src/certificates/acme-problem.ts'
 import type { Finding } from '../src/doctor/finding.ts'
@@ -11,12 +12,16 @@ import { climb, judgeCaa } from '../src/doctor/judge-caa.ts'
 import { contactDomain, judgeContact } from '../src/doctor/judge-contact.ts'
 import { judgeName } from '../src/doctor/judge-names.ts'
 import { judgePort } from '../src/doctor/judge-ports.ts'
-import { judgeCached, judgeDirectory, judgeManual, judgeMemory } from '../src/doctor/judge-storage.ts'
+import {
+  isUsableCache,
+  judgeCached,
+  judgeDirectory,
+  judgeManual,
+  judgeMemory,
+} from '../src/doctor/judge-storage.ts'
 import { renderFindings } from '../src/doctor/render.ts'
 
 const NOW_MS = Date.parse('2026-01-01T00:00:00Z')
-const MINUTE_MS = 60_000
-const DAY_MS = 86_400_000
 
 const SETTINGS: AcmeSettings = {
   mode: 'acme',
@@ -207,10 +212,17 @@ test('certificates: their dates, and what is wrong with the pair', () => {
   assertFinding(judgeManual('/c', mismatch, NOW_MS), 'fail', /no match.*pair/u)
 
   const cached = { ok: true, certPem: '', facts } as const
-  assertFinding(judgeCached('/c', undefined, NOW_MS), 'ok', /none yet/u)
-  assertFinding(judgeCached('/c', cached, NOW_MS), 'ok', /90 days/u)
-  assertFinding(judgeCached('/c', cached, NOW_MS + 90 * DAY_MS), 'warn', /expired.*another is ordered/u)
-  assertFinding(judgeCached('/c', mismatch, NOW_MS), 'warn', /no match.*put aside/u)
+  assertFinding(judgeCached(SETTINGS, undefined, NOW_MS), 'ok', /none yet/u)
+  assertFinding(judgeCached(SETTINGS, cached, NOW_MS), 'ok', /90 days/u)
+  assertFinding(judgeCached(SETTINGS, cached, NOW_MS + 90 * DAY_MS), 'warn', /expired.*another is ordered/u)
+  assertFinding(judgeCached(SETTINGS, mismatch, NOW_MS), 'warn', /no match.*put aside/u)
+  const more = { ...SETTINGS, domains: ['a.example', 'b.example', 'c.example'] }
+  assertFinding(judgeCached(more, cached, NOW_MS), 'warn', /90 days.*lacks b\.example, c\.example .*ordered/u)
+  assert.equal(isUsableCache(more, cached, NOW_MS), true)
+  const others = { ...SETTINGS, domains: ['b.example'] }
+  assertFinding(judgeCached(others, cached, NOW_MS), 'warn', /none of the names.*a\.example.*fails/u)
+  assert.equal(isUsableCache(others, cached, NOW_MS), false)
+  assert.equal(isUsableCache(SETTINGS, cached, NOW_MS + 90 * DAY_MS), false)
 })
 
 function judgeAddress(contact: string, takesMail = true): Finding {

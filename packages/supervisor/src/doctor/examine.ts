@@ -9,7 +9,7 @@ import { climb, judgeCaa } from './judge-caa.ts'
 import { contactDomain, judgeContact } from './judge-contact.ts'
 import { judgeName } from './judge-names.ts'
 import { judgePort } from './judge-ports.ts'
-import { judgeCached, judgeDirectory, judgeManual, judgeMemory } from './judge-storage.ts'
+import { isUsableCache, judgeCached, judgeDirectory, judgeManual, judgeMemory } from './judge-storage.ts'
 import type { CaDirectory, Probes } from './probes.ts'
 
 const HEALTH_ADDRESS = '127.0.0.1'
@@ -128,9 +128,9 @@ async function examineStorage(settings: AcmeSettings, probes: Probes): Promise<F
   const directory = judgeDirectory('cache', cacheDir, state)
   if (directory.verdict === 'fail') return [directory]
   const cached = await probes.cachedCertificate(cacheDir)
-  const isUsable = cached?.ok === true && cached.facts.notAfterMs > nowMs
+  const isUsable = isUsableCache(settings, cached, nowMs)
   const memory = judgeMemory(settings, await probes.failure(cacheDir), isUsable, nowMs)
-  return [directory, memory, judgeCached(cacheDir, cached, nowMs)]
+  return [directory, memory, judgeCached(settings, cached, nowMs)]
 }
 
 async function examineContact(settings: AcmeSettings, probes: Probes): Promise<Finding> {

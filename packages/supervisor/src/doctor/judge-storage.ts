@@ -2,6 +2,7 @@
 import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { DAY_MS } from '@reverse-proxy/shared/time-units'
+import { missingNames } from '../certificates/coverage.ts'
 import { concerns, type FailureRecord } from '../certificates/failure-record.ts'
 import type { Inspection } from '../certificates/inspect.ts'
 import { marginAtMs } from '../certificates/renewal.ts'
@@ -68,16 +69,38 @@ export function judgeManual(certPath: string, inspection: Inspection, nowMs: num
 }
 
 /** One that an earlier run has ordered, if there is one: whatever is wrong with it, the next run orders another. */
-export function judgeCached(cacheDir: string, inspection: Inspection | undefined, nowMs: number): Finding {
+export function judgeCached(
+  { cacheDir, domains }: Pick<AcmeSettings, 'cacheDir' | 'domains'>,
+  inspection: Inspection | undefined,
+  nowMs: number,
+): Finding {
   const judge = judgeOf('certificate', cacheDir)
   if (inspection === undefined) return judge.ok('none yet: it is ordered at the start')
   if (!inspection.ok)
     return judge.warn(inspection.reason, 'it is put aside at the start, and another ordered')
   const { notAfterMs, names } = inspection.facts
+  const missing = missingNames({ domains }, inspection)
+  if (missing.length === domains.length) {
+    const hint = 'another is ordered at the start, which fails if that does'
+    return judge.warn(`has none of the names: it is for ${names.join(', ')}`, hint)
+  }
   if (nowMs >= notAfterMs) {
     const until = isoTime(notAfterMs)
     return judge.warn(`expired at ${until}`, 'another is ordered at the start, which fails if that does')
   }
   const days = Math.floor((notAfterMs - nowMs) / DAY_MS)
-  return judge.ok(`valid for ${days} days: ${names.join(', ')}`)
+  const valid = `valid for ${days} days: ${names.join(', ')}`
+  return missing.length === 0
+    ? judge.ok(valid)
+    : judge.warn(`${valid}; it lacks ${missing.join(', ')}`, 'they are ordered in the background of a start')
+}
+
+/** Whether a start has something to serve before it has ordered anything. */
+export function isUsableCache(
+  { domains }: Pick<AcmeSettings, 'domains'>,
+  inspection: Inspection | undefined,
+  nowMs: number,
+): boolean {
+  if (inspection?.ok !== true || nowMs >= inspection.facts.notAfterMs) return false
+  return missingNames({ domains }, inspection).length < domains.length
 }
