@@ -31,7 +31,11 @@ export async function validate(
     const loaded: LoadedConfig =
       path === undefined
         ? { config: localProfile(environment), warnings: [] }
-        : await loadConfig(path, { allowWildcardBindFlag: args.allowWildcardBind, environment })
+        : await loadConfig(path, {
+            allowWildcardBindFlag: args.allowWildcardBind,
+            environment,
+            looksIntoCaches: true,
+          })
     report(loaded.warnings)
     if (!args.json) stdout.write(`configuration ok: ${summarise(path, loaded.config)}\n`)
     return EXIT_OK

@@ -5,6 +5,7 @@ import { domainToASCII } from 'node:url'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { configIssue, type ConfigIssue } from '@reverse-proxy/shared/config/issues'
 import { checkRules } from '@reverse-proxy/shared/config/rules'
+import { checkCaches, checkSharedCaches } from './cache-directories.ts'
 import { ConfigErrors, fileError, type PlacedIssue } from './config-errors.ts'
 import type { Environment } from './environment.ts'
 import { checkFiles } from './files.ts'
@@ -18,6 +19,8 @@ import { checkDocument } from './schema-check.ts'
 export interface LoadOptions {
   readonly allowWildcardBindFlag: boolean
   readonly environment: Environment
+  /** Also looks into the cache directories: for who only asks, as a start finds out by itself. */
+  readonly looksIntoCaches?: boolean
 }
 
 export interface LoadedConfig {
@@ -30,15 +33,18 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
   const text = decodeText(path, await readConfig(path))
   const { issues: breaches, sound, complete } = checkDocument(parseToml(path, text))
 
-  const { allowWildcardBindFlag, environment } = options
+  const { allowWildcardBindFlag, environment, looksIntoCaches = false } = options
   const directory = dirname(resolve(path))
   const resolvePath = (name: string) => resolve(directory, name)
   const context = { allowWildcardBind: allowWildcardBindFlag, resolvePath, toAscii: domainToASCII }
   const { issues: fileIssues, upstreamCaPem } = await checkFiles(sound, context)
 
   const machineIssues = await checkMachine(sound, environment, context)
+  const sharedCaches = await checkSharedCaches(sound, context)
+  const cacheIssues = looksIntoCaches ? await checkCaches(sound, context) : []
 
-  const found = [...breaches, ...checkRules(sound, context), ...fileIssues, ...machineIssues]
+  const rules = checkRules(sound, context)
+  const found = [...breaches, ...rules, ...fileIssues, ...machineIssues, ...sharedCaches, ...cacheIssues]
   const issues = await placed(path, text, found)
   if (complete === undefined || issues.some(({ severity }) => severity === 'error')) {
     throw new ConfigErrors(path, issues)

@@ -1,0 +1,134 @@
+// What only the file system knows of the cache directories: whether two of them are the same one (rule 20), and
+// whether a start could use each. Looks, and changes nothing.
+import type { Stats } from 'node:fs'
+import { constants } from 'node:fs'
+import { access, realpath, stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import {
+  configIssue,
+  formatPath,
+  type ConfigIssue,
+  type ConfigPath,
+} from '@reverse-proxy/shared/config/issues'
+import { tlsOf, type RuleContext } from '@reverse-proxy/shared/config/rule'
+import type { ConfigFile, Sound } from '@reverse-proxy/shared/config/schema'
+import { codeOf } from '@reverse-proxy/shared/error-text'
+import { cacheError } from '../certificates/durable.ts'
+import { foreignEntry } from '../certificates/exposure.ts'
+
+type PathContext = Pick<RuleContext, 'resolvePath'>
+
+interface CacheDirectory {
+  readonly path: string
+  readonly at: ConfigPath
+}
+
+/** 20, for one directory by two paths: through a symbolic link, say. Equal paths are a rule of their own. */
+export async function checkSharedCaches(
+  file: Sound<ConfigFile>,
+  context: PathContext,
+): Promise<readonly ConfigIssue[]> {
+  const issues: ConfigIssue[] = []
+  const first = new Map<string, CacheDirectory>()
+  for (const directory of cacheDirectoriesOf(file, context)) {
+    const { path, at } = directory
+    const real = await realPathOf(path)
+    const owner = first.get(real)
+    if (owner === undefined) first.set(real, directory)
+    else if (owner.path !== path) {
+      const message = `${path} is ${real}, which is already the cache of ${formatPath(owner.at.slice(0, -1))}`
+      issues.push(configIssue('ACME_CACHE_DIR_SHARED', at, message, 'give each listener its own'))
+    }
+  }
+  return issues
+}
+
+/** What a start would stumble over, or change, in directories that may not be there yet. */
+export async function checkCaches(
+  file: Sound<ConfigFile>,
+  context: PathContext,
+): Promise<readonly ConfigIssue[]> {
+  const directories = [...cacheDirectoriesOf(file, context)]
+  const issues = await Promise.all(directories.map(async (directory) => await faultOf(directory)))
+  return issues.filter((issue) => issue !== undefined)
+}
+
+function* cacheDirectoriesOf(
+  file: Sound<ConfigFile>,
+  { resolvePath }: PathContext,
+): Generator<CacheDirectory> {
+  for (const { value, at } of tlsOf(file)) {
+    if (value.mode !== 'acme' || value.acme_cache_dir === undefined) continue
+    yield { path: resolvePath(value.acme_cache_dir), at: [...at, 'acme_cache_dir'] }
+  }
+}
+
+/** Of a path whose last parts may not exist yet. */
+async function realPathOf(path: string): Promise<string> {
+  try {
+    return await realpath(path)
+  } catch {
+    const parent = dirname(path)
+    return parent === path ? path : join(await realPathOf(parent), basename(path))
+  }
+}
+
+async function faultOf({ path, at }: CacheDirectory): Promise<ConfigIssue | undefined> {
+  try {
+    const stats = await statOf(path)
+    if (stats === undefined) {
+      await access(await nearestExisting(path), constants.W_OK | constants.X_OK)
+      return undefined
+    }
+    const foreign = await foreignEntry(path)
+    if (foreign !== undefined) {
+      const hint = 'choose a directory for the cache alone: a start with this one is refused'
+      return configIssue(
+        'ACME_CACHE_DIR_UNUSABLE',
+        at,
+        `${path} holds ${foreign}, so it is no certificate cache`,
+        hint,
+      )
+    }
+    await access(path, constants.R_OK | constants.W_OK | constants.X_OK)
+    return exposureOf(path, at, stats)
+  } catch (error) {
+    const { message, hint = '' } = cacheError(path, error)
+    const dependsOnAccount = ACCOUNT_CODES.has(codeOf(error) ?? '')
+    return dependsOnAccount
+      ? configIssue('ACME_CACHE_DIR_UNWRITABLE', at, `as uid ${process.geteuid?.()}: ${message}`, hint)
+      : configIssue('ACME_CACHE_DIR_UNUSABLE', at, message, hint)
+  }
+}
+
+/** Whoever checks need not be whom the service runs as, nor see its mounts. */
+const ACCOUNT_CODES = new Set(['EACCES', 'EPERM', 'EROFS'])
+const OPEN_TO_OTHERS = 0o077
+
+function exposureOf(path: string, at: ConfigPath, { uid, mode }: Stats): ConfigIssue | undefined {
+  if (uid !== process.geteuid?.()) {
+    const hint = 'it must belong to the account the supervisor runs as, for whom alone keys are'
+    return configIssue('ACME_CACHE_DIR_EXPOSED', at, `${path} belongs to uid ${uid}`, hint)
+  }
+  if ((mode & OPEN_TO_OTHERS) === 0) return undefined
+  const modeText = (mode & 0o777).toString(8).padStart(4, '0')
+  const hint = `chmod -R go= ${path}: a start does it, too; and if others had a look, renew`
+  return configIssue('ACME_CACHE_DIR_EXPOSED', at, `${path} is open to others: its mode is ${modeText}`, hint)
+}
+
+/** Undefined for what is not there. Throws what is there and is no directory. */
+async function statOf(path: string): Promise<Stats | undefined> {
+  try {
+    const stats = await stat(path)
+    if (stats.isDirectory()) return stats
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+  throw Object.assign(new Error('it is not a directory'), { code: 'ENOTDIR' })
+}
+
+async function nearestExisting(path: string): Promise<string> {
+  const parent = dirname(path)
+  return parent === path || (await statOf(path)) !== undefined ? path : await nearestExisting(parent)
+}
