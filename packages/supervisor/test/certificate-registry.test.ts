@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import type { TestContext } from 'node:test'
 import { describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { AcmeSettings, Config, Listener, TlsSettings } from '@reverse-proxy/shared/config/config'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import { compareConfigs } from '@reverse-proxy/shared/config/split'
@@ -15,6 +16,7 @@ import { freePort } from '../../../test/harness/ports.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { CertificateRegistry } from '../src/certificates/registry.ts'
+import { pauseAfterReload } from '../src/certificates/reload-pause.ts'
 import { withTimers } from '../src/certificates/sleep-until.ts'
 import type { Broadcast, PushOutcome } from '../src/workers/handle.ts'
 import { answerTlsAlpn, settingsFor } from './certificate-host.ts'
@@ -96,6 +98,17 @@ function configOf(tls: TlsSettings): Config {
   return testConfig({ listeners: [listener] })
 }
 
+/** The pauses of seven reloads, each so long after the one before. */
+function pausesWith(gapMs: number): number[] {
+  let pause = pauseAfterReload(undefined, 0)
+  const pausesMs = [pause.pauseMs]
+  for (let count = 0; count < 6; count++) {
+    pause = pauseAfterReload(pause, pause.atMs + gapMs)
+    pausesMs.push(pause.pauseMs)
+  }
+  return pausesMs
+}
+
 // Each with a CA of its own, which most of the time is waited for.
 describe('certificate registry', { concurrency: true }, () => {
   test('a reload in the middle of a renewal: never an older certificate again', TEST, async (t) => {
@@ -124,6 +137,35 @@ describe('certificate registry', { concurrency: true }, () => {
     assert.equal(third, second, 'the new manager publishes what is newest')
     assert.equal(new Set(workers.serials).size, 3)
     assert.ok(!workers.serials.slice(1).includes(first ?? ''))
+  })
+
+  test('reloads in quick succession lead to one order, for the last set', TEST, async (t) => {
+    const { pebble, registry, workers, configWith } = await prepare(t)
+    await registry.acquire(NEVER)
+    registry.start()
+    let running = configWith({ domains: ['one.example'] })
+    for (const added of ['two.example', 'three.example', 'four.example', 'five.example']) {
+      const next = configWith({ domains: ['one.example', added] })
+      const handover = await registry.prepare(compareConfigs(running, next))
+      await handover.install()
+      await handover.complete()
+      running = next
+      // Longer than an order takes to begin.
+      await sleep(300)
+    }
+    assert.equal(registry.isComplete, false)
+    await waitFor('the last set', () => registry.isComplete, 30_000)
+    assert.equal(pebble.requests('newOrder'), 2)
+    assert.deepEqual(workers.serials.length, 2 + 4, 'what was there is handed on with each reload')
+    const served = registry.certificates[0]?.certificates[0]?.names.toSorted()
+    assert.deepEqual(served, ['five.example', 'one.example'])
+  })
+
+  test('reloads that keep cutting orders short wait ever longer; after some quiet, seconds again', () => {
+    assert.deepEqual(pausesWith(1_000), [2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000])
+    assert.deepEqual(pausesWith(5_000), [2_000, 4_000, 8_000, 8_000, 8_000, 8_000, 8_000])
+    assert.deepEqual(pausesWith(60_000), [2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000])
+    assert.deepEqual(pausesWith(120_000), [2_000, 2_000, 2_000, 2_000, 2_000, 2_000, 2_000])
   })
 
   test('another CA by reload: the old certificate serves until the new one is there', TEST, async (t) => {

@@ -122,8 +122,8 @@ export class AcmeManager implements CertificateManager {
     await work
   }
 
-  start(): void {
-    this.#work = this.loop.run()
+  start(pauseMs?: number): void {
+    this.#work = this.loop.run(pauseMs)
   }
 
   async renew(): Promise<void> {

@@ -21,6 +21,8 @@ export interface HandoverOptions {
   readonly managed: Map<string, ManagedListener>
   readonly served: ServedCertificates
   readonly create: (listener: Listener) => CertificateManager
+  /** How long the orders of this reload wait for the next. */
+  readonly pauseMs: () => number
   /** Nothing is left of a listener. */
   readonly forget: (listenerId: string) => void
 }
@@ -86,9 +88,10 @@ export class Handover {
     }
   }
 
-  /** The old managers end, the new ones take their places: missing names are ordered at once. Never rejects. */
+  /** The old managers end, the new ones take their places: missing names are ordered soon. Never rejects. */
   async complete(): Promise<void> {
     const { managed, served, forget } = this.#options
+    const pauseMs = this.#successors.length === 0 ? 0 : this.#options.pauseMs()
     const ending = [...this.#removed, ...this.#successors.map(({ listener }) => listener)]
     await Promise.allSettled(ending.map(async ({ id }) => await managed.get(id)?.manager.close()))
     const staying = new Set(this.#successors.map(({ listener }) => listener.id))
@@ -98,7 +101,7 @@ export class Handover {
       managed.set(listener.id, { listener, manager })
       if (served.of(listener.id) !== successor.seen)
         await this.#serve(successor).catch((error: unknown) => this.#report(listener, error))
-      manager.start()
+      manager.start(pauseMs)
     }
   }
 

@@ -28,8 +28,8 @@ export interface CertificateManager {
   status(): ManagerStatus
   /** Orders what is missing and publishes it. Throws ProxyError ACME, CACHE or CERTIFICATE, with a hint. */
   acquire(signal: AbortSignal): Promise<void>
-  /** From now on renews in the background and publishes what is new. */
-  start(): void
+  /** From now on renews in the background and publishes what is new; what is ordered waits for `pauseMs` first. */
+  start(pauseMs?: number): void
   /**
    * Renews now what would be renewed later, and resolves when it is published; only after `start`. One
    * that is under way will do. Throws ProxyError when it fails, or when the CA has asked to wait.

@@ -18,6 +18,8 @@ import type { CertificateHost } from './host.ts'
 import { createCertificateJobs } from './jobs.ts'
 import type { CertificateManager } from './manager.ts'
 import { createCertificateManager } from './manager.ts'
+import type { ReloadPause } from './reload-pause.ts'
+import { pauseAfterReload } from './reload-pause.ts'
 import type { LoopView } from './renewal-watch.ts'
 import { RenewalWatch } from './renewal-watch.ts'
 import { ServedCertificates } from './served-certificates.ts'
@@ -41,6 +43,8 @@ export class CertificateRegistry {
   readonly #managed = new Map<string, ManagedListener>()
   readonly #served: ServedCertificates
   readonly #challenges = new Map<string, readonly ArmedChallenge[]>()
+  /** After the last reload that changed certificates. */
+  #pause: ReloadPause | undefined
 
   constructor(options: CertificateRegistryOptions) {
     this.#options = options
@@ -117,6 +121,10 @@ export class CertificateRegistry {
       served: this.#served,
       create: (listener: Listener) => this.#create(listener),
       forget: (listenerId: string) => this.#forget(listenerId),
+      pauseMs: () => {
+        this.#pause = pauseAfterReload(this.#pause, this.#options.clock.timerMs())
+        return this.#pause.pauseMs
+      },
     }
     return await Handover.prepare(options, change)
   }

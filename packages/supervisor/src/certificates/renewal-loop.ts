@@ -53,9 +53,11 @@ export class RenewalLoop implements LoopView {
     return Math.max(this.#work.clock.nowMs() - this.#sleepsUntilMs, 0)
   }
 
-  /** Resolves when it has ended; never rejects. */
-  async run(): Promise<void> {
+  /** Resolves when it has ended; never rejects. Does nothing for `pauseMs` unless it is demanded. */
+  async run(pauseMs = 0): Promise<void> {
     try {
+      const signal = AbortSignal.any([this.#signal, this.#wake.signal])
+      if (pauseMs > 0) await this.#work.clock.sleep(pauseMs, signal)
       while (!this.#signal.aborted) await this.#turn()
     } catch (error) {
       this.#report(error)
