@@ -1,13 +1,14 @@
 // The attempts to get one listener's ACME certificate: alone in the cache directory, using what another
-// process has left there, else ordering; saved and installed. When an attempt is due is the manager's to say,
-// how an order goes acme-order.ts's, and what a failure leads to failure-book.ts's.
+// process has left there, else ordering; saved and installed. When an attempt is due is the manager's to say, how
+// an order goes acme-order.ts's; what a failure leads to is failure-book.ts's, and acme-rounds.ts's if it is about names.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { AcmeCache } from './acme-cache.ts'
 import type { AcmeLimits } from './acme-limits.ts'
-import { AcmeError, inTurn } from './acme-problem.ts'
 import type { AcmeReporter } from './acme-reporter.ts'
+import type { Refusal } from './acme-rounds.ts'
+import { AcmeRounds } from './acme-rounds.ts'
 import type { AttemptReason } from './attempt-reason.ts'
 import { assertStartAllowed, NotDueError } from './attempt-reason.ts'
 import type { CertificateAuthority } from './certificate-authority.ts'
@@ -18,7 +19,6 @@ import type { CertificateHost } from './host.ts'
 import type { DirectoryLock } from './lock.ts'
 import { againIfLost, lockDirectory } from './lock.ts'
 import type { RenewalPlan } from './renewal-plan.ts'
-import { mayLeaveOut } from './renewal.ts'
 import type { ServedSet } from './served-set.ts'
 import type { StoredCertificate } from './store.ts'
 
@@ -36,15 +36,9 @@ export interface IssuanceOptions {
   readonly report: AcmeReporter
 }
 
-/**
- * Orders without names that failed, in one attempt: each is for fewer names, at least by one that the CA has named,
- * so it ends by itself; but a CA that names one at a time would get an order for every name. Those that look at
- * all of them need three: what they refuse to order, cannot validate, and do not sign.
- */
-const ROUNDS = 5
-
 export class AcmeIssuance {
   readonly #options: IssuanceOptions
+  readonly #rounds: AcmeRounds
   /** The names that the attempt leaves out from the start. */
   #held: readonly string[] = []
   /** Issued, when the lock had gone to another process. */
@@ -52,6 +46,7 @@ export class AcmeIssuance {
 
   constructor(options: IssuanceOptions) {
     this.#options = options
+    this.#rounds = new AcmeRounds(options)
   }
 
   /** When the next attempt is due: the certificate's own time, put off by a failure. */
@@ -104,7 +99,7 @@ export class AcmeIssuance {
       if (signal.aborted || cause instanceof NotDueError) throw cause
       // Whatever the order died of then, this is why.
       const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
-      const rest = this.#restWorthOrdering(error, this.#without(this.#held))
+      const rest = this.#rounds.restWorthOrdering(error, this.#without(this.#held))
       await failures.noteFailed(error, this.#held, lock?.signal.aborted === false)
       if (lock === undefined || rest.length === 0) throw error
       await this.#orderRest(lock, signal, { error, rest })
@@ -186,46 +181,9 @@ export class AcmeIssuance {
     report.progress('issued', `until ${isoTime(issued.facts.notAfterMs)}`)
   }
 
-  /** SPEC 5, one bad name: of `names`, those to order without the ones that failed; none if that is not worth an order. */
-  #restWorthOrdering(error: unknown, names: readonly string[]): readonly string[] {
-    const { clock, failures, served } = this.#options
-    const failed = error instanceof AcmeError ? error.failedNames : []
-    const rest = names.filter((name) => !failed.includes(name))
-    const isWorth = mayLeaveOut({
-      nowMs: clock.steadyMs(),
-      lifetimeMs: served.certificate && lifetimeOf(served.certificate),
-      lastTimeMs: failures.leftOutAtMs,
-      addsNames: served.addsNames(rest),
-      isDue: clock.nowMs() >= this.#renewAtMs(),
-    })
-    // A CA may blame a name that was not ordered: the domain above, say.
-    return rest.length < names.length && isWorth ? rest : []
-  }
-
-  /** Round after round, each without what the CA has named in the one before; throws what says all of it. */
-  async #orderRest(lock: DirectoryLock, signal: AbortSignal, first: Refusal): Promise<void> {
-    const { failures, report } = this.#options
-    let { error: said, rest } = first
-    for (let round = 1; ; round++) {
-      const names = rest
-      try {
-        await this.#order(lock, signal, names)
-        return
-      } catch (error) {
-        if (signal.aborted) throw error
-        if (lock.signal.aborted) throw lock.signal.reason
-        report.error(`without the names that failed: ${messageOf(error)}`)
-        said = inTurn(said, error, this.#without(names))
-        rest = this.#restWorthOrdering(error, names)
-        failures.noteFurther(error)
-        const isAboutNames = error instanceof AcmeError && error.failedNames.length > 0
-        if (isAboutNames && rest.length > 0 && round < ROUNDS) continue
-        // What has nothing to do with the names is tried again soon.
-        if (isAboutNames) failures.noteLeftOut()
-        await failures.settle()
-        throw said
-      }
-    }
+  async #orderRest(lock: DirectoryLock, signal: AbortSignal, refusal: Refusal): Promise<void> {
+    const order = async (names: readonly string[]): Promise<void> => await this.#order(lock, signal, names)
+    await this.#rounds.run(refusal, order, AbortSignal.any([signal, lock.signal]))
   }
 
   async #disarm(): Promise<void> {
@@ -265,16 +223,6 @@ export class AcmeIssuance {
     const { plan, served } = this.#options
     return served.certificate === undefined ? 0 : plan.dueMs(served.certificate)
   }
-}
-
-interface Refusal {
-  readonly error: unknown
-  /** What to order without the names that it is about. */
-  readonly rest: readonly string[]
-}
-
-function lifetimeOf({ facts }: StoredCertificate): number {
-  return facts.notAfterMs - facts.notBeforeMs
 }
 
 /** An attempt that was begun under a wrong clock. */

@@ -30,24 +30,13 @@ export interface PolledState {
 /** The first final state; undefined when `limitMs` has passed without one. */
 export async function poll({ look, isFinal, limitMs, signal }: Poll): Promise<PolledState | undefined> {
   const giveUpMs = performance.now() + limitMs
-  let failures = 0
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-    let askedMs: number | undefined
-    try {
-      const reply = await look()
-      failures = 0
-      askedMs = reply.retryAfterMs
-      const state = stateOf(reply.data)
-      if (state !== undefined && isFinal(state.status)) return state
-    } catch (error) {
-      if (!(error instanceof AcmeError) || ++failures > TOLERATED_FAILURES) throw error
-      askedMs = error.retryAfterMs
-    }
-    const waitMs =
-      askedMs === undefined ? pauseMs : Math.min(Math.max(askedMs, FIRST_PAUSE_MS), RETRY_AFTER_CEILING_MS)
+    const { data, retryAfterMs } = await persist(look, signal, () => true)
+    const state = stateOf(data)
+    if (state !== undefined && isFinal(state.status)) return state
+    const waitMs = paceOf(retryAfterMs, pauseMs)
     if (performance.now() + waitMs > giveUpMs) return undefined
-    await sleep(waitMs, undefined, { signal }).catch(() => {})
-    signal.throwIfAborted()
+    await pause(waitMs, signal)
   }
 }
 
@@ -56,16 +45,32 @@ export async function poll({ look, isFinal, limitMs, signal }: Poll): Promise<Po
  * give up what has been paid for. Rejects with the last AcmeError; at once when the CA says that there is no such thing.
  */
 export async function readPatiently(read: () => Promise<AcmeReply>, signal: AbortSignal): Promise<AcmeReply> {
-  for (let failures = 0, pauseMs = FIRST_PAUSE_MS; ; pauseMs *= 2) {
+  return await persist(read, signal, ({ answerStatus = SERVER_ERROR }) => answerStatus >= SERVER_ERROR)
+}
+
+async function persist(
+  ask: () => Promise<AcmeReply>,
+  signal: AbortSignal,
+  isTolerable: (error: AcmeError) => boolean,
+): Promise<AcmeReply> {
+  for (let failures = 0; ; failures++) {
     try {
-      return await read()
+      return await ask()
     } catch (error) {
-      if (!(error instanceof AcmeError) || ++failures > TOLERATED_FAILURES) throw error
-      if ((error.answerStatus ?? SERVER_ERROR) < SERVER_ERROR) throw error
-      await sleep(pauseMs, undefined, { signal }).catch(() => {})
-      signal.throwIfAborted()
+      if (!(error instanceof AcmeError) || failures === TOLERATED_FAILURES || !isTolerable(error)) throw error
+      await pause(paceOf(error.retryAfterMs, FIRST_PAUSE_MS * 2 ** failures), signal)
     }
   }
+}
+
+function paceOf(askedMs: number | undefined, ownMs: number): number {
+  if (askedMs === undefined) return ownMs
+  return Math.min(Math.max(askedMs, FIRST_PAUSE_MS), RETRY_AFTER_CEILING_MS)
+}
+
+async function pause(delayMs: number, signal: AbortSignal): Promise<void> {
+  await sleep(delayMs, undefined, { signal }).catch(() => {})
+  signal.throwIfAborted()
 }
 
 /** A resource that says its status; undefined for anything else. */
