@@ -78,6 +78,7 @@ export class AcmeIssuance {
   async #attemptOnce(signal: AbortSignal, reason: AttemptReason): Promise<void> {
     const { cache, failures } = this.#options
     this.#held = []
+    failures.begin()
     let lock: DirectoryLock | undefined
     try {
       await cache.prepare()
@@ -125,8 +126,10 @@ export class AcmeIssuance {
 
   /** True if what another process has put into the cache meanwhile leaves nothing to do. */
   async #takeOver(reason: AttemptReason): Promise<boolean> {
-    const { served, clock } = this.#options
+    const { served, plan, clock } = this.#options
     if (!(await served.takeOver())) return false
+    // With what has been issued there, and agreed about it.
+    await plan.load()
     // A start needs no more than something to serve: the rest is ordered in the background.
     return reason === 'start' || (served.isComplete && this.#renewAtMs() > clock.nowMs())
   }

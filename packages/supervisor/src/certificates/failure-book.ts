@@ -23,14 +23,22 @@ export interface FailureBookOptions {
   readonly validity: () => Validity | undefined
 }
 
+interface Beginning {
+  readonly record: FailureRecord
+  /** What was recorded until then. */
+  readonly before: FailureRecord | undefined
+}
+
 export class FailureBook {
   readonly #options: FailureBookOptions
   readonly #order: OrderSubject
   #last: FailureRecord | undefined
-  /** What is recorded while the attempt's order is under way, and what was before. */
-  #begun: { readonly record: FailureRecord; readonly before: FailureRecord | undefined } | undefined
-  /** What #begun was when the lock had gone to another process. */
-  #lost: { readonly record: FailureRecord; readonly before: FailureRecord | undefined } | undefined
+  /** What is recorded while the attempt's order is under way. */
+  #begun: Beginning | undefined
+  /** #begun, of the attempt before. */
+  #earlier: Beginning | undefined
+  /** #begun, where the lock had gone to another process. */
+  #lost: Beginning | undefined
 
   constructor(options: FailureBookOptions) {
     const { directoryUrl, domains } = options.settings
@@ -70,18 +78,23 @@ export class FailureBook {
     assertDue(reason, { failure: this.last, nowMs, path: cache.failurePath })
   }
 
-  /** At the beginning of an attempt, with the lock: another process may have noted something. Throws CACHE. */
+  /** An attempt begins. */
+  begin(): void {
+    this.#earlier = this.#begun
+    this.#begun = undefined
+  }
+
+  /** It has the lock now: another process may have noted something. Throws CACHE. */
   async reread(): Promise<void> {
     const recorded = await this.#options.cache.readFailure()
     if (isSame(recorded, this.#lost?.record)) {
       // The beginning of an order that lost the lock is no failure of anybody's.
       this.#last = this.#lost?.before
-    } else if (!isSame(recorded, this.#begun?.record)) {
+    } else if (!isSame(recorded, this.#earlier?.record)) {
       // Otherwise what came of it could not be written down, but is known.
       this.#last = recorded
     }
     this.#lost = undefined
-    this.#begun = undefined
   }
 
   /**
