@@ -6,14 +6,12 @@ import { DAY_MS } from '@reverse-proxy/shared/time-units'
 import { readCacheFile } from './cache-file.ts'
 import { cacheError, replaceFile } from './durable.ts'
 import type { FailureRecord } from './failure-record.ts'
-import { parseRecord } from './json.ts'
+import { isTime, parseRecord } from './json.ts'
 import type { OnQuarantined } from './quarantine.ts'
 
 const FILE_NAME = 'last-failure.json'
 /** No attempt is put off for longer: a record that says so would stop all renewal. */
 const LONGEST_WAIT_MS = 2 * DAY_MS
-/** Of ECMAScript. */
-const LAST_DATE_MS = 8.64e15
 
 /** What is recorded in `directory`, for whoever only wants a look; undefined if that is nothing, or damaged. */
 export async function peekFailure(directory: string): Promise<FailureRecord | undefined> {
@@ -73,21 +71,21 @@ function parseFailure(text: string): FailureRecord | undefined {
     reason,
     document,
   } = record
-  if (typeof failures !== 'number' || typeof failedAtMs !== 'number' || typeof nextAttemptMs !== 'number') {
-    return undefined
-  }
-  if (!(Math.abs(failedAtMs) < LAST_DATE_MS && nextAttemptMs - failedAtMs < LONGEST_WAIT_MS)) return undefined
+  if (typeof failures !== 'number' || !isTime(failedAtMs)) return undefined
+  const isNear = (timeMs: unknown): timeMs is number =>
+    isTime(timeMs) && timeMs - failedAtMs < LONGEST_WAIT_MS
+  if (!isNear(nextAttemptMs)) return undefined
   if (typeof directoryUrl !== 'string' || !isNames(names) || !isNames(failedNames)) return undefined
   return {
     failures,
     failedAtMs,
     nextAttemptMs,
-    caWaitUntilMs: typeof caWaitUntilMs === 'number' ? caWaitUntilMs : undefined,
+    caWaitUntilMs: isNear(caWaitUntilMs) ? caWaitUntilMs : undefined,
     reachedCa: reachedCa === true,
     directoryUrl,
     names,
     failedNames,
-    leftOutAtMs: typeof leftOutAtMs === 'number' ? leftOutAtMs : undefined,
+    leftOutAtMs: isNear(leftOutAtMs) ? leftOutAtMs : undefined,
     reason: typeof reason === 'string' ? reason : '',
     document: typeof document === 'string' ? document : undefined,
   }

@@ -1,5 +1,8 @@
 // Reading JSON that somebody else may have written.
 
+/** Of ECMAScript: what is beyond cannot be shown as a date. */
+const LAST_DATE_MS = 8.64e15
+
 /** The object that `text` describes; undefined if it describes none. */
 export function parseRecord(text: string): Record<string, unknown> | undefined {
   try {
@@ -8,6 +11,10 @@ export function parseRecord(text: string): Record<string, unknown> | undefined {
   } catch {
     return undefined
   }
+}
+
+export function isTime(value: unknown): value is number {
+  return typeof value === 'number' && Math.abs(value) <= LAST_DATE_MS
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { RenewalWindow } from './ari.ts'
 import { readCacheFile } from './cache-file.ts'
 import { replaceFile } from './durable.ts'
-import { isRecord, parseRecord } from './json.ts'
+import { isRecord, isTime, parseRecord } from './json.ts'
 import type { OnQuarantined } from './quarantine.ts'
 
 export interface RenewalRecord {
@@ -19,7 +19,7 @@ export interface RenewalRecord {
   readonly nextLookMs: number
   /** Questions in a row that got no usable answer. */
   readonly failures: number
-  /** When certificates were issued here, oldest first; the last few. */
+  /** When certificates were issued here, by the machine's clock, oldest first; the last few. */
   readonly issuedMs: readonly number[]
 }
 
@@ -64,11 +64,4 @@ function parseRenewal(text: string): RenewalRecord | undefined {
     failures,
     issuedMs: Array.isArray(issuedMs) ? issuedMs.filter(isTime) : [],
   }
-}
-
-/** Of ECMAScript: what is beyond cannot be shown as a date. */
-const LAST_DATE_MS = 8.64e15
-
-function isTime(value: unknown): value is number {
-  return typeof value === 'number' && Math.abs(value) <= LAST_DATE_MS
 }
