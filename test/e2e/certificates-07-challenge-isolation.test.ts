@@ -99,17 +99,16 @@ test(
         .requestsOf('newOrder')
         .some((order) => order.accountUrl === accountUrl && order.identifiers.includes(HTTP_ADDED))
 
-    // When the CA names its challenges, one worker stands still: it will not acknowledge them.
-    // The last to be replaced: it is still there, however long that takes.
+    // When the reload is done, and before the CA names its challenges, one worker stands still: it will not
+    // acknowledge them. The last to be replaced: it has not ended yet.
     const still = Number(/ WORKER_READY worker=3 pid=(\d+)/u.exec(proxy.stdout.text)?.[1])
-    let isStill = false
+    let hasNamed = false
     const tokens: string[] = []
     const readTokens = readingTokens((token) => tokens.push(token))
     ca.inject({
       on: 'authz',
       answer: async (exchange) => {
-        if (!isStill) process.kill(still, 'SIGSTOP')
-        isStill = true
+        hasNamed = true
         await readTokens(exchange)
       },
     })
@@ -131,8 +130,13 @@ test(
       },
     })
     addNames()
+    await proxy.stdout.waitForLine(
+      / CONFIG_RELOAD status=success .*workers=replaced certificates=pending/u,
+      PATIENCE_MS,
+    )
+    process.kill(still, 'SIGSTOP')
     // Who comes from here on is not taken by a worker that will not answer.
-    await waitFor('the CA to name its challenges', () => isStill, PATIENCE_MS)
+    await waitFor('the CA to name its challenges', () => hasNamed, PATIENCE_MS)
     await waitFor(
       'a worker to be armed',
       async () => (await prove(ALPN_ADDED, 1)).every(isChallenge),
@@ -145,10 +149,6 @@ test(
     assert.deepEqual(new Set(atOnce), new Set([true, PERSPECTIVES]))
 
     // Every worker knows the answer, also those that the reload has brought.
-    await proxy.stdout.waitForLine(
-      / CONFIG_RELOAD status=success .*workers=replaced certificates=pending/u,
-      PATIENCE_MS,
-    )
     await waitForWorkers(proxy)
     assertProved(await prove(ALPN_ADDED, ATTEMPTS))
     const [answer] = await askForAll(httpPort, tokens)
