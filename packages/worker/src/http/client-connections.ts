@@ -2,6 +2,7 @@
 // Node's own close() is of no use here: the server never listens, and its close callback never comes.
 import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
+import { nowMs } from '../limits/timers.ts'
 
 /** Long enough for a client to have read our GOAWAY, or the `Connection: close` of its next answer. */
 const NOTICE_MS = 1000
@@ -22,7 +23,7 @@ export class ClientConnections {
   readonly #closeIdle: () => void
   readonly #tunnels: LongLived | undefined
   #drained: Promise<void> | undefined
-  /** Of the drain, by performance.now(). */
+  /** Of the drain; monotonic. */
   #deadlineMs = Infinity
 
   /**
@@ -62,22 +63,22 @@ export class ClientConnections {
    * @param mayStillAdd while it says so, it does not end: connections are on their way here
    */
   drain(timeoutMs: number, mayStillAdd: () => boolean = () => false): Promise<void> {
-    this.#deadlineMs = Math.min(this.#deadlineMs, performance.now() + timeoutMs)
+    this.#deadlineMs = Math.min(this.#deadlineMs, nowMs() + timeoutMs)
     this.#drained ??= new Promise((resolve) => this.#startDrain(mayStillAdd, resolve))
     return this.#drained
   }
 
   #startDrain(mayStillAdd: () => boolean, resolve: () => void): void {
     for (const session of this.#sessions) retireSession(session)
-    const noticedMs = performance.now() + NOTICE_MS
+    const noticedMs = nowMs() + NOTICE_MS
     let cutMs = Infinity
     const sweep = setInterval(() => {
-      const nowMs = performance.now()
-      if (nowMs >= this.#deadlineMs && cutMs === Infinity) cutMs = nowMs + this.#sayFarewell()
-      if (nowMs >= cutMs) this.#cut()
-      else if (nowMs >= noticedMs) this.#closeIdle()
+      const atMs = nowMs()
+      if (atMs >= this.#deadlineMs && cutMs === Infinity) cutMs = atMs + this.#sayFarewell()
+      if (atMs >= cutMs) this.#cut()
+      else if (atMs >= noticedMs) this.#closeIdle()
       // A connection handed over before the listener closed may still be on its way during the first second.
-      if (nowMs < Math.min(noticedMs, this.#deadlineMs)) return
+      if (atMs < Math.min(noticedMs, this.#deadlineMs)) return
       if (this.#sockets.size > 0 || mayStillAdd()) return
       clearInterval(sweep)
       resolve()

@@ -10,6 +10,7 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
 import { AnswerStalls } from '../limits/answer-stalls.ts'
 import type { RateGate } from '../limits/rate-gate.ts'
+import { nowMs } from '../limits/timers.ts'
 import type { AccessLog } from './access-log-entry.ts'
 import { Http1Connection } from './client-connection.ts'
 import { ClientConnections } from './client-connections.ts'
@@ -174,10 +175,6 @@ export class RedirectServer {
     if (exchange.head.method !== 'HEAD') exchange.write(body)
     exchange.end([])
   }
-}
-
-function nowMs(): number {
-  return performance.now()
 }
 
 function ignore(): void {}

@@ -13,6 +13,7 @@ import { Routes, type WelcomeAddress } from '../forward/routes.ts'
 import { AnswerStalls } from '../limits/answer-stalls.ts'
 import { Http2Sessions } from '../limits/http2-sessions.ts'
 import type { RateGate } from '../limits/rate-gate.ts'
+import { nowMs } from '../limits/timers.ts'
 import { Tunnels } from '../forward/tunnels.ts'
 import type { UpstreamTrust } from '../forward/upstream-trust.ts'
 import type { ConnectionLimits } from '../limits/connections.ts'
@@ -220,10 +221,6 @@ export class SiteServer {
     this.#pipeline.handle(new Http2Exchange(stream, rawHeaders, connection, this.#exchangeDeps))
     if (connection.requests === this.#limits.requestsPerConnection) retireSession(session)
   }
-}
-
-function nowMs(): number {
-  return performance.now()
 }
 
 function overTls(socket: Socket): TLSSocket {

@@ -10,10 +10,15 @@ export interface Timers {
 }
 
 export const systemTimers: Timers = {
-  nowMs: () => performance.now(),
+  nowMs,
   soon: (run) => void setImmediate(run),
   after: (delayMs, run) => {
     const timer = setTimeout(run, delayMs).unref()
     return () => clearTimeout(timer)
   },
+}
+
+/** Milliseconds since this process began; monotonic. */
+export function nowMs(): number {
+  return performance.now()
 }

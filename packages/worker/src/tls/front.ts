@@ -6,6 +6,7 @@ import type { Stage } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { ConnectionLimits } from '../limits/connections.ts'
 import type { RefusalLog } from '../limits/refusal-log.ts'
+import { nowMs } from '../limits/timers.ts'
 import { alertRecord } from './alerts.ts'
 import { ChallengeServer } from './challenge-server.ts'
 import type { ClientHello, ClientHelloFault } from './client-hello.ts'
@@ -80,7 +81,7 @@ export class TlsFront {
       socket.destroy() // the client was gone before we looked
       return
     }
-    const acceptedMs = performance.now()
+    const acceptedMs = nowMs()
     const clientIp = foldMappedAddress(remoteAddress)
     if (!this.#admit(socket, clientIp)) return
     this.#sockets.add(socket)
