@@ -2,11 +2,12 @@
 // build objects of what are lists here and there.
 import { constants, type ServerHttp2Stream } from 'node:http2'
 import type { Readable } from 'node:stream'
+import { ProxyError } from '@reverse-proxy/shared/errors'
 import { ClientExchange, type Answer, type ExchangeDeps } from './client-exchange.ts'
 import type { Http2Connection } from './client-connection.ts'
 import type { RequestHead } from './framing.ts'
 
-const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants
+const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR } = constants
 const WITHOUT_BODY = { endStream: true } as const
 const WITH_TRAILERS = { waitForTrailers: true } as const
 
@@ -61,8 +62,6 @@ export class Http2Exchange extends ClientExchange {
     if (this.head.method === 'HEAD') {
       stream.respond(list, WITHOUT_BODY)
     } else if (contentLength === undefined) {
-      // Also if there will be none: without this the runtime marks the end of an answer that is cut, and
-      // only the length, where there is one, would tell the client.
       stream.on('wantTrailers', onWantTrailers)
       stream.respond(list, WITH_TRAILERS)
     } else {
@@ -95,12 +94,17 @@ export class Http2Exchange extends ClientExchange {
   }
 
   truncate(): void {
-    this.#reset(NGHTTP2_INTERNAL_ERROR)
+    if (this.#isClosed || this.isEnded) return
+    this.isEnded = true
+    // INTERNAL_ERROR to the client. `close` would end what has been written first, as if that were all.
+    this.#stream.destroy(new ProxyError('UPSTREAM_TRUNCATED', 'the answer was cut'))
   }
 
   /** Cuts a tunnel. Without effect once it has been ended. */
   cancel(): void {
-    this.#reset(NGHTTP2_CANCEL)
+    if (this.#isClosed || this.isEnded) return
+    this.isEnded = true
+    this.#stream.close(NGHTTP2_CANCEL)
   }
 
   /** Calls back when no byte has passed on the stream for `timeoutMs`, in either direction. */
@@ -143,12 +147,6 @@ export class Http2Exchange extends ClientExchange {
       // The body is complete; a field that HTTP/2 has no spelling for is not worth its loss.
       this.#stream.sendTrailers({})
     }
-  }
-
-  #reset(code: number): void {
-    if (this.#isClosed || this.isEnded) return
-    this.isEnded = true
-    this.#stream.close(code)
   }
 
   get #isClosed(): boolean {
