@@ -235,6 +235,45 @@ test('with the connection go the requests that wait', TIMEOUT, async (t) => {
   assert.deepEqual(requests.map(({ path, status }) => [path, status]).slice(0, 1), [['/held', 499]])
 })
 
+test('a client that goes is noticed behind many requests that wait', TIMEOUT, async (t) => {
+  const { client, port, waiting, requests } = await start(t)
+  client.send(ask('GET /held'))
+  for (let i = 0; i < 3; i++) {
+    client.send(ask('GET /never').repeat(30))
+    await serveNeighbour(t, port)
+  }
+  client.socket.destroy()
+  await waitUntil('the upstream to be left', () => waiting.every(({ socket }) => socket.destroyed))
+  assert.equal(requests.find(({ path }) => path === '/held')?.status, 499)
+})
+
+test('a head is late when it has been read for long, and not when it has not', TIMEOUT, async (t) => {
+  const { client, port, logged, answerNext } = await start(t, { requestHeaderTimeoutMs: 300 })
+  const other = await connectRaw(t, port)
+  const large = ask('GET /large', `X: ${'x'.repeat(7_000)}\r\n`)
+  for (const { send } of [client, other]) {
+    send(ask('GET /held'))
+    // Each in a record of its own; with the last comes all of a head but its end.
+    for (let i = 0; i < 10; i++) send(large)
+    send(large + large.slice(0, -2))
+  }
+  const timeouts = (): number => logged.filter(({ status }) => status === 408).length
+  // One whose head is as old, and that is read.
+  const slow = await connectRaw(t, port)
+  slow.send('GET /slow HTTP/1.1\r\n')
+  assert.equal((await slow.response()).status, 408)
+  assert.equal(timeouts(), 1)
+
+  await answerNext()
+  await answerNext()
+  client.send('\r\n')
+  assert.deepEqual(new Set(await statusesOf(client, 13)), new Set([200]))
+  assert.deepEqual(new Set(await statusesOf(other, 12)), new Set([200]))
+  assert.equal((await other.response()).status, 408)
+  await other.closed()
+  assert.equal(timeouts(), 2)
+})
+
 test('drain: what has been read is answered, and the last answer says goodbye', TIMEOUT, async (t) => {
   const { client, server, closeListener, answerNext, waiting } = await start(t)
   client.send(ask('GET /held') + ask('GET /1') + ask('GET /2'))

@@ -5,14 +5,15 @@ import type { SiteContext } from '../tls/contexts.ts'
 import { destroyAfter } from '../tls/farewell.ts'
 import type { Peeked } from '../tls/peeked.ts'
 import type { ClientConnections } from './client-connections.ts'
+import { ClientReading } from './client-reading.ts'
 
 /** How long a client may take to let its connection go once it has been answered. */
 const CLOSE_TIMEOUT_MS = 10_000
 
 /** Of one pipeline, those read ahead included: about as much as an HTTP/2 client may ask at a time. */
 const MAX_PIPELINED = 100
-/** With so many waiting nothing more is read. Before, it is: only who reads hears that the client has gone. */
-const READ_AHEAD = 10
+/** Behind so much that waits nothing more is read. Before, it is: only who reads hears that the client has gone. */
+const READ_AHEAD_BYTES = 64 * 1024
 
 export interface ClientConnection {
   readonly clientIp: string
@@ -48,14 +49,14 @@ export class Http1Connection implements ClientConnection {
    */
   isLosingBytes = false
   readonly #all: Pick<ClientConnections, 'isDraining'>
+  readonly #reading: ClientReading
   #open: Http1Party | undefined
-  /** READ_AHEAD, and what else was in the same read. */
   readonly #waiting: (() => void)[] = []
+  /** How many had been read when the first of those came. */
+  #waitingFromBytes = 0
   /** Of what comes from now on, nothing becomes a request. */
   #hasReadLast = false
   #isUnreadable = false
-  #isHeld = false
-  #isGivenAway = false
   #requests = 0
 
   constructor(
@@ -68,8 +69,8 @@ export class Http1Connection implements ClientConnection {
     this.clientKey = clientKey(client.clientIp)
     this.certificate = client.context
     this.#all = all
+    this.#reading = new ClientReading(socket)
     socket.once('close', () => this.#closed())
-    socket.on('resume', () => this.#onResume())
   }
 
   get hasOpenExchange(): boolean {
@@ -88,8 +89,10 @@ export class Http1Connection implements ClientConnection {
 
   /** Calls `begin` when all requests before this one have been answered, unless the connection ends first. */
   enqueue(begin: () => void): void {
+    const { bytesRead } = this.socket
+    if (this.#waiting.length === 0) this.#waitingFromBytes = bytesRead
     const isDropped = this.isClosing || this.#hasReadLast
-    if (isDropped || this.#waiting.length >= READ_AHEAD) this.#hold()
+    if (isDropped || bytesRead - this.#waitingFromBytes >= READ_AHEAD_BYTES) this.#reading.hold()
     if (isDropped) return
     this.#waiting.push(begin)
     if (this.isLosingBytes || this.#waiting.length + 1 >= MAX_PIPELINED) this.#hasReadLast = true
@@ -107,7 +110,7 @@ export class Http1Connection implements ClientConnection {
     this.#open = undefined
     const begin = this.isClosing ? undefined : this.#waiting.shift()
     if (begin !== undefined) {
-      if (this.#waiting.length === 0) this.#letGo()
+      if (this.#waiting.length === 0) this.#reading.letGo()
       begin()
     } else if (this.isClosing || this.#hasReadLast) {
       this.#close()
@@ -130,42 +133,32 @@ export class Http1Connection implements ClientConnection {
     if (this.#open?.isRequestComplete === false) this.#open.onUnreadable()
   }
 
-  /** The runtime is about to give the socket to a handshake: what reads it afterwards takes it for flowing. */
+  /**
+   * A head has taken longer than `timeoutMs`, but perhaps for our not reading it: whether so. Then `again`
+   * is called if it has not come when it was read for that long; the runtime looks at each but once.
+   */
+  excusesHead(timeoutMs: number, again: () => void): boolean {
+    const headsRead = this.#headsRead
+    return this.#reading.excuses(timeoutMs, () => {
+      if (this.#headsRead === headsRead) again()
+    })
+  }
+
+  /** The runtime is about to give the socket to a handshake. */
   givingAway(): void {
-    this.#isGivenAway = true
-    if (!this.#isHeld) return
-    this.#isHeld = false
-    // `resume` itself would say so when nobody listens any more.
-    this.socket.emit('resume')
+    this.#reading.givingAway()
   }
 
   /** The runtime has done with the socket, also for an answer that has not left yet. */
   givenAway(): void {
-    this.#isGivenAway = true
+    this.#reading.givenAway()
     // An early reset must find this one.
     this.socket.on('error', ignore)
     this.socket.on('drain', () => this.#open?.onDrained())
   }
 
-  #hold(): void {
-    if (this.#isGivenAway || this.#isHeld) return
-    this.#isHeld = true
-    this.socket.pause()
-  }
-
-  /** The runtime resumes it for reasons of its own, and says so a moment later. */
-  #onResume(): void {
-    const { socket } = this
-    if (!this.#isHeld) return
-    // If it counts as paused already, only the event stops the reading.
-    if (socket.isPaused()) socket.emit('pause')
-    else socket.pause()
-  }
-
-  #letGo(): void {
-    if (!this.#isHeld) return
-    this.#isHeld = false
-    this.socket.resume()
+  get #headsRead(): number {
+    return this.#requests + this.#waiting.length
   }
 
   #close(): void {

@@ -5,9 +5,16 @@ import type { Http1Connection } from './client-connection.ts'
 import { rawErrorAnswer } from './error-response.ts'
 
 const ENDED_WITHIN_REQUEST = 'HPE_INVALID_EOF_STATE'
+const HEAD_TIMED_OUT = 'ERR_HTTP_REQUEST_TIMEOUT'
+
+interface ClientErrorDeps {
+  readonly log: Log
+  /** What a client has for a head. */
+  readonly headTimeoutMs: number
+}
 
 /** For the runtime's 'clientError'. May come again for what is read after it. */
-export function answerClientError(error: Error, connection: Http1Connection, log: Log): void {
+export function answerClientError(error: Error, connection: Http1Connection, deps: ClientErrorDeps): void {
   const { socket, clientIp } = connection
   const isOwed = connection.hasOpenExchange
   if (socket.destroyed || connection.isUnreadable || (connection.isClosing && !isOwed)) return
@@ -17,8 +24,11 @@ export function answerClientError(error: Error, connection: Http1Connection, log
     socket.destroy()
     return
   }
+  const isLate = code === HEAD_TIMED_OUT
+  if (isLate && connection.excusesHead(deps.headTimeoutMs, () => answerClientError(error, connection, deps)))
+    return
   const status = statusOf(code)
-  log.info('CLIENT_ERROR', { client_ip: clientIp, status, error: code })
+  deps.log.info('CLIENT_ERROR', { client_ip: clientIp, status, error: code })
   connection.unreadable()
   if (isOwed) return
   if (socket.writable) sayFarewell(socket, rawErrorAnswer(status))
@@ -29,7 +39,7 @@ function statusOf(code: string): number {
   switch (code) {
     case 'HPE_HEADER_OVERFLOW':
       return 431
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
+    case HEAD_TIMED_OUT:
       return 408
     default:
       return 400

@@ -120,8 +120,11 @@ export class RedirectServer {
     // The method is refused like any other that is not allowed.
     server.on('connect', (req, _socket, head) => this.#requests.onGivenAway(req, head))
     server.on('clientError', (error, socket) => {
-      if (socket instanceof Socket)
-        answerClientError(error, this.#requests.connectionOf(socket), this.#deps.log)
+      if (!(socket instanceof Socket)) return
+      answerClientError(error, this.#requests.connectionOf(socket), {
+        log: this.#deps.log,
+        headTimeoutMs: this.#settings.limits.requestHeaderTimeoutMs,
+      })
     })
     // Only this starts the runtime's header deadline and its list of idle connections.
     server.emit('listening')

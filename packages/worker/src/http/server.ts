@@ -190,7 +190,11 @@ export class SiteServer {
 
   #onClientError(error: Error, socket: Socket): void {
     // A failed handshake comes here as well, when it has been dealt with.
-    if (!socket.destroyed) answerClientError(error, this.#requests.connectionOf(socket), this.#log)
+    if (socket.destroyed) return
+    answerClientError(error, this.#requests.connectionOf(socket), {
+      log: this.#log,
+      headTimeoutMs: this.#limits.requestHeaderTimeoutMs,
+    })
   }
 
   #onSession(session: ServerHttp2Session): void {
