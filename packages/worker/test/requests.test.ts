@@ -354,7 +354,8 @@ test('too many headers, or too large: 431 over both protocols', TIMEOUT, async (
 
 test('requests_per_connection: the last answer says so, and GOAWAY does', TIMEOUT, async (t) => {
   const upstream = await startUpstream(t, answering(OK))
-  const { port } = await startSiteServer(t, [siteOf(upstream.port)], { requestsPerConnection: 2 })
+  const sites = [siteOf(upstream.port)]
+  const { port, server } = await startSiteServer(t, sites, { requestsPerConnection: 2 })
   const client = await connectRaw(t, port)
   client.send(get('/1') + get('/2') + get('/3'))
   assert.match((await client.response()).head, /connection: keep-alive/iu)
@@ -365,6 +366,16 @@ test('requests_per_connection: the last answer says so, and GOAWAY does', TIMEOU
   const goaway = new Promise((resolve) => session.once('goaway', resolve))
   assert.deepEqual([(await request(session)).status, (await request(session)).status], [200, 200])
   assert.equal(await goaway, 0)
+
+  // Fewer than there have been on a connection.
+  const limits = { ...LIMITS, keepAliveTimeoutMs: 60_000 }
+  server.configure({ sites, limits: { ...limits, requestsPerConnection: 5 } })
+  const longer = await connectHttp2(t, port)
+  const longerGoaway = new Promise((resolve) => longer.once('goaway', resolve))
+  for (let i = 0; i < 3; i++) assert.equal((await request(longer)).status, 200)
+  server.configure({ sites, limits: { ...limits, requestsPerConnection: 2 } })
+  assert.equal((await request(longer)).status, 200)
+  assert.equal(await longerGoaway, 0)
 })
 
 test(

@@ -186,6 +186,8 @@ export class Http2Connection implements ClientConnection {
   readonly socket: Socket
   /** Of the newest request. */
   lastStreamId = 0
+  /** It has had as many requests as it may have, and has been told. */
+  isRetired = false
   /** When the session was last seen to send; limits/http2-sessions.ts looks. */
   lastWroteMs = 0
   #requests = 0

@@ -223,7 +223,10 @@ export class SiteServer {
       return
     }
     this.#pipeline.handle(new Http2Exchange(stream, rawHeaders, connection, this.#exchangeDeps))
-    if (connection.requests === this.#limits.requestsPerConnection) retireSession(session)
+    // More than that if a reload has made it less.
+    if (connection.isRetired || connection.requests < this.#limits.requestsPerConnection) return
+    connection.isRetired = true
+    retireSession(session)
   }
 }
 
