@@ -10,6 +10,7 @@ import { waitUntil } from './support/wait-until.ts'
 const TIMEOUT = { timeout: 30_000 }
 const MEGABYTE = 1024 * 1024
 const HINTS = 'HTTP/1.1 103 Early Hints\r\nLink: </s.css>\r\n\r\n'
+const CHUNKED = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n'
 const SWITCHING = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
 const UPGRADE =
   'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
@@ -35,6 +36,7 @@ function holding({ lines, waiting }: Held) {
     lines.push(request.line.split(' ').slice(0, 2).join(' '))
     if (request.line.includes('/held')) waiting.push(connection)
     else if (request.line.includes('/tunnel')) connection.socket.write(SWITCHING)
+    else if (request.line.includes('/unmeasured')) connection.socket.write(CHUNKED)
     else if (request.line.includes('/hinting')) connection.socket.write(HINTS + OK)
     else connection.socket.write(OK)
   }
@@ -204,6 +206,15 @@ test('CONNECT and an upgrade to something else keep their place', TIMEOUT, async
     assert.deepEqual(await statusesOf(client, 3), [200, 200, status])
     await client.closed()
   }
+})
+
+test('behind an answer to HTTP/1.0 that its connection ends, nothing goes up', TIMEOUT, async (t) => {
+  const { client, lines } = await start(t)
+  const first = 'GET /unmeasured HTTP/1.0\r\nHost: a.example\r\nConnection: keep-alive\r\n\r\n'
+  client.send(first + ask('POST /never', 'Content-Length: 1\r\n') + 'x')
+  await client.closed()
+  assert.match(client.received(), /\r\nConnection: close\r\n\r\nok$/u)
+  assert.deepEqual(lines, ['GET /unmeasured'])
 })
 
 test('what cannot be read ends the connection behind the answers that are owed', TIMEOUT, async (t) => {

@@ -87,9 +87,12 @@ export class Http1Exchange extends ClientExchange {
     const res = this.#res
     // Content-Length goes last: once it knows one, the runtime decodes a Content-Disposition anew, as
     // UTF-8, and the bytes of a file name would no longer be the upstream's.
-    if (contentLength !== undefined && status !== 204) headers.push('content-length', contentLength)
+    const hasLength = contentLength !== undefined && status !== 204
+    if (hasLength) headers.push('content-length', contentLength)
+    // HTTP/1.0 has no chunks: without a length, the connection's end is the answer's.
+    const endsConnection = !hasLength && this.head.protocol === 'http/1.0'
     // A body that is still coming when the answer starts may never be read to its end.
-    if (!this.isRequestComplete || this.#http1.isLast()) res.shouldKeepAlive = false
+    if (endsConnection || !this.isRequestComplete || this.#http1.isLast()) res.shouldKeepAlive = false
     try {
       res.writeHead(status, reason === '' ? STATUS_CODES[status] : reason, headers)
     } catch (error) {
