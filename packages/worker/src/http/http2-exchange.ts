@@ -49,9 +49,7 @@ export class Http2Exchange extends ClientExchange {
 
   inform(status: number, headers: readonly string[]): void {
     if (this.#isClosed || this.#stream.headersSent) return
-    const fields: Record<string, string | string[]> = { ':status': String(status) }
-    collect(headers, fields)
-    this.#stream.additionalHeaders(fields)
+    this.#stream.additionalHeaders({ ':status': String(status), ...fieldsOf(headers) })
   }
 
   respond({ status, headers, contentLength }: Answer): void {
@@ -139,10 +137,8 @@ export class Http2Exchange extends ClientExchange {
   }
 
   sendTrailers(): void {
-    const fields: Record<string, string | string[]> = {}
-    collect(this.#trailers, fields)
     try {
-      this.#stream.sendTrailers(fields)
+      this.#stream.sendTrailers(fieldsOf(this.#trailers))
     } catch {
       // The body is complete; a field that HTTP/2 has no spelling for is not worth its loss.
       this.#stream.sendTrailers({})
@@ -197,15 +193,17 @@ function parseHead(stream: ServerHttp2Stream, rawHeaders: readonly string[]): Re
   }
 }
 
-/** A field that comes several times becomes an array. */
-function collect(list: readonly string[], into: Record<string, string | string[]>): void {
+/** A field that comes several times becomes an array. Any name is only a name, also `constructor`. */
+function fieldsOf(list: readonly string[]): Record<string, string | string[]> {
+  const fields = new Map<string, string | string[]>()
   for (let i = 0; i < list.length; i += 2) {
     const name = list[i]!.toLowerCase()
     const value = list[i + 1]!
-    const present = into[name]
-    if (present === undefined) into[name] = value
-    else into[name] = Array.isArray(present) ? [...present, value] : [present, value]
+    const present = fields.get(name)
+    if (present === undefined) fields.set(name, value)
+    else fields.set(name, Array.isArray(present) ? [...present, value] : [present, value])
   }
+  return Object.fromEntries(fields)
 }
 
 function onClose(this: ServerHttp2Stream): void {

@@ -5,6 +5,8 @@ import type { Limits } from '@reverse-proxy/shared/config/config'
 
 /** How far HTTP/2 may run ahead of its reader on one stream. */
 const STREAM_WINDOW_BYTES = 256 * 1024
+/** What an upstream may send is 64 KiB; HPACK may make many short fields more than ten times that. */
+const SENT_HEADER_BLOCK_BYTES = 1024 * 1024
 /** Deadlines are looked after this often. */
 export const SWEEP_INTERVAL_MS = 1000
 
@@ -35,6 +37,7 @@ export function http2Settings(limits: Limits): Settings {
 export function http2Options(limits: Limits): SecureServerOptions {
   return {
     settings: http2Settings(limits),
+    maxSendHeaderBlockLength: SENT_HEADER_BLOCK_BYTES,
     maxHeaderListPairs: 2 * limits.headerCount,
     maxOutstandingPings: 10,
     maxSettings: 32,

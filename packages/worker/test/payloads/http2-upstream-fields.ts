@@ -1,7 +1,10 @@
-// Payload: an upstream's connection headers, which crashed servers when they came into an HTTP/2 answer.
+// Payload: an upstream's connection headers, which crashed servers when they came into an HTTP/2 answer; and
+// fields that are more, or called otherwise, than the runtime expects.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { connectHttp2, request } from '../support/http2-client.ts'
+import { headersFrame } from '../support/http2-frames.ts'
+import { connectRawHttp2, requestFields } from '../support/raw-http2-client.ts'
 import { forwarded, startTarget } from '../support/target.ts'
 
 const TIMEOUT = { timeout: 20_000 }
@@ -26,3 +29,36 @@ for (const [name, framing, body] of [
     },
   )
 }
+
+test('payload: fields with the names of what every object has are fields over HTTP/2', TIMEOUT, async (t) => {
+  const fields = '__proto__: 1\r\nconstructor: 2\r\nconstructor: 3\r\n'
+  const target = await startTarget(t, {
+    behave: ({ socket }) =>
+      void socket.write(
+        `HTTP/1.1 103 Early Hints\r\n${fields}\r\nHTTP/1.1 200 OK\r\n${fields}Transfer-Encoding: chunked\r\n\r\n0\r\n${fields}\r\n`,
+      ),
+  })
+  const { status, headers, informational, trailers } = await request(await connectHttp2(t, target.port))
+  assert.equal(status, 200)
+  for (const section of [informational[0], headers, trailers]) assert.equal(section?.['constructor'], '2, 3')
+})
+
+test(
+  'payload: as many fields as an upstream may send reach HTTP/2, before and behind a body',
+  TIMEOUT,
+  async (t) => {
+    // Of a few bytes each: what HPACK adds counts most.
+    const fields = Array.from({ length: 9_000 }, (_, i) => `x${i}:${i % 10}\r\n`).join('')
+    const target = await startTarget(t, {
+      behave: ({ socket }) =>
+        void socket.write(
+          `HTTP/1.1 200 OK\r\n${fields}Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n${fields}\r\n`,
+        ),
+    })
+    // A client that takes them.
+    const client = await connectRawHttp2(t, target.port)
+    client.send(headersFrame(1, requestFields('/')))
+    assert.deepEqual(await client.outcome(1), { status: 200, body: 'ok', errorCode: undefined })
+    assert.equal(await client.ask('/'), 200)
+  },
+)
