@@ -6,6 +6,7 @@ import { clientResponseHeaders, clientTrailers, upstreamRequestHeaders } from '.
 
 const OURS = ['x-real-ip', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const NEVER_UP = [
+  'proxy-authorization',
   'connection',
   'keep-alive',
   'te',
@@ -25,6 +26,9 @@ const name = fc.oneof(
     'Content-Length',
     'X_Forwarded_For',
     'X-Real_IP',
+    'Transfer_Encoding',
+    'Content_Length',
+    'Proxy_Authorization',
     'Server',
   ),
   fc.stringMatching(/^[A-Za-z][A-Za-z0-9_-]{0,12}$/u),

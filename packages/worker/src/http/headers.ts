@@ -168,9 +168,9 @@ export function clientTrailers(rawTrailers: readonly string[]): string[] {
   return list
 }
 
-/** CGI and WSGI spell `-` and `_` alike: `X_Forwarded_For` would be read as ours. */
+/** CGI and WSGI spell `-` and `_` alike: `X_Forwarded_For` would be read as ours, `Transfer_Encoding` as framing. */
 function isDisguised(lowerName: string): boolean {
-  return lowerName.includes('_') && (FORWARDING as readonly string[]).includes(lowerName.replaceAll('_', '-'))
+  return lowerName.includes('_') && NOT_FROM_CLIENT.has(lowerName.replaceAll('_', '-'))
 }
 
 function optionsOf(rawHeaders: readonly string[]): readonly string[] {
