@@ -34,6 +34,7 @@ export class Http2Exchange extends ClientExchange {
     this.#http2 = connection
     connection.began(stream.id ?? 0, !stream.endAfterHeaders)
     exchangeOf.set(stream, this)
+    stream.on('aborted', onAborted)
     stream.on('close', onClose)
     stream.on('drain', onDrain)
     stream.on('error', ignore)
@@ -208,6 +209,12 @@ function fieldsOf(list: readonly string[]): Record<string, string | string[]> {
 
 function onClose(this: ServerHttp2Stream): void {
   exchangeOf.get(this)?.closed()
+}
+
+// A reset by the client, or ours, before the answer has ended. The runtime takes NO_ERROR for the peaceful
+// end of the request's body, however much of it is missing, and waits until somebody has read that.
+function onAborted(this: ServerHttp2Stream): void {
+  if (this.rstCode === NGHTTP2_NO_ERROR) this.destroy()
 }
 
 function onDrain(this: ServerHttp2Stream): void {

@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import { waitFor } from '../../../../test/harness/wait.ts'
+import { dataFrame, frame, FRAME, headersFrame, uint32 } from '../support/http2-frames.ts'
 import { connectRaw } from '../support/raw-client.ts'
+import { connectRawHttp2, requestFields } from '../support/raw-http2-client.ts'
 import { readRequest } from '../support/raw-upstream.ts'
 import { receivedBefore, startTarget, withoutDate } from '../support/target.ts'
 
@@ -53,6 +55,40 @@ test('payload: the client is reset during a download of 1 GB: the upstream stops
   assert.ok(download.socket.bytesWritten < GIGABYTE / 4)
   await receivedBefore(t, target)
 })
+
+const NO_ERROR = 0
+const CANCEL = 8
+
+function reset(streamId: number, code: number): Buffer {
+  return frame(FRAME.rstStream, 0, streamId, uint32(code))
+}
+
+for (const [name, code] of [
+  ['NO_ERROR', NO_ERROR],
+  ['CANCEL', CANCEL],
+] as const) {
+  test(
+    `payload: an upload over HTTP/2 that its client resets with ${name} is cut, not completed`,
+    TIMEOUT,
+    async (t) => {
+      const target = await startTarget(t, { behave: () => {} })
+      const client = await connectRawHttp2(t, target.port)
+      client.send(headersFrame(1, requestFields('/', 'POST'), false), dataFrame(1, 'part', false))
+      await waitFor('it to arrive', () => target.upstream.received().endsWith('4\r\npart'))
+      client.send(dataFrame(1, 'more', false), reset(1, code))
+      await waitFor('the upstream to be left', () => target.upstream.newest().socket.destroyed)
+      // Before its body is read.
+      client.send(
+        headersFrame(3, requestFields('/', 'POST'), false),
+        dataFrame(3, 'x', false),
+        reset(3, code),
+      )
+      client.socket.end()
+      await waitFor('no connection left', () => target.openConnections() === 0)
+      assert.doesNotMatch(target.upstream.received(), /0\r\n\r\n/u)
+    },
+  )
+}
 
 test('payload: a chunked 403 to an upgrade is framed anew, and the connection ends', TIMEOUT, async (t) => {
   const refused = 'HTTP/1.1 403 Forbidden\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nno!\r\n0\r\n\r\n'
