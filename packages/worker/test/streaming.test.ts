@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
 import { answerOf, connectHttp2, open, request } from './support/http2-client.ts'
+import { dataFrame, frame, FRAME, headersFrame, uint32 } from './support/http2-frames.ts'
 import { connectRaw } from './support/raw-client.ts'
+import { connectRawHttp2, requestFields } from './support/raw-http2-client.ts'
 import { answering, OK, readRequest, readRequests, startUpstream } from './support/raw-upstream.ts'
 import { siteOf, startSiteServer } from './support/site-server.ts'
 import { waitUntil } from './support/wait-until.ts'
@@ -267,3 +269,16 @@ test('bodies of every framing on every method arrive whole, framed anew', TIMEOU
   assert.equal(bodies.filter((body) => body.endsWith(' hello')).length, 16)
   assert.equal(bodies.filter((body) => body.endsWith(' ')).length, 8)
 })
+
+test(
+  'a HEAD with a body, reset before anybody reads that, is over when its upstream refuses',
+  TIMEOUT,
+  async (t) => {
+    const { port, requests } = await startSiteServer(t, [siteOf(1)])
+    const client = await connectRawHttp2(t, port)
+    const reset = frame(FRAME.rstStream, 0, 1, uint32(0))
+    client.send(headersFrame(1, requestFields('/', 'HEAD'), false), dataFrame(1, 'x', false), reset)
+    await waitUntil('the log', () => requests.length > 0)
+    assert.deepEqual([requests[0]?.method, requests[0]?.status], ['HEAD', 499])
+  },
+)

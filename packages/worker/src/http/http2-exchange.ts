@@ -79,10 +79,14 @@ export class Http2Exchange extends ClientExchange {
   }
 
   end(trailers: readonly string[]): void {
-    if (this.#isClosed || this.isEnded) return
+    const stream = this.#stream
+    if (this.#isClosed || this.isEnded) {
+      // Of a HEAD request the runtime reports no abort. Nobody is going to read the rest of its body now.
+      if (stream.closed) stream.destroy()
+      return
+    }
     this.isEnded = true
     this.#trailers = trailers
-    const stream = this.#stream
     this.awaitClient()
     stream.end()
     if (stream.readableEnded) return
