@@ -126,8 +126,9 @@ export class Http2Sessions {
     ) {
       session.destroy(new SessionFault('HTTP2_FLOOD'), NGHTTP2_ENHANCE_YOUR_CALM)
     } else if (session.closed) {
-      // It ends with its last stream.
-      return
+      // It ends with its last stream. With some clients that go, the runtime does not come to that.
+      if (nowMs - watched.idleSinceMs < limits.keepAliveTimeoutMs) return
+      session.destroy()
     } else if (headSinceMs !== undefined && nowMs - headSinceMs >= limits.requestHeaderTimeoutMs) {
       // Nothing more can come on a connection within a head; what is owed can still be given.
       if (isBusy) {
