@@ -282,3 +282,24 @@ test(
     assert.deepEqual([requests[0]?.method, requests[0]?.status], ['HEAD', 499])
   },
 )
+
+test(
+  'an upload over HTTP/2 that its upstream refuses, or resets, is over when it has been answered',
+  TIMEOUT,
+  async (t) => {
+    const resetting = await startUpstream(t, ({ socket }) => void socket.resetAndDestroy())
+    for (const upstreamPort of [1, resetting.port]) {
+      const { port, requests } = await startSiteServer(t, [siteOf(upstreamPort)], {
+        bodyStallTimeoutMs: 60_000,
+      })
+      const client = await connectRawHttp2(t, port)
+      await client.until((frames) => frames.some(({ type }) => type === FRAME.windowUpdate))
+      client.send(headersFrame(1, requestFields('/', 'POST'), false))
+      // More than is read ahead of an upstream, and not all.
+      for (let i = 0; i < 12; i++) client.send(dataFrame(1, 'x'.repeat(16_000), false))
+      assert.equal((await client.outcome(1)).status, 502)
+      await waitUntil('the log', () => requests.length > 0)
+      assert.equal(requests[0]?.status, 502)
+    }
+  },
+)

@@ -181,6 +181,8 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
       this.#deps.accessLog.upstreamRetried(this.#route.pool.label)
       this.#route.pool.acquire(this, true)
     } else {
+      // Before the answer: what is left of the source is dropped by that, and must not be held back again.
+      this.#body?.destroy()
       this.#fail(error)
     }
   }
