@@ -49,7 +49,6 @@ function up(raw: readonly string[], connectionOptions: readonly string[] = []): 
       clientIp: '192.0.2.1',
       authority: 'A.example:8443',
       connectionOptions,
-      contentLength: undefined,
     }),
   )
 }
@@ -91,19 +90,6 @@ test('cookie crumbs become one field, in order', () => {
   assert.deepEqual(
     up(['cookie', 'a=1', 'accept', '*/*', 'cookie', 'b=2']).filter(([header]) => header === 'cookie'),
     [['cookie', 'a=1; b=2']],
-  )
-})
-
-test('a declared length is passed on as such', () => {
-  const list = upstreamRequestHeaders([], {
-    clientIp: '::1',
-    authority: 'a',
-    connectionOptions: [],
-    contentLength: 5,
-  })
-  assert.deepEqual(
-    pairsOf(list).filter(([header]) => header === 'content-length'),
-    [['content-length', '5']],
   )
 })
 

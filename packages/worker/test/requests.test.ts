@@ -240,24 +240,31 @@ test('205 has no content, whatever the upstream sends with it', TIMEOUT, async (
   assert.equal(upstream.connections.length, 2)
 })
 
-test('interim responses: 103 is passed on, others are not', TIMEOUT, async (t) => {
-  const hints = 'HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload\r\n\r\n'
-  const upstream = await startUpstream(t, answering(`HTTP/1.1 102 Processing\r\n\r\n${hints}${OK}`))
-  const { port } = await startSiteServer(t, [siteOf(upstream.port)])
-  const client = await connectRaw(t, port)
-  client.send(get('/'))
-  const early = await client.response()
-  assert.deepEqual([early.status, early.head.includes('link: </s.css>; rel=preload')], [103, true])
-  assert.equal((await client.response()).status, 200)
-  client.send('GET / HTTP/1.0\r\nHost: a.example\r\n\r\n')
-  assert.equal((await client.response()).status, 200)
-  const answer = await request(await connectHttp2(t, port))
-  assert.deepEqual(
-    answer.informational.map((fields) => [fields[':status'], fields['link']]),
-    [[103, '</s.css>; rel=preload']],
-  )
-  assert.equal(answer.body, 'ok')
-})
+test(
+  'interim responses: 103 is passed on, others are not, not even a 100 that nobody asked for',
+  TIMEOUT,
+  async (t) => {
+    const hints = 'HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload\r\n\r\n'
+    const upstream = await startUpstream(
+      t,
+      answering(`HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n${hints}${OK}`),
+    )
+    const { port } = await startSiteServer(t, [siteOf(upstream.port)])
+    const client = await connectRaw(t, port)
+    client.send(get('/'))
+    const early = await client.response()
+    assert.deepEqual([early.status, early.head.includes('link: </s.css>; rel=preload')], [103, true])
+    assert.equal((await client.response()).status, 200)
+    client.send('GET / HTTP/1.0\r\nHost: a.example\r\n\r\n')
+    assert.equal((await client.response()).status, 200)
+    const answer = await request(await connectHttp2(t, port))
+    assert.deepEqual(
+      answer.informational.map((fields) => [fields[':status'], fields['link']]),
+      [[103, '</s.css>; rel=preload']],
+    )
+    assert.equal(answer.body, 'ok')
+  },
+)
 
 test('response trailers are passed on; what must not be one is not', TIMEOUT, async (t) => {
   const chunked = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n2\r\nok\r\n0\r\n'

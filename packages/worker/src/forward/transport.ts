@@ -1,13 +1,10 @@
-// The pass that sends: one request to the site's upstream and its answer back, both streaming, on
-// undici's dispatch interface. Whichever side goes first takes the other with it; an answer cut short
-// is cut short for the client, too.
-import type { Dispatcher } from 'undici'
+// The pass that sends: one request to the site's upstream and its answer back, both streaming. Whichever
+// side goes first takes the other with it; an answer cut short is cut short for the client, too.
 import type { Limits } from '@reverse-proxy/shared/config/config'
-import { ERRORS, ProxyError } from '@reverse-proxy/shared/errors'
+import { ERRORS, type ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../http/access-log-entry.ts'
 import type { AnswerSource, ClientExchange } from '../http/client-exchange.ts'
 import { answerError } from '../http/error-response.ts'
-import type { BodyFraming } from '../http/framing.ts'
 import {
   clientResponseHeaders,
   clientTrailers,
@@ -15,9 +12,12 @@ import {
   upstreamRequestHeaders,
 } from '../http/headers.ts'
 import { RequestBody } from '../limits/body.ts'
+import { requestHeadText } from './request-head.ts'
+import type { ResponseHead } from './response-head.ts'
 import type { Route } from './route.ts'
-import { BAD_RESPONSE, badResponse, upstreamFault, type UpstreamFault } from './upstream-error.ts'
-import type { PooledConnection, PoolJob } from './upstream-pool.ts'
+import type { ResponseReceiver, UpstreamConnection, UpstreamRequest } from './upstream-connection.ts'
+import { badResponse, upstreamFault, type UpstreamFault } from './upstream-error.ts'
+import type { PoolJob } from './upstream-pool.ts'
 
 export interface TransportDeps {
   readonly accessLog: AccessLog
@@ -32,24 +32,23 @@ const MAX_INTERIM_RESPONSES = 8
 const QUEUE_FULL_RETRY_SECS = 1
 /** A reason phrase that may stand in a status line of ours. */
 const PLAIN_PHRASE = /^[\t\u0020-\u007e]*$/
+const NO_TRAILERS: readonly string[] = []
 
-/** Starts it; everything after is `exchange`'s and undici's callbacks. */
+/**
+ * Starts it; everything after is `exchange`'s and the connection's callbacks.
+ * @throws ProxyError BAD_FRAMING if the request cannot be sent
+ */
 export function forward(exchange: ClientExchange, route: Route, deps: TransportDeps): void {
   new Forwarding(exchange, route, deps).start()
 }
 
-class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
+class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
   readonly #exchange: ClientExchange
   readonly #route: Route
   readonly #deps: TransportDeps
-  readonly #options: Dispatcher.DispatchOptions
-  readonly #body: RequestBody | null
-  #connection: PooledConnection | undefined
-  #controller: Dispatcher.DispatchController | undefined
-  #isOnReused = false
+  readonly #request: UpstreamRequest
+  #connection: UpstreamConnection | undefined
   #isRetried = false
-  /** A byte of the response has come. */
-  #isAnswered = false
   #isClientGone = false
   #hasContent = true
   #interimResponses = 0
@@ -58,23 +57,21 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
     this.#exchange = exchange
     this.#route = route
     this.#deps = deps
-    const { body, path } = exchange.request
+    const { body, path, authority, connectionOptions } = exchange.request
+    const { method, rawHeaders } = exchange.head
+    const { clientIp } = exchange.connection
     const { bodyLimitBytes: limitBytes, requestTimeoutMs } = route.site
+    const headers = upstreamRequestHeaders(rawHeaders, { clientIp, authority, connectionOptions })
+    // An upstream that sends a body with its answer to HEAD would have it taken for the next answer.
+    const isLast = method === 'HEAD'
     const stallTimeoutMs = deps.limits().bodyStallTimeoutMs
-    this.#body = body.kind === 'none' ? null : new RequestBody(exchange.body, { limitBytes, stallTimeoutMs })
-    this.#options = {
-      method: exchange.head.method,
-      path,
-      headers: upstreamRequestHeaders(exchange.head.rawHeaders, {
-        clientIp: exchange.connection.clientIp,
-        authority: exchange.request.authority,
-        connectionOptions: exchange.request.connectionOptions,
-        contentLength: lengthOf(body),
-      }),
-      body: this.#body,
-      // undici starts the first when the request has been sent, and stops the second while we are paused.
-      headersTimeout: requestTimeoutMs,
-      bodyTimeout: requestTimeoutMs,
+    this.#request = {
+      method,
+      head: requestHeadText(method, path, headers, body, isLast),
+      body: body.kind === 'none' ? null : new RequestBody(exchange.body, { limitBytes, stallTimeoutMs }),
+      contentLength: body.kind === 'length' ? body.bytes : undefined,
+      isLast,
+      timeoutMs: requestTimeoutMs,
     }
   }
 
@@ -86,97 +83,67 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
 
   // PoolJob
 
-  onConnection(connection: PooledConnection): void {
+  onConnection(connection: UpstreamConnection): void {
     this.#connection = connection
-    connection.dispatch(this.#options, this)
+    connection.send(this.#request, this)
   }
 
   onNoConnection(error: ProxyError): void {
-    this.#body?.destroy()
+    this.#request.body?.destroy()
     this.#fail(error)
   }
 
   // AnswerSource
 
   onDrain(): void {
-    this.#controller?.resume()
+    this.#connection?.resume()
   }
 
   onClientGone(): void {
     this.#isClientGone = true
-    if (this.#controller !== undefined) {
-      this.#controller.abort(new ProxyError('CLIENT_GONE', 'the client went'))
-    } else if (this.#connection === undefined) {
-      this.#route.pool.cancel(this)
-      this.#body?.destroy()
-    }
-    // Else it has a connection but has not been written: onRequestStart will see.
+    this.#route.pool.cancel(this)
+    this.#request.body?.destroy()
+    this.#connection?.abandon()
   }
 
-  // DispatchHandler
+  // ResponseReceiver
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller
-    this.#isOnReused = this.#connection?.beginRequest() === true
-    if (this.#isClientGone) controller.abort(new ProxyError('CLIENT_GONE', 'the client went'))
-  }
-
-  onResponseStarted(): void {
-    this.#isAnswered = true
-  }
-
-  onResponseStart(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    _headers: unknown,
-    statusMessage?: string,
-  ): void {
+  onResponseHead({ status, reason, fields }: ResponseHead): void {
     const exchange = this.#exchange
     const { list, contentLength, isUnreadable } = clientResponseHeaders(
-      toStrings(controller.rawHeaders),
+      fields,
       status,
       exchange.canAnnounceTrailers,
     )
     if (isUnreadable) throw badResponse()
-    if (status < 200 && ++this.#interimResponses > MAX_INTERIM_RESPONSES) {
-      throw badResponse()
-    }
     if (status >= 200) {
-      const reason = statusMessage !== undefined && PLAIN_PHRASE.test(statusMessage) ? statusMessage : ''
       this.#hasContent = status !== RESET_CONTENT
       exchange.respond({
         status,
-        reason,
+        reason: PLAIN_PHRASE.test(reason) ? reason : '',
         headers: list,
         contentLength: this.#hasContent ? contentLength : '0',
       })
+    } else if (++this.#interimResponses > MAX_INTERIM_RESPONSES) {
+      throw badResponse()
     } else if (status === EARLY_HINTS) {
       exchange.inform(status, list)
     }
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#hasContent && !this.#exchange.write(chunk)) controller.pause()
+  onResponseData(chunk: Buffer): boolean {
+    return !this.#hasContent || this.#exchange.write(chunk)
   }
 
-  onResponseEnd(controller: Dispatcher.DispatchController): void {
-    // An upstream may answer without having read it all.
-    this.#body?.destroy()
-    if (this.#connection?.hasFailed === true) {
-      this.onResponseError(controller, new ProxyError('UPSTREAM_RESET', 'reset'))
-      return
-    }
-    this.#exchange.end(this.#hasContent ? clientTrailers(toStrings(controller.rawTrailers)) : [])
-    this.#connection?.release()
-  }
-
-  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
-    const connection = this.#connection
+  onResponseEnd(trailers: readonly string[]): void {
     this.#connection = undefined
-    this.#controller = undefined
-    // First, so that a retry does not find this connection in its way.
-    connection?.fail()
-    if (this.#mayRetry(error)) {
+    this.#exchange.end(this.#hasContent && trailers.length > 0 ? clientTrailers(trailers) : NO_TRAILERS)
+  }
+
+  onResponseError(error: unknown, hadBegun: boolean): void {
+    const isReused = this.#connection?.isReused === true
+    this.#connection = undefined
+    if (isReused && !hadBegun && this.#mayRetry(error)) {
       this.#isRetried = true
       this.#deps.accessLog.upstreamRetried(this.#route.pool.label)
       this.#route.pool.acquire(this, true)
@@ -188,26 +155,20 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
   }
 
   /** SPEC 7: on a reused connection, before any byte of response, and safe to repeat; once. */
-  #mayRetry(error: Error): boolean {
+  #mayRetry(error: unknown): boolean {
     return (
-      this.#isOnReused &&
-      !this.#isAnswered &&
       !this.#isRetried &&
       !this.#isClientGone &&
-      this.#body === null &&
-      IDEMPOTENT.has(this.#exchange.head.method) &&
+      this.#request.body === null &&
+      IDEMPOTENT.has(this.#request.method) &&
       ERRORS[upstreamFault(error).code].retry !== 'never'
     )
   }
 
-  #fail(error: Error): void {
+  #fail(error: unknown): void {
     const exchange = this.#exchange
     if (this.#isClientGone || exchange.isOver) return
-    let fault = upstreamFault(error)
-    // A head that has begun and never became one. undici ends the connection also over a 100 that
-    // nobody has asked for, though RFC 9110 15.2 has clients bear with it.
-    const isHeadless = this.#isAnswered && !exchange.isAnswered
-    if (isHeadless && (fault.code === 'UPSTREAM_TRUNCATED' || fault.words === 'closed')) fault = BAD_RESPONSE
+    const fault = upstreamFault(error)
     this.#report(fault)
     answerError(
       exchange,
@@ -227,16 +188,4 @@ class Forwarding implements Dispatcher.DispatchHandler, PoolJob, AnswerSource {
       error: isCut ? 'truncated' : words,
     })
   }
-}
-
-function lengthOf(body: BodyFraming): number | undefined {
-  return body.kind === 'length' ? body.bytes : undefined
-}
-
-/** Header bytes as the runtime's own parser would give them: a character for each byte. */
-function toStrings(raw: Dispatcher.DispatchController['rawHeaders']): string[] {
-  const list: string[] = []
-  if (!Array.isArray(raw)) return list
-  for (const part of raw) list.push(typeof part === 'string' ? part : part.toString('latin1'))
-  return list
 }

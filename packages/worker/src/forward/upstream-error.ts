@@ -1,5 +1,5 @@
-// What went wrong with an upstream, in our own words: undici and the runtime have a code for
-// everything, and the client and the log need few. Pure.
+// What went wrong with an upstream, in our own words: the runtime has a code for everything, and the client
+// and the log need few. Pure.
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { ErrorCode } from '@reverse-proxy/shared/errors'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -27,22 +27,12 @@ const WORDS_BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
 }
 
 const FAULTS: Readonly<Record<string, UpstreamFault>> = {
-  UND_ERR_HEADERS_TIMEOUT: { code: 'UPSTREAM_TIMEOUT', words: 'timeout' },
-  UND_ERR_BODY_TIMEOUT: { code: 'UPSTREAM_TIMEOUT', words: 'timeout' },
-  UND_ERR_HEADERS_OVERFLOW: { code: 'UPSTREAM_PROTOCOL', words: 'response header section too large' },
-  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: { code: 'UPSTREAM_TRUNCATED', words: 'truncated' },
-  UND_ERR_SOCKET: { code: 'UPSTREAM_RESET', words: 'closed' },
-  // Not a word of ours reached the upstream: undici found something in the request that nobody may send.
-  UND_ERR_INVALID_ARG: { code: 'BAD_FRAMING', words: 'unsendable request' },
-  UND_ERR_NOT_SUPPORTED: { code: 'BAD_FRAMING', words: 'unsendable request' },
-  // The client's body did not have the length it declared.
-  UND_ERR_REQ_CONTENT_LENGTH_MISMATCH: { code: 'BAD_FRAMING', words: 'unsendable request' },
   ECONNRESET: { code: 'UPSTREAM_RESET', words: 'reset' },
   EPIPE: { code: 'UPSTREAM_RESET', words: 'reset' },
 }
 
 /** Also of a length that is contradicted within the head: nothing has been cut then. */
-export const BAD_RESPONSE: UpstreamFault = { code: 'UPSTREAM_PROTOCOL', words: 'bad response' }
+const BAD_RESPONSE: UpstreamFault = { code: 'UPSTREAM_PROTOCOL', words: 'bad response' }
 
 /** The same, to be thrown. */
 export function badResponse(): ProxyError {

@@ -30,7 +30,6 @@ export function writeHandshake(request: ClientRequest, exchange: ClientExchange,
     clientIp: connection.clientIp,
     authority: parsed.authority,
     connectionOptions: parsed.connectionOptions,
-    contentLength: undefined,
   })
   headers.push('Connection', 'Upgrade', 'Upgrade', 'websocket')
   for (let i = 0; i < headers.length; i += 2) {

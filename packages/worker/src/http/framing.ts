@@ -4,6 +4,7 @@
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { MAX_CONNECTION_OPTIONS } from './headers.ts'
+import { lowerFieldName } from './field-names.ts'
 import { parseAuthority, parseTarget } from './target.ts'
 
 /** `other`: an HTTP/1 request line that names another version (the runtime's parser lets 0.9 and 2.0 pass). */
@@ -75,7 +76,7 @@ class Framing {
 
   constructor(rawHeaders: readonly string[]) {
     for (let i = 0; i < rawHeaders.length; i += 2) {
-      this.#add(rawHeaders[i]!.toLowerCase(), rawHeaders[i + 1]!)
+      this.#add(lowerFieldName(rawHeaders[i]!), rawHeaders[i + 1]!)
     }
   }
 
@@ -153,7 +154,7 @@ export function isWebSocketHandshake(
   if (method !== 'GET' || httpVersion !== '1.1') return false
   const upgrades: string[] = []
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]!.toLowerCase()
+    const name = lowerFieldName(rawHeaders[i]!)
     if (name === 'upgrade') upgrades.push(rawHeaders[i + 1]!)
     else if (name === 'content-length' || name === 'transfer-encoding') return false
   }

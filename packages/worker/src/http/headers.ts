@@ -1,14 +1,13 @@
 // The header lists that cross the proxy, in both directions: raw lists in, raw lists out, no objects
 // in between. Pure. The order is the point: first everything that must not pass is left out, then
 // ours is added, so that no client can name one of ours in `Connection` and have it removed.
+import { lowerFieldName } from './field-names.ts'
 
 export interface Forwarded {
   readonly clientIp: string
   /** Host or `:authority` as the client wrote it. */
   readonly authority: string
   readonly connectionOptions: readonly string[]
-  /** Of the body; undefined if there is none or its length is not known. */
-  readonly contentLength: number | undefined
 }
 
 export interface ResponseHeaders {
@@ -82,14 +81,14 @@ const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
   'www-authenticate',
 ])
 
-/** The header section of the upstream's request. Cookie crumbs of HTTP/2 are joined. */
+/** The header section of the upstream's request, but how its body is framed. Cookie crumbs of HTTP/2 are joined. */
 export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded: Forwarded): string[] {
-  const { clientIp, authority, connectionOptions, contentLength } = forwarded
+  const { clientIp, authority, connectionOptions } = forwarded
   const list = ['Host', authority]
   let cookieAt = -1
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!
-    const lowerName = name.toLowerCase()
+    const lowerName = lowerFieldName(name)
     if (NOT_FROM_CLIENT.has(lowerName) || connectionOptions.includes(lowerName) || isDisguised(lowerName))
       continue
     const value = rawHeaders[i + 1]!
@@ -103,7 +102,6 @@ export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded:
     }
     list.push(name, value)
   }
-  if (contentLength !== undefined) list.push('Content-Length', String(contentLength))
   list.push('X-Real-IP', clientIp, 'X-Forwarded-For', clientIp)
   list.push('X-Forwarded-Proto', 'https', 'X-Forwarded-Host', authority)
   return list
@@ -136,7 +134,7 @@ export function clientResponseHeaders(
   let isUnreadable = status > MAX_STATUS || connectionOptions.length > MAX_CONNECTION_OPTIONS
   if (isUnreadable) return { list, contentLength, isUnreadable }
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    const name = rawHeaders[i]!.toLowerCase()
+    const name = lowerFieldName(rawHeaders[i]!)
     const value = rawHeaders[i + 1]!
     if (NOT_FROM_UPSTREAM.has(name)) {
       if (name === 'content-length') {
@@ -162,7 +160,7 @@ export function clientResponseHeaders(
 export function clientTrailers(rawTrailers: readonly string[]): string[] {
   const list: string[] = []
   for (let i = 0; i < rawTrailers.length; i += 2) {
-    const name = rawTrailers[i]!.toLowerCase()
+    const name = lowerFieldName(rawTrailers[i]!)
     if (!NOT_IN_TRAILERS.has(name)) list.push(name, rawTrailers[i + 1]!)
   }
   return list
@@ -176,7 +174,7 @@ function isDisguised(lowerName: string): boolean {
 function optionsOf(rawHeaders: readonly string[]): readonly string[] {
   const options: string[] = []
   for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (rawHeaders[i]!.toLowerCase() !== 'connection') continue
+    if (lowerFieldName(rawHeaders[i]!) !== 'connection') continue
     for (const option of rawHeaders[i + 1]!.split(',')) options.push(option.trim().toLowerCase())
   }
   return options

@@ -17,9 +17,9 @@ export const forward: typeof framedForward = (exchange, route) => {
     clientIp: exchange.connection.clientIp,
     authority,
     connectionOptions,
-    contentLength: body.kind === 'length' ? body.bytes : undefined,
   })
-  if (isUnframed) headers.push('Content-Length', '0')
+  if (body.kind === 'length') headers.push('Content-Length', String(body.bytes))
+  else if (isUnframed) headers.push('Content-Length', '0')
   else if (body.kind === 'unknown') headers.push('Transfer-Encoding', 'chunked')
   const sent = request({ agent, host, port, method, path, setHost: false })
   for (let i = 0; i < headers.length; i += 2) sent.appendHeader(headers[i] ?? '', headers[i + 1] ?? '')

@@ -65,12 +65,18 @@ function answerTo({ line }: { readonly line: string }): string {
 /** A request as the upstream gets it, byte for byte. @param line without the version */
 export function forwarded(line: string, options: Forwarded = {}): string {
   const { fields = '', body, isChunked = false, closes = false, host = 'a.example' } = options
-  const connection = closes ? 'close' : 'keep-alive'
   const ours = `X-Real-IP: 127.0.0.1\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: ${host}\r\n`
-  const head = `${line} HTTP/1.1\r\nhost: ${host}\r\nconnection: ${connection}\r\n${fields}${ours}`
-  if (body === undefined) return `${head}\r\n`
-  if (!isChunked) return `${head}content-length: ${body.length}\r\n\r\n${body}`
-  return `${head}transfer-encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`
+  const head = `${line} HTTP/1.1\r\nHost: ${host}\r\n${fields}${ours}`
+  const end = `Connection: ${closes ? 'close' : 'keep-alive'}\r\n\r\n`
+  if (body === undefined) return `${head}${end}`
+  if (!isChunked) return `${head}Content-Length: ${body.length}\r\n${end}${body}`
+  const chunk = body === '' ? '' : `${body.length.toString(16)}\r\n${body}\r\n`
+  return `${head}Transfer-Encoding: chunked\r\n${end}${chunk}0\r\n\r\n`
+}
+
+/** At most the beginning of `request` came, so that the upstream cannot have taken it for one. */
+export function assertNotCompleted(received: string, request: string): void {
+  assert.ok(received !== request && request.startsWith(received), received)
 }
 
 /** An answer of the proxy's own, as an HTTP/1 client sees it, byte for byte, after `withoutDate`. */

@@ -1,0 +1,329 @@
+// One connection to an upstream and the request that is on it: opened for its first request, idle between
+// two, gone after the first thing that goes wrong. Which request it gets is the pool's decision, and what an
+// answer is the parser's.
+import type { Socket } from 'node:net'
+import { codeOf } from '@reverse-proxy/shared/error-text'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { RequestBody } from '../limits/body.ts'
+import type { ResponseHead } from './response-head.ts'
+import { ResponseParser, type ResponseEvents } from './response-parser.ts'
+import type { UpstreamConnector } from './upstream-connector.ts'
+
+export interface UpstreamRequest {
+  readonly method: string
+  /** The whole head with its empty line, a character for each byte. */
+  readonly head: string
+  readonly body: RequestBody | null
+  /** Of the body, as the head declares it; undefined: it is sent in chunks. */
+  readonly contentLength: number | undefined
+  /** After it the connection is of no more use, whatever the upstream says. */
+  readonly isLast: boolean
+  /**
+   * For the head of the response once the request has been sent, for more of its body, and for the upstream to read
+   * on; each time anew, and never while the client is waited for.
+   */
+  readonly timeoutMs: number
+}
+
+/** Whoever has sent a request. Exactly one of `onResponseEnd` and `onResponseError` is called, unless it is `destroy`ed. */
+export interface ResponseReceiver {
+  /** Interim responses (1xx) too. What it throws ends the exchange, as if the upstream had failed. */
+  onResponseHead(head: ResponseHead): void
+  /** @returns false: no more until `resume` */
+  onResponseData(chunk: Buffer): boolean
+  /** @param trailers name, value, name, value ...; names in lower case */
+  onResponseEnd(trailers: readonly string[]): void
+  /** @param hadBegun a byte of the response has come */
+  onResponseError(error: unknown, hadBegun: boolean): void
+}
+
+export interface ConnectionOwner {
+  /** The connection can take another request. */
+  onFree(connection: UpstreamConnection): void
+  /** It is gone for good. Called once, and before its receiver hears why. */
+  onGone(connection: UpstreamConnection): void
+}
+
+/** Shorter than any common server's own limit, so that it is we who close; a server's hint may lengthen it. */
+const IDLE_TIMEOUT_MS = 4_000
+const MAX_IDLE_TIMEOUT_MS = 60_000
+/** An upstream that says how long it waits means from then on, not from when we hear of it. */
+const HINT_MARGIN_MS = 1_000
+
+export class UpstreamConnection implements ResponseEvents {
+  readonly #owner: ConnectionOwner
+  readonly #connector: UpstreamConnector
+  readonly #connectTimeoutMs: number
+  readonly #parser = new ResponseParser(this)
+  #socket: Socket | undefined
+  #request: UpstreamRequest | undefined
+  #receiver: ResponseReceiver | undefined
+  #requests = 0
+  #isBodySent = true
+  #isHeldBack = false
+  #isConnecting = false
+  #isGone = false
+  /** One for all requests: it runs on when nobody waits any more, and then means nothing. */
+  #silence: NodeJS.Timeout | undefined
+  #silenceMs = 0
+  #isAwaited = false
+  #idle: NodeJS.Timeout | undefined
+  #idleMs = 0
+
+  constructor(owner: ConnectionOwner, connector: UpstreamConnector, connectTimeoutMs: number) {
+    this.#owner = owner
+    this.#connector = connector
+    this.#connectTimeoutMs = connectTimeoutMs
+  }
+
+  /** The request that it carries, or carried last, was not its first. */
+  get isReused(): boolean {
+    return this.#requests > 1
+  }
+
+  /** Only on a connection that is new or free. */
+  send(request: UpstreamRequest, receiver: ResponseReceiver): void {
+    this.#request = request
+    this.#receiver = receiver
+    this.#requests += 1
+    if (this.#socket !== undefined) this.#write(this.#socket, request)
+    else if (!this.#isConnecting) this.#connect()
+  }
+
+  /** After `onResponseData` said false: goes on. */
+  resume(): void {
+    if (!this.#isHeldBack) return
+    this.#isHeldBack = false
+    this.#socket?.resume()
+    this.#awaitUpstream()
+  }
+
+  /** The receiver wants no more of it. What has not been sent yet leaves the connection as good as new. */
+  abandon(): void {
+    if (this.#socket !== undefined) {
+      this.destroy()
+      return
+    }
+    this.#request = undefined
+    this.#receiver = undefined
+    this.#requests = 0
+    this.#owner.onFree(this)
+  }
+
+  /** Now, and without a word to the receiver. Idempotent. */
+  destroy(): void {
+    if (this.#isGone) return
+    this.#isGone = true
+    clearTimeout(this.#silence)
+    clearTimeout(this.#idle)
+    this.#request?.body?.destroy()
+    this.#request = undefined
+    this.#receiver = undefined
+    this.#socket?.destroy()
+    this.#owner.onGone(this)
+  }
+
+  // ResponseEvents
+
+  onHead(head: ResponseHead): void {
+    this.#receiver?.onResponseHead(head)
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#receiver?.onResponseData(chunk) !== false || this.#isHeldBack) return
+    this.#isHeldBack = true
+    this.#isAwaited = false
+    this.#socket?.pause()
+  }
+
+  #connect(): void {
+    this.#isConnecting = true
+    this.#connector.connect(this.#connectTimeoutMs, (error, socket) => {
+      if (this.#isGone) {
+        socket?.destroy()
+      } else if (socket === null) {
+        this.#fail(error)
+      } else {
+        this.#listen(socket)
+        if (this.#request === undefined) this.#rest()
+        else this.#write(socket, this.#request)
+      }
+    })
+  }
+
+  #listen(socket: Socket): void {
+    this.#socket = socket
+    socket
+      .on('data', (chunk: Buffer) => this.#onBytes(chunk))
+      .on('end', () => this.#onEnd())
+      .on('error', (cause) => this.#fail(failureOf(cause)))
+      // Without one of the two before it, somebody here has destroyed it.
+      .on('close', () => this.#fail(new ProxyError('UPSTREAM_RESET', 'closed')))
+      .on('drain', () => this.#onDrain())
+  }
+
+  #write(socket: Socket, request: UpstreamRequest): void {
+    this.#parser.begin(request.method)
+    const { head, body } = request
+    if (body === null) {
+      this.#isBodySent = true
+      socket.write(head, 'latin1')
+      this.#awaitUpstream()
+    } else {
+      this.#isBodySent = false
+      // With the first of the body, if that is there already.
+      socket.cork()
+      setImmediate(uncork, socket)
+      socket.write(head, 'latin1')
+      this.#sendBody(socket, body, request.contentLength)
+    }
+  }
+
+  #sendBody(socket: Socket, body: RequestBody, contentLength: number | undefined): void {
+    const isChunked = contentLength === undefined
+    let bytes = 0
+    body
+      .on('data', (chunk: Buffer) => {
+        bytes += chunk.length
+        // One byte too many would be the beginning of another request.
+        if (!isChunked && bytes > contentLength) {
+          this.#fail(wrongLength())
+          return
+        }
+        if (isChunked) socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
+        let isRead = socket.write(chunk)
+        if (isChunked) isRead = socket.write('\r\n', 'latin1')
+        if (isRead) return
+        body.pause()
+        this.#awaitUpstream()
+      })
+      .on('end', () => {
+        if (isChunked) {
+          socket.write('0\r\n\r\n', 'latin1')
+        } else if (bytes !== contentLength) {
+          this.#fail(wrongLength())
+          return
+        }
+        this.#isBodySent = true
+        this.#awaitUpstream()
+      })
+      .on('error', (error) => this.#fail(error))
+    // It failed before anybody listened.
+    if (body.errored !== null) this.#fail(body.errored)
+  }
+
+  #onDrain(): void {
+    if (this.#isBodySent) return
+    // From here on it is the client's turn.
+    this.#isAwaited = false
+    this.#request?.body?.resume()
+  }
+
+  #onBytes(chunk: Buffer): void {
+    // RFC 9112 9.2: nobody has asked for this. It is never the answer to what is asked next.
+    if (this.#receiver === undefined) {
+      this.destroy()
+      return
+    }
+    try {
+      this.#parser.execute(chunk)
+    } catch (error) {
+      this.#fail(error)
+      return
+    }
+    if (this.#parser.isComplete) this.#complete()
+    else if (this.#isBodySent && !this.#isHeldBack) this.#awaitUpstream()
+  }
+
+  #onEnd(): void {
+    if (this.#receiver === undefined) {
+      this.destroy()
+      return
+    }
+    try {
+      this.#parser.finish()
+    } catch (error) {
+      this.#fail(error)
+      return
+    }
+    this.#complete()
+  }
+
+  #complete(): void {
+    const receiver = this.#receiver
+    const request = this.#request
+    const isReusable =
+      this.#parser.keepsAlive &&
+      this.#isBodySent &&
+      request?.isLast === false &&
+      this.#socket?.readable === true
+    const { trailers } = this.#parser
+    if (isReusable) this.#rest()
+    else this.destroy()
+    receiver?.onResponseEnd(trailers)
+    if (isReusable && !this.#isGone) this.#owner.onFree(this)
+  }
+
+  /** Until the next request. */
+  #rest(): void {
+    this.#request = undefined
+    this.#receiver = undefined
+    this.#isAwaited = false
+    // The receiver has all of it, whether it could write it on or not.
+    if (this.#isHeldBack) this.#socket?.resume()
+    this.#isHeldBack = false
+    const idleMs = idleTimeoutMs(this.#parser.keepAliveSecs)
+    if (this.#idle === undefined || this.#idleMs !== idleMs) {
+      clearTimeout(this.#idle)
+      this.#idleMs = idleMs
+      this.#idle = setTimeout(() => {
+        if (this.#receiver === undefined) this.destroy()
+      }, idleMs)
+    } else {
+      this.#idle.refresh()
+    }
+  }
+
+  #fail(error: unknown): void {
+    const receiver = this.#receiver
+    const { hasBegun } = this.#parser
+    this.destroy()
+    receiver?.onResponseError(error, hasBegun)
+  }
+
+  /** From now on the upstream has `timeoutMs` to do something. */
+  #awaitUpstream(): void {
+    const timeoutMs = this.#request?.timeoutMs
+    if (timeoutMs === undefined) return
+    this.#isAwaited = true
+    if (this.#silence === undefined || this.#silenceMs !== timeoutMs) {
+      clearTimeout(this.#silence)
+      this.#silenceMs = timeoutMs
+      this.#silence = setTimeout(() => {
+        if (this.#isAwaited) this.#fail(new ProxyError('UPSTREAM_TIMEOUT', 'timeout'))
+      }, timeoutMs)
+    } else {
+      this.#silence.refresh()
+    }
+  }
+}
+
+function idleTimeoutMs(hintSecs: number | undefined): number {
+  if (hintSecs === undefined) return IDLE_TIMEOUT_MS
+  return Math.min(Math.max(hintSecs * 1000 - HINT_MARGIN_MS, 0), MAX_IDLE_TIMEOUT_MS)
+}
+
+function failureOf(cause: Error): ProxyError {
+  const code = codeOf(cause)
+  const words = code === 'ECONNRESET' || code === 'EPIPE' ? 'reset' : 'connection failed'
+  return new ProxyError('UPSTREAM_RESET', words, { cause })
+}
+
+/** The parsers have refused it by now. */
+function wrongLength(): ProxyError {
+  return new ProxyError('BAD_FRAMING', 'a body of another length than declared')
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork()
+}
