@@ -40,6 +40,11 @@ export const LOG_BUFFER_BYTES = 8 * 1024 * 1024
 const ROOM_AGAIN_BYTES = LOG_BUFFER_BYTES / 2
 /** As long as it is not known where lines go: good for all. */
 const UNKNOWN_WRITE_BYTES = 4096
+/**
+ * After a write, lines are gathered so long for the next, unless they are enough for one before: a busy worker
+ * would otherwise pay a thread's work for every line or two.
+ */
+const GATHER_MS = 10
 const MIN_BUSY_DELAY_MS = 5
 const MAX_BUSY_DELAY_MS = 100
 const FAILURE_DELAY_MS = 1_000
@@ -64,6 +69,7 @@ export class LogDestination {
   #busyDelayMs = MIN_BUSY_DELAY_MS
   #cancelRetry: (() => void) | undefined
   #cancelReopen: (() => void) | undefined
+  #cancelGathering: (() => void) | undefined
   #isAbandoned = false
 
   constructor(options: LogDestinationOptions) {
@@ -87,6 +93,7 @@ export class LogDestination {
     this.#cancelReopen?.()
     this.#cancelReopen = undefined
     this.#isOpening = true
+    this.#endGathering()
     device.open(source, (error, target) => {
       this.#isOpening = false
       if (target === undefined) this.#onOpenFailed(error?.code)
@@ -98,6 +105,8 @@ export class LogDestination {
   async flush(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#flushes.push(resolve)
+      this.#endGathering()
+      this.#pump()
       this.#settleFlushes()
     })
   }
@@ -108,6 +117,7 @@ export class LogDestination {
     this.#isAbandoned = true
     this.#cancelRetry?.()
     this.#cancelReopen?.()
+    this.#endGathering()
     this.#settleFlushes()
     if (!this.#isWriting) this.#close()
   }
@@ -124,6 +134,7 @@ export class LogDestination {
     // What comes after the command to reopen is for the new file.
     if (this.#target === undefined || this.#isOpening) return
     if (this.#isWriting || this.#cancelRetry !== undefined) return
+    if (this.#cancelGathering !== undefined && this.#batches.length <= 1) return
     const batch = this.#current === undefined ? this.#batches.shift() : undefined
     if (batch !== undefined) this.#current = this.#options.device.encode(batch)
     if (this.#current === undefined) {
@@ -160,7 +171,20 @@ export class LogDestination {
       this.#dropped = 0
       this.#enqueue(this.#options.describeDropped(count))
     }
+    if (this.#current === undefined && this.#flushes.length === 0) this.#gather()
     this.#pump()
+  }
+
+  #gather(): void {
+    this.#cancelGathering ??= this.#options.device.after(GATHER_MS, () => {
+      this.#cancelGathering = undefined
+      this.#pump()
+    })
+  }
+
+  #endGathering(): void {
+    this.#cancelGathering?.()
+    this.#cancelGathering = undefined
   }
 
   #use(target: LogTarget): void {

@@ -121,10 +121,18 @@ function escapeUnit(unit: string): string {
 
 /** `2026-01-02T03:04:05.678Z INFO REQUEST client_ip=203.0.113.5 ...` and a newline. */
 export function formatLine(timeMs: number, level: string, event: string, fields: LogFields): string {
-  let line = `${isoTime(timeMs)} ${level} ${event}`
+  let line = `${lineTime(timeMs)} ${level} ${event}`
   for (const name in fields) {
     const value = fields[name]
     if (value !== undefined) line += ` ${name}=${formatValue(value)}`
   }
   return `${line}\n`
+}
+
+let newestTime = { ms: Number.NaN, text: '' }
+
+/** Many lines are of the same millisecond. */
+function lineTime(timeMs: number): string {
+  if (timeMs !== newestTime.ms) newestTime = { ms: timeMs, text: isoTime(timeMs) }
+  return newestTime.text
 }

@@ -6,10 +6,10 @@ import type { Log, LogEvent, LogFields } from './log-fields.ts'
 import { boundFields, escapeJson, formatLine } from './log-fields.ts'
 
 interface PinoLogger {
-  debug(fields: LogFields, event: string): void
-  info(fields: LogFields, event: string): void
-  warn(fields: LogFields, event: string): void
-  error(fields: LogFields, event: string): void
+  debug(fields: object, event: string): void
+  info(fields: object, event: string): void
+  warn(fields: object, event: string): void
+  error(fields: object, event: string): void
 }
 
 export interface LogTools {
@@ -37,21 +37,22 @@ export function openLogs(settings: Logging, tools: LogTools): Logs {
     level: settings.level,
     base: null,
     messageKey: 'event',
-    timestamp: tools.isoTime,
+    timestamp: settings.format === 'json' ? tools.isoTime : false,
     formatters: { level: (label: string) => ({ level: label }) },
   }
   const logger = tools.createLogger(options, Object.assign(stream, { [PINO_METADATA]: true }))
+  const told = settings.format === 'json' ? boundFields : (fields: LogFields) => new TextFields(fields)
   const open = (source: string | LogTarget): void => {
     const destination: LogDestination = new LogDestination({
       device: tools.device,
       source,
       describeDropped: (count) =>
-        stream.capture(() => logger.warn({ count }, 'LOG_DROPPED' satisfies LogEvent)),
+        stream.capture(() => logger.warn(told({ count }), 'LOG_DROPPED' satisfies LogEvent)),
       onFailing: (error) => {
         const others = destinations.filter((other) => other !== destination)
         const destinationName = typeof source === 'string' ? source : 'stdout'
         const line = stream.capture(() =>
-          logger.error({ destination: destinationName, error }, 'LOG_FAILED' satisfies LogEvent),
+          logger.error(told({ destination: destinationName, error }), 'LOG_FAILED' satisfies LogEvent),
         )
         for (const other of others) other.write(line)
       },
@@ -62,10 +63,10 @@ export function openLogs(settings: Logging, tools: LogTools): Logs {
   if (settings.filePath !== undefined) open(settings.filePath)
 
   return {
-    debug: (event, fields = {}) => logger.debug(boundFields(fields), event),
-    info: (event, fields = {}) => logger.info(boundFields(fields), event),
-    warn: (event, fields = {}) => logger.warn(boundFields(fields), event),
-    error: (event, fields = {}) => logger.error(boundFields(fields), event),
+    debug: (event, fields = {}) => logger.debug(told(fields), event),
+    info: (event, fields = {}) => logger.info(told(fields), event),
+    warn: (event, fields = {}) => logger.warn(told(fields), event),
+    error: (event, fields = {}) => logger.error(told(fields), event),
     reopen: () => destinations.forEach((destination) => destination.reopen()),
     flush: async () => {
       await Promise.all(destinations.map(async (destination) => await destination.flush()))
@@ -82,12 +83,25 @@ const LEVEL_NAMES: Readonly<Record<number, string>> = {
   50: 'ERROR',
 }
 
+/** Fields that pino is to leave alone: it would write them as JSON, which nobody is going to read. */
+class TextFields {
+  readonly #fields: LogFields
+
+  constructor(fields: LogFields) {
+    this.#fields = fields
+  }
+
+  static read(object: object): LogFields {
+    return #fields in object ? boundFields(object.#fields) : {}
+  }
+}
+
 /** pino's end of a log: passes its JSON line on, or writes the text line from what pino remembers of it. */
 class LineStream {
   // pino fills these in before each write to a stream that carries its mark.
   lastLevel = 0
   lastMsg = ''
-  lastObj: LogFields = {}
+  lastObj: object = {}
 
   readonly #format: LogFormat
   readonly #destinations: readonly LogDestination[]
@@ -102,7 +116,12 @@ class LineStream {
     const line =
       this.#format === 'json'
         ? escapeJson(json)
-        : formatLine(Date.now(), LEVEL_NAMES[this.lastLevel] ?? '', this.lastMsg, this.lastObj)
+        : formatLine(
+            Date.now(),
+            LEVEL_NAMES[this.lastLevel] ?? '',
+            this.lastMsg,
+            TextFields.read(this.lastObj),
+          )
     if (this.#captured !== undefined) this.#captured = line
     else for (const destination of this.#destinations) destination.write(line)
   }
