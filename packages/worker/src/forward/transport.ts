@@ -131,8 +131,11 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     }
   }
 
-  onResponseData(chunk: Buffer): boolean {
-    return !this.#hasContent || this.#exchange.write(chunk)
+  onResponseData(chunk: Buffer, isLast: boolean): boolean {
+    if (!this.#hasContent) return true
+    if (!isLast) return this.#exchange.write(Buffer.from(chunk))
+    this.#exchange.endWith(chunk)
+    return true
   }
 
   onResponseEnd(trailers: readonly string[]): void {
@@ -148,8 +151,6 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
       this.#deps.accessLog.upstreamRetried(this.#route.pool.label)
       this.#route.pool.acquire(this, true)
     } else {
-      // Before the answer: what is left of the source is dropped by that, and must not be held back again.
-      this.#body?.destroy()
       this.#fail(error)
     }
   }

@@ -7,7 +7,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { RequestBody } from '../limits/body.ts'
 import type { ResponseHead } from './response-head.ts'
 import { ResponseParser, type ResponseEvents } from './response-parser.ts'
-import type { UpstreamConnector } from './upstream-connector.ts'
+import type { Connected, UpstreamConnector } from './upstream-connector.ts'
 
 export interface UpstreamRequest {
   readonly method: string
@@ -29,8 +29,12 @@ export interface UpstreamRequest {
 export interface ResponseReceiver {
   /** Interim responses (1xx) too. What it throws ends the exchange, as if the upstream had failed. */
   onResponseHead(head: ResponseHead): void
-  /** @returns false: no more until `resume` */
-  onResponseData(chunk: Buffer): boolean
+  /**
+   * @param chunk to be copied: it is overwritten with the next read
+   * @param isLast it ends the body
+   * @returns false: no more until `resume`
+   */
+  onResponseData(chunk: Buffer, isLast: boolean): boolean
   /** @param trailers name, value, name, value ...; names in lower case */
   onResponseEnd(trailers: readonly string[]): void
   /** @param hadBegun a byte of the response has come */
@@ -49,6 +53,8 @@ const IDLE_TIMEOUT_MS = 4_000
 const MAX_IDLE_TIMEOUT_MS = 60_000
 /** An upstream that says how long it waits means from then on, not from when we hear of it. */
 const HINT_MARGIN_MS = 1_000
+/** One for all connections: what has been read is used up before the next read. A fresh one each time costs more. */
+const READ_BUFFER = Buffer.allocUnsafeSlow(65_536)
 
 export class UpstreamConnection implements ResponseEvents {
   readonly #owner: ConnectionOwner
@@ -130,7 +136,7 @@ export class UpstreamConnection implements ResponseEvents {
   }
 
   onData(chunk: Buffer): void {
-    if (this.#receiver?.onResponseData(chunk) !== false || this.#isHeldBack) return
+    if (this.#receiver?.onResponseData(chunk, this.#parser.isComplete) !== false || this.#isHeldBack) return
     this.#isHeldBack = true
     this.#isAwaited = false
     this.#socket?.pause()
@@ -138,7 +144,14 @@ export class UpstreamConnection implements ResponseEvents {
 
   #connect(): void {
     this.#isConnecting = true
-    this.#connector.connect(this.#connectTimeoutMs, (error, socket) => {
+    const onread = {
+      buffer: READ_BUFFER,
+      callback: (bytes: number) => {
+        this.#onBytes(READ_BUFFER.subarray(0, bytes))
+        return true
+      },
+    }
+    const onConnected: Connected = (error, socket) => {
       if (this.#isGone) {
         socket?.destroy()
       } else if (socket === null) {
@@ -148,13 +161,13 @@ export class UpstreamConnection implements ResponseEvents {
         if (this.#request === undefined) this.#rest()
         else this.#write(socket, this.#request)
       }
-    })
+    }
+    this.#connector.connect(this.#connectTimeoutMs, onConnected, onread)
   }
 
   #listen(socket: Socket): void {
     this.#socket = socket
     socket
-      .on('data', (chunk: Buffer) => this.#onBytes(chunk))
       .on('end', () => this.#onEnd())
       .on('error', (cause) => this.#fail(failureOf(cause)))
       // Without one of the two before it, somebody here has destroyed it.

@@ -1,6 +1,6 @@
 // One connection to an upstream: TCP, or TLS verified against the upstream's own name. A failure says
 // in which step it happened. No connection and no TLS session is shared between upstreams.
-import { connect as connectTcp, isIP, type Socket } from 'node:net'
+import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { UpstreamTrust } from './upstream-trust.ts'
@@ -36,11 +36,12 @@ export class UpstreamConnector {
   /**
    * Calls back once, with a socket that is ready for HTTP/1.1 or with a ProxyError UPSTREAM_CONNECT,
    * UPSTREAM_TLS or UPSTREAM_CONNECT_TIMEOUT. `timeoutMs` is for all steps together.
+   * @param onread who gets what is read, instead of listeners for 'data'
    */
-  connect(timeoutMs: number, callback: Connected): void {
+  connect(timeoutMs: number, callback: Connected, onread?: OnReadOpts): void {
     let isDone = false
     let isReached = false
-    const socket = this.#open()
+    const socket = this.#open(onread)
     const done = (error: Error | null): void => {
       if (isDone) return
       isDone = true
@@ -71,9 +72,16 @@ export class UpstreamConnector {
     socket.once(this.#address.scheme === 'https' ? 'secureConnect' : 'connect', () => done(null))
   }
 
-  #open(): Socket {
+  #open(onread: OnReadOpts | undefined): Socket {
     const { scheme, host, port, caPem } = this.#address
-    const options = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS }
+    const options = {
+      host,
+      port,
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,
+      ...(onread && { onread }),
+    }
     if (scheme === 'http') return connectTcp(options)
     const socket = connectTls({
       ...options,

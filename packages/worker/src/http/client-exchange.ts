@@ -98,10 +98,15 @@ export abstract class ClientExchange implements PendingAnswer {
   abstract inform(status: number, headers: readonly string[]): void
   /** @throws TypeError or RangeError if the runtime refuses a header or the status; nothing is sent then */
   abstract respond(answer: Answer): void
-  /** @returns false: wait for `onDrain` */
+  /**
+   * @param chunk the exchange's from now on
+   * @returns false: wait for `onDrain`
+   */
   abstract write(chunk: Uint8Array): boolean
-  /** Completes the answer, also while the request's body is still coming. */
+  /** Completes the answer, also while the request's body is still coming. Without effect the second time. */
   abstract end(trailers: readonly string[]): void
+  /** The same with the last of the body, which is the caller's again afterwards. */
+  abstract endWith(last: Buffer): void
   /** Cuts the answer so that the client cannot take it for complete. Without effect once it has been ended. */
   abstract truncate(): void
   /** After this answer the connection is of no more use, because its bytes cannot be trusted. */

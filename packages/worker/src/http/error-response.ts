@@ -47,8 +47,8 @@ export function answerText(exchange: ClientExchange, status: number, headers: st
   const contentLength = String(body.length)
   exchange.respond({ status, reason: '', headers, contentLength })
   // RFC 9110 9.3.2: the answer to HEAD has the length of a body, and none.
-  if (exchange.head.method !== 'HEAD') exchange.write(body)
-  exchange.end([])
+  if (exchange.head.method === 'HEAD') exchange.end([])
+  else exchange.endWith(body)
 }
 
 /** The same for a connection on which no request could be understood. */

@@ -53,7 +53,7 @@ type HeadLimits = Pick<Limits, 'headerBytes' | 'headerCount'>
 
 const NO_BODY: BodyFraming = { kind: 'none' }
 const UNKNOWN_LENGTH: BodyFraming = { kind: 'unknown' }
-const NO_OPTIONS: readonly string[] = []
+const NO_VALUES: readonly string[] = []
 /** `: ` and CRLF: what a header line costs beside its name and value. */
 const LINE_OVERHEAD_BYTES = 4
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
@@ -65,13 +65,13 @@ const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/
 /** The headers that decide about framing and routing, each with every value it came with. */
 class Framing {
   bytes = 0
-  hosts: string[] = []
-  contentLengths: string[] = []
-  transferEncodings: string[] = []
-  expectations: string[] = []
-  connection: string[] = []
-  websocketKeys: string[] = []
-  websocketVersions: string[] = []
+  hosts = NO_VALUES
+  contentLengths = NO_VALUES
+  transferEncodings = NO_VALUES
+  expectations = NO_VALUES
+  connection = NO_VALUES
+  websocketKeys = NO_VALUES
+  websocketVersions = NO_VALUES
   hasConnectionSpecific = false
 
   constructor(rawHeaders: readonly string[]) {
@@ -84,25 +84,25 @@ class Framing {
     this.bytes += name.length + value.length + LINE_OVERHEAD_BYTES
     switch (name) {
       case 'host':
-        this.hosts.push(value)
+        this.hosts = withValue(this.hosts, value)
         break
       case 'content-length':
-        this.contentLengths.push(value)
+        this.contentLengths = withValue(this.contentLengths, value)
         break
       case 'transfer-encoding':
-        this.transferEncodings.push(value)
+        this.transferEncodings = withValue(this.transferEncodings, value)
         break
       case 'expect':
-        this.expectations.push(value)
+        this.expectations = withValue(this.expectations, value)
         break
       case 'connection':
-        this.connection.push(value)
+        this.connection = withValue(this.connection, value)
         break
       case 'sec-websocket-key':
-        this.websocketKeys.push(value)
+        this.websocketKeys = withValue(this.websocketKeys, value)
         break
       case 'sec-websocket-version':
-        this.websocketVersions.push(value)
+        this.websocketVersions = withValue(this.websocketVersions, value)
         break
       case 'keep-alive':
       case 'proxy-connection':
@@ -114,15 +114,19 @@ class Framing {
   }
 }
 
+/** Most requests have one of them, and most of them none: a list for each would be most of what a request costs. */
+function withValue(values: readonly string[], value: string): readonly string[] {
+  return values === NO_VALUES ? [value] : [...values, value]
+}
+
 /**
  * @throws ProxyError BAD_HOST, BAD_TARGET, BAD_FRAMING, HEADERS_TOO_LARGE, METHOD_NOT_ALLOWED, EXPECTATION_FAILED, WEBSOCKET_VERSION
  */
 export function parseRequest(head: RequestHead, limits: HeadLimits): ParsedRequest {
   const { rawHeaders } = head
+  if (rawHeaders.length / 2 > limits.headerCount) throw headersTooLarge()
   const framing = new Framing(rawHeaders)
-  if (rawHeaders.length / 2 > limits.headerCount || framing.bytes + head.target.length > limits.headerBytes) {
-    throw new ProxyError('HEADERS_TOO_LARGE', 'header section too large')
-  }
+  if (framing.bytes + head.target.length > limits.headerBytes) throw headersTooLarge()
   // RFC 9112 2.3: of another version nobody knows how its messages are framed.
   if (head.protocol === 'other') throw new ProxyError('BAD_FRAMING', 'unknown HTTP version')
   // Of an extended CONNECT, too, whatever its :protocol, unless that is websocket.
@@ -140,6 +144,10 @@ export function parseRequest(head: RequestHead, limits: HeadLimits): ParsedReque
     expectsContinue: expectsContinue(head, framing.expectations),
     connectionOptions: connectionOptions(framing.connection),
   }
+}
+
+function headersTooLarge(): ProxyError {
+  return new ProxyError('HEADERS_TOO_LARGE', 'header section too large')
 }
 
 /**
@@ -237,7 +245,7 @@ function expectsContinue(head: RequestHead, expectations: readonly string[]): bo
 }
 
 function connectionOptions(values: readonly string[]): readonly string[] {
-  if (values.length === 0) return NO_OPTIONS
+  if (values.length === 0) return NO_VALUES
   const options = values
     .join(',')
     .split(',')

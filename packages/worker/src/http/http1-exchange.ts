@@ -16,14 +16,14 @@ export interface Http1Deps extends ExchangeDeps {
 /** How long a client that is still sending may take to read its answer and stop. */
 const LINGER_MS = 1000
 const CONTINUE = 100
-
-const exchangeOf = new WeakMap<ServerResponse, Http1Exchange>()
+const SHORT_BODY_BYTES = 8192
 
 export class Http1Exchange extends ClientExchange {
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
   readonly #http1: Http1Connection
   #isContinued = false
+  #hearsOfDrain = false
   #lingering: NodeJS.Timeout | undefined
 
   constructor(
@@ -50,10 +50,8 @@ export class Http1Exchange extends ClientExchange {
     this.#req = req
     this.#res = res
     this.#http1 = connection
-    exchangeOf.set(res, this)
     connection.began(this, deps.requestsPerConnection())
-    res.on('finish', onFinish)
-    res.on('drain', onDrain)
+    res.on('finish', () => this.finished())
     res.on('error', ignore)
   }
 
@@ -110,6 +108,8 @@ export class Http1Exchange extends ClientExchange {
     this.bytesSent += chunk.length
     if (this.#res.write(chunk)) return true
     this.awaitClient()
+    if (!this.#hearsOfDrain) this.#res.on('drain', () => this.onDrained())
+    this.#hearsOfDrain = true
     return false
   }
 
@@ -117,12 +117,35 @@ export class Http1Exchange extends ClientExchange {
     if (this.isOver || this.isEnded) return
     this.isEnded = true
     if (trailers.length > 0) this.#addTrailers(trailers)
+    this.#beginEnd()
+    if (this.#mayEnd) this.#res.end()
+    else this.#linger()
+  }
+
+  endWith(last: Buffer): void {
+    if (this.isOver || this.isEnded) return
+    if (!this.#mayEnd) {
+      this.write(Buffer.from(last))
+      this.end([])
+      return
+    }
+    this.isEnded = true
+    this.bytesSent += last.length
+    this.#beginEnd()
+    // As text a short body goes out in one piece with its head.
+    if (last.length <= SHORT_BODY_BYTES) this.#res.end(last.toString('latin1'), 'latin1')
+    else this.#res.end(Buffer.from(last))
+  }
+
+  #beginEnd(): void {
     // What nobody has read of the body would hold up the next request.
     if (this.mayHaveBody) this.#req.resume()
     this.awaitClient()
-    // A client that waits for 100 Continue is not sending.
-    if (this.isRequestComplete || (this.expectsContinue && !this.#isContinued)) this.#res.end()
-    else this.#linger()
+  }
+
+  /** A client that waits for 100 Continue is not sending. */
+  get #mayEnd(): boolean {
+    return this.isRequestComplete || (this.expectsContinue && !this.#isContinued)
   }
 
   truncate(): void {
@@ -196,14 +219,6 @@ function protocolOf(version: string): Protocol {
 
 function flushHead(res: ServerResponse): void {
   if (!res.destroyed && !res.writableEnded) res.flushHeaders()
-}
-
-function onFinish(this: ServerResponse): void {
-  exchangeOf.get(this)?.finished()
-}
-
-function onDrain(this: ServerResponse): void {
-  exchangeOf.get(this)?.onDrained()
 }
 
 function ignore(): void {}

@@ -14,12 +14,11 @@ const WITH_TRAILERS = { waitForTrailers: true } as const
 /** A client that reads one stream cannot hold the others for longer than so many times the deadline. */
 const MAX_TURNS_MISSED = 10
 
-const exchangeOf = new WeakMap<ServerHttp2Stream, Http2Exchange>()
-
 export class Http2Exchange extends ClientExchange {
   readonly #stream: ServerHttp2Stream
   readonly #http2: Http2Connection
   #trailers: readonly string[] = []
+  #hearsOfDrain = false
   /** How often its time was up since it last got on. */
   #turnsMissed = 0
 
@@ -33,10 +32,8 @@ export class Http2Exchange extends ClientExchange {
     this.#stream = stream
     this.#http2 = connection
     connection.began(stream.id ?? 0, !stream.endAfterHeaders)
-    exchangeOf.set(stream, this)
     stream.on('aborted', onAborted)
-    stream.on('close', onClose)
-    stream.on('drain', onDrain)
+    stream.on('close', () => this.closed())
     stream.on('error', ignore)
   }
 
@@ -61,7 +58,7 @@ export class Http2Exchange extends ClientExchange {
     if (this.head.method === 'HEAD') {
       stream.respond(list, WITHOUT_BODY)
     } else if (contentLength === undefined) {
-      stream.on('wantTrailers', onWantTrailers)
+      stream.on('wantTrailers', () => this.sendTrailers())
       stream.respond(list, WITH_TRAILERS)
     } else {
       stream.respond(list)
@@ -73,22 +70,39 @@ export class Http2Exchange extends ClientExchange {
     if (this.#isClosed) return true
     this.bytesSent += chunk.length
     if (this.#stream.write(chunk)) return true
+    if (!this.#hearsOfDrain) this.#stream.on('drain', () => this.onDrained())
+    this.#hearsOfDrain = true
     // A tunnel has a deadline of its own, for silence.
     if (this.head.method !== 'CONNECT') this.awaitClient()
     return false
   }
 
   end(trailers: readonly string[]): void {
-    const stream = this.#stream
-    if (this.#isClosed || this.isEnded) {
-      // Of a HEAD request the runtime reports no abort. Nobody is going to read the rest of its body now.
-      if (stream.closed) stream.destroy()
-      return
+    if (this.#mayEnd()) {
+      this.#trailers = trailers
+      this.#end(undefined)
     }
+  }
+
+  endWith(last: Buffer): void {
+    if (!this.#mayEnd()) return
+    this.bytesSent += last.length
+    // In one frame with the end of the stream.
+    this.#end(Buffer.from(last))
+  }
+
+  #mayEnd(): boolean {
+    if (!this.#isClosed && !this.isEnded) return true
+    // Of a HEAD request the runtime reports no abort. Nobody is going to read the rest of its body now.
+    if (this.#stream.closed) this.#stream.destroy()
+    return false
+  }
+
+  #end(last: Buffer | undefined): void {
     this.isEnded = true
-    this.#trailers = trailers
+    const stream = this.#stream
     this.awaitClient()
-    stream.end()
+    stream.end(last)
     if (stream.readableEnded) return
     // What is left of the request's body is dropped, and once the answer is out the client is told to
     // stop (RFC 9113 8.1).
@@ -211,22 +225,10 @@ function fieldsOf(list: readonly string[]): Record<string, string | string[]> {
   return Object.fromEntries(fields)
 }
 
-function onClose(this: ServerHttp2Stream): void {
-  exchangeOf.get(this)?.closed()
-}
-
 // A reset by the client, or ours, before the answer has ended. The runtime takes NO_ERROR for the peaceful
 // end of the request's body, however much of it is missing, and waits until somebody has read that.
 function onAborted(this: ServerHttp2Stream): void {
   if (this.rstCode === NGHTTP2_NO_ERROR) this.destroy()
-}
-
-function onDrain(this: ServerHttp2Stream): void {
-  exchangeOf.get(this)?.onDrained()
-}
-
-function onWantTrailers(this: ServerHttp2Stream): void {
-  exchangeOf.get(this)?.sendTrailers()
 }
 
 function onAnsweredEarly(this: ServerHttp2Stream): void {

@@ -175,8 +175,8 @@ export class RedirectServer {
       headers: ['content-type', 'application/octet-stream'],
       contentLength: String(body.length),
     })
-    if (exchange.head.method !== 'HEAD') exchange.write(body)
-    exchange.end([])
+    if (exchange.head.method === 'HEAD') exchange.end([])
+    else exchange.endWith(body)
   }
 }
 
