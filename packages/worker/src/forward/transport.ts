@@ -68,7 +68,7 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     this.#request = {
       method,
       head: requestHeadText(method, path, headers, body, isLast),
-      body: body.kind === 'none' ? null : new RequestBody(exchange.body, { limitBytes, stallTimeoutMs }),
+      body: body.kind === 'none' ? null : new RequestBody(exchange, { limitBytes, stallTimeoutMs }),
       contentLength: body.kind === 'length' ? body.bytes : undefined,
       isLast,
       timeoutMs: requestTimeoutMs,

@@ -5,6 +5,8 @@ import type { Socket } from 'node:net'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { RequestBody } from '../limits/body.ts'
+import { BodyUpload, type UploadEvents } from './body-upload.ts'
+import { Deadline } from './deadline.ts'
 import type { ResponseHead } from './response-head.ts'
 import { ResponseParser, type ResponseEvents } from './response-parser.ts'
 import type { Connected, UpstreamConnector } from './upstream-connector.ts'
@@ -56,7 +58,7 @@ const HINT_MARGIN_MS = 1_000
 /** One for all connections: what has been read is used up before the next read. A fresh one each time costs more. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(65_536)
 
-export class UpstreamConnection implements ResponseEvents {
+export class UpstreamConnection implements ResponseEvents, UploadEvents {
   readonly #owner: ConnectionOwner
   readonly #connector: UpstreamConnector
   readonly #connectTimeoutMs: number
@@ -65,16 +67,13 @@ export class UpstreamConnection implements ResponseEvents {
   #request: UpstreamRequest | undefined
   #receiver: ResponseReceiver | undefined
   #requests = 0
-  #isBodySent = true
+  /** Of the request, as long as its body is not all sent. */
+  #upload: BodyUpload | undefined
   #isHeldBack = false
   #isConnecting = false
   #isGone = false
-  /** One for all requests: it runs on when nobody waits any more, and then means nothing. */
-  #silence: NodeJS.Timeout | undefined
-  #silenceMs = 0
-  #isAwaited = false
-  #idle: NodeJS.Timeout | undefined
-  #idleMs = 0
+  readonly #silence = new Deadline(() => this.#fail(new ProxyError('UPSTREAM_TIMEOUT', 'timeout')))
+  readonly #idle = new Deadline(() => this.destroy())
 
   constructor(owner: ConnectionOwner, connector: UpstreamConnector, connectTimeoutMs: number) {
     this.#owner = owner
@@ -120,9 +119,9 @@ export class UpstreamConnection implements ResponseEvents {
   destroy(): void {
     if (this.#isGone) return
     this.#isGone = true
-    clearTimeout(this.#silence)
-    clearTimeout(this.#idle)
-    this.#request?.body?.destroy()
+    this.#silence.close()
+    this.#idle.close()
+    this.#upload?.destroy()
     this.#request = undefined
     this.#receiver = undefined
     this.#socket?.destroy()
@@ -138,8 +137,23 @@ export class UpstreamConnection implements ResponseEvents {
   onData(chunk: Buffer): void {
     if (this.#receiver?.onResponseData(chunk, this.#parser.isComplete) !== false || this.#isHeldBack) return
     this.#isHeldBack = true
-    this.#isAwaited = false
+    this.#silence.off()
     this.#socket?.pause()
+  }
+
+  // UploadEvents
+
+  onUploaded(): void {
+    this.#upload = undefined
+    this.#awaitUpstream()
+  }
+
+  onHeldUp(): void {
+    this.#awaitUpstream()
+  }
+
+  onUploadFailed(error: ProxyError): void {
+    this.#fail(error)
   }
 
   #connect(): void {
@@ -176,60 +190,27 @@ export class UpstreamConnection implements ResponseEvents {
   }
 
   #write(socket: Socket, request: UpstreamRequest): void {
+    this.#idle.off()
     this.#parser.begin(request.method)
-    const { head, body } = request
+    const { head, body, contentLength } = request
     if (body === null) {
-      this.#isBodySent = true
       socket.write(head, 'latin1')
       this.#awaitUpstream()
     } else {
-      this.#isBodySent = false
       // With the first of the body, if that is there already.
       socket.cork()
       setImmediate(uncork, socket)
       socket.write(head, 'latin1')
-      this.#sendBody(socket, body, request.contentLength)
+      this.#upload = new BodyUpload(socket, body, contentLength, this)
+      this.#upload.start()
     }
   }
 
-  #sendBody(socket: Socket, body: RequestBody, contentLength: number | undefined): void {
-    const isChunked = contentLength === undefined
-    let bytes = 0
-    body
-      .on('data', (chunk: Buffer) => {
-        bytes += chunk.length
-        // One byte too many would be the beginning of another request.
-        if (!isChunked && bytes > contentLength) {
-          this.#fail(wrongLength())
-          return
-        }
-        if (isChunked) socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
-        let isRead = socket.write(chunk)
-        if (isChunked) isRead = socket.write('\r\n', 'latin1')
-        if (isRead) return
-        body.pause()
-        this.#awaitUpstream()
-      })
-      .on('end', () => {
-        if (isChunked) {
-          socket.write('0\r\n\r\n', 'latin1')
-        } else if (bytes !== contentLength) {
-          this.#fail(wrongLength())
-          return
-        }
-        this.#isBodySent = true
-        this.#awaitUpstream()
-      })
-      .on('error', (error) => this.#fail(error))
-    // It failed before anybody listened.
-    if (body.errored !== null) this.#fail(body.errored)
-  }
-
   #onDrain(): void {
-    if (this.#isBodySent) return
+    if (this.#upload === undefined) return
     // From here on it is the client's turn.
-    this.#isAwaited = false
-    this.#request?.body?.resume()
+    this.#silence.off()
+    this.#upload.resume()
   }
 
   #onBytes(chunk: Buffer): void {
@@ -245,7 +226,7 @@ export class UpstreamConnection implements ResponseEvents {
       return
     }
     if (this.#parser.isComplete) this.#complete()
-    else if (this.#isBodySent && !this.#isHeldBack) this.#awaitUpstream()
+    else if (this.#upload === undefined && !this.#isHeldBack) this.#awaitUpstream()
   }
 
   #onEnd(): void {
@@ -267,7 +248,7 @@ export class UpstreamConnection implements ResponseEvents {
     const request = this.#request
     const isReusable =
       this.#parser.keepsAlive &&
-      this.#isBodySent &&
+      this.#upload === undefined &&
       request?.isLast === false &&
       this.#socket?.readable === true
     const { trailers } = this.#parser
@@ -281,20 +262,11 @@ export class UpstreamConnection implements ResponseEvents {
   #rest(): void {
     this.#request = undefined
     this.#receiver = undefined
-    this.#isAwaited = false
+    this.#silence.off()
     // The receiver has all of it, whether it could write it on or not.
     if (this.#isHeldBack) this.#socket?.resume()
     this.#isHeldBack = false
-    const idleMs = idleTimeoutMs(this.#parser.keepAliveSecs)
-    if (this.#idle === undefined || this.#idleMs !== idleMs) {
-      clearTimeout(this.#idle)
-      this.#idleMs = idleMs
-      this.#idle = setTimeout(() => {
-        if (this.#receiver === undefined) this.destroy()
-      }, idleMs)
-    } else {
-      this.#idle.refresh()
-    }
+    this.#idle.set(idleTimeoutMs(this.#parser.keepAliveSecs))
   }
 
   #fail(error: unknown): void {
@@ -306,18 +278,7 @@ export class UpstreamConnection implements ResponseEvents {
 
   /** From now on the upstream has `timeoutMs` to do something. */
   #awaitUpstream(): void {
-    const timeoutMs = this.#request?.timeoutMs
-    if (timeoutMs === undefined) return
-    this.#isAwaited = true
-    if (this.#silence === undefined || this.#silenceMs !== timeoutMs) {
-      clearTimeout(this.#silence)
-      this.#silenceMs = timeoutMs
-      this.#silence = setTimeout(() => {
-        if (this.#isAwaited) this.#fail(new ProxyError('UPSTREAM_TIMEOUT', 'timeout'))
-      }, timeoutMs)
-    } else {
-      this.#silence.refresh()
-    }
+    if (this.#request !== undefined) this.#silence.set(this.#request.timeoutMs)
   }
 }
 
@@ -330,11 +291,6 @@ function failureOf(cause: Error): ProxyError {
   const code = codeOf(cause)
   const words = code === 'ECONNRESET' || code === 'EPIPE' ? 'reset' : 'connection failed'
   return new ProxyError('UPSTREAM_RESET', words, { cause })
-}
-
-/** The parsers have refused it by now. */
-function wrongLength(): ProxyError {
-  return new ProxyError('BAD_FRAMING', 'a body of another length than declared')
 }
 
 function uncork(socket: Socket): void {

@@ -79,6 +79,8 @@ export abstract class ClientExchange implements PendingAnswer {
 
   /** The request body. Only for a request that has one. */
   abstract get body(): Readable
+  /** The request has been read to its end. */
+  abstract get isRequestComplete(): boolean
   /** Whether the head of the answer has been written: no other answer is possible any more. */
   get isAnswered(): boolean {
     return this.status !== 0

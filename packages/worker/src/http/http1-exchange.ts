@@ -63,7 +63,7 @@ export class Http1Exchange extends ClientExchange {
     return this.head.protocol === 'http/1.1' && this.head.method !== 'HEAD'
   }
 
-  /** The request has been read to its end, so the next one can be. */
+  /** So that the next one can be read. */
   get isRequestComplete(): boolean {
     return this.#req.complete || !this.mayHaveBody
   }

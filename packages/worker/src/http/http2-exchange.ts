@@ -41,6 +41,11 @@ export class Http2Exchange extends ClientExchange {
     return this.#stream
   }
 
+  /** A reset with NO_ERROR ends the body for the runtime, however much of it is missing. */
+  get isRequestComplete(): boolean {
+    return this.#stream.endAfterHeaders || (this.#stream.readableEnded && !this.#stream.closed)
+  }
+
   get canAnnounceTrailers(): boolean {
     return this.head.method !== 'HEAD'
   }

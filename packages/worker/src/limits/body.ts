@@ -1,7 +1,7 @@
 // A request body on its way to the upstream: counted while it streams, and given up when it stalls.
-// Never holds more than one stream buffer, and never takes the client's connection down with it: what
-// becomes of that is the exchange's decision.
-import { Readable } from 'node:stream'
+// Holds nothing itself, and never takes the client's connection down with it: what becomes of that is the
+// exchange's decision.
+import type { Readable } from 'node:stream'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 
 export interface BodyLimits {
@@ -10,79 +10,126 @@ export interface BodyLimits {
   readonly stallTimeoutMs: number
 }
 
+/** Where a body goes. After `onBodyEnd` or `onBodyError` nothing more comes. */
+export interface BodySink {
+  onBodyData(chunk: Buffer): void
+  onBodyEnd(): void
+  /** @param error BODY_TOO_LARGE, BODY_STALLED or CLIENT_GONE */
+  onBodyError(error: ProxyError): void
+}
+
 /** @throws ProxyError BODY_TOO_LARGE for a declared length beyond the limit */
 export function checkDeclaredLength(bytes: number, limitBytes: number): void {
   if (bytes > limitBytes) throw new ProxyError('BODY_TOO_LARGE', 'declared length beyond the limit')
 }
 
-/** Ends with an error of code BODY_TOO_LARGE, BODY_STALLED or CLIENT_GONE, unless the source ends first. */
-export class RequestBody extends Readable {
+/** What the body is of. */
+interface BodyOwner {
+  /** Read by nobody else, and by nobody at all before `sendTo`. */
+  readonly body: Readable
+  /** It has been read to its end, and that is not just where its client gave up. */
+  readonly isRequestComplete: boolean
+}
+
+export class RequestBody {
+  readonly #owner: BodyOwner
   readonly #source: Readable
   readonly #limits: BodyLimits
+  #sink: BodySink | undefined
   #bytes = 0
   #stall: NodeJS.Timeout | undefined
 
-  constructor(source: Readable, limits: BodyLimits) {
-    super()
-    this.#source = source
+  constructor(owner: BodyOwner, limits: BodyLimits) {
+    this.#owner = owner
+    this.#source = owner.body
     this.#limits = limits
-    // It may fail while it still waits for a connection, when nobody else listens yet.
-    this.on('error', ignore)
+  }
+
+  /** Once. */
+  sendTo(sink: BodySink): void {
+    const source = this.#source
+    this.#sink = sink
+    if (source.destroyed) {
+      this.#fail(gone())
+      return
+    }
     source
       .on('data', this.#onData)
       .on('end', this.#onEnd)
       .on('close', this.#onClose)
       .on('error', this.#onClose)
-    source.pause()
+    this.#awaitClient()
   }
 
-  override _read(): void {
-    // The upstream wants more: only now can the client be slow.
-    if (this.#stall === undefined) {
-      this.#stall = setTimeout(() => {
-        this.destroy(new ProxyError('BODY_STALLED', 'the request body stalled'))
-      }, this.#limits.stallTimeoutMs)
-    } else {
-      this.#stall.refresh()
-    }
+  /** The upstream takes no more for now: it is not the client that is slow. */
+  pause(): void {
+    this.#stopStall()
+    this.#source.pause()
+  }
+
+  resume(): void {
+    if (this.#sink === undefined) return
+    this.#awaitClient()
     this.#source.resume()
   }
 
-  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    clearTimeout(this.#stall)
-    const source = this.#source
-    source
+  /** The rest is not wanted. Idempotent. */
+  destroy(): void {
+    if (this.#sink === undefined) return
+    this.#sink = undefined
+    this.#stopStall()
+    this.#source
       .off('data', this.#onData)
       .off('end', this.#onEnd)
       .off('close', this.#onClose)
       .off('error', this.#onClose)
-    source.pause()
-    callback(error)
+    this.#source.pause()
+  }
+
+  #awaitClient(): void {
+    this.#stall ??= setTimeout(() => {
+      this.#fail(new ProxyError('BODY_STALLED', 'the request body stalled'))
+    }, this.#limits.stallTimeoutMs)
+    this.#stall.refresh()
+  }
+
+  #stopStall(): void {
+    clearTimeout(this.#stall)
+    this.#stall = undefined
+  }
+
+  #fail(error: ProxyError): void {
+    const sink = this.#sink
+    this.destroy()
+    sink?.onBodyError(error)
   }
 
   readonly #onData = (chunk: Buffer): void => {
     this.#bytes += chunk.length
     if (this.#bytes > this.#limits.limitBytes) {
-      this.destroy(new ProxyError('BODY_TOO_LARGE', 'body beyond the limit'))
-    } else if (this.push(chunk)) {
-      this.#stall?.refresh()
-    } else {
-      clearTimeout(this.#stall)
-      this.#stall = undefined
-      this.#source.pause()
+      this.#fail(new ProxyError('BODY_TOO_LARGE', 'body beyond the limit'))
+      return
     }
+    this.#stall?.refresh()
+    this.#sink?.onBodyData(chunk)
   }
 
   readonly #onEnd = (): void => {
-    clearTimeout(this.#stall)
-    this.push(null)
+    if (!this.#owner.isRequestComplete) {
+      this.#fail(gone())
+      return
+    }
+    const sink = this.#sink
+    this.destroy()
+    sink?.onBodyEnd()
   }
 
+  /** Before its end. */
   readonly #onClose = (): void => {
-    if (!this.readableEnded && !this.#source.readableEnded) {
-      this.destroy(new ProxyError('CLIENT_GONE', 'the client went while it was sending'))
-    }
+    this.#fail(gone())
   }
 }
 
-function ignore(): void {}
+function gone(): ProxyError {
+  return new ProxyError('CLIENT_GONE', 'the client went while it was sending')
+}
