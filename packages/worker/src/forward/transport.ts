@@ -3,6 +3,7 @@
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ERRORS, type ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../http/access-log-entry.ts'
+import { copyChunk, giveBack } from '../http/chunk-pool.ts'
 import type { AnswerSource, ClientExchange } from '../http/client-exchange.ts'
 import { answerError } from '../http/error-response.ts'
 import {
@@ -133,9 +134,12 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
 
   onResponseData(chunk: Buffer, isLast: boolean): boolean {
     if (!this.#hasContent) return true
-    if (!isLast) return this.#exchange.write(Buffer.from(chunk))
-    this.#exchange.endWith(chunk)
-    return true
+    if (isLast) {
+      this.#exchange.endWith(chunk)
+      return true
+    }
+    const copy = copyChunk(chunk)
+    return this.#exchange.write(copy, () => giveBack(copy))
   }
 
   onResponseEnd(trailers: readonly string[]): void {

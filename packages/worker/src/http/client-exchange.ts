@@ -102,9 +102,10 @@ export abstract class ClientExchange implements PendingAnswer {
   abstract respond(answer: Answer): void
   /**
    * @param chunk the exchange's from now on
+   * @param onWritten called when it is not needed any more; perhaps never, if the client goes
    * @returns false: wait for `onDrain`
    */
-  abstract write(chunk: Uint8Array): boolean
+  abstract write(chunk: Uint8Array, onWritten?: () => void): boolean
   /** Completes the answer, also while the request's body is still coming. Without effect the second time. */
   abstract end(trailers: readonly string[]): void
   /** The same with the last of the body, which is the caller's again afterwards. */

@@ -2,6 +2,7 @@
 // what they lack: a head that leaves at once, an answer that reaches a client which is still sending.
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
+import { copyChunk, giveBack } from './chunk-pool.ts'
 import { ClientExchange, type Answer, type ExchangeDeps } from './client-exchange.ts'
 import type { Http1Connection } from './client-connection.ts'
 import { answerError } from './error-response.ts'
@@ -103,10 +104,10 @@ export class Http1Exchange extends ClientExchange {
     process.nextTick(flushHead, res)
   }
 
-  write(chunk: Uint8Array): boolean {
+  write(chunk: Uint8Array, onWritten?: () => void): boolean {
     if (this.isOver) return true
     this.bytesSent += chunk.length
-    if (this.#res.write(chunk)) return true
+    if (this.#res.write(chunk, onWritten)) return true
     this.awaitClient()
     if (!this.#hearsOfDrain) this.#res.on('drain', () => this.onDrained())
     this.#hearsOfDrain = true
@@ -133,8 +134,12 @@ export class Http1Exchange extends ClientExchange {
     this.bytesSent += last.length
     this.#beginEnd()
     // As text a short body goes out in one piece with its head.
-    if (last.length <= SHORT_BODY_BYTES) this.#res.end(last.toString('latin1'), 'latin1')
-    else this.#res.end(Buffer.from(last))
+    if (last.length <= SHORT_BODY_BYTES) {
+      this.#res.end(last.toString('latin1'), 'latin1')
+    } else {
+      const copy = copyChunk(last)
+      this.#res.end(copy, () => giveBack(copy))
+    }
   }
 
   #beginEnd(): void {

@@ -3,6 +3,7 @@
 import { constants, type ServerHttp2Stream } from 'node:http2'
 import type { Readable } from 'node:stream'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import { copyChunk, giveBack } from './chunk-pool.ts'
 import { ClientExchange, type Answer, type ExchangeDeps } from './client-exchange.ts'
 import type { Http2Connection } from './client-connection.ts'
 import type { RequestHead } from './framing.ts'
@@ -71,10 +72,10 @@ export class Http2Exchange extends ClientExchange {
     this.status = status
   }
 
-  write(chunk: Uint8Array): boolean {
+  write(chunk: Uint8Array, onWritten?: () => void): boolean {
     if (this.#isClosed) return true
     this.bytesSent += chunk.length
-    if (this.#stream.write(chunk)) return true
+    if (this.#stream.write(chunk, onWritten)) return true
     if (!this.#hearsOfDrain) this.#stream.on('drain', () => this.onDrained())
     this.#hearsOfDrain = true
     // A tunnel has a deadline of its own, for silence.
@@ -93,7 +94,7 @@ export class Http2Exchange extends ClientExchange {
     if (!this.#mayEnd()) return
     this.bytesSent += last.length
     // In one frame with the end of the stream.
-    this.#end(Buffer.from(last))
+    this.#end(copyChunk(last))
   }
 
   #mayEnd(): boolean {
@@ -107,7 +108,8 @@ export class Http2Exchange extends ClientExchange {
     this.isEnded = true
     const stream = this.#stream
     this.awaitClient()
-    stream.end(last)
+    if (last === undefined) stream.end()
+    else stream.end(last, () => giveBack(last))
     if (stream.readableEnded) return
     // What is left of the request's body is dropped, and once the answer is out the client is told to
     // stop (RFC 9113 8.1).

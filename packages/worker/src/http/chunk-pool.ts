@@ -1,0 +1,28 @@
+// Memory for what an upstream has sent and its client has not taken yet, used again and again. Fresh memory for
+// every read of a large answer is no garbage that is cheap to collect: it is outside the heap, and each 64 MB
+// of it have the runtime look through the whole heap for more.
+
+/** As much as one read brings. */
+const CHUNK_BYTES = 65_536
+/** 4 MB for a worker; what more there was at once is left to the collector. */
+const MAX_FREE = 64
+/** Shorter ones share the runtime's own slabs. */
+const SHORT_BYTES = 8_192
+
+const free: ArrayBufferLike[] = []
+
+/** A copy of `chunk`, for which `giveBack` is to be called once nobody reads it any more. */
+export function copyChunk(chunk: Buffer): Buffer {
+  if (chunk.length <= SHORT_BYTES || chunk.length > CHUNK_BYTES) return Buffer.from(chunk)
+  const memory = free.pop() ?? new ArrayBuffer(CHUNK_BYTES)
+  const copy = Buffer.from(memory, 0, chunk.length)
+  chunk.copy(copy)
+  return copy
+}
+
+/** @param copy from `copyChunk`; without this it is garbage like any other */
+export function giveBack(copy: Buffer): void {
+  const { buffer: memory } = copy
+  if (copy.length <= SHORT_BYTES || memory.byteLength !== CHUNK_BYTES || free.length === MAX_FREE) return
+  free.push(memory)
+}
