@@ -52,7 +52,7 @@ export function parseResponseHead(text: string): ResponseHead {
         isChunked = true
         break
       case 'connection':
-        connection += `,${value.toLowerCase()}`
+        connection = connection === '' ? value : `${connection},${value}`
         break
       case 'keep-alive':
         keepAliveSecs = timeoutOf(value)
@@ -67,7 +67,7 @@ export function parseResponseHead(text: string): ResponseHead {
     reason: text.slice(VERSION_1.length + 6, statusEnd),
     fields,
     framing: isChunked ? 'chunked' : contentLength === undefined ? 'until-close' : Number(contentLength),
-    keepsAlive: isVersion11 && !(connection !== '' && hasOption(connection, 'close')),
+    keepsAlive: isVersion11 && !closes(connection),
     keepAliveSecs,
   }
 }
@@ -124,11 +124,22 @@ function isBlank(code: number): boolean {
   return code === SPACE || code === TAB
 }
 
-function hasOption(connection: string, option: string): boolean {
-  return connection.split(',').some((one) => one.trim() === option)
+/** @param connection what stands in `Connection`; usually one word, if any */
+function closes(connection: string): boolean {
+  if (connection === '' || connection === 'keep-alive') return false
+  return connection.split(',').some((option) => option.trim().toLowerCase() === 'close')
 }
 
+let newestHint: { readonly value: string; readonly seconds: number | undefined } = {
+  value: '',
+  seconds: undefined,
+}
+
+/** An upstream says the same each time. */
 function timeoutOf(value: string): number | undefined {
-  const seconds = KEEP_ALIVE_TIMEOUT.exec(value)?.[1]
-  return seconds === undefined ? undefined : Number(seconds)
+  if (value !== newestHint.value) {
+    const seconds = KEEP_ALIVE_TIMEOUT.exec(value)?.[1]
+    newestHint = { value, seconds: seconds === undefined ? undefined : Number(seconds) }
+  }
+  return newestHint.seconds
 }

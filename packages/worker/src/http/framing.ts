@@ -244,8 +244,9 @@ function expectsContinue(head: RequestHead, expectations: readonly string[]): bo
   return head.protocol !== 'http/1.0'
 }
 
+/** `keep-alive` alone is left out: no header of that name passes anyway. */
 function connectionOptions(values: readonly string[]): readonly string[] {
-  if (values.length === 0) return NO_VALUES
+  if (values.length === 0 || (values.length === 1 && values[0] === 'keep-alive')) return NO_VALUES
   const options = values
     .join(',')
     .split(',')

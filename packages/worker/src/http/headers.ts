@@ -45,6 +45,7 @@ const FORWARDING = [
 
 /** Nobody has use for so many options in `Connection`, and each header is looked for among them. */
 export const MAX_CONNECTION_OPTIONS = 100
+const NO_OPTIONS: readonly string[] = []
 /** RFC 9110 15: what is beyond is no status. */
 const MAX_STATUS = 599
 
@@ -171,11 +172,15 @@ function isDisguised(lowerName: string): boolean {
   return lowerName.includes('_') && NOT_FROM_CLIENT.has(lowerName.replaceAll('_', '-'))
 }
 
+/** What `Connection` names; mostly nothing but what is left out anyway. */
 function optionsOf(rawHeaders: readonly string[]): readonly string[] {
-  const options: string[] = []
+  let options: string[] | undefined
   for (let i = 0; i < rawHeaders.length; i += 2) {
     if (lowerFieldName(rawHeaders[i]!) !== 'connection') continue
-    for (const option of rawHeaders[i + 1]!.split(',')) options.push(option.trim().toLowerCase())
+    const value = rawHeaders[i + 1]!
+    if (value === 'keep-alive') continue
+    options ??= []
+    for (const option of value.split(',')) options.push(option.trim().toLowerCase())
   }
-  return options
+  return options ?? NO_OPTIONS
 }
