@@ -1,5 +1,6 @@
 // `pnpm bench [--quick] [WORD...]`: every scenario, or those whose name has one of the words, in interleaved rounds;
-// prints a table, writes results.json, RESULTS.md and the plots.
+// prints a table, and of a whole run writes results.json, measured.md and the plots. Quick is for a look: fewer
+// peers, one short round.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -10,7 +11,7 @@ import { findProgram } from '../requirements.ts'
 import { measureIdle, measureManySites } from './capacity.ts'
 import { issueCertificate } from './certificates.ts'
 import type { LoadResult } from './load.ts'
-import type { Scene } from './peers.ts'
+import type { Peer, Running, Scene } from './peers.ts'
 import { HOST, startPeer } from './peers.ts'
 import { treeCpuUs, treePssBytes } from './process-tree.ts'
 import type { BenchResults, Row } from './report.ts'
@@ -19,12 +20,15 @@ import type { Scenario } from './scenarios.ts'
 import { SCENARIOS } from './scenarios.ts'
 
 const NEEDED = ['h2load', 'nginx', 'haproxy', 'caddy']
-const WARM_UP_PART = 0.3
+/** A just-in-time compiler is not done after the first request. */
+const WARM_UP_SECS = 4
+const QUICK_SECS = 1
+const QUICK_PEERS: ReadonlySet<Peer> = new Set(['ours', 'nginx', 'caddy'])
 
 const words = process.argv.slice(2).filter((word) => word !== '--')
 const isQuick = words.includes('--quick')
 const filters = words.filter((word) => word !== '--quick')
-const rounds = isQuick ? 1 : 3
+const rounds = isQuick ? 1 : 5
 
 const missing = NEEDED.filter((program) => findProgram(program) === undefined)
 if (missing.length > 0) {
@@ -69,37 +73,43 @@ function isWanted(name: string): boolean {
   return filters.length === 0 || filters.some((word) => name.includes(word))
 }
 
-/** The peers take turns, so that what the machine does meanwhile befalls all of them. */
-async function measure(scenario: Scenario): Promise<Row[]> {
-  const rows: Row[] = scenario.peers.map((peer) => ({ peer, rounds: [], latenciesMs: [] }))
-  for (let round = 0; round < rounds; round++) {
-    for (const row of rows) await measureOnce(scenario, row)
-  }
-  return rows
+interface Contender {
+  readonly row: Row
+  readonly scene: Scene
+  readonly running: Running
 }
 
-async function measureOnce(scenario: Scenario, row: Row): Promise<void> {
-  const scene: Scene = {
-    directory: join(directory, row.peer),
-    certPath: certificate.certPath,
-    keyPath: certificate.keyPath,
-    bothPath: certificate.bothPath,
-    upstreamPort,
+/** All are started, and then take turns, so that what the machine does meanwhile befalls all of them. */
+async function measure(scenario: Scenario): Promise<Row[]> {
+  const peers = scenario.peers.filter((peer) => !isQuick || QUICK_PEERS.has(peer))
+  const contenders: Contender[] = []
+  for (const peer of peers) contenders.push(await start(scenario, peer))
+  try {
+    for (const { running, scene } of contenders)
+      await scenario.run(running, scene, isQuick ? QUICK_SECS : WARM_UP_SECS)
+    for (let round = 0; round < rounds; round++) {
+      for (const contender of contenders) await measureOnce(scenario, contender)
+    }
+  } finally {
+    for (const { running } of contenders) await running.stop()
   }
+  return contenders.map(({ row }) => row)
+}
+
+async function start({ workers, config }: Scenario, peer: Peer): Promise<Contender> {
+  const { certPath, keyPath, bothPath } = certificate
+  const scene: Scene = { directory: join(directory, peer), certPath, keyPath, bothPath, upstreamPort }
   rmSync(scene.directory, { recursive: true, force: true })
   const port = await freePort()
-  const { workers, config } = scenario
-  const peer = await startPeer(row.peer, scene, { workers, port, ...(config && { config }) })
-  try {
-    const seconds = isQuick ? Math.min(2, scenario.seconds) : scenario.seconds
-    await scenario.run(peer, scene, Math.max(1, Math.round(seconds * WARM_UP_PART)))
-    const before = treeCpuUs(peer.pid)
-    const load = await scenario.run(peer, scene, seconds)
-    const cpuUs = treeCpuUs(peer.pid) - before
-    addRound(row, load, cpuUs, treePssBytes(peer.pid))
-  } finally {
-    await peer.stop()
-  }
+  const running = await startPeer(peer, scene, { workers, port, ...(config && { config }) })
+  return { row: { peer, rounds: [], latenciesMs: [] }, scene, running }
+}
+
+async function measureOnce(scenario: Scenario, { row, scene, running }: Contender): Promise<void> {
+  const seconds = isQuick ? Math.min(QUICK_SECS, scenario.seconds) : scenario.seconds
+  const before = treeCpuUs(running.pid)
+  const load = await scenario.run(running, scene, seconds)
+  addRound(row, load, treeCpuUs(running.pid) - before, treePssBytes(running.pid))
 }
 
 function addRound(

@@ -1,6 +1,9 @@
 // What is not a rate: the memory of idle connections, and what a very large configuration costs.
-import { mkdirSync, rmSync } from 'node:fs'
+import { X509Certificate } from 'node:crypto'
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { Router } from '../../packages/worker/dist/http/router.js'
+import { SiteContexts } from '../../packages/worker/dist/tls/contexts.js'
 import { freePort } from '../harness/ports.ts'
 import type { BenchCertificate } from './certificates.ts'
 import { issueCertificate } from './certificates.ts'
@@ -78,7 +81,48 @@ export async function measureManySites(options: CapacityOptions): Promise<Facts>
     'start, ms (all)': many.startMs.toFixed(0),
     'CPU a request, us (one site)': oneUs.toFixed(1),
     'CPU a request, us (all)': manyUs.toFixed(1),
+    'routing, ns a lookup (all)': nsOf(lookupHosts(hosts)).toFixed(0),
+    'certificate by server name, ns a lookup (all)': nsOf(
+      lookupNames(
+        pairs.map(({ cert_path, key_path }) => [cert_path, key_path]),
+        hosts,
+      ),
+    ).toFixed(0),
     'memory of all processes, MB': (pssBytes / 1024 / 1024).toFixed(0),
+  }
+}
+
+/** Of one call of `lookup`, when it has been compiled. */
+function nsOf(lookup: (count: number) => void): number {
+  const count = 1_000_000
+  lookup(count)
+  const startedMs = performance.now()
+  lookup(count)
+  return ((performance.now() - startedMs) * 1e6) / count
+}
+
+function lookupHosts(hosts: readonly string[]): (count: number) => void {
+  const router = new Router(hosts.map((host) => [host, host] as const))
+  return (count) => {
+    for (let i = 0; i < count; i++) router.lookup(hosts[i % hosts.length] ?? '')
+  }
+}
+
+function lookupNames(
+  pairs: readonly (readonly [certPath: string, keyPath: string])[],
+  hosts: readonly string[],
+): (count: number) => void {
+  const contexts = new SiteContexts()
+  contexts.replace(
+    pairs.map(([certPath, keyPath]) => {
+      const certPem = readFileSync(certPath, 'utf8')
+      const { subjectAltName = '', serialNumber: serial } = new X509Certificate(certPem)
+      const names = subjectAltName.split(', ').map((name) => name.replace('DNS:', ''))
+      return { serial, names, certPem, keyPem: readFileSync(keyPath, 'utf8') }
+    }),
+  )
+  return (count) => {
+    for (let i = 0; i < count; i++) contexts.lookup(hosts[i % hosts.length] ?? '')
   }
 }
 

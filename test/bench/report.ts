@@ -44,7 +44,7 @@ export function printScenario(
     [`CPU us/${unit}`]: median(row.rounds.map(({ cpuUsPerUnit }) => cpuUsPerUnit)).toFixed(1),
     spread: spread(row),
     [`${unit}s/s`]: Math.round(median(row.rounds.map(({ perSecond }) => perSecond))),
-    ...(row.latenciesMs.length > 0 && { 'p50/p99/p99.9 ms': quantiles(row.latenciesMs) }),
+    ...(row.latenciesMs.length > 0 && { 'p50/p99/p99.9/max ms': quantiles(row.latenciesMs) }),
     failed: row.rounds.reduce((sum, { failed }) => sum + failed, 0),
     'PSS MB': (median(row.rounds.map(({ pssBytes }) => pssBytes)) / 1024 / 1024).toFixed(0),
     'ours = 1': ratioToOurs(row, rows),
@@ -91,7 +91,7 @@ function section({ name, unit, workers, rows }: ScenarioResult): string {
     'spread',
     'against ours',
     `${unit}s/s`,
-    ...(hasLatency ? ['p50 / p99 / p99.9 ms'] : []),
+    ...(hasLatency ? ['p50 / p99 / p99.9 / max ms'] : []),
     'failed',
     'PSS MB',
   ]
@@ -146,7 +146,7 @@ function quantiles(values: readonly number[]): string {
   const sorted = values.toSorted((a, b) => a - b)
   const at = (part: number): string =>
     (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN).toFixed(1)
-  return `${at(0.5)} / ${at(0.99)} / ${at(0.999)}`
+  return `${at(0.5)} / ${at(0.99)} / ${at(0.999)} / ${at(1)}`
 }
 
 function median(values: readonly number[]): number {
