@@ -100,7 +100,9 @@ export class Http2Sessions {
     const elapsedMs = nowMs - this.#sweptMs
     this.#sweptMs = nowMs
     for (const [session, watched] of this.#watched) {
-      if (!session.destroyed) this.#look(session, watched, nowMs, elapsedMs)
+      // The runtime waits for what it was writing, even if nobody is going to read that.
+      if (session.destroyed) destroyAfter(watched.requests.socket, FAREWELL_MS)
+      else this.#look(session, watched, nowMs, elapsedMs)
     }
   }
 
