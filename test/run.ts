@@ -11,8 +11,8 @@ const ROOT = join(import.meta.dirname, '..')
 const COVERAGE_DIRECTORY = join(ROOT, 'coverage')
 const RUNTIME_MAJOR = '26'
 
-/** Test files at a time: they wait more than they compute, at full size a little less. */
-const CONCURRENCY = 3
+/** Test files at a time: they wait more than they compute, at full size much less. */
+const CONCURRENCY = 4
 const LONG_CONCURRENCY = 2
 /** For a test that does not name its own. */
 const TEST_TIMEOUT_MS = 60_000
