@@ -139,7 +139,7 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
       return true
     }
     const copy = copyChunk(chunk)
-    return this.#exchange.write(copy, () => giveBack(copy))
+    return this.#exchange.write(copy, (error) => giveBack(copy, error))
   }
 
   onResponseEnd(trailers: readonly string[]): void {

@@ -11,18 +11,26 @@ const SHORT_BYTES = 8_192
 
 const free: ArrayBufferLike[] = []
 
+/** Of a chunk: its copy is in a slab of the runtime's, and there is nothing to give back. */
+export function isShort(chunk: Uint8Array): boolean {
+  return chunk.length <= SHORT_BYTES
+}
+
 /** A copy of `chunk`, for which `giveBack` is to be called once nobody reads it any more. */
 export function copyChunk(chunk: Buffer): Buffer {
-  if (chunk.length <= SHORT_BYTES || chunk.length > CHUNK_BYTES) return Buffer.from(chunk)
+  if (isShort(chunk) || chunk.length > CHUNK_BYTES) return Buffer.from(chunk)
   const memory = free.pop() ?? new ArrayBuffer(CHUNK_BYTES)
   const copy = Buffer.from(memory, 0, chunk.length)
   chunk.copy(copy)
   return copy
 }
 
-/** @param copy from `copyChunk`; without this it is garbage like any other */
-export function giveBack(copy: Buffer): void {
+/**
+ * @param copy from `copyChunk`; without this it is garbage like any other
+ * @param error with which it was written: then nobody knows who still reads it
+ */
+export function giveBack(copy: Buffer, error: Error | null | undefined): void {
   const { buffer: memory } = copy
-  if (copy.length <= SHORT_BYTES || memory.byteLength !== CHUNK_BYTES || free.length === MAX_FREE) return
+  if (error || isShort(copy) || memory.byteLength !== CHUNK_BYTES || free.length === MAX_FREE) return
   free.push(memory)
 }

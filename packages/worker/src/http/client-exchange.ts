@@ -32,6 +32,9 @@ export interface Answer {
   readonly contentLength: string | undefined
 }
 
+/** Without an error: what was written is not needed any more. */
+export type OnWritten = (error?: Error | null) => void
+
 export abstract class ClientExchange implements PendingAnswer {
   readonly head: RequestHead
   readonly connection: ClientConnection
@@ -105,7 +108,7 @@ export abstract class ClientExchange implements PendingAnswer {
    * @param onWritten called when it is not needed any more; perhaps never, if the client goes
    * @returns false: wait for `onDrain`
    */
-  abstract write(chunk: Uint8Array, onWritten?: () => void): boolean
+  abstract write(chunk: Uint8Array, onWritten?: OnWritten): boolean
   /** Completes the answer, also while the request's body is still coming. Without effect the second time. */
   abstract end(trailers: readonly string[]): void
   /** The same with the last of the body, which is the caller's again afterwards. */

@@ -2,8 +2,8 @@
 // what they lack: a head that leaves at once, an answer that reaches a client which is still sending.
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
-import { copyChunk, giveBack } from './chunk-pool.ts'
-import { ClientExchange, type Answer, type ExchangeDeps } from './client-exchange.ts'
+import { copyChunk, giveBack, isShort } from './chunk-pool.ts'
+import { ClientExchange, type Answer, type ExchangeDeps, type OnWritten } from './client-exchange.ts'
 import type { Http1Connection } from './client-connection.ts'
 import { answerError } from './error-response.ts'
 import type { Protocol } from './framing.ts'
@@ -17,7 +17,6 @@ export interface Http1Deps extends ExchangeDeps {
 /** How long a client that is still sending may take to read its answer and stop. */
 const LINGER_MS = 1000
 const CONTINUE = 100
-const SHORT_BODY_BYTES = 8192
 
 export class Http1Exchange extends ClientExchange {
   readonly #req: IncomingMessage
@@ -104,7 +103,7 @@ export class Http1Exchange extends ClientExchange {
     process.nextTick(flushHead, res)
   }
 
-  write(chunk: Uint8Array, onWritten?: () => void): boolean {
+  write(chunk: Uint8Array, onWritten?: OnWritten): boolean {
     if (this.isOver) return true
     this.bytesSent += chunk.length
     if (this.#res.write(chunk, onWritten)) return true
@@ -134,11 +133,12 @@ export class Http1Exchange extends ClientExchange {
     this.bytesSent += last.length
     this.#beginEnd()
     // As text a short body goes out in one piece with its head.
-    if (last.length <= SHORT_BODY_BYTES) {
+    if (isShort(last)) {
       this.#res.end(last.toString('latin1'), 'latin1')
     } else {
       const copy = copyChunk(last)
-      this.#res.end(copy, () => giveBack(copy))
+      this.#res.write(copy, (error) => giveBack(copy, error))
+      this.#res.end()
     }
   }
 

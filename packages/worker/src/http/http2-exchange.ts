@@ -3,8 +3,8 @@
 import { constants, type ServerHttp2Stream } from 'node:http2'
 import type { Readable } from 'node:stream'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { copyChunk, giveBack } from './chunk-pool.ts'
-import { ClientExchange, type Answer, type ExchangeDeps } from './client-exchange.ts'
+import { copyChunk, giveBack, isShort } from './chunk-pool.ts'
+import { ClientExchange, type Answer, type ExchangeDeps, type OnWritten } from './client-exchange.ts'
 import type { Http2Connection } from './client-connection.ts'
 import type { RequestHead } from './framing.ts'
 
@@ -72,7 +72,7 @@ export class Http2Exchange extends ClientExchange {
     this.status = status
   }
 
-  write(chunk: Uint8Array, onWritten?: () => void): boolean {
+  write(chunk: Uint8Array, onWritten?: OnWritten): boolean {
     if (this.#isClosed) return true
     this.bytesSent += chunk.length
     if (this.#stream.write(chunk, onWritten)) return true
@@ -93,8 +93,14 @@ export class Http2Exchange extends ClientExchange {
   endWith(last: Buffer): void {
     if (!this.#mayEnd()) return
     this.bytesSent += last.length
-    // In one frame with the end of the stream.
-    this.#end(copyChunk(last))
+    const copy = copyChunk(last)
+    if (isShort(copy)) {
+      // In one frame with the end of the stream.
+      this.#end(copy)
+    } else {
+      this.#stream.write(copy, (error) => giveBack(copy, error))
+      this.#end(undefined)
+    }
   }
 
   #mayEnd(): boolean {
@@ -108,8 +114,8 @@ export class Http2Exchange extends ClientExchange {
     this.isEnded = true
     const stream = this.#stream
     this.awaitClient()
-    if (last === undefined) stream.end()
-    else stream.end(last, () => giveBack(last))
+    // Without a callback, for which the runtime would make an error as soon as the stream is closed.
+    stream.end(last)
     if (stream.readableEnded) return
     // What is left of the request's body is dropped, and once the answer is out the client is told to
     // stop (RFC 9113 8.1).
