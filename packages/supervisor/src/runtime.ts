@@ -33,9 +33,6 @@ export function workerFlags(
     '--permission',
     ...readable.map((path) => `--allow-fs-read=${path}`),
     '--disallow-code-generation-from-strings',
-    // MiB. Buffers that have passed through stay until the young generation is full: at V8's own 16 a large
-    // body makes a worker 50 to 70 MiB bigger, at 4 about 40, for no CPU time that could be measured.
-    '--max-semi-space-size=4',
     // Node says of --allow-net that it is experimental, http-proxy uses util._extend and url.parse: once per worker.
     '--disable-warning=ExperimentalWarning',
     '--disable-warning=DEP0060',
