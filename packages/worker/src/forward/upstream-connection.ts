@@ -135,7 +135,10 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
   }
 
   onData(chunk: Buffer): void {
-    if (this.#receiver?.onResponseData(chunk, this.#parser.isComplete) !== false || this.#isHeldBack) return
+    const isLast = this.#parser.isComplete
+    // Before the receiver lets go of the request's body: afterwards that is no longer ours to stop.
+    if (isLast) this.#upload?.destroy()
+    if (this.#receiver?.onResponseData(chunk, isLast) !== false || this.#isHeldBack) return
     this.#isHeldBack = true
     this.#silence.off()
     this.#socket?.pause()
