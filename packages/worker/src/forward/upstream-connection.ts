@@ -69,6 +69,9 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
   #requests = 0
   /** Of the request, as long as its body is not all sent. */
   #upload: BodyUpload | undefined
+  /** The upload waits for the upstream to read on. */
+  #isHeldUp = false
+  /** The response waits for its receiver. */
   #isHeldBack = false
   #isConnecting = false
   #isGone = false
@@ -100,7 +103,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     if (!this.#isHeldBack) return
     this.#isHeldBack = false
     this.#socket?.resume()
-    this.#awaitUpstream()
+    this.#setDeadline()
   }
 
   /** The receiver wants no more of it. What has not been sent yet leaves the connection as good as new. */
@@ -140,7 +143,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     if (isLast) this.#upload?.destroy()
     if (this.#receiver?.onResponseData(chunk, isLast) !== false || this.#isHeldBack) return
     this.#isHeldBack = true
-    this.#silence.off()
+    this.#setDeadline()
     this.#socket?.pause()
   }
 
@@ -148,11 +151,12 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
 
   onUploaded(): void {
     this.#upload = undefined
-    this.#awaitUpstream()
+    this.#setDeadline()
   }
 
   onHeldUp(): void {
-    this.#awaitUpstream()
+    this.#isHeldUp = true
+    this.#setDeadline()
   }
 
   onUploadFailed(error: ProxyError): void {
@@ -198,12 +202,13 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     const { head, body, contentLength } = request
     if (body === null) {
       socket.write(head, 'latin1')
-      this.#awaitUpstream()
+      this.#setDeadline()
     } else {
       // With the first of the body, if that is there already.
       socket.cork()
       setImmediate(uncork, socket)
       socket.write(head, 'latin1')
+      this.#isHeldUp = false
       this.#upload = new BodyUpload(socket, body, contentLength, this)
       this.#upload.start()
     }
@@ -211,8 +216,8 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
 
   #onDrain(): void {
     if (this.#upload === undefined) return
-    // From here on it is the client's turn.
-    this.#silence.off()
+    this.#isHeldUp = false
+    this.#setDeadline()
     this.#upload.resume()
   }
 
@@ -229,7 +234,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
       return
     }
     if (this.#parser.isComplete) this.#complete()
-    else if (this.#upload === undefined && !this.#isHeldBack) this.#awaitUpstream()
+    else this.#setDeadline()
   }
 
   #onEnd(): void {
@@ -279,9 +284,11 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     receiver?.onResponseError(error, hasBegun)
   }
 
-  /** From now on the upstream has `timeoutMs` to do something. */
-  #awaitUpstream(): void {
-    if (this.#request !== undefined) this.#silence.set(this.#request.timeoutMs)
+  /** From now on the upstream has `timeoutMs` to do something; none while it is the client's turn to send or to read. */
+  #setDeadline(): void {
+    const isClientsTurn = this.#isHeldBack || (this.#upload !== undefined && !this.#isHeldUp)
+    if (isClientsTurn || this.#request === undefined) this.#silence.off()
+    else this.#silence.set(this.#request.timeoutMs)
   }
 }
 
