@@ -10,8 +10,9 @@ import { makeCertificate } from './support/certificates.ts'
 import { answerOf, connectHttp2, open, request } from './support/http2-client.ts'
 import { connectRaw } from './support/raw-client.ts'
 import { OK, readRequests, startUpstream, type UpstreamConnection } from './support/raw-upstream.ts'
-import { siteOf, startSiteServer, testCertificate } from './support/site-server.ts'
+import { LIMITS, siteOf, startSiteServer, testCertificate } from './support/site-server.ts'
 import { listen } from './support/sockets.ts'
+import { waitUntil } from './support/wait-until.ts'
 
 const TIMEOUT = { timeout: 15_000 }
 const GET = 'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n'
@@ -323,3 +324,33 @@ test('waiting for a connection in vain: 504', TIMEOUT, async (t) => {
     ['queue timeout'],
   )
 })
+
+test(
+  'the queue when a reload makes more room for it, or less: in order, and no more than that',
+  TIMEOUT,
+  async (t) => {
+    const upstream = await startUpstream(t, () => {})
+    const sites = [siteOf(upstream.port)]
+    const limits = { ...LIMITS, upstreamConnectionsPerSite: 1 }
+    const { port, server } = await startSiteServer(t, sites, limits)
+    const session = await connectHttp2(t, port)
+    const paths = (): (string | undefined)[] =>
+      upstream.connections.map(({ received }) => readRequests(received).at(-1)?.line.split(' ')[1])
+    const answers = ['/1', '/2', '/3', '/4'].map(async (path) => await request(session, { ':path': path }))
+    await waitUntil('the first', () => upstream.received().includes('/1'))
+    server.configure({ sites, limits: { ...limits, upstreamConnectionsPerSite: 2 } })
+    await waitUntil('the second', () => upstream.received().includes('/2'))
+    assert.deepEqual(paths(), ['/1', '/2'])
+    server.configure({ sites, limits })
+    upstream.connections[0]?.socket.write(OK)
+    assert.equal((await answers[0])?.status, 200)
+    await waitUntil('one to be let go', () => upstream.connections.some(({ socket }) => socket.closed))
+    upstream.connections[1]?.socket.resetAndDestroy()
+    assert.equal((await answers[1])?.status, 502)
+    await waitUntil('the third', () => upstream.received().includes('/3'))
+    assert.deepEqual(paths(), ['/1', '/2', '/3'])
+    upstream.connections[2]?.socket.write(OK)
+    await waitUntil('the fourth', () => upstream.received().includes('/4'))
+    assert.deepEqual(paths(), ['/1', '/2', '/4'])
+  },
+)

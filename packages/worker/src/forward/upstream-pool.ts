@@ -44,6 +44,7 @@ export class UpstreamPool implements ConnectionOwner {
 
   configure(limits: PoolLimits): void {
     this.#limits = limits
+    this.#useRoom()
   }
 
   /** For what has to go through the runtime's own HTTP client: upgrades. Not counted among the connections. */
@@ -81,9 +82,10 @@ export class UpstreamPool implements ConnectionOwner {
   // ConnectionOwner
 
   onFree(connection: UpstreamConnection): void {
-    const next = this.#dequeue()
+    const isSurplus = this.#open.size > this.#limits.maxConnections
+    const next = isSurplus ? undefined : this.#dequeue()
     if (next !== undefined) next.onConnection(connection)
-    else if (this.#isClosed) connection.destroy()
+    else if (isSurplus || this.#isClosed) connection.destroy()
     else this.#idle.push(connection)
   }
 
@@ -91,8 +93,16 @@ export class UpstreamPool implements ConnectionOwner {
     this.#open.delete(connection)
     const at = this.#idle.indexOf(connection)
     if (at !== -1) this.#idle.splice(at, 1)
-    const next = this.#dequeue()
-    if (next !== undefined) this.acquire(next)
+    this.#useRoom()
+  }
+
+  /** A reload may have made more of it or less. */
+  #useRoom(): void {
+    while (this.#open.size < this.#limits.maxConnections) {
+      const next = this.#dequeue()
+      if (next === undefined) return
+      next.onConnection(this.#openConnection())
+    }
   }
 
   #openConnection(): UpstreamConnection {
