@@ -287,6 +287,27 @@ test('what an upstream sends on an idle connection is never used', TIMEOUT, asyn
 })
 
 test(
+  'an upstream that announces a body where there is none is not asked again on that connection',
+  TIMEOUT,
+  async (t) => {
+    for (const framing of ['Content-Length: 44', 'Transfer-Encoding: chunked']) {
+      let isFirst = true
+      const upstream = await startUpstream(t, ({ socket }) => {
+        socket.write(isFirst ? `HTTP/1.1 204 No Content\r\n${framing}\r\n\r\n` : OK)
+        if (isFirst) setTimeout(() => socket.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison'), 50)
+        isFirst = false
+      })
+      const { port } = await startSiteServer(t, [siteOf(upstream.port)])
+      const client = await connectRaw(t, port)
+      client.send(GET + GET)
+      assert.equal((await client.response()).status, 204)
+      assert.equal((await client.response()).body, 'ok')
+      assert.equal(upstream.connections.length, 2)
+    }
+  },
+)
+
+test(
   'the queue of an upstream: first come, first served; when full, 503 with Retry-After',
   TIMEOUT,
   async (t) => {

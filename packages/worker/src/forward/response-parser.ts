@@ -2,7 +2,7 @@
 // requests of a connection, one after the other. Keeps nothing of a body.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { endsWithHead } from '../http/headers.ts'
+import { endsWithHead, NO_CONTENT } from '../http/headers.ts'
 import { ChunkedBody } from './chunked-body.ts'
 import type { ResponseHead } from './response-head.ts'
 import { parseResponseHead, VERSION_1 } from './response-head.ts'
@@ -143,6 +143,9 @@ export class ResponseParser {
     this.#keepAliveSecs = keepAliveSecs
     if (this.#isToHead || endsWithHead(status) || framing === 0) {
       this.#state = 'complete'
+      // RFC 9110 8.6, RFC 9112 6.1: it must not announce a body. What does may send it, too, and it would be the
+      // beginning of the next answer.
+      if (status === NO_CONTENT && framing !== 'until-close' && framing !== 0) this.#keepsAlive = false
     } else if (framing === 'chunked') {
       this.#state = 'chunks'
       this.#hasChunks = true

@@ -108,7 +108,7 @@ export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded:
   return list
 }
 
-const NO_CONTENT = 204
+export const NO_CONTENT = 204
 /** RFC 9110 15.3.6: 205 has no content, whatever the upstream sends; its length is 0. */
 export const RESET_CONTENT = 205
 const NOT_MODIFIED = 304
