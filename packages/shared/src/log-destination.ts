@@ -61,7 +61,8 @@ export class LogDestination {
   readonly #batches: string[] = []
   /** What is being written, or was when it failed. */
   #current: Uint8Array | undefined
-  #isWriting = false
+  /** Of the write that is under way. */
+  #writingFd: number | undefined
   #heldBytes = 0
   #dropped = 0
   #isOpenFailing = false
@@ -119,7 +120,7 @@ export class LogDestination {
     this.#cancelReopen?.()
     this.#endGathering()
     this.#settleFlushes()
-    if (!this.#isWriting) this.#close()
+    if (this.#writingFd === undefined) this.#close()
   }
 
   #enqueue(line: string): void {
@@ -133,7 +134,7 @@ export class LogDestination {
   #pump(): void {
     // What comes after the command to reopen is for the new file.
     if (this.#target === undefined || this.#isOpening) return
-    if (this.#isWriting || this.#cancelRetry !== undefined) return
+    if (this.#writingFd !== undefined || this.#cancelRetry !== undefined) return
     if (this.#cancelGathering !== undefined && this.#batches.length <= 1) return
     const batch = this.#current === undefined ? this.#batches.shift() : undefined
     if (batch !== undefined) this.#current = this.#options.device.encode(batch)
@@ -141,19 +142,19 @@ export class LogDestination {
       this.#settleFlushes()
       return
     }
-    this.#isWriting = true
     const { fd } = this.#target
+    this.#writingFd = fd
     this.#options.device.write(fd, this.#current, (error, written) => this.#onWritten(error, written, fd))
   }
 
   #onWritten(error: LogDeviceError | null, written: number, fd: number): void {
-    this.#isWriting = false
+    this.#writingFd = undefined
+    // It has been opened anew meanwhile.
+    if (this.#target?.fd !== fd) this.#options.device.close(fd)
     if (this.#isAbandoned) {
       this.#close()
       return
     }
-    // It has been opened anew meanwhile.
-    if (this.#target?.fd !== fd) this.#options.device.close(fd)
     if (error === null) this.#onProgress(written)
     else if (error.code === 'EAGAIN') this.#retryIn(this.#nextBusyDelayMs(), () => this.#pump())
     else this.#onWriteFailed(error.code)
@@ -193,7 +194,7 @@ export class LogDestination {
     this.#isOpenFailing = false
     if (this.#isAbandoned) this.#close()
     // What is being written there is closed after it.
-    else if (before !== undefined && !this.#isWriting) this.#options.device.close(before.fd)
+    else if (before !== undefined && before.fd !== this.#writingFd) this.#options.device.close(before.fd)
     this.#cancelRetry?.()
     this.#cancelRetry = undefined
     this.#pump()

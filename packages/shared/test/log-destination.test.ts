@@ -77,6 +77,11 @@ class Device implements LogDevice {
     this.#due.shift()?.()
   }
 
+  /** What has been asked last, before all else. */
+  stepLast(): void {
+    this.#due.pop()?.()
+  }
+
   elapse(): void {
     for (const callback of this.#timers) {
       this.#timers.delete(callback)
@@ -229,6 +234,20 @@ test('reopened while a write is under way: that one ends where it began, the res
   device.run(2)
   assert.equal(device.textOf(11), 'new\nstill\n')
   assert.deepEqual(failures, ['ENOENT'])
+})
+
+test('reopened several times while a write is under way: each file is closed once', () => {
+  const { device, destination } = open()
+  device.run()
+  destination.write('old\n')
+  for (let i = 0; i < 3; i++) {
+    destination.reopen()
+    device.stepLast()
+  }
+  assert.deepEqual(device.closed, [11, 12])
+  destination.abandon()
+  device.run()
+  assert.deepEqual(device.closed, [11, 12, 10, 13])
 })
 
 test('a reader that is gone: the pipe is opened anew, and a failure is said once', () => {
