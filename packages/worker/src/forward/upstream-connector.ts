@@ -1,7 +1,7 @@
 // One connection to an upstream: TCP, or TLS verified against the upstream's own name. A failure says
 // in which step it happened. No connection and no TLS session is shared between upstreams.
 import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from 'node:net'
-import { connect as connectTls } from 'node:tls'
+import { connect as connectTls, type SecureContext } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { UpstreamTrust } from './upstream-trust.ts'
 
@@ -27,6 +27,8 @@ export class UpstreamConnector {
   readonly #address: UpstreamAddress
   readonly #trust: UpstreamTrust
   #session: Buffer | undefined
+  /** With what was trusted then: to resume a session verifies nothing anew. */
+  #sessionContext: SecureContext | undefined
 
   constructor(address: UpstreamAddress, trust: UpstreamTrust) {
     this.#address = address
@@ -83,16 +85,19 @@ export class UpstreamConnector {
       ...(onread && { onread }),
     }
     if (scheme === 'http') return connectTcp(options)
+    const secureContext = this.#trust.contextFor(caPem)
+    const session = secureContext === this.#sessionContext ? this.#session : undefined
     const socket = connectTls({
       ...options,
       // RFC 6066 3: an address is no server name; it is verified against the certificate's addresses.
       ...(isIP(host) === 0 ? { servername: host } : {}),
-      secureContext: this.#trust.contextFor(caPem),
+      secureContext,
       ALPNProtocols: ['http/1.1'],
-      ...(this.#session === undefined ? {} : { session: this.#session }),
+      ...(session === undefined ? {} : { session }),
     })
-    socket.on('session', (session) => {
-      this.#session = session
+    socket.on('session', (newest) => {
+      this.#session = newest
+      this.#sessionContext = secureContext
     })
     return socket
   }
