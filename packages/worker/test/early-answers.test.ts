@@ -50,3 +50,50 @@ test('over HTTP/2 the request is over with its answer, and the connection stays'
   assert.equal((await request(session)).status, 200)
   assert.equal(answers, 2)
 })
+
+test(
+  'an upstream that refuses and closes, with some of the body unread: its answer comes through',
+  TIMEOUT,
+  async (t) => {
+    const upstream = await startUpstream(t, ({ socket, received }) => {
+      if (received.length < MEGABYTE / 16) return
+      socket.pause()
+      socket.write('HTTP/1.1 413 Too large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig', () =>
+        socket.destroy(),
+      )
+    })
+    const site = siteOf(upstream.port, { bodyLimitBytes: 64 * MEGABYTE })
+    const { port, upstreamErrors } = await startSiteServer(t, [site])
+    for (let i = 0; i < 5; i++) {
+      const client = await connectRaw(t, port)
+      client.send(`POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: ${2 * MEGABYTE}\r\n\r\n`)
+      client.socket.write(Buffer.alloc(2 * MEGABYTE))
+      const { status, body } = await client.response()
+      assert.deepEqual([status, body], [413, 'big'])
+      const answer = await request(
+        await connectHttp2(t, port),
+        { ':method': 'POST' },
+        'x'.repeat(2 * MEGABYTE),
+      )
+      assert.deepEqual([answer.status, answer.body], [413, 'big'])
+    }
+    assert.deepEqual(upstreamErrors, [])
+  },
+)
+
+test(
+  'an answer that only its connection’s end ends is not complete if that was reset',
+  TIMEOUT,
+  async (t) => {
+    const upstream = await startUpstream(t, ({ socket, received }) => {
+      if (received.length < MEGABYTE / 16) return
+      socket.pause()
+      socket.write('HTTP/1.1 413 Too large\r\n\r\nbig', () => socket.destroy())
+    })
+    const site = siteOf(upstream.port, { bodyLimitBytes: 64 * MEGABYTE })
+    const { port } = await startSiteServer(t, [site])
+    const session = await connectHttp2(t, port)
+    const answer = await request(session, { ':method': 'POST' }, 'x'.repeat(2 * MEGABYTE))
+    assert.notEqual(answer.resetCode, 0)
+  },
+)

@@ -10,6 +10,7 @@ import { Deadline } from './deadline.ts'
 import type { ResponseHead } from './response-head.ts'
 import { ResponseParser, type ResponseEvents } from './response-parser.ts'
 import type { Connected, UpstreamConnector } from './upstream-connector.ts'
+import { afterNextReads, surviveWriteErrors } from './write-errors.ts'
 
 export interface UpstreamRequest {
   readonly method: string
@@ -75,6 +76,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
   #isHeldBack = false
   #isConnecting = false
   #isGone = false
+  #writeError: ProxyError | undefined
   readonly #silence = new Deadline(() => this.#fail(new ProxyError('UPSTREAM_TIMEOUT', 'timeout')))
   readonly #idle = new Deadline(() => this.destroy())
 
@@ -188,11 +190,12 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
 
   #listen(socket: Socket): void {
     this.#socket = socket
+    surviveWriteErrors(socket)
     socket
       .on('end', () => this.#onEnd())
-      .on('error', (cause) => this.#fail(failureOf(cause)))
+      .on('error', (cause) => this.#onError(failureOf(cause), socket))
       // Without one of the two before it, somebody here has destroyed it.
-      .on('close', () => this.#fail(new ProxyError('UPSTREAM_RESET', 'closed')))
+      .on('close', () => this.#fail(this.#writeError ?? new ProxyError('UPSTREAM_RESET', 'closed')))
       .on('drain', () => this.#onDrain())
   }
 
@@ -212,6 +215,17 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
       this.#upload = new BodyUpload(socket, body, contentLength, this)
       this.#upload.start()
     }
+  }
+
+  #onError(error: ProxyError, socket: Socket): void {
+    // A read that failed has destroyed it. If it was a write of a body, that may have been refused.
+    if (socket.destroyed || !this.#request?.body) {
+      this.#fail(error)
+      return
+    }
+    this.#upload?.destroy()
+    this.#writeError = error
+    afterNextReads(() => this.#fail(error))
   }
 
   #onDrain(): void {
@@ -243,6 +257,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
       return
     }
     try {
+      if (this.#writeError !== undefined) throw this.#writeError
       this.#parser.finish()
     } catch (error) {
       this.#fail(error)
