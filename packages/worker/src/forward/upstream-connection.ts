@@ -2,14 +2,15 @@
 // two, gone after the first thing that goes wrong. Which request it gets is the pool's decision, and what an
 // answer is the parser's.
 import type { Socket } from 'node:net'
-import { codeOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { RequestBody } from '../limits/body.ts'
 import { BodyUpload, type UploadEvents } from './body-upload.ts'
 import { Deadline } from './deadline.ts'
+import { idleTimeoutMs } from './idle-timeout.ts'
 import type { ResponseHead } from './response-head.ts'
 import { ResponseParser, type ResponseEvents } from './response-parser.ts'
 import type { Connected, UpstreamConnector } from './upstream-connector.ts'
+import { connectionFailure } from './upstream-error.ts'
 import { afterNextReads, surviveWriteErrors } from './write-errors.ts'
 
 export interface UpstreamRequest {
@@ -51,11 +52,6 @@ export interface ConnectionOwner {
   onGone(connection: UpstreamConnection): void
 }
 
-/** Shorter than any common server's own limit, so that it is we who close; a server's hint may lengthen it. */
-const IDLE_TIMEOUT_MS = 4_000
-const MAX_IDLE_TIMEOUT_MS = 60_000
-/** An upstream that says how long it waits means from then on, not from when we hear of it. */
-const HINT_MARGIN_MS = 1_000
 /** One for all connections: what has been read is used up before the next read. A fresh one each time costs more. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(65_536)
 
@@ -193,7 +189,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     surviveWriteErrors(socket)
     socket
       .on('end', () => this.#onEnd())
-      .on('error', (cause) => this.#onError(failureOf(cause), socket))
+      .on('error', (cause) => this.#onError(connectionFailure(cause), socket))
       // Without one of the two before it, somebody here has destroyed it.
       .on('close', () => this.#fail(this.#writeError ?? new ProxyError('UPSTREAM_RESET', 'closed')))
       .on('drain', () => this.#onDrain())
@@ -305,17 +301,6 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     if (isClientsTurn || this.#request === undefined) this.#silence.off()
     else this.#silence.set(this.#request.timeoutMs)
   }
-}
-
-function idleTimeoutMs(hintSecs: number | undefined): number {
-  if (hintSecs === undefined) return IDLE_TIMEOUT_MS
-  return Math.min(Math.max(hintSecs * 1000 - HINT_MARGIN_MS, 0), MAX_IDLE_TIMEOUT_MS)
-}
-
-function failureOf(cause: Error): ProxyError {
-  const code = codeOf(cause)
-  const words = code === 'ECONNRESET' || code === 'EPIPE' ? 'reset' : 'connection failed'
-  return new ProxyError('UPSTREAM_RESET', words, { cause })
 }
 
 function uncork(socket: Socket): void {

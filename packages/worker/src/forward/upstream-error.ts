@@ -39,6 +39,13 @@ export function badResponse(): ProxyError {
   return new ProxyError(BAD_RESPONSE.code, BAD_RESPONSE.words)
 }
 
+/** Of a connection that had been made: why it was lost. */
+export function connectionFailure(cause: Error): ProxyError {
+  const code = codeOf(cause)
+  const words = code === 'ECONNRESET' || code === 'EPIPE' ? 'reset' : 'connection failed'
+  return new ProxyError('UPSTREAM_RESET', words, { cause })
+}
+
 export function upstreamFault(error: unknown): UpstreamFault {
   if (error instanceof ProxyError) return { code: error.code, words: wordsOf(error) }
   return FAULTS[codeOf(error) ?? ''] ?? BAD_RESPONSE
