@@ -67,6 +67,8 @@ export class BodyUpload implements BodySink {
 
   #writeChunk(chunk: Buffer): boolean {
     const socket = this.#socket
+    // It would be the last one.
+    if (chunk.length === 0) return true
     socket.cork()
     socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
     socket.write(chunk)
