@@ -21,14 +21,14 @@ import { SCENARIOS } from './scenarios.ts'
 
 const NEEDED = ['h2load', 'nginx', 'haproxy', 'caddy']
 /** A just-in-time compiler is not done after the first request. */
-const WARM_UP_SECS = 4
+const WARM_UP_SECS = 3
 const QUICK_SECS = 1
 const QUICK_PEERS: ReadonlySet<Peer> = new Set(['ours', 'nginx', 'caddy'])
 
 const words = process.argv.slice(2).filter((word) => word !== '--')
 const isQuick = words.includes('--quick')
 const filters = words.filter((word) => word !== '--quick')
-const rounds = isQuick ? 1 : 5
+const rounds = isQuick ? 1 : 3
 
 const missing = NEEDED.filter((program) => findProgram(program) === undefined)
 if (missing.length > 0) {

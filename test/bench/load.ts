@@ -2,6 +2,7 @@
 // WebSockets, resumption and idle connections. Each says how many units of work were done.
 import { execFile } from 'node:child_process'
 import { readFileSync, rmSync } from 'node:fs'
+import https from 'node:https'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import tls from 'node:tls'
@@ -10,6 +11,7 @@ import { WebSocket } from 'ws'
 import { HOST } from './peers.ts'
 
 const execute = promisify(execFile)
+const STEADY_SOCKETS = 20
 
 export interface LoadResult {
   readonly units: number
@@ -70,6 +72,51 @@ export async function h2load(options: H2loadOptions): Promise<LoadResult> {
     .toSorted((a, b) => a - b)
   rmSync(logPath)
   return { ...result, latenciesMs }
+}
+
+/**
+ * `perSecond` requests, on connections that are kept and opened anew when they end, as a client of its own process
+ * would. One that ends unanswered on a kept connection is asked once more (RFC 9112 9.3.1).
+ */
+export async function steady(port: number, perSecond: number, seconds: number): Promise<LoadResult> {
+  const agent = new https.Agent({ keepAlive: true, maxSockets: STEADY_SOCKETS, rejectUnauthorized: false })
+  const latenciesMs: number[] = []
+  const pending = new Set<Promise<void>>()
+  let failed = 0
+  const ask = async (isRepeated = false): Promise<boolean> => {
+    const outcome = await getOnce(port, agent)
+    if (outcome === 'lost' && !isRepeated) return await ask(true)
+    return outcome === 'answered'
+  }
+  const measure = async (): Promise<void> => {
+    const startedMs = performance.now()
+    if (await ask()) latenciesMs.push(performance.now() - startedMs)
+    else failed++
+  }
+  const startedMs = performance.now()
+  for (let sent = 0; sent < perSecond * seconds;) {
+    const due = Math.min(perSecond * seconds, ((performance.now() - startedMs) / 1000) * perSecond)
+    for (; sent < due; sent++) {
+      const one = measure().finally(() => pending.delete(one))
+      pending.add(one)
+    }
+    await sleep(1)
+  }
+  await Promise.all(pending)
+  agent.destroy()
+  return { units: latenciesMs.length, seconds, failed, latenciesMs: latenciesMs.toSorted((a, b) => a - b) }
+}
+
+async function getOnce(port: number, agent: https.Agent): Promise<'answered' | 'lost' | 'failed'> {
+  return await new Promise((resolve) => {
+    const request = https.get({ host: '127.0.0.1', port, agent, servername: HOST, headers: { host: HOST } })
+    request.on('response', (response) => {
+      response.resume()
+      response.on('end', () => resolve(response.statusCode === 200 ? 'answered' : 'failed'))
+      response.on('error', () => resolve('failed'))
+    })
+    request.on('error', () => resolve(request.reusedSocket ? 'lost' : 'failed'))
+  })
 }
 
 /** A new connection, and so a full handshake, for every request; as many a second as every peer can do. */

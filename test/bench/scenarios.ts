@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { LoadResult } from './load.ts'
-import { freshConnections, h2load, resume, webSocketEcho } from './load.ts'
+import { freshConnections, h2load, resume, steady, webSocketEcho } from './load.ts'
 import type { Peer, PeerOptions, Running, Scene } from './peers.ts'
 import { PEERS } from './peers.ts'
 import { askAdmin } from '../harness/admin.ts'
@@ -25,8 +25,8 @@ const LARGE_MEGABYTES = 10
 /** Requests a second, well below what any peer can do on one core. */
 const STEADY_RATE = 1_000
 
-/** About 30 % of what two workers can do on two cores that they share with the load and the upstream. */
-const ROLLING_RATE = 3_000
+/** About 30 % of what two workers can do on two cores, if these also have the load and the upstream. */
+const ROLLING_RATE = 1_500
 const ROLL_PAUSE_MS = 500
 
 /** New connections a second. */
@@ -39,13 +39,13 @@ const WITHOUT_HTTP2: ReadonlySet<Peer> = new Set(['http-proxy'])
 const HTTP2_PEERS = PEERS.filter((peer) => !WITHOUT_HTTP2.has(peer))
 
 export const SCENARIOS: readonly Scenario[] = [
-  { name: 'HTTP/1.1 keep-alive, 0.5 KB', unit: 'request', peers: PEERS, workers: 1, seconds: 5, run: kept },
+  { name: 'HTTP/1.1 keep-alive, 0.5 KB', unit: 'request', peers: PEERS, workers: 1, seconds: 4, run: kept },
   {
     name: 'HTTP/2, 8 connections of 16 streams, 0.5 KB',
     unit: 'request',
     peers: HTTP2_PEERS,
     workers: 1,
-    seconds: 5,
+    seconds: 4,
     run: async ({ port }, _scene, seconds) =>
       await h2load({ port, path: '/', protocol: 'h2', connections: 8, streams: 16, seconds }),
   },
@@ -54,7 +54,7 @@ export const SCENARIOS: readonly Scenario[] = [
     unit: 'connection',
     peers: PEERS,
     workers: 1,
-    seconds: 5,
+    seconds: 4,
     run: async ({ port }, _scene, seconds) => await freshConnections(port, CONNECTION_RATE, seconds),
   },
   {
@@ -110,7 +110,7 @@ export const SCENARIOS: readonly Scenario[] = [
     unit: 'request',
     peers: PEERS,
     workers: 1,
-    seconds: 5,
+    seconds: 4,
     run: async ({ port }, { directory }, seconds) =>
       await h2load({
         port,
@@ -127,7 +127,7 @@ export const SCENARIOS: readonly Scenario[] = [
     unit: 'request',
     peers: HTTP2_PEERS,
     workers: 1,
-    seconds: 5,
+    seconds: 4,
     run: async ({ port }, { directory }, seconds) =>
       await h2load({
         port,
@@ -145,7 +145,7 @@ export const SCENARIOS: readonly Scenario[] = [
     unit: 'request',
     peers: ['ours'],
     workers: 1,
-    seconds: 5,
+    seconds: 4,
     config: { logging: { level: 'warn' } },
     run: kept,
   },
@@ -154,7 +154,7 @@ export const SCENARIOS: readonly Scenario[] = [
     unit: 'request',
     peers: ['ours', 'nginx'],
     workers: 2,
-    seconds: 5,
+    seconds: 4,
     run: kept,
   },
   {
@@ -171,22 +171,14 @@ export const SCENARIOS: readonly Scenario[] = [
     },
   },
   {
-    name: 'rolling restarts at a steady rate, 2 workers',
+    name: `five rolling restarts at ${ROLLING_RATE} requests/s, 2 workers`,
     unit: 'request',
     peers: ['ours'],
     workers: 2,
     seconds: 12,
     config: { shutdown_timeout_secs: 2 },
     run: async ({ port }, { directory }, seconds) => {
-      const load = h2load({
-        port,
-        path: '/',
-        protocol: 'h1',
-        connections: 20,
-        seconds,
-        rate: ROLLING_RATE,
-        directory,
-      })
+      const load = steady(port, ROLLING_RATE, seconds)
       await Promise.all([load, roll(directory, Math.max(1, Math.floor(seconds / 2) - 1))])
       return await load
     },

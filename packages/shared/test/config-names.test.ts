@@ -4,7 +4,7 @@ import { isIP, isIPv6 } from 'node:net'
 import { test } from 'node:test'
 import { domainToASCII } from 'node:url'
 import * as fc from 'fast-check'
-import { nameCovers, parseHostName } from '../src/config/host-name.ts'
+import { nameCovers, namesCover, parseHostName } from '../src/config/host-name.ts'
 import { parseUpstream } from '../src/config/upstream.ts'
 import { isWildcardAddress, parseIpAddress } from '../src/ip-address.ts'
 
@@ -76,6 +76,25 @@ test('a wildcard of a certificate stands for exactly one label', () => {
   assert.ok(!nameCovers('*.example', '*.b.example'))
   assert.ok(!nameCovers('a.example', '*.example'))
   assert.ok(!nameCovers('*.b.example', '*.example'))
+})
+
+test('of many names one is found that covers a host, or none', () => {
+  const aName = fc.constantFrom(
+    'example',
+    'a.example',
+    '*.example',
+    'a.b.example',
+    '*.b.example',
+    '*.*.example',
+  )
+  fc.assert(
+    fc.property(fc.array(aName), aName, (names, wanted) => {
+      assert.equal(
+        namesCover(new Set(names), wanted),
+        names.some((one) => nameCovers(one, wanted)),
+      )
+    }),
+  )
 })
 
 test('an address is what the system says is one', () => {

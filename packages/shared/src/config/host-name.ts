@@ -75,6 +75,12 @@ export function nameCovers(certificateName: string, host: string): boolean {
   return certificateName.startsWith('*.') && certificateName.slice(1) === host.slice(host.indexOf('.'))
 }
 
+/** Whether one of `names` covers `host`, however many there are; see nameCovers. */
+export function namesCover(names: ReadonlySet<string>, host: string): boolean {
+  const dot = host.indexOf('.')
+  return names.has(host) || (dot >= 0 && names.has(`*${host.slice(dot)}`))
+}
+
 function addressFault(text: string): HostNameFault {
   return fault('HOST_IS_ADDRESS', `"${text}" is an IP address`, 'write a name; addresses belong in bind_addr')
 }

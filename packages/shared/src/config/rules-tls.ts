@@ -1,5 +1,5 @@
 // Rules about a listener's certificates: what each mode requires, and that every site is covered.
-import { nameCovers, parseHostName } from './host-name.ts'
+import { namesCover, parseHostName } from './host-name.ts'
 import { configIssue, formatPath, type ConfigIssue, type ConfigPath } from './issues.ts'
 import { listenersOf, sitesOf, tlsOf, type Placed, type Rule } from './rule.ts'
 import type { Sound, SiteFile, TlsFile } from './schema.ts'
@@ -157,8 +157,8 @@ export const ruleCoverage: Rule = function* (file, { toAscii }) {
     const { tls } = listener.value
     if (tls?.mode !== 'acme' || tls.acme_domains === undefined || tls.acme_domains.includes(undefined))
       continue
-    const names = tls.acme_domains.flatMap((domain = '') => domain.toLowerCase())
-    if (names.length === 0) continue
+    const names = new Set(tls.acme_domains.map((domain = '') => domain.toLowerCase()))
+    if (names.size === 0) continue
     for (const site of sitesOf(listener)) {
       yield* uncoveredHost(site, names, toAscii, (host) => ({
         message: `"${host}" is not in acme_domains of this listener, so nobody could reach it`,
@@ -173,13 +173,13 @@ export const ruleCoverage: Rule = function* (file, { toAscii }) {
 /** The issue of a site that none of `names` covers; nothing for a host that is no host name. */
 export function* uncoveredHost(
   { value, at }: Placed<Sound<SiteFile>>,
-  names: readonly string[],
+  names: ReadonlySet<string>,
   toAscii: (name: string) => string,
   explain: (host: string) => { message: string; hint: string },
 ): Generator<ConfigIssue> {
   if (value.host === undefined) return
   const host = parseHostName(value.host, toAscii)
-  if (typeof host !== 'string' || names.some((name) => nameCovers(name, host))) return
+  if (typeof host !== 'string' || namesCover(names, host)) return
   const { message, hint } = explain(host)
   yield configIssue('HOST_NOT_COVERED', [...at, 'host'], message, hint)
 }

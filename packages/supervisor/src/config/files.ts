@@ -58,7 +58,7 @@ async function checkManual(
   context: FileContext,
 ): Promise<ConfigIssue[]> {
   const issues: ConfigIssue[] = []
-  const names: string[] = []
+  const names = new Set<string>()
   const pairs = [...pairsOf(listener)]
   let isWhole = pairs.length > 0
   for (const { value, at } of pairs) {
@@ -66,14 +66,14 @@ async function checkManual(
     const key = await readText(value.key_path, [...at, 'key_path'], context, issues)
     const found = pairNames(certificate, key, issues)
     if (found === undefined) isWhole = false
-    else names.push(...found)
+    else for (const name of found) names.add(name)
   }
   if (!isWhole) return issues
   for (const site of sitesOf(listener)) {
     issues.push(
       ...uncoveredHost(site, names, context.toAscii, (host) => ({
         message: `no certificate of this listener is for "${host}", so nobody could reach it`,
-        hint: `they are for ${names.join(', ') || 'no name at all'}; add a pair under certificates, or correct the host`,
+        hint: `they are for ${[...names].join(', ') || 'no name at all'}; add a pair under certificates, or correct the host`,
       })),
     )
   }
