@@ -125,7 +125,8 @@ test('a failure is shown with the names that failed and what the CA said, also w
     names: ['bad.test'],
     reason: 'proof failed',
     problem: document,
-    next_attempt_at: '2026-01-01T00:01:00.000Z',
+    // Not after the failure's pause of a minute: the certificate is good until then.
+    next_attempt_at: '2026-01-31T00:00:00.000Z',
   })
   const [cut] = reportCertificates({ ...STATUS, failure: { ...failure, document: '{"type":' } }, [], NOW_MS)
   assert.equal(cut?.failure?.problem, '{"type":')

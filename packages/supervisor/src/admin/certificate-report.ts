@@ -41,7 +41,7 @@ export function reportCertificates(
       nextAttemptMs === undefined ? null : isoTime(nextAttemptMs === 0 ? nowMs : nextAttemptMs),
     renewal_window:
       window === undefined ? null : { start: isoTime(window.startMs), end: isoTime(window.endMs) },
-    failure: failure === undefined ? null : reportFailure(failure),
+    failure: failure === undefined ? null : reportFailure(failure, nextAttemptMs ?? 0),
     unsaved:
       unsaved === undefined || index > 0
         ? null
@@ -58,14 +58,15 @@ function stateOf(facts: CertificateFacts | undefined, nowMs: number): Certificat
   return nowMs >= marginAtMs(facts) ? 'expiring' : 'valid'
 }
 
-function reportFailure(failure: LastFailure): CertificateReport['failure'] {
+/** @param dueMs when it is really tried again: a certificate that is not due waits for its own time */
+function reportFailure(failure: LastFailure, dueMs: number): CertificateReport['failure'] {
   const { failedAtMs, failedNames, reason, document, nextAttemptMs } = failure
   return {
     at: isoTime(failedAtMs),
     names: failedNames,
     reason,
     problem: document === undefined ? null : parseDocument(document),
-    next_attempt_at: isoTime(nextAttemptMs),
+    next_attempt_at: isoTime(Math.max(nextAttemptMs, dueMs)),
   }
 }
 
