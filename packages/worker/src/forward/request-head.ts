@@ -1,7 +1,7 @@
 // The head of a request to an upstream as text (RFC 9112 3 to 6). Framed by us alone, from what the client's
 // message was parsed to; whatever could end a line or a name within it is refused once more. Pure.
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { isFieldName } from '../http/field-names.ts'
+import { isFieldName, isToken } from '../http/field-names.ts'
 import { isFieldValue } from '../http/field-values.ts'
 import type { BodyFraming } from '../http/framing.ts'
 
@@ -21,7 +21,7 @@ export function requestHeadText(
   body: BodyFraming,
   isLast: boolean,
 ): string {
-  if (!isFieldName(method) || UNSAFE_TARGET.test(target)) throw unsendable()
+  if (!isToken(method) || UNSAFE_TARGET.test(target)) throw unsendable()
   let text = `${method} ${target} HTTP/1.1\r\n`
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i]!

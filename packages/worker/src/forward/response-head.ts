@@ -1,7 +1,7 @@
 // The head of an upstream's response, from its text (RFC 9112 4 to 6). Pure, and stricter than the RFC where
 // that leaves a choice: what two parsers could read differently is no response.
 import { isFieldName, lowerFieldName } from '../http/field-names.ts'
-import { isFieldValue } from '../http/field-values.ts'
+import { isContentLength, isFieldValue } from '../http/field-values.ts'
 import { badResponse } from './upstream-error.ts'
 
 export interface ResponseHead {
@@ -23,7 +23,6 @@ export const VERSION_1 = 'HTTP/1.'
 const SPACE = 0x20
 const TAB = 0x09
 const DIGIT_0 = 0x30
-const DIGITS = /^[0-9]{1,15}$/
 const KEEP_ALIVE_TIMEOUT = /(?:^|[\s,;])timeout=([0-9]{1,6})(?:$|[\s,;])/i
 
 /**
@@ -43,7 +42,7 @@ export function parseResponseHead(text: string): ResponseHead {
     const value = fields[i + 1]!
     switch (fields[i]!) {
       case 'content-length':
-        if (contentLength !== undefined || !DIGITS.test(value)) throw badResponse()
+        if (contentLength !== undefined || !isContentLength(value)) throw badResponse()
         contentLength = value
         break
       case 'transfer-encoding':

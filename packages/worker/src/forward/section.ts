@@ -18,7 +18,6 @@ export class Section {
 
   /** Whether what has come can be the beginning of `text`, or of something that begins with it. */
   canBegin(text: string): boolean {
-    if (this.#text !== undefined) return this.#text.startsWith(text)
     return text.startsWith(this.#bytes.toString('latin1', 0, Math.min(this.#length, text.length)))
   }
 

@@ -41,8 +41,7 @@ export function badResponse(): ProxyError {
 
 /** Of a connection that had been made: why it was lost. */
 export function connectionFailure(cause: Error): ProxyError {
-  const code = codeOf(cause)
-  const words = code === 'ECONNRESET' || code === 'EPIPE' ? 'reset' : 'connection failed'
+  const words = FAULTS[codeOf(cause) ?? '']?.words ?? 'connection failed'
   return new ProxyError('UPSTREAM_RESET', words, { cause })
 }
 

@@ -42,8 +42,13 @@ export function answerError(exchange: ClientExchange, code: ErrorCode, retryAfte
 
 /** An answer of the proxy's own: the status text as text/plain. */
 export function answerText(exchange: ClientExchange, status: number, headers: string[] = []): void {
-  const body = Buffer.from(statusText(status))
   headers.push('content-type', 'text/plain')
+  answerBody(exchange, status, headers, statusText(status))
+}
+
+/** An answer of the proxy's own that is all there. */
+export function answerBody(exchange: ClientExchange, status: number, headers: string[], text: string): void {
+  const body = Buffer.from(text)
   const contentLength = String(body.length)
   exchange.respond({ status, reason: '', headers, contentLength })
   // RFC 9110 9.3.2: the answer to HEAD has the length of a body, and none.

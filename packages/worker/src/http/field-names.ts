@@ -1,4 +1,4 @@
-// Names of header fields in lower case, and whether they are names at all. Nearly all that come are known,
+// Names of header fields in lower case, and whether they, or a method, are names at all. Nearly all that come are known,
 // and looking one up takes less time than making it lower case. The table never grows: what strangers send
 // is no business of its memory.
 
@@ -29,14 +29,18 @@ const LOWER_CASE: ReadonlyMap<string, string> = new Map(
   }),
 )
 
-// RFC 9110 5.6.2.
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 
 export function lowerFieldName(name: string): string {
   return LOWER_CASE.get(name) ?? name.toLowerCase()
 }
 
+/** RFC 9110 5.6.2. */
+export function isToken(text: string): boolean {
+  return TOKEN.test(text)
+}
+
 /** RFC 9110 5.1: a field name is a token. */
 export function isFieldName(name: string): boolean {
-  return LOWER_CASE.has(name) || TOKEN.test(name)
+  return LOWER_CASE.has(name) || isToken(name)
 }

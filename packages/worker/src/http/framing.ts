@@ -4,7 +4,8 @@
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { MAX_CONNECTION_OPTIONS } from './headers.ts'
-import { lowerFieldName } from './field-names.ts'
+import { isToken, lowerFieldName } from './field-names.ts'
+import { isContentLength } from './field-values.ts'
 import { parseAuthority, parseTarget } from './target.ts'
 
 /** `other`: an HTTP/1 request line that names another version (the runtime's parser lets 0.9 and 2.0 pass). */
@@ -56,8 +57,6 @@ const UNKNOWN_LENGTH: BodyFraming = { kind: 'unknown' }
 const NO_VALUES: readonly string[] = []
 /** `: ` and CRLF: what a header line costs beside its name and value. */
 const LINE_OVERHEAD_BYTES = 4
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-const DIGITS = /^[0-9]{1,15}$/
 export const WEBSOCKET_VERSION = '13'
 // RFC 6455 4.1: sixteen bytes in base64.
 const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/
@@ -178,7 +177,7 @@ function checkHttp2(head: RequestHead, framing: Framing): void {
   ) {
     throw new ProxyError('BAD_FRAMING', 'connection-specific header over HTTP/2')
   }
-  if (!TOKEN.test(head.method)) throw new ProxyError('BAD_TARGET', 'malformed :method')
+  if (!isToken(head.method)) throw new ProxyError('BAD_TARGET', 'malformed :method')
   // RFC 9113 8.3.1 allows other schemes; we are a gateway to none of them.
   if (head.scheme !== 'https' && head.scheme !== 'http') throw new ProxyError('BAD_TARGET', 'bad :scheme')
   if (!head.target.startsWith('/')) throw new ProxyError('BAD_TARGET', 'bad :path')
@@ -199,7 +198,7 @@ function bodyFraming(head: RequestHead, { contentLengths, transferEncodings }: F
   if (contentLengths.length > 1) throw new ProxyError('BAD_FRAMING', 'several Content-Length')
   const [declared] = contentLengths
   if (declared !== undefined) {
-    if (!DIGITS.test(declared)) throw new ProxyError('BAD_FRAMING', 'malformed Content-Length')
+    if (!isContentLength(declared)) throw new ProxyError('BAD_FRAMING', 'malformed Content-Length')
     const bytes = Number(declared)
     if (head.endsWithHead && bytes > 0) throw new ProxyError('BAD_FRAMING', 'Content-Length without a body')
     return bytes === 0 ? NO_BODY : { kind: 'length', bytes }

@@ -16,7 +16,7 @@ import { Http1Connection } from './client-connection.ts'
 import { ClientConnections } from './client-connections.ts'
 import { answerClientError } from './client-error.ts'
 import type { ClientExchange } from './client-exchange.ts'
-import { answerError, answerText } from './error-response.ts'
+import { answerBody, answerError, answerText } from './error-response.ts'
 import { parseRequest } from './framing.ts'
 import type { Http1Exchange } from './http1-exchange.ts'
 import { Http1Requests } from './http1-requests.ts'
@@ -168,15 +168,7 @@ export class RedirectServer {
       answerText(exchange, 404)
       return
     }
-    const body = Buffer.from(keyAuthorization)
-    exchange.respond({
-      status: 200,
-      reason: '',
-      headers: ['content-type', 'application/octet-stream'],
-      contentLength: String(body.length),
-    })
-    if (exchange.head.method === 'HEAD') exchange.end([])
-    else exchange.endWith(body)
+    answerBody(exchange, 200, ['content-type', 'application/octet-stream'], keyAuthorization)
   }
 }
 
