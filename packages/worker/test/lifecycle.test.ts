@@ -1,6 +1,5 @@
 // What a worker makes of its supervisor's messages, from its start to its exit.
 import assert from 'node:assert/strict'
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import http2 from 'node:http2'
 import net from 'node:net'
@@ -16,7 +15,8 @@ import { freePort } from '../../../test/harness/ports.ts'
 import { Program } from '../../../test/harness/program.ts'
 import { WorkerLifecycle } from '../src/lifecycle.ts'
 import { makeCertificate } from './support/certificates.ts'
-import { LIMITS, siteOf } from './support/site-server.ts'
+import { siteOf } from './support/site-server.ts'
+import { startMessage } from './support/start-message.ts'
 import { waitUntil } from './support/wait-until.ts'
 
 const ID = 'listener'
@@ -46,26 +46,7 @@ async function startWorker(certificate: PushedCertificate): Promise<RunningWorke
     then?.()
   }
   const worker = new WorkerLifecycle({ tell, exit })
-  worker.onMessage({
-    type: 'start',
-    start: {
-      workerNumber: 1,
-      workers: 1,
-      config: {
-        shutdownTimeoutMs: 5_000,
-        logging: { level: 'error', format: 'text', filePath: undefined },
-        upstreamRoots: [],
-        rateLimit: { requestsPerSecond: 100, burst: 100 },
-        limits: LIMITS,
-        listeners: [listener],
-      },
-      stage: 'serve',
-      certificates: [{ listenerId: ID, certificates: [certificate] }],
-      challenges: [],
-      ticketKeys: randomBytes(48),
-      inheritedSockets: [],
-    },
-  })
+  worker.onMessage(startMessage({ listeners: [listener] }, [{ listenerId: ID, certificates: [certificate] }]))
   await waitUntil('the worker to be ready', () => told.some(({ type }) => type === 'ready'))
   let seq = 0
   const publish = async (certificates: readonly PushedCertificate[]): Promise<string | undefined> => {

@@ -2,36 +2,24 @@
 // answer for the second. Arguments: two ports.
 import cluster from 'node:cluster'
 import { fileURLToPath } from 'node:url'
-import type { SupervisorToWorker, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
-import { LIMITS, siteOf } from './site-server.ts'
+import type { WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
+import { siteOf } from './site-server.ts'
+import { startMessage } from './start-message.ts'
 
 const [firstPort = 0, secondPort = 0] = process.argv.slice(2).map(Number)
-const start: SupervisorToWorker = {
-  type: 'start',
-  start: {
-    workerNumber: 1,
-    workers: 1,
-    config: {
-      shutdownTimeoutMs: 1_000,
-      logging: { level: 'error', format: 'text', filePath: undefined },
-      upstreamRoots: [],
-      rateLimit: { requestsPerSecond: 100, burst: 100 },
-      limits: LIMITS,
-      listeners: [firstPort, secondPort].map((httpsPort) => ({
-        id: String(httpsPort),
-        bindAddrs: ['127.0.0.1'],
-        httpPort: 0,
-        httpsPort,
-        sites: [siteOf(1)],
-      })),
-    },
-    stage: 'serve',
-    certificates: [],
-    challenges: [],
-    ticketKeys: new Uint8Array(48),
-    inheritedSockets: [],
+const start = startMessage(
+  {
+    shutdownTimeoutMs: 1_000,
+    listeners: [firstPort, secondPort].map((httpsPort) => ({
+      id: String(httpsPort),
+      bindAddrs: ['127.0.0.1'],
+      httpPort: 0,
+      httpsPort,
+      sites: [siteOf(1)],
+    })),
   },
-}
+  [],
+)
 
 cluster.schedulingPolicy = cluster.SCHED_NONE
 cluster.setupPrimary({

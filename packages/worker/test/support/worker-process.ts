@@ -1,6 +1,5 @@
 // A worker in a process of its own, and the little that a supervisor has to tell it.
 import { fork } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -8,6 +7,7 @@ import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { LeaseGrant, LeaseRequest, WorkerConfig } from '@reverse-proxy/shared/ipc/messages'
 import { freePort } from '../../../../test/harness/ports.ts'
 import { LIMITS, testCertificate } from './site-server.ts'
+import { startMessage } from './start-message.ts'
 import type { FromWorker, Holdings, ToWorker } from './worker-main.ts'
 
 export interface WorkerProcess {
@@ -60,19 +60,11 @@ export async function startWorkerProcess(preload: readonly string[] = []): Promi
     })
 
   await heard('booted')
-  tell({
-    type: 'start',
-    start: {
-      workerNumber: 1,
-      workers: 1,
-      config: configOf([], LIMITS, httpsPort),
-      stage: 'serve',
-      certificates: [{ listenerId: LISTENER_ID, certificates: [testCertificate()] }],
-      challenges: [],
-      ticketKeys: randomBytes(48),
-      inheritedSockets: [],
-    },
-  })
+  tell(
+    startMessage(configOf([], LIMITS, httpsPort), [
+      { listenerId: LISTENER_ID, certificates: [testCertificate()] },
+    ]),
+  )
   await heard('ready')
   let seq = 0
   return {
