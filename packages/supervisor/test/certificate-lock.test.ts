@@ -63,6 +63,13 @@ test('a waiter stops waiting when told to', TEST, async (t) => {
   await lock.release()
 })
 
+test('a directory that is gone is no lock to wait for', TEST, async (t) => {
+  const directory = join(temporaryDirectory(t), 'gone')
+  const lock = new LockFile(directory, join(directory, 'lock'))
+  const holder = { pid: process.pid, host: 'here', since: '2026', guard: undefined }
+  await assert.rejects(lock.make(holder), { code: 'ENOENT' })
+})
+
 test('what a killed process of this host left is taken over at once', TEST, async (t) => {
   const directory = temporaryDirectory(t)
   const code = `

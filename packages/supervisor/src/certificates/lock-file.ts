@@ -61,9 +61,11 @@ export class LockFile {
       this.#file = file
       return true
     } catch (error) {
-      // ENOENT: it has been removed, all while this process stood still in making it.
-      if (codeOf(error) === 'ELOCKED' || codeOf(error) === 'ENOENT') return false
-      throw error
+      if (codeOf(error) === 'ELOCKED') return false
+      if (codeOf(error) !== 'ENOENT') throw error
+      // It has been removed, all while this process stood still in making it; unless what it is to lock is gone.
+      await lstat(this.#directory)
+      return false
     }
   }
 
