@@ -19,7 +19,6 @@ import { createAccessLog } from './access-log.ts'
 import { BindError } from './bound-sockets.ts'
 import { UpstreamTrust, type TrustSettings } from './forward/upstream-trust.ts'
 import { ConnectionLimits } from './limits/connections.ts'
-import { RateGate } from './limits/rate-gate.ts'
 import { RateLimiter } from './limits/rate.ts'
 import { systemTimers } from './limits/timers.ts'
 import { TrafficListener } from './listener.ts'
@@ -134,7 +133,7 @@ export class WorkerLifecycle {
           ticketKeys: start.ticketKeys,
           inheritedSockets: start.inheritedSockets,
           connections,
-          rateGate: new RateGate(rateLimiter, logs),
+          rateLimiter,
           log: logs,
           accessLog,
           welcome: this.#welcome,

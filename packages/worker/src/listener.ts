@@ -20,9 +20,9 @@ import { SiteServer } from './http/server.ts'
 import type { ConnectionLimits } from './limits/connections.ts'
 import { RefusalLog } from './limits/refusal-log.ts'
 import { systemTimers } from './limits/timers.ts'
-import type { RateGate } from './limits/rate-gate.ts'
 import { ChallengeContexts, SiteContexts } from './tls/contexts.ts'
 import { TlsFront } from './tls/front.ts'
+import type { RateLimitDecisions } from './pipeline/stages/rate-limit.ts'
 import type { Welcome } from './welcome/server.ts'
 
 /**
@@ -41,7 +41,7 @@ export interface TrafficListenerOptions {
   readonly inheritedSockets: readonly InheritedSocket[]
   /** Shared by all listeners of the worker. */
   readonly connections: ConnectionLimits
-  readonly rateGate: RateGate
+  readonly rateLimiter: RateLimitDecisions
   readonly log: Log
   readonly accessLog: AccessLog
   readonly welcome: Welcome | undefined
@@ -62,7 +62,7 @@ export class TrafficListener {
   readonly #redirect: RedirectServer
 
   constructor(options: TrafficListenerOptions) {
-    const { config, workerConfig, log, accessLog, stage, connections, rateGate } = options
+    const { config, workerConfig, log, accessLog, stage, connections, rateLimiter } = options
     this.#config = config
     this.#connections = connections
     this.#refusalLog = new RefusalLog(log, systemTimers)
@@ -72,7 +72,7 @@ export class TrafficListener {
       {
         accessLog,
         log,
-        rateGate,
+        rateLimiter,
         ticketKeys: options.ticketKeys,
         trust: options.trust,
         connections,
@@ -97,7 +97,7 @@ export class TrafficListener {
     this.#redirect = new RedirectServer(
       { sites: config.sites, limits: workerConfig.limits, httpsPort: config.httpsPort },
       stage,
-      { accessLog, log, rateGate, keyAuthorizationOf: (token) => this.#keyAuthorizations.get(token) },
+      { accessLog, log, rateLimiter, keyAuthorizationOf: (token) => this.#keyAuthorizations.get(token) },
     )
     this.setCertificates(options.certificates)
     this.setChallenges(options.challenges)

@@ -5,7 +5,6 @@ import { test, type TestContext } from 'node:test'
 import type { Stage } from '@reverse-proxy/shared/ipc/messages'
 import type { RequestEntry } from '../src/http/access-log-entry.ts'
 import { RedirectServer } from '../src/http/redirect.ts'
-import { RateGate } from '../src/limits/rate-gate.ts'
 import { ADMITTED } from '../src/limits/rate.ts'
 import { recordingLog } from './support/front.ts'
 import { connectPlain } from './support/raw-client.ts'
@@ -27,7 +26,7 @@ async function start(t: TestContext, httpsPort: number, stage: Stage = 'serve', 
       upstreamRetried: () => assert.fail(),
     },
     log: recordingLog([]),
-    rateGate: new RateGate(rateLimiter, recordingLog([])),
+    rateLimiter,
     keyAuthorizationOf: (token) => (token === 'armed' ? 'armed.thumbprint' : undefined),
   })
   const listener = net.createServer((socket) => server.adopt(socket))

@@ -24,13 +24,13 @@ const ACCEPT_NAME = 'sec-websocket-accept'
  */
 export function openStreamTunnel(exchange: Http2Exchange, route: Route, deps: UpgradeDeps): void {
   const { connections, refusalLog } = deps
-  const { clientIp, clientKey } = exchange.connection
-  const refusal = connections.admit(clientKey)
+  const { ip, key } = exchange.client
+  const refusal = connections.admit(key)
   if (refusal !== undefined) {
-    refusalLog.add(clientKey, clientIp, refusal)
+    refusalLog.add(key, ip, refusal)
     throw new ProxyError('TOO_MANY_TUNNELS', refusal)
   }
-  exchange.onOver = () => connections.release(clientKey)
+  exchange.onOver = () => connections.release(key)
   new StreamTunnel(exchange, route, deps).start()
 }
 

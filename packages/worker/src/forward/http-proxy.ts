@@ -1,14 +1,9 @@
-// http-proxy as it is used here, with the types of what really passes through it: our exchanges, which
-// its passes never look at, and our handshakes, of which its upgrade pass sees a method and a header.
-// None of its own web passes is left: the one that drops Transfer-Encoding pipes the body all the
-// same, which is request smuggling, and the others are no better for a proxy in front of strangers.
+// Adapter for http-proxy, which carries WebSockets of HTTP/1.1. Its upgrade pass sees a method and a header of our
+// handshake, nothing else. None of its web passes is left: one of them drops Transfer-Encoding but pipes the body,
+// which is request smuggling.
 import type { Agent, ClientRequest } from 'node:http'
 import type { Socket } from 'node:net'
 import httpProxy from 'http-proxy'
-import type { ClientExchange } from '../http/client-exchange.ts'
-
-/** A pass that has answered or sent the request says true: no other pass is called. */
-export type Pass = (exchange: ClientExchange) => boolean | void
 
 /** What the upgrade pass is to take for a request. */
 export interface Handshake {
@@ -26,9 +21,7 @@ interface UpgradeOptions {
   readonly toProxy: true
 }
 
-export interface ProxyPipeline {
-  /** Calls the passes in order, until one says true. Throws what a pass throws. */
-  web(exchange: ClientExchange, sameExchange: ClientExchange): void
+export interface WebSocketProxy {
   ws(
     handshake: Handshake,
     socket: Socket,
@@ -38,19 +31,19 @@ export interface ProxyPipeline {
   ): void
 }
 
-interface StockPipeline extends ProxyPipeline {
-  webPasses: readonly Pass[]
+interface StockProxy extends WebSocketProxy {
+  webPasses: readonly never[]
   on(event: 'proxyReqWs', listener: (request: ClientRequest, handshake: Handshake) => void): void
 }
 
-export function createPipeline(passes: readonly Pass[]): ProxyPipeline {
+export function createWebSocketProxy(): WebSocketProxy {
   // It refuses to run without a target, though ours is chosen for each request.
   const created: unknown = httpProxy.createProxyServer({
     target: { protocol: 'http:', host: 'route.invalid', port: 80 },
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its own types know only Node's classes
-  const proxy = created as StockPipeline
-  proxy.webPasses = passes
+  const proxy = created as StockProxy
+  proxy.webPasses = []
   proxy.on('proxyReqWs', (request, handshake) => handshake.onRequest(request))
   return proxy
 }

@@ -1,6 +1,7 @@
-// The sites of one listener as routes, each with its pool. A reload keeps the pool of every site whose
-// upstream is still the same, and lets the others finish.
+// Compiles the sites of one listener, each with its upstream pool and its handler. A reload keeps the pool of every
+// site whose upstream is unchanged; the requests of the other pools are finished.
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
+import type { Handler, ServedSite } from '../http/client-exchange.ts'
 import { Router } from '../http/router.ts'
 import type { Route } from './route.ts'
 import { type UpstreamAddress } from './upstream-connector.ts'
@@ -15,22 +16,28 @@ export interface WelcomeAddress {
 export class Routes {
   readonly #resolveWelcome: () => WelcomeAddress
   readonly #trust: UpstreamTrust
+  readonly #handlerOf: (route: Route) => Handler
   /** By the host of their site. */
   #pools = new Map<string, UpstreamPool>()
-  #router = new Router<Route>([])
+  #router = new Router<ServedSite>([])
 
-  constructor(resolveWelcome: () => WelcomeAddress, trust: UpstreamTrust) {
+  constructor(
+    resolveWelcome: () => WelcomeAddress,
+    trust: UpstreamTrust,
+    handlerOf: (route: Route) => Handler,
+  ) {
     this.#resolveWelcome = resolveWelcome
     this.#trust = trust
+    this.#handlerOf = handlerOf
   }
 
-  get router(): Router<Route> {
+  get router(): Router<ServedSite> {
     return this.#router
   }
 
   configure(sites: readonly Site[], limits: Pick<Limits, 'upstreamConnectionsPerSite'>): void {
     const pools = new Map<string, UpstreamPool>()
-    const entries: [string, Route][] = []
+    const entries: [string, ServedSite][] = []
     for (const site of sites) {
       const address = this.#addressOf(site)
       const poolLimits = {
@@ -44,7 +51,7 @@ export class Routes {
           : new UpstreamPool(address, poolLimits, this.#trust)
       pool.configure(poolLimits)
       pools.set(site.host, pool)
-      entries.push([site.host, { site, pool }])
+      entries.push([site.host, { config: site, filters: [], handler: this.#handlerOf({ site, pool }) }])
     }
     for (const [host, pool] of this.#pools) if (pools.get(host) !== pool) pool.close()
     this.#pools = pools

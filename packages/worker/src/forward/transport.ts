@@ -60,7 +60,7 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     this.#deps = deps
     const { body, path, authority, connectionOptions } = exchange.request
     const { method, rawHeaders } = exchange.head
-    const { clientIp } = exchange.connection
+    const { ip: clientIp } = exchange.client
     const { bodyLimitBytes: limitBytes, requestTimeoutMs } = route.site
     const headers = upstreamRequestHeaders(rawHeaders, { clientIp, authority, connectionOptions })
     // An upstream that sends a body with its answer to HEAD would have it taken for the next answer.

@@ -12,7 +12,7 @@ import type { UpgradeExchange } from '../http/upgrade-exchange.ts'
 import type { ConnectionLimits } from '../limits/connections.ts'
 import type { RefusalLog } from '../limits/refusal-log.ts'
 import { destroyAfter } from '../tls/farewell.ts'
-import type { Handshake, ProxyPipeline } from './http-proxy.ts'
+import type { Handshake, WebSocketProxy } from './http-proxy.ts'
 import { passRefusal } from './refusal.ts'
 import type { Route } from './route.ts'
 import type { Tunnel, Tunnels } from './tunnels.ts'
@@ -35,7 +35,7 @@ type Join = (response: IncomingMessage, upstream: Socket, firstBytes: NonSharedB
 const CLOSE_TIMEOUT_MS = 1000
 
 export function openTunnel(
-  proxy: ProxyPipeline,
+  proxy: WebSocketProxy,
   exchange: UpgradeExchange,
   route: Route,
   deps: UpgradeDeps,

@@ -23,11 +23,11 @@ export function newWebSocketKey(): string {
  * @param key instead of the client's
  */
 export function writeHandshake(request: ClientRequest, exchange: ClientExchange, key?: string): void {
-  const { head, connection, request: parsed } = exchange
+  const { head, client, request: parsed } = exchange
   request.path = parsed.path
   for (const name of request.getHeaderNames()) request.removeHeader(name)
   const headers = upstreamRequestHeaders(head.rawHeaders, {
-    clientIp: connection.clientIp,
+    clientIp: client.ip,
     authority: parsed.authority,
     connectionOptions: parsed.connectionOptions,
   })

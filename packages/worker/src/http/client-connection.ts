@@ -15,10 +15,17 @@ const MAX_PIPELINED = 100
 /** Behind so much that waits nothing more is read. Before, it is: only who reads hears that the client has gone. */
 const READ_AHEAD_BYTES = 64 * 1024
 
+/** Whom limits, access rules and logs are about. */
+export interface Client {
+  /** IPv4, or IPv6 without brackets. */
+  readonly ip: string
+  /** The address that limits count by: IPv4, or the /64 of IPv6. */
+  readonly key: string
+  readonly scheme: 'http' | 'https'
+}
+
 export interface ClientConnection {
-  readonly clientIp: string
-  /** Of clientIp, as shared/client-key spells it: what limits are about. */
-  readonly clientKey: string
+  readonly client: Client
   /** Undefined where there is no TLS. */
   readonly certificate: Pick<SiteContext, 'covers'> | undefined
 }
@@ -37,8 +44,7 @@ interface Http1Party {
  * end with one of them.
  */
 export class Http1Connection implements ClientConnection {
-  readonly clientIp: string
-  readonly clientKey: string
+  readonly client: Client
   readonly certificate: Pick<SiteContext, 'covers'> | undefined
   readonly socket: Socket
   /** The open exchange is the last: what has been read behind it is no request any more. */
@@ -65,8 +71,7 @@ export class Http1Connection implements ClientConnection {
     all: Pick<ClientConnections, 'isDraining'>,
   ) {
     this.socket = socket
-    this.clientIp = client.clientIp
-    this.clientKey = clientKey(client.clientIp)
+    this.client = clientOf(client.clientIp, client.context === undefined ? 'http' : 'https')
     this.certificate = client.context
     this.#all = all
     this.#reading = new ClientReading(socket)
@@ -180,8 +185,7 @@ export class Http1Connection implements ClientConnection {
 
 /** An HTTP/2 connection. Its streams end with it by themselves. */
 export class Http2Connection implements ClientConnection {
-  readonly clientIp: string
-  readonly clientKey: string
+  readonly client: Client
   readonly certificate: Pick<SiteContext, 'covers'>
   readonly socket: Socket
   /** Of the newest request. */
@@ -197,8 +201,7 @@ export class Http2Connection implements ClientConnection {
 
   constructor(client: Pick<Peeked, 'clientIp' | 'context' | 'socket'>) {
     this.socket = client.socket
-    this.clientIp = client.clientIp
-    this.clientKey = clientKey(client.clientIp)
+    this.client = clientOf(client.clientIp, 'https')
     this.certificate = client.context
   }
 
@@ -232,6 +235,10 @@ export class Http2Connection implements ClientConnection {
     this.#open -= 1
     if (hadBody) this.#openBodies -= 1
   }
+}
+
+function clientOf(ip: string, scheme: Client['scheme']): Client {
+  return { ip, key: clientKey(ip), scheme }
 }
 
 function ignore(): void {}

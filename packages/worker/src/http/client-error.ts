@@ -15,7 +15,7 @@ interface ClientErrorDeps {
 
 /** For the runtime's 'clientError'. May come again for what is read after it. */
 export function answerClientError(error: Error, connection: Http1Connection, deps: ClientErrorDeps): void {
-  const { socket, clientIp } = connection
+  const { socket, client } = connection
   const isOwed = connection.hasOpenExchange
   if (socket.destroyed || connection.isUnreadable || (connection.isClosing && !isOwed)) return
   const code = 'code' in error ? String(error.code) : error.message
@@ -28,7 +28,7 @@ export function answerClientError(error: Error, connection: Http1Connection, dep
   if (isLate && connection.excusesHead(deps.headTimeoutMs, () => answerClientError(error, connection, deps)))
     return
   const status = statusOf(code)
-  deps.log.info('CLIENT_ERROR', { client_ip: clientIp, status, error: code })
+  deps.log.info('CLIENT_ERROR', { client_ip: client.ip, status, error: code })
   connection.unreadable()
   if (isOwed) return
   if (socket.writable) sayFarewell(socket, rawErrorAnswer(status))

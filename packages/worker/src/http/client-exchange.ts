@@ -2,10 +2,10 @@
 // them. Knows how far the answer is and reports it once, when it is over; the two protocols are
 // http1-exchange.ts and http2-exchange.ts.
 import type { Readable } from 'node:stream'
-import type { Route } from '../forward/route.ts'
+import type { Site } from '@reverse-proxy/shared/config/config'
 import type { AnswerStalls, PendingAnswer } from '../limits/answer-stalls.ts'
 import { STATUS_CLIENT_GONE, type AccessLog } from './access-log-entry.ts'
-import type { ClientConnection } from './client-connection.ts'
+import type { Client, ClientConnection } from './client-connection.ts'
 import type { ParsedRequest, RequestHead } from './framing.ts'
 
 export interface ExchangeDeps {
@@ -32,14 +32,38 @@ export interface Answer {
   readonly contentLength: string | undefined
 }
 
+/** Takes over a request for which all stages have run, and sees to it that it gets a response. */
+export interface Handler {
+  /** @throws ProxyError that the client is answered with */
+  handle(exchange: ClientExchange): void
+}
+
+/** Sees the head of every response of a site, whoever made it, before it is sent. */
+export interface ResponseFilter {
+  /** May change `head`. */
+  onHead(exchange: ClientExchange, head: Answer): void
+}
+
+/** A site as the data plane serves it. */
+export interface ServedSite {
+  readonly config: Site
+  /** In the order in which they see a response. */
+  readonly filters: readonly ResponseFilter[]
+  readonly handler: Handler
+}
+
 /** Without an error: what was written is not needed any more. */
 export type OnWritten = (error?: Error | null) => void
 
 export abstract class ClientExchange implements PendingAnswer {
   readonly head: RequestHead
   readonly connection: ClientConnection
-  /** Set by the pipeline when it has found the site. */
-  route: Route | undefined
+  /** The client that the request comes from: the peer of the connection, unless a stage knows better. */
+  client: Client
+  /** How many stages of the pipeline have been started. */
+  stagesRun = 0
+  /** Set by the route stage. */
+  site: ServedSite | undefined
   source: AnswerSource | undefined
   /** Called once, when the exchange is over. */
   onOver: (() => void) | undefined
@@ -57,6 +81,7 @@ export abstract class ClientExchange implements PendingAnswer {
   constructor(head: RequestHead, connection: ClientConnection, deps: ExchangeDeps) {
     this.head = head
     this.connection = connection
+    this.client = connection.client
     this.#deps = deps
     this.#startMs = deps.nowMs()
   }
@@ -101,8 +126,17 @@ export abstract class ClientExchange implements PendingAnswer {
   abstract onStalled(): void
   /** An interim response (1xx, not 101). Left out where the protocol has none. */
   abstract inform(status: number, headers: readonly string[]): void
-  /** @throws TypeError or RangeError if the runtime refuses a header or the status; nothing is sent then */
-  abstract respond(answer: Answer): void
+  /**
+   * The only way a response begins: the filters of the site change its head, then the protocol sends it.
+   * @throws TypeError or RangeError if the runtime refuses a header or the status; nothing is sent then
+   */
+  respond(head: Answer): void {
+    if (this.site !== undefined) for (const filter of this.site.filters) filter.onHead(this, head)
+    this.writeHead(head)
+  }
+
+  /** @throws TypeError or RangeError as `respond` does */
+  protected abstract writeHead(head: Answer): void
   /**
    * @param chunk the exchange's from now on
    * @param onWritten called when it is not needed any more; perhaps never, if the client goes
@@ -134,10 +168,10 @@ export abstract class ClientExchange implements PendingAnswer {
     if (this.#isOver) return
     this.#isOver = true
     this.#deps.stalls.forget(this)
-    const { head, connection, upstream, status } = this
+    const { head, client, upstream, status } = this
     this.#deps.accessLog.request({
-      site: this.route?.site.host,
-      clientIp: connection.clientIp,
+      site: this.site?.config.host,
+      clientIp: client.ip,
       host: this.#request?.host,
       method: head.method,
       path: head.target,
@@ -151,4 +185,10 @@ export abstract class ClientExchange implements PendingAnswer {
     this.source = undefined
     this.onOver?.()
   }
+}
+
+/** @throws TypeError before the route stage has run */
+export function servedSiteOf(exchange: ClientExchange): ServedSite {
+  if (exchange.site === undefined) throw new TypeError('the request has not been matched to a site yet')
+  return exchange.site
 }

@@ -80,7 +80,7 @@ export class Http1Exchange extends ClientExchange {
     }
   }
 
-  respond({ status, reason, headers, contentLength }: Answer): void {
+  protected override writeHead({ status, reason, headers, contentLength }: Answer): void {
     if (this.isOver) return
     const res = this.#res
     // Content-Length goes last: once it knows one, the runtime decodes a Content-Disposition anew, as

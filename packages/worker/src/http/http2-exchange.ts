@@ -56,7 +56,7 @@ export class Http2Exchange extends ClientExchange {
     this.#stream.additionalHeaders({ ':status': String(status), ...fieldsOf(headers) })
   }
 
-  respond({ status, headers, contentLength }: Answer): void {
+  protected override writeHead({ status, headers, contentLength }: Answer): void {
     const stream = this.#stream
     if (this.#isClosed) return
     const list = [':status', String(status), ...headers]

@@ -1,24 +1,27 @@
-// The plain-HTTP side of one listener: ACME challenges first, then a redirect to HTTPS, and nothing else.
-// Its server never listens either: it is given its connections.
+// The plain-HTTP port of one listener: ACME challenges first, then a redirect to HTTPS, and nothing else.
+// Owns the runtime's server, which never listens: its connections are handed to it.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import { foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
-import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Stage } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
 import { AnswerStalls } from '../limits/answer-stalls.ts'
-import type { RateGate } from '../limits/rate-gate.ts'
 import { nowMs } from '../limits/timers.ts'
+import { HttpsRedirectHandler } from '../pipeline/handlers/redirect.ts'
+import { Pipeline } from '../pipeline/pipeline.ts'
+import { DONE, NEXT, type StageResult } from '../pipeline/stage.ts'
+import { AcmeHttp01Stage } from '../pipeline/stages/acme-http-01.ts'
+import { DispatchStage } from '../pipeline/stages/dispatch.ts'
+import { ParseStage } from '../pipeline/stages/parse.ts'
+import { RateLimitStage, type RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
+import { RouteStage } from '../pipeline/stages/route.ts'
 import type { AccessLog } from './access-log-entry.ts'
 import { Http1Connection } from './client-connection.ts'
 import { ClientConnections } from './client-connections.ts'
 import { answerClientError } from './client-error.ts'
-import type { ClientExchange } from './client-exchange.ts'
-import { answerBody, answerError, answerText } from './error-response.ts'
-import { parseRequest } from './framing.ts'
-import type { Http1Exchange } from './http1-exchange.ts'
+import type { ClientExchange, ServedSite } from './client-exchange.ts'
+import { answerText } from './error-response.ts'
 import { Http1Requests } from './http1-requests.ts'
 import { Router } from './router.ts'
 import { http1Timeouts, runtimeHeaderBytes, SWEEP_INTERVAL_MS } from './runtime-limits.ts'
@@ -32,13 +35,10 @@ export interface RedirectSettings {
 export interface RedirectDeps {
   readonly accessLog: AccessLog
   readonly log: Log
-  readonly rateGate: RateGate
+  readonly rateLimiter: RateLimitDecisions
   /** What to answer for the token of an armed http-01 challenge. */
   readonly keyAuthorizationOf: (token: string) => string | undefined
 }
-
-const CHALLENGE_PATH = '/.well-known/acme-challenge/'
-const DEFAULT_HTTPS_PORT = 443
 
 export class RedirectServer {
   readonly #server: Server
@@ -47,7 +47,8 @@ export class RedirectServer {
   readonly #connections: ClientConnections
   readonly #requests: Http1Requests
   #settings: RedirectSettings
-  #hosts = new Router<Site>([])
+  readonly #pipeline: Pipeline
+  #router = new Router<ServedSite>([])
   #stage: Stage
 
   constructor(settings: RedirectSettings, stage: Stage, deps: RedirectDeps) {
@@ -67,7 +68,19 @@ export class RedirectServer {
         const clientIp = foldMappedAddress(socket.remoteAddress ?? '')
         return new Http1Connection(socket, { clientIp }, this.#connections)
       },
-      (exchange) => this.#handle(exchange),
+      (exchange) => this.#pipeline.run(exchange),
+    )
+    this.#pipeline = new Pipeline(
+      [
+        new ParseStage(() => this.#settings.limits),
+        { run: closeAfterBody },
+        new AcmeHttp01Stage(deps.keyAuthorizationOf),
+        { run: (exchange) => this.#refuseWhileStarting(exchange) },
+        new RouteStage(() => this.#router),
+        new RateLimitStage(deps.rateLimiter, deps.log, (exchange) => this.#pipeline.resume(exchange)),
+        new DispatchStage(),
+      ],
+      deps.log,
     )
     const { limits } = settings
     this.#server = createServer({
@@ -90,8 +103,9 @@ export class RedirectServer {
 
   configure(settings: RedirectSettings): void {
     this.#settings = settings
-    this.#hosts = new Router(settings.sites.map((site) => [site.host, site] as const))
-    const { limits } = settings
+    const { sites, limits, httpsPort } = settings
+    const handler = new HttpsRedirectHandler(httpsPort)
+    this.#router = new Router(sites.map((config) => [config.host, { config, filters: [], handler }] as const))
     Object.assign(this.#server, http1Timeouts(limits), { maxHeaderSize: runtimeHeaderBytes(limits) })
   }
 
@@ -130,46 +144,18 @@ export class RedirectServer {
     server.emit('listening')
   }
 
-  #handle(exchange: Http1Exchange): void {
-    try {
-      this.#answer(exchange)
-    } catch (error) {
-      answerError(exchange, error instanceof ProxyError ? error.code : 'INTERNAL')
-    }
+  /** There is no certificate for the HTTPS port yet. */
+  #refuseWhileStarting(exchange: ClientExchange): StageResult {
+    if (this.#stage !== 'challenge') return NEXT
+    answerText(exchange, 503)
+    return DONE
   }
+}
 
-  #answer(exchange: Http1Exchange): void {
-    exchange.request = parseRequest(exchange.head, this.#settings.limits)
-    const { path } = exchange.request
-    // Nothing here needs a body.
-    if (exchange.mayHaveBody) exchange.closeAfterwards()
-    if (path.startsWith(CHALLENGE_PATH)) {
-      this.#answerChallenge(exchange, path.slice(CHALLENGE_PATH.length))
-    } else if (this.#stage === 'challenge') {
-      answerText(exchange, 503)
-    } else {
-      const site = this.#hosts.lookup(exchange.request.host)
-      if (site === undefined) throw new ProxyError('UNKNOWN_HOST', 'no site of this listener')
-      if (this.#deps.rateGate.pass(exchange, rateScopeOf(site), this.#redirect)) this.#redirect(exchange)
-    }
-  }
-
-  readonly #redirect = (exchange: ClientExchange): void => {
-    const { host, path } = exchange.request
-    const { httpsPort } = this.#settings
-    const port = httpsPort === DEFAULT_HTTPS_PORT ? '' : `:${httpsPort}`
-    answerText(exchange, 301, ['location', `https://${host}${port}${path}`])
-  }
-
-  /** RFC 8555 8.3. */
-  #answerChallenge(exchange: Http1Exchange, token: string): void {
-    const keyAuthorization = this.#deps.keyAuthorizationOf(token)
-    if (keyAuthorization === undefined) {
-      answerText(exchange, 404)
-      return
-    }
-    answerBody(exchange, 200, ['content-type', 'application/octet-stream'], keyAuthorization)
-  }
+/** Nothing here reads a body. */
+function closeAfterBody(exchange: ClientExchange): StageResult {
+  if (exchange.mayHaveBody) exchange.closeAfterwards()
+  return NEXT
 }
 
 function ignore(): void {}

@@ -8,16 +8,22 @@ import { TLSSocket } from 'node:tls'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { Pipeline } from '../forward/pipeline.ts'
+import { createWebSocketProxy } from '../forward/http-proxy.ts'
 import { Routes, type WelcomeAddress } from '../forward/routes.ts'
 import { AnswerStalls } from '../limits/answer-stalls.ts'
 import { Http2Sessions } from '../limits/http2-sessions.ts'
-import type { RateGate } from '../limits/rate-gate.ts'
 import { nowMs } from '../limits/timers.ts'
 import { Tunnels } from '../forward/tunnels.ts'
 import type { UpstreamTrust } from '../forward/upstream-trust.ts'
 import type { ConnectionLimits } from '../limits/connections.ts'
 import type { RefusalLog } from '../limits/refusal-log.ts'
+import { ProxyHandler } from '../pipeline/handlers/proxy.ts'
+import { Pipeline } from '../pipeline/pipeline.ts'
+import { BodyLimitStage } from '../pipeline/stages/body-limit.ts'
+import { DispatchStage } from '../pipeline/stages/dispatch.ts'
+import { ParseStage } from '../pipeline/stages/parse.ts'
+import { RateLimitStage, type RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
+import { RouteStage } from '../pipeline/stages/route.ts'
 import { peekedOf, type Peeked } from '../tls/peeked.ts'
 import type { AccessLog } from './access-log-entry.ts'
 import { Http1Connection, Http2Connection } from './client-connection.ts'
@@ -38,7 +44,7 @@ export interface SiteServerSettings {
 export interface SiteServerDeps {
   readonly accessLog: AccessLog
   readonly log: Log
-  readonly rateGate: RateGate
+  readonly rateLimiter: RateLimitDecisions
   /** 48 bytes, the same in all workers. */
   readonly ticketKeys: Uint8Array
   /** Where the built-in welcome upstream of this worker listens. */
@@ -72,19 +78,28 @@ export class SiteServer {
   constructor(settings: SiteServerSettings, deps: SiteServerDeps) {
     this.#log = deps.log
     this.#limits = settings.limits
-    this.#routes = new Routes(deps.resolveWelcome, deps.trust)
-    this.#routes.configure(settings.sites, settings.limits)
-    const { accessLog, log, rateGate } = deps
-    this.#pipeline = new Pipeline({
+    const { accessLog, log, connections, refusalLog } = deps
+    const limits = (): Limits => this.#limits
+    const proxyDeps = {
       accessLog,
-      log,
-      rateGate,
-      limits: () => this.#limits,
-      router: () => this.#routes.router,
+      limits,
+      connections,
+      refusalLog,
       tunnels: this.#tunnels,
-      connections: deps.connections,
-      refusalLog: deps.refusalLog,
-    })
+      webSocketProxy: createWebSocketProxy(),
+    }
+    this.#routes = new Routes(deps.resolveWelcome, deps.trust, (route) => new ProxyHandler(route, proxyDeps))
+    this.#routes.configure(settings.sites, settings.limits)
+    this.#pipeline = new Pipeline(
+      [
+        new ParseStage(limits),
+        new RouteStage(() => this.#routes.router),
+        new RateLimitStage(deps.rateLimiter, log, (exchange) => this.#pipeline.resume(exchange)),
+        new BodyLimitStage(),
+        new DispatchStage(),
+      ],
+      log,
+    )
     this.#stalls = new AnswerStalls(() => this.#limits.bodyStallTimeoutMs, nowMs, log)
     this.#sessions = new Http2Sessions(() => this.#limits, nowMs)
     this.#sweep = setInterval(() => {
@@ -96,7 +111,7 @@ export class SiteServer {
     this.#requests = new Http1Requests(
       { ...this.#exchangeDeps, requestsPerConnection: () => this.#limits.requestsPerConnection },
       (socket) => new Http1Connection(socket, peekedOf(overTls(socket)), this.#connections),
-      (exchange) => this.#pipeline.handle(exchange),
+      (exchange) => this.#pipeline.run(exchange),
     )
     this.#server = createRuntimeServer(settings.limits, deps.ticketKeys)
     this.#server.shouldUpgradeCallback = (req) => {
@@ -208,7 +223,7 @@ export class SiteServer {
   }
 
   #onSessionError(error: Error, session: ServerHttp2Session): void {
-    const fields = { client_ip: this.#http2.get(session)?.clientIp, error: codeOf(error) ?? error.message }
+    const fields = { client_ip: this.#http2.get(session)?.client.ip, error: codeOf(error) ?? error.message }
     // The runtime's guards speak through this, too; a client that has gone is no news.
     if (GONE.has(fields.error)) this.#log.debug('CLIENT_ERROR', fields)
     else this.#log.info('CLIENT_ERROR', fields)
@@ -222,7 +237,7 @@ export class SiteServer {
       stream.on('error', ignore)
       return
     }
-    this.#pipeline.handle(new Http2Exchange(stream, rawHeaders, connection, this.#exchangeDeps))
+    this.#pipeline.run(new Http2Exchange(stream, rawHeaders, connection, this.#exchangeDeps))
     // More than that if a reload has made it less.
     if (connection.isRetired || connection.requests < this.#limits.requestsPerConnection) return
     connection.isRetired = true

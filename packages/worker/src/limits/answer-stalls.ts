@@ -7,7 +7,7 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 
 /** An answer of which something has been written that may not have left yet. */
 export interface PendingAnswer {
-  readonly connection: { readonly clientIp: string }
+  readonly client: { readonly ip: string }
   /** Its time is up: whether it waits for something else than its client, such as the answer before it. */
   isHeldUp(nowMs: number, timeoutMs: number): boolean
   /** May come again if that does not end it. */
@@ -46,7 +46,7 @@ export class AnswerStalls {
       if (nowMs - sinceMs < timeoutMs) break
       this.watch(answer)
       if (answer.isHeldUp(nowMs, timeoutMs)) continue
-      this.#log.info('CLIENT_ERROR', { client_ip: answer.connection.clientIp, error: 'answer not read' })
+      this.#log.info('CLIENT_ERROR', { client_ip: answer.client.ip, error: 'answer not read' })
       answer.onStalled()
     }
   }

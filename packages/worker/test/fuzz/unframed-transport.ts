@@ -14,7 +14,7 @@ export const forward: typeof framedForward = (exchange, route) => {
   const { method, rawHeaders } = exchange.head
   const isUnframed = body.kind === 'unknown' && LOSE_THEIR_FRAMING.has(method)
   const headers = upstreamRequestHeaders(rawHeaders, {
-    clientIp: exchange.connection.clientIp,
+    clientIp: exchange.client.ip,
     authority,
     connectionOptions,
   })

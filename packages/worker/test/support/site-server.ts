@@ -8,7 +8,6 @@ import type { RequestEntry, UpstreamErrorEntry } from '../../src/http/access-log
 import { UpstreamTrust } from '../../src/forward/upstream-trust.ts'
 import { SiteServer } from '../../src/http/server.ts'
 import { ConnectionLimits } from '../../src/limits/connections.ts'
-import { RateGate } from '../../src/limits/rate-gate.ts'
 import { RefusalLog } from '../../src/limits/refusal-log.ts'
 import { systemTimers } from '../../src/limits/timers.ts'
 import { ADMITTED, type RateLimiter } from '../../src/limits/rate.ts'
@@ -89,7 +88,7 @@ export async function startSiteServer(
         upstreamRetried: () => {},
       },
       log,
-      rateGate: new RateGate(rateLimiter, log),
+      rateLimiter,
       ticketKeys: randomBytes(48),
       resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
       trust: new UpstreamTrust(),

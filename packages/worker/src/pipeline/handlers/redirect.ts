@@ -1,0 +1,18 @@
+// Handler of the plain-HTTP port: sends the client to the same host, path and query over HTTPS.
+import { answerText } from '../../http/error-response.ts'
+import type { ClientExchange, Handler } from '../../http/client-exchange.ts'
+
+const DEFAULT_HTTPS_PORT = 443
+
+export class HttpsRedirectHandler implements Handler {
+  readonly #portSuffix: string
+
+  constructor(httpsPort: number) {
+    this.#portSuffix = httpsPort === DEFAULT_HTTPS_PORT ? '' : `:${httpsPort}`
+  }
+
+  handle(exchange: ClientExchange): void {
+    const { host, path } = exchange.request
+    answerText(exchange, 301, ['location', `https://${host}${this.#portSuffix}${path}`])
+  }
+}

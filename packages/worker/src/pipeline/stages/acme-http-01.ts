@@ -1,0 +1,25 @@
+// Answers http-01 challenges (RFC 8555 8.3) before a request is matched to a site: the CA may ask for a name that is
+// not served yet.
+import type { ClientExchange } from '../../http/client-exchange.ts'
+import { answerBody, answerText } from '../../http/error-response.ts'
+import { DONE, NEXT, type Stage, type StageResult } from '../stage.ts'
+
+const CHALLENGE_PATH = '/.well-known/acme-challenge/'
+
+export class AcmeHttp01Stage implements Stage {
+  readonly #keyAuthorizationOf: (token: string) => string | undefined
+
+  /** @param keyAuthorizationOf the response for the token of an armed challenge */
+  constructor(keyAuthorizationOf: (token: string) => string | undefined) {
+    this.#keyAuthorizationOf = keyAuthorizationOf
+  }
+
+  run(exchange: ClientExchange): StageResult {
+    const { path } = exchange.request
+    if (!path.startsWith(CHALLENGE_PATH)) return NEXT
+    const keyAuthorization = this.#keyAuthorizationOf(path.slice(CHALLENGE_PATH.length))
+    if (keyAuthorization === undefined) answerText(exchange, 404)
+    else answerBody(exchange, 200, ['content-type', 'application/octet-stream'], keyAuthorization)
+    return DONE
+  }
+}

@@ -1,0 +1,10 @@
+// The last stage: hands the request to the handler of its site.
+import { servedSiteOf, type ClientExchange } from '../../http/client-exchange.ts'
+import { DONE, type Stage, type StageResult } from '../stage.ts'
+
+export class DispatchStage implements Stage {
+  run(exchange: ClientExchange): StageResult {
+    servedSiteOf(exchange).handler.handle(exchange)
+    return DONE
+  }
+}

@@ -1,0 +1,18 @@
+// Parses the head of a request and refuses what is malformed or too large.
+import type { Limits } from '@reverse-proxy/shared/config/config'
+import type { ClientExchange } from '../../http/client-exchange.ts'
+import { parseRequest } from '../../http/framing.ts'
+import { NEXT, type Stage, type StageResult } from '../stage.ts'
+
+export class ParseStage implements Stage {
+  readonly #limits: () => Limits
+
+  constructor(limits: () => Limits) {
+    this.#limits = limits
+  }
+
+  run(exchange: ClientExchange): StageResult {
+    exchange.request = parseRequest(exchange.head, this.#limits())
+    return NEXT
+  }
+}

@@ -1,0 +1,71 @@
+// Applies the rate limit of the client: the request passes, gets 429, or waits for the supervisor's decision.
+// While it waits its body is not read; a client that leaves meanwhile has spent its token.
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
+import { servedSiteOf, type ClientExchange } from '../../http/client-exchange.ts'
+import { answerError } from '../../http/error-response.ts'
+import type { RateWaiter } from '../../limits/lease.ts'
+import { ADMITTED, type RateLimiter } from '../../limits/rate.ts'
+import { DONE, NEXT, WAIT, type Stage, type StageResult } from '../stage.ts'
+
+export type RateLimitDecisions = Pick<RateLimiter, 'admit' | 'wait'>
+
+export class RateLimitStage implements Stage {
+  readonly #limiter: RateLimitDecisions
+  readonly #log: Log
+  readonly #resume: (exchange: ClientExchange) => void
+
+  /** @param resume goes on with a request that had to wait and is admitted */
+  constructor(limiter: RateLimitDecisions, log: Log, resume: (exchange: ClientExchange) => void) {
+    this.#limiter = limiter
+    this.#log = log
+    this.#resume = resume
+  }
+
+  run(exchange: ClientExchange): StageResult {
+    const { key } = exchange.client
+    const scope = rateScopeOf(servedSiteOf(exchange).config)
+    const verdict = this.#limiter.admit(scope, key)
+    if (verdict === ADMITTED) return NEXT
+    if (verdict === undefined) {
+      this.#limiter.wait(scope, key, new WaitingRequest(exchange, this))
+      return WAIT
+    }
+    // A short body has come with its head, but has not been read yet. Once it is read the request is complete and
+    // the client keeps its connection: a new handshake for every 429 would cost us more than the client.
+    if (exchange.mayHaveBody) setImmediate(() => this.reject(exchange, verdict))
+    else this.reject(exchange, verdict)
+    return DONE
+  }
+
+  admit(exchange: ClientExchange): void {
+    this.#resume(exchange)
+  }
+
+  reject(exchange: ClientExchange, retryAfterSecs: number): void {
+    const { client, request, head } = exchange
+    this.#log.warn('RATE_LIMIT', {
+      client_ip: client.ip,
+      host: request.host,
+      path: head.target,
+      status: 429,
+    })
+    answerError(exchange, 'RATE_LIMITED', retryAfterSecs)
+  }
+}
+
+class WaitingRequest implements RateWaiter {
+  readonly #exchange: ClientExchange
+  readonly #stage: RateLimitStage
+
+  constructor(exchange: ClientExchange, stage: RateLimitStage) {
+    this.#exchange = exchange
+    this.#stage = stage
+  }
+
+  onRateVerdict(retryAfterSecs: number): void {
+    if (this.#exchange.isOver) return
+    if (retryAfterSecs === ADMITTED) this.#stage.admit(this.#exchange)
+    else this.#stage.reject(this.#exchange, retryAfterSecs)
+  }
+}

@@ -1,0 +1,25 @@
+// Finds the site that a request is for.
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { ClientExchange, ServedSite } from '../../http/client-exchange.ts'
+import type { Router } from '../../http/router.ts'
+import { NEXT, type Stage, type StageResult } from '../stage.ts'
+
+export class RouteStage implements Stage {
+  readonly #router: () => Router<ServedSite>
+
+  constructor(router: () => Router<ServedSite>) {
+    this.#router = router
+  }
+
+  run(exchange: ClientExchange): StageResult {
+    const { host } = exchange.request
+    const site = this.#router().lookup(host)
+    if (site === undefined) throw new ProxyError('UNKNOWN_HOST', 'no site of this listener')
+    // RFC 9110 7.4: a connection made for one name does not serve another that its certificate does not prove.
+    if (exchange.connection.certificate?.covers(host) === false) {
+      throw new ProxyError('MISDIRECTED', 'not covered by the certificate of the connection')
+    }
+    exchange.site = site
+    return NEXT
+  }
+}
