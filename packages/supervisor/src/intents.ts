@@ -1,5 +1,6 @@
 // What the supervisor has been asked to do, in order. Handlers of signals, IPC and timers only
 // push here; the one loop in supervisor.ts takes from here and acts.
+import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
 import type { RenewResult } from './admin/renew.ts'
@@ -39,19 +40,22 @@ export class IntentQueue {
     this.#clock = clock
   }
 
-  get isEmpty(): boolean {
-    return this.#queue.length === 0
-  }
-
   push(intent: Intent): void {
     this.#queue.push(intent)
     this.#wake?.()
   }
 
-  /** The next intent, or undefined once `deadlineMs` (of the clock given) has passed with none. */
-  async next(deadlineMs: number | undefined): Promise<Intent | undefined> {
+  /**
+   * Resolves with the intents that have come, in order; with none once `deadlineMs` (of the clock given) has passed.
+   * The event loop goes round before it does, so that messages, exits and signals that came while the caller was
+   * busy have been read.
+   */
+  async next(deadlineMs: number | undefined): Promise<readonly Intent[]> {
     if (this.#queue.length === 0) await this.#sleep(deadlineMs)
-    return this.#queue.shift()
+    // Twice: the first ends a round whose events may have been gathered long ago.
+    await setImmediate()
+    await setImmediate()
+    return this.#queue.splice(0)
   }
 
   async #sleep(deadlineMs: number | undefined): Promise<void> {

@@ -10,10 +10,9 @@ import { ReportBuilder } from './admin/report-builder.ts'
 import type { HealthServer, HealthSources } from './health/health-server.ts'
 import { startHealthServer } from './health/health-server.ts'
 import type { IntentQueue } from './intents.ts'
-import { monotonicClock } from './monotonic-clock.ts'
 
 export interface OperatorInterfacesOptions
-  extends Omit<HealthSources, 'reports'>, Omit<ReportSources, 'pid' | 'fleetClock'> {
+  extends Omit<HealthSources, 'reports'>, Omit<ReportSources, 'pid'> {
   readonly log: Log
   readonly intents: IntentQueue
 }
@@ -26,7 +25,7 @@ export class OperatorInterfaces {
 
   constructor(options: OperatorInterfacesOptions) {
     this.#options = options
-    this.#reports = new ReportBuilder({ ...options, pid: process.pid, fleetClock: monotonicClock })
+    this.#reports = new ReportBuilder({ ...options, pid: process.pid })
   }
 
   /** Throws ProxyError BIND for the health port; a proxy whose admin socket cannot be had serves without, and says so. */

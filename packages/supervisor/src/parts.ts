@@ -1,6 +1,7 @@
 // What the supervisor is made of, and who is told what by whom. Nothing happens here by itself: what its life is,
 // from the first worker to the last, is supervisor.ts.
 import { randomInt } from 'node:crypto'
+import { availableParallelism } from 'node:os'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Stage, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
@@ -55,6 +56,7 @@ export class Parts {
     })
     this.fleet = new Fleet({
       workers: workerCount(config),
+      bootsAtOnce: availableParallelism(),
       clock: monotonicClock,
       log,
       startOf: (slot) => this.#startOf(slot, stage(), inheritedSockets.current),
@@ -101,6 +103,7 @@ export class Parts {
     this.operators = new OperatorInterfaces({
       log,
       clock,
+      fleetClock: fleet.clock,
       phase,
       config: () => this.#config,
       fleet,

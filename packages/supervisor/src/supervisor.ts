@@ -44,10 +44,9 @@ export class Supervisor {
     try {
       await this.#boot()
       while (this.#phase !== 'stopped') {
-        const intent = await intents.next(fleet.wakeAtMs)
-        if (intent !== undefined) this.#act(intent)
-        // Not in view of half of what has happened.
-        if (intents.isEmpty) this.#converge()
+        for (const intent of await intents.next(fleet.wakeAtMs)) this.#act(intent)
+        // In view of all that has happened, not of half.
+        this.#converge()
       }
     } finally {
       stopListening()

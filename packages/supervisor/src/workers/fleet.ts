@@ -1,6 +1,7 @@
 // All workers: forks, drains and kills them as workers/plan.ts says, and brings every running one
 // to the same state. What that state is (config, certificates, challenges) is the supervisor's.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
+import type { Clock } from '@reverse-proxy/shared/clock'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Push } from '@reverse-proxy/shared/ipc/messages'
 import { describeBootFailure } from './boot-failure.ts'
@@ -14,17 +15,23 @@ import { Inbox } from './inbox.ts'
 import type { Action } from './plan.ts'
 import { planWorkers } from './plan.ts'
 import { Rolls } from './rolls.ts'
+import { WatchClock } from './watch.ts'
 
 /** How much longer than its drain a worker may take before it is killed: it writes its log to the end. */
 const DRAIN_GRACE_MS = 1_500
-/** When we act so much later than we meant to, it is not the workers who were silent. */
-const LATE_MS = 1_000
+/** How often the fleet is looked at while workers boot or drain, and while all serve: a turn that comes later is our own delay. */
+const BUSY_LOOK_MS = 100
+const QUIET_LOOK_MS = 1_000
 
 /** What a replacement of the workers is at: it replaces them, or those that drain are too many for that yet. */
 export type RollState = 'replacing' | 'waiting'
 
-export interface FleetOptions extends InboxOptions {
+export interface FleetOptions extends Omit<InboxOptions, 'clock'> {
+  /** Monotonic: see monotonic-clock.ts. */
+  readonly clock: Clock
   readonly workers: number
+  /** How many may boot at a time: the processors of the machine. */
+  readonly bootsAtOnce: number
   readonly drainTimeoutMs: () => number
   /** A worker ended before it was ready. */
   readonly onBootFailed: (error: ProxyError) => void
@@ -32,6 +39,7 @@ export interface FleetOptions extends InboxOptions {
 
 export class Fleet {
   readonly #options: FleetOptions
+  readonly #clock: WatchClock
   readonly #inbox: Inbox
   /** By their id: a process that never began has no pid. */
   readonly #handles = new Map<number, WorkerHandle>()
@@ -46,9 +54,15 @@ export class Fleet {
   constructor(options: FleetOptions) {
     this.#options = options
     this.#size = options.workers
-    this.#inbox = new Inbox(options)
-    this.#exits = new Exits(options.clock, options.log)
-    this.#rolls = new Rolls(options.clock, options.log)
+    const clock = (this.#clock = new WatchClock(options.clock))
+    this.#inbox = new Inbox({ ...options, clock })
+    this.#exits = new Exits(clock, options.log)
+    this.#rolls = new Rolls(clock, options.log)
+  }
+
+  /** Of every time that a worker's handle tells. */
+  get clock(): Clock {
+    return this.#clock
   }
 
   /** Workers wanted. */
@@ -79,7 +93,7 @@ export class Fleet {
     return this.#exits.unexpected
   }
 
-  /** When `converge` wants to be called again at the latest (ms). */
+  /** When `converge` wants to be called again at the latest (ms, the clock of the options). */
   get wakeAtMs(): number | undefined {
     return this.#wakeAtMs
   }
@@ -107,18 +121,18 @@ export class Fleet {
     return this.#exits.inARow
   }
 
+  /** Whatever the workers have said by now must have been read: see IntentQueue. */
   converge(): void {
+    this.#clock.pause()
     const wanted = {
       ...this.#rolls.wanted,
       workers: this.#size,
       recycle: this.#options.recycle(),
       running: this.#running,
       holdsForks: this.#unexplained > 0,
+      bootsAtOnce: this.#options.bootsAtOnce,
     }
-    const nowMs = this.#options.clock.nowMs()
-    this.#forgiveSilence(nowMs)
-    const plan = planWorkers(wanted, [...this.#handles.values()], this.#exits.backoffs, nowMs)
-    this.#wakeAtMs = plan.wakeAtMs
+    const plan = planWorkers(wanted, [...this.#handles.values()], this.#exits.backoffs, this.#clock.nowMs())
     for (const action of plan.actions) this.#act(action)
     // Who has been forked, drained or cut has a deadline that is not in the plan yet.
     if (plan.actions.length > 0) this.#options.onChange()
@@ -126,15 +140,16 @@ export class Fleet {
     // Here, because a fleet that has become smaller needs no further worker to be complete.
     const fresh = this.#readySlots(({ generation }) => isCurrent(generation, wanted))
     if (fresh >= this.#size) this.#rolls.succeed()
+    this.#lookAgain(plan.wakeAtMs)
   }
 
-  /**
-   * After we have been stopped ourselves, or the whole machine was: what the workers said meanwhile has not been
-   * read yet, and none is to be killed for it.
-   */
-  #forgiveSilence(nowMs: number): void {
-    if (this.#wakeAtMs === undefined || nowMs < this.#wakeAtMs + LATE_MS) return
-    for (const handle of this.#handles.values()) handle.lastBeatMs = nowMs
+  /** Before the plan wants it even: the sooner the next look, the less of a delay of ours is taken for time. */
+  #lookAgain(planWakeAtMs: number | undefined): void {
+    const isBusy = [...this.#handles.values()].some(({ stage }) => stage !== 'ready')
+    const wakeAtMs = planWakeAtMs ?? Infinity
+    const lookMs = this.isEmpty ? Infinity : isBusy ? BUSY_LOOK_MS : QUIET_LOOK_MS
+    const untilMs = this.#clock.resume(Math.min(wakeAtMs - this.#clock.nowMs(), lookMs))
+    this.#wakeAtMs = untilMs === Infinity ? undefined : untilMs
   }
 
   /** See Broadcast. */
@@ -214,7 +229,7 @@ export class Fleet {
 
   /** When a worker is killed that has been told to end within `timeoutMs`. */
   #deadlineMs(timeoutMs: number): number {
-    return this.#options.clock.nowMs() + timeoutMs + DRAIN_GRACE_MS
+    return this.#clock.nowMs() + timeoutMs + DRAIN_GRACE_MS
   }
 
   #withPid(pid: number): WorkerHandle | undefined {
@@ -226,7 +241,7 @@ export class Fleet {
       const handle = forkWorker({
         slot,
         generation,
-        nowMs: this.#options.clock.nowMs(),
+        nowMs: this.#clock.nowMs(),
         onMessage: (from, message) => this.#inbox.receive(from, message),
         onExit: (gone, exit) => this.#onExit(gone, exit),
         onUnborn: (gone, error) => {

@@ -11,7 +11,7 @@ import type { WorkerHandle } from './handle.ts'
 import { recycleAtMs } from './recycling.ts'
 
 export interface InboxOptions {
-  /** Monotonic: see monotonic-clock.ts. */
+  /** See watch.ts. */
   readonly clock: Clock
   readonly log: Log
   /** The state a worker begins with, asked for when it has booted. */

@@ -1,4 +1,5 @@
 // What to do about the workers now. Pure: (what is wanted, what is there, the time) -> actions.
+// Every time here is of workers/watch.ts, which does not count time in which nobody could be heard.
 // A slot is a worker's place (1..wanted); a generation is one rolling replacement of all of them.
 import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
 import type { Backoff } from './backoff.ts'
@@ -38,6 +39,8 @@ export interface Wanted extends WantedGeneration {
   readonly running: boolean
   /** True while it is being found out why one could not start: the next would fare no better. */
   readonly holdsForks: boolean
+  /** How many workers may boot at a time. */
+  readonly bootsAtOnce: number
 }
 
 export type Action =
@@ -56,7 +59,7 @@ export interface Plan {
   readonly awaited: readonly number[]
 }
 
-/** SPEC 11: a worker that says nothing for so long is not going to. */
+/** A worker that says nothing for so long is not going to. */
 export const SILENCE_MS = 10_000
 
 export function planWorkers(
@@ -92,7 +95,10 @@ export function planWorkers(
   }
 
   if (!wanted.running) return { actions, wakeAtMs: finiteOrUndefined(wakeAtMs), awaited: [] }
-  const slots = planSlots(wanted, alive, crowd.length > 0, backoffs, nowMs)
+  // A killed one still takes its share of the machine until it has exited.
+  const booting = workers.filter(({ stage }) => stage === 'booting').length
+  const mayFork = !wanted.holdsForks && booting < wanted.bootsAtOnce
+  const slots = planSlots(wanted, alive, { isCrowded: crowd.length > 0, mayFork }, backoffs, nowMs)
   return {
     actions: [...actions, ...slots.actions],
     wakeAtMs: finiteOrUndefined(Math.min(wakeAtMs, slots.wakeAtMs)),
@@ -121,19 +127,21 @@ interface SlotsPlan {
 }
 
 /**
- * Fills empty slots, without waiting for each other, and replaces who is not fresh. SPEC 11: one fresh worker of a
- * roll boots at a time, and the next waits until the predecessor of the one before accepts nothing more.
+ * Fills empty slots and replaces workers that are not fresh. One fork at a time, since each blocks the supervisor:
+ * what it has not heard meanwhile comes before the next. One fresh worker of a roll boots at a time, and the next
+ * waits until the predecessor of the one before accepts nothing more.
  */
 function planSlots(
   wanted: Wanted,
   alive: readonly WorkerView[],
-  isCrowded: boolean,
+  { isCrowded, mayFork }: { readonly isCrowded: boolean; readonly mayFork: boolean },
   backoffs: ReadonlyMap<number, Backoff>,
   nowMs: number,
 ): SlotsPlan {
   const actions: Action[] = []
   let wakeAtMs = Infinity
   let isHeld = false
+  let forks = mayFork
   let rollIsBusy = alive.some(
     ({ stage, accepting }) => stage === 'booting' || (stage === 'draining' && accepting),
   )
@@ -150,14 +158,14 @@ function planSlots(
     if (fresh !== undefined) continue
     const isRoll = mine.length > 0
     if (isRoll && isCrowded) isHeld = true
-    if (wanted.holdsForks || (isRoll && (rollIsBusy || isCrowded))) continue
+    if (!forks || (isRoll && (rollIsBusy || isCrowded))) continue
     const { retryAtMs } = backoffs.get(slot) ?? NO_BACKOFF
     if (retryAtMs > nowMs) {
       wakeAtMs = Math.min(wakeAtMs, retryAtMs)
       continue
     }
     actions.push({ type: 'fork', slot, generation: wanted.generation })
-    if (isRoll) rollIsBusy = true
+    forks = false
   }
   return { actions, wakeAtMs, isHeld }
 }
