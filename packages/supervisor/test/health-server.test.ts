@@ -125,8 +125,10 @@ test('health and readiness follow the reports', async (t) => {
 test('the status page brings everything along, and its feed a snapshot at once', async (t) => {
   const port = await start(t)
   const page = await get(port, '/')
-  assert.match(page.body, /<script>[\s\S]*EventSource/u)
-  assert.doesNotMatch(page.body, /(?:src|href)=/u)
+  const parts = [...page.body.matchAll(/(?:src|href)="([^"]*)"/gu)].map(([, path = '']) => path)
+  assert.deepEqual(parts, ['/status-page.css', '/status-page.js'])
+  for (const part of parts) assert.equal((await get(port, part)).status, 200)
+  assert.match((await get(port, '/status-page.js')).body, /EventSource/u)
   const sent = http.get({ host: '127.0.0.1', port, path: '/events', agent: false })
   sent.on('error', nothing)
   const [response] = await once(sent, 'response')

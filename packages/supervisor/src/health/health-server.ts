@@ -14,7 +14,7 @@ import { EXPOSITION_TYPE, renderExposition } from './exposition.ts'
 import { metricFamilies } from './metrics.ts'
 import type { RecentEvents } from './recent-events.ts'
 import { EVENT_STREAM, StatusFeed } from './status-feed.ts'
-import { STATUS_PAGE, STATUS_PAGE_POLICY } from './status-page.ts'
+import { STATUS_PAGE_FILES } from './status-page.ts'
 import type { TrafficBook } from './traffic-book.ts'
 
 const ADDRESS = '127.0.0.1'
@@ -107,19 +107,15 @@ function answer(
       response.writeHead(200, { 'Content-Type': EXPOSITION_TYPE })
       response.end(metrics())
       break
-    case '/':
-      response.writeHead(200, {
-        'Content-Type': 'text/html; charset=utf-8',
-        'Content-Security-Policy': STATUS_PAGE_POLICY,
-      })
-      response.end(STATUS_PAGE)
-      break
     case '/events':
       if (request.method === 'HEAD') response.writeHead(200, EVENT_STREAM).end()
       else feed.follow(response)
       break
-    default:
-      say(response, 404, 'Not Found\n')
+    default: {
+      const file = STATUS_PAGE_FILES.get(path)
+      if (file === undefined) say(response, 404, 'Not Found\n')
+      else response.writeHead(200, file.headers).end(file.bytes)
+    }
   }
 }
 
