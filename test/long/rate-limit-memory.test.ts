@@ -5,8 +5,8 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { IS_FULL } from '../harness/size.ts'
-import { LocalRateLimitAuthority } from '../../packages/supervisor/src/rate-limit-authority.ts'
-import { RateLimiter } from '../../packages/worker/src/limits/rate.ts'
+import { LocalRateLimitAuthority } from '../../packages/supervisor/src/rate-limit/authority.ts'
+import { RateLimiter } from '../../packages/worker/src/ratelimit/limiter.ts'
 
 const CLIENTS = IS_FULL ? 1_000_000 : 50_000
 const BATCH = 100
@@ -87,7 +87,7 @@ test('a worker remembers a bounded number of them', { timeout: 300_000 }, (t) =>
     limits,
     workers: 4,
     timers,
-    onSilent: nothing,
+    onAuthorityTimeout: nothing,
     send: ({ seq, asks }) => {
       const refused = { tokens: 0, waitMs: 3_600_000, recheckMs: 3_600_000 }
       const granted = { tokens: 2, waitMs: 0, recheckMs: 0 }
@@ -98,7 +98,7 @@ test('a worker remembers a bounded number of them', { timeout: 300_000 }, (t) =>
   })
   for (let index = 0; index < CLIENTS; index++) {
     const client = clientOf(index)
-    if (limiter.admit('', client) === undefined) limiter.wait('', client, { onRateVerdict: nothing })
+    if (limiter.admit('', client) === undefined) limiter.wait('', client, { onRateDecision: nothing })
     if (index % BATCH !== 0) continue
     nowMs += 0.001
     const now = due

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
 import type { LeaseGrant, LeaseReport, LeasedTokens } from '@reverse-proxy/shared/ipc/messages'
 import { bucketKey } from '@reverse-proxy/shared/rate-limits'
-import { LocalRateLimitAuthority } from '../src/rate-limit-authority.ts'
+import { LocalRateLimitAuthority } from '../src/rate-limit/authority.ts'
 import { recordingLog } from './support/recording-log.ts'
 
 const CLIENT = '203.0.113.1'

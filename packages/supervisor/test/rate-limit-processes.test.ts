@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { setTimeout as elapse } from 'node:timers/promises'
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
 import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
-import { LocalRateLimitAuthority } from '../src/rate-limit-authority.ts'
+import { LocalRateLimitAuthority } from '../src/rate-limit/authority.ts'
 import type { FromWorker, ToWorker } from './support/rate-limited-worker.ts'
 import { recordingLog } from './support/recording-log.ts'
 

@@ -19,7 +19,7 @@ import { createAccessLog } from './access-log.ts'
 import { BindError } from './bound-sockets.ts'
 import { UpstreamTrust, type TrustSettings } from './forward/upstream-trust.ts'
 import { ConnectionLimits } from './limits/connections.ts'
-import { RateLimiter } from './limits/rate.ts'
+import { RateLimiter } from './ratelimit/limiter.ts'
 import { systemTimers } from './limits/timers.ts'
 import { TrafficListener } from './listener.ts'
 import { openWorkerLogs } from './logs.ts'
@@ -118,7 +118,7 @@ export class WorkerLifecycle {
         workers: start.workers,
         timers: systemTimers,
         send: (request) => this.#process.tell(request),
-        onSilent: () => logs.warn('RATE_LIMIT_LOCAL', { worker: start.workerNumber }),
+        onAuthorityTimeout: () => logs.warn('RATE_LIMIT_LOCAL', { worker: start.workerNumber }),
       }))
       const accessLog = createAccessLog(logs, this.#metrics, start.workerNumber)
       this.#trust.configure(trustSettingsOf(start.config))

@@ -11,7 +11,7 @@ import {
 } from '../src/http/client-exchange.ts'
 import { answerText } from '../src/http/error-response.ts'
 import { AnswerStalls } from '../src/limits/answer-stalls.ts'
-import { ADMITTED } from '../src/limits/rate.ts'
+import { ADMITTED } from '../src/ratelimit/limiter.ts'
 import { Pipeline } from '../src/pipeline/pipeline.ts'
 import { DONE, NEXT, type Stage } from '../src/pipeline/stage.ts'
 import { DispatchStage } from '../src/pipeline/stages/dispatch.ts'
@@ -132,7 +132,7 @@ test('a stage behind one that waits runs for every request, once', () => {
     pipeline.run(exchange)
   }
   assert.equal(seen.length, 5)
-  for (const waiter of limiter.waiters) waiter.onRateVerdict(ADMITTED)
+  for (const waiter of limiter.waiters) waiter.onRateDecision(ADMITTED)
   assert.deepEqual(new Set(seen), new Set(exchanges))
   assert.equal(seen.length, 10)
   for (const { responses } of exchanges)
@@ -155,7 +155,7 @@ test('a stage that refuses a request which had to wait: nothing behind it runs',
     limiter.verdict = verdict
     const exchange = new RecordedExchange()
     pipeline.run(exchange)
-    for (const waiter of limiter.waiters.splice(0)) waiter.onRateVerdict(ADMITTED)
+    for (const waiter of limiter.waiters.splice(0)) waiter.onRateDecision(ADMITTED)
     assert.deepEqual(
       exchange.responses.map(({ status }) => status),
       [405],
@@ -172,7 +172,7 @@ test('a request whose client has left while it waited runs no further stage', ()
   const exchange = new RecordedExchange()
   pipeline.run(exchange)
   exchange.leave()
-  for (const waiter of limiter.waiters) waiter.onRateVerdict(ADMITTED)
+  for (const waiter of limiter.waiters) waiter.onRateDecision(ADMITTED)
   assert.deepEqual(seen, [])
 })
 

@@ -5,7 +5,7 @@ import { test, type TestContext } from 'node:test'
 import type { Stage } from '@reverse-proxy/shared/ipc/messages'
 import type { RequestEntry } from '../src/http/access-log-entry.ts'
 import { RedirectServer } from '../src/http/redirect.ts'
-import { ADMITTED } from '../src/limits/rate.ts'
+import { ADMITTED } from '../src/ratelimit/limiter.ts'
 import { recordingLog } from './support/front.ts'
 import { connectPlain } from './support/raw-client.ts'
 import { ScriptedLimiter } from './support/scripted-limiter.ts'
@@ -148,7 +148,7 @@ test('a redirect counts against the rate limit, a challenge does not', TIMEOUT, 
   limiter.verdict = undefined
   client.send('GET /p HTTP/1.1\r\nHost: a.example\r\n\r\n')
   await waitUntil('the request to wait', () => limiter.waiters.length === 1)
-  limiter.waiters[0]?.onRateVerdict(ADMITTED)
+  limiter.waiters[0]?.onRateDecision(ADMITTED)
   assert.equal((await client.response()).status, 301)
   assert.equal(limiter.asked.length, 2)
 })
@@ -163,7 +163,7 @@ test('a pipeline is answered one at a time, CONNECT in its place', TIMEOUT, asyn
   for (let i = 0; i < 21; i++) {
     await waitUntil('the next to wait', () => limiter.waiters.length > i)
     assert.equal(limiter.waiters.length, i + 1)
-    limiter.waiters[i]?.onRateVerdict(ADMITTED)
+    limiter.waiters[i]?.onRateDecision(ADMITTED)
     assert.equal((await client.response()).status, 301)
   }
   assert.equal((await client.response()).status, 405)

@@ -1,9 +1,9 @@
 // Up to a million token buckets in two blocks of memory: records of 32 bytes, close together, and a hash
 // index over them (open addressing, linear probing, never more than half full). Knows no limits.
 //
-// Both blocks are reserved at once and never grow, so that no insertion ever stops to copy or to hash
-// anew what is there; the system backs a page when it is first touched, so few buckets cost little.
-// A Map of objects was rejected: about four times the memory, and growing it stalls.
+// Both blocks are reserved at once and never grow, so no insertion stalls to copy or rehash. The system backs a page
+// when it is first touched, so few buckets cost little. Rejected: a Map of objects takes about four times the memory
+// and stalls when it grows.
 import type { BucketState } from '@reverse-proxy/shared/token-bucket'
 
 /** 96 bits that name a bucket. */
@@ -24,7 +24,7 @@ const TOKENS = 16
 const AT_MS = 24
 
 const SLOT_BYTES = 4
-/** A slot holds the position of a record plus one: memory that nobody has touched is an empty index. */
+/** A slot holds the position of a record plus one, so that untouched memory is an empty index. */
 const EMPTY = 0
 
 export class BucketTable {
@@ -54,7 +54,7 @@ export class BucketTable {
     return this.#recordIn(this.#slotOf(id))
   }
 
-  /** Of one that is not there yet; there must be room. Returns its position. */
+  /** Adds a bucket that is not in the table; there must be room. Returns its position. */
   insert(id: BucketId, bucket: BucketState): number {
     const position = this.#size++
     const at = position * RECORD_BYTES
@@ -66,7 +66,7 @@ export class BucketTable {
     return position
   }
 
-  /** The last record takes the place of the one removed. */
+  /** Removes a record; the last record takes its place. */
   remove(position: number): void {
     this.#vacate(this.#slotOf(this.idAt(position)))
     const last = --this.#size
@@ -102,7 +102,7 @@ export class BucketTable {
     this.#records.setFloat64(at + AT_MS, bucket.atMs)
   }
 
-  /** The slot of `id`, or the empty one where it would be. */
+  /** The slot of `id`, or the empty slot where it belongs. */
   #slotOf(id: BucketId): number {
     let slot = this.#home(id)
     for (let position = this.#recordIn(slot); position >= 0; position = this.#recordIn(slot)) {
@@ -119,7 +119,7 @@ export class BucketTable {
     return slot
   }
 
-  /** Empties `hole`, and closes the gap for those behind it that were pushed on by it. */
+  /** Empties `hole` and moves entries that linear probing had pushed behind it. */
   #vacate(hole: number): void {
     let slot = (hole + 1) & this.#mask
     for (let position = this.#recordIn(slot); position >= 0; position = this.#recordIn(slot)) {

@@ -1,9 +1,8 @@
-// All buckets of the proxy: found by their key, made when they are first asked for, forgotten when they
-// are full again. Memory is bounded; who leases what from them is rate-limit-authority.ts.
+// All buckets of the proxy: created when first used, forgotten when they are full again. Memory is bounded.
 //
-// When there is no room, unknown clients of a scope share one overflow bucket. It is forgotten like any
-// other, when full again. Until then a client that gets a bucket of its own may have spent from the
-// overflow bucket, so its own begins with no more than that has: nobody gets a second burst by the detour.
+// When the table is full, unknown clients of a scope share one overflow bucket, which is forgotten like any other when
+// it is full again. A client that gets its own bucket meanwhile may have spent from the overflow bucket, so its own
+// starts with no more tokens than that one has: no client gets a second burst this way.
 import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
 import { RATE_LEASE_MS, parseBucketKey, rateLimitOf } from '@reverse-proxy/shared/rate-limits'
 import type { BucketState } from '@reverse-proxy/shared/token-bucket'
@@ -12,7 +11,7 @@ import { bucketIdOf } from './bucket-id.ts'
 import type { BucketTable } from './bucket-table.ts'
 import { RateScope } from './scope.ts'
 
-/** Where a bucket is. Good until another one is opened. */
+/** The place of a bucket. Valid until another bucket is opened. */
 export interface BucketPlace {
   readonly scope: RateScope
   /** In the table; OVERFLOW: the scope's overflow bucket. */
@@ -21,15 +20,15 @@ export interface BucketPlace {
 
 export const OVERFLOW = -1
 
-/** For each bucket made, this many others are looked at: more leave than come, and no sweep ever stalls. */
+/** Buckets examined for each one created: more are removed than created, and no sweep stalls. */
 const SWEPT_PER_INSERTION = 2
-/** When there is no room, this many. */
+/** Buckets examined when the table is full. */
 const SWEPT_WHEN_FULL = 64
 
 export interface BucketsOptions {
   readonly table: BucketTable
   readonly limits: RateLimits
-  /** Unknown clients of `scope` begin to share a bucket. */
+  /** Unknown clients of `scope` start to share a bucket. */
   readonly onOverflow: (scope: string) => void
 }
 

@@ -1,5 +1,5 @@
-// One rate limit over time. Buckets are looked at rarely and limits may change in between, so a scope
-// remembers what held when: a bucket gets for every moment what the limit of that moment gave. Pure.
+// One rate limit over time. A limit may change between two looks at a bucket, so a scope keeps its past limits and
+// refills each bucket by the limit of each moment. Pure.
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
 import { sameRateLimit } from '@reverse-proxy/shared/rate-limits'
 import type { BucketState } from '@reverse-proxy/shared/token-bucket'
@@ -10,16 +10,16 @@ interface Period {
   readonly untilMs: number
 }
 
-/** Beyond that many changes since a bucket was looked at, it gets nothing for the time before them. */
+/** Past limits kept. A bucket that was not read since an older one gains nothing for the time before. */
 const MAX_PAST_PERIODS = 16
 
 export class RateScope {
   readonly name: string
-  /** Part of a bucket's id; never used again for another scope. */
+  /** Part of a bucket's id. Never reused for another scope. */
   readonly number: number
-  /** How many buckets there are under it. */
+  /** Number of its buckets. */
   buckets = 0
-  /** Shared by clients for which there was no room; there until it is full again. */
+  /** Shared by clients without a bucket of their own; exists until it is full again. */
   overflow: BucketState | undefined
   #limit: RateLimit
   #past: readonly Period[] = []
@@ -35,7 +35,7 @@ export class RateScope {
     return this.#limit
   }
 
-  /** From `nowMs` on; nothing is taken from or given to a bucket by that alone. */
+  /** Applies `limit` from `nowMs` on. The tokens of a bucket do not change by that alone. */
   change(limit: RateLimit, nowMs: number): void {
     if (sameRateLimit(this.#limit, limit)) return
     const past = [...this.#past, { limit: this.#limit, untilMs: nowMs }]

@@ -6,7 +6,7 @@ import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
 import type { WorkerStart, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
-import type { RateLimitAuthority } from '../rate-limit-authority.ts'
+import type { RateLimitAuthority } from '../rate-limit/authority.ts'
 import type { WorkerHandle } from './handle.ts'
 import { recycleAtMs } from './recycling.ts'
 

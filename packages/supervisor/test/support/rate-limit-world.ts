@@ -2,8 +2,8 @@
 // chance says but keep their order. Workers can stand still, die and be replaced; limits can change.
 import type { LeaseGrant, LeaseRequest } from '@reverse-proxy/shared/ipc/messages'
 import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
-import { LocalRateLimitAuthority } from '../../src/rate-limit-authority.ts'
-import { ADMITTED, RateLimiter } from '../../../worker/src/limits/rate.ts'
+import { LocalRateLimitAuthority } from '../../src/rate-limit/authority.ts'
+import { ADMITTED, RateLimiter } from '../../../worker/src/ratelimit/limiter.ts'
 import type { Random } from './random.ts'
 import { createRandom } from './random.ts'
 import { recordingLog } from './recording-log.ts'
@@ -108,7 +108,7 @@ export class World {
     this.#inWorker(worker, this.nowMs, 'messages', () => {
       this.requests++
       let isDecided = false
-      const onRateVerdict = (retryAfterSecs: number): void => {
+      const onRateDecision = (retryAfterSecs: number): void => {
         if (isDecided) throw new Error('a second verdict on the same request')
         isDecided = true
         this.verdicts++
@@ -116,8 +116,8 @@ export class World {
         then(retryAfterSecs)
       }
       const verdict = worker.limiter.admit(scope, client)
-      if (verdict === undefined) worker.limiter.wait(scope, client, { onRateVerdict })
-      else onRateVerdict(verdict)
+      if (verdict === undefined) worker.limiter.wait(scope, client, { onRateDecision })
+      else onRateDecision(verdict)
     })
   }
 
@@ -154,7 +154,7 @@ export class World {
           limits: this.#limits,
           workers: this.#options.workers,
           send: (request) => this.#send(worker, request),
-          onSilent: () => void this.silences++,
+          onAuthorityTimeout: () => void this.silences++,
           timers: {
             nowMs: () => this.nowMs,
             soon: (run) => this.#inWorker(worker, this.nowMs, 'immediates', run),

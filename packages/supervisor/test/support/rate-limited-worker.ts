@@ -3,7 +3,7 @@
 import type { LeaseGrant, LeaseRequest } from '@reverse-proxy/shared/ipc/messages'
 import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
 import { GENERAL_SCOPE } from '@reverse-proxy/shared/rate-limits'
-import { ADMITTED, RateLimiter } from '../../../worker/src/limits/rate.ts'
+import { ADMITTED, RateLimiter } from '../../../worker/src/ratelimit/limiter.ts'
 import { systemTimers } from '../../../worker/src/limits/timers.ts'
 
 export type ToWorker =
@@ -35,7 +35,7 @@ let admitted = 0
 let resting = false
 let busyConnections = 0
 
-function onSilent(): void {
+function onAuthorityTimeout(): void {
   silences++
 }
 
@@ -44,7 +44,7 @@ function configure(limits: RateLimits): void {
     limiter.configure(limits)
     return
   }
-  limiter = new RateLimiter({ limits, workers: 4, send: tell, timers: systemTimers, onSilent })
+  limiter = new RateLimiter({ limits, workers: 4, send: tell, timers: systemTimers, onAuthorityTimeout })
 }
 
 function connect(client: string, thinkMs: number): void {
@@ -56,10 +56,10 @@ function connect(client: string, thinkMs: number): void {
     }
     requests++
     const verdict = limiter?.admit(GENERAL_SCOPE, client)
-    if (verdict === undefined) limiter?.wait(GENERAL_SCOPE, client, { onRateVerdict })
-    else onRateVerdict(verdict)
+    if (verdict === undefined) limiter?.wait(GENERAL_SCOPE, client, { onRateDecision })
+    else onRateDecision(verdict)
   }
-  const onRateVerdict = (verdict: number): void => {
+  const onRateDecision = (verdict: number): void => {
     if (verdict === ADMITTED) admitted++
     setTimeout(ask, thinkMs)
   }

@@ -2,7 +2,7 @@
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
 import type { LeaseRequest, LeasedTokens } from '@reverse-proxy/shared/ipc/messages'
 import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
-import { RateLimiter } from '../../src/limits/rate.ts'
+import { RateLimiter } from '../../src/ratelimit/limiter.ts'
 
 interface Task {
   readonly atMs: number
@@ -27,7 +27,7 @@ export class FakeAuthority {
         // The rest is up to the test.
         if (request.asks.length === 0) this.#immediates.push(() => this.grant())
       },
-      onSilent: () => void this.silences++,
+      onAuthorityTimeout: () => void this.silences++,
       timers: {
         nowMs: () => this.nowMs,
         soon: (run) => void this.#immediates.push(run),
@@ -95,7 +95,7 @@ export class FakeAuthority {
   /** Makes a request; the verdict is written into what is returned. */
   request(client: string, scope = ''): { verdict: number | undefined } {
     const outcome: { verdict: number | undefined } = { verdict: undefined }
-    const waiter = { onRateVerdict: (verdict: number): void => void (outcome.verdict = verdict) }
+    const waiter = { onRateDecision: (verdict: number): void => void (outcome.verdict = verdict) }
     outcome.verdict = this.limiter.admit(scope, client)
     if (outcome.verdict === undefined) this.limiter.wait(scope, client, waiter)
     return outcome

@@ -1,6 +1,6 @@
 // A rate limiter whose every word is the test's.
-import type { RateWaiter } from '../../src/limits/lease.ts'
-import { ADMITTED } from '../../src/limits/rate.ts'
+import type { RateWaiter } from '../../src/ratelimit/lease.ts'
+import { ADMITTED } from '../../src/ratelimit/limiter.ts'
 
 export class ScriptedLimiter {
   /** What it says to whoever asks next; undefined: who asks has to wait. */

@@ -4,8 +4,8 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
 import { servedSiteOf, type ClientExchange } from '../../http/client-exchange.ts'
 import { answerError } from '../../http/error-response.ts'
-import type { RateWaiter } from '../../limits/lease.ts'
-import { ADMITTED, type RateLimiter } from '../../limits/rate.ts'
+import type { RateWaiter } from '../../ratelimit/lease.ts'
+import { ADMITTED, type RateLimiter } from '../../ratelimit/limiter.ts'
 import { DONE, NEXT, WAIT, type Stage, type StageResult } from '../stage.ts'
 
 export type RateLimitDecisions = Pick<RateLimiter, 'admit' | 'wait'>
@@ -25,16 +25,16 @@ export class RateLimitStage implements Stage {
   run(exchange: ClientExchange): StageResult {
     const { key } = exchange.client
     const scope = rateScopeOf(servedSiteOf(exchange).config)
-    const verdict = this.#limiter.admit(scope, key)
-    if (verdict === ADMITTED) return NEXT
-    if (verdict === undefined) {
+    const decision = this.#limiter.admit(scope, key)
+    if (decision === ADMITTED) return NEXT
+    if (decision === undefined) {
       this.#limiter.wait(scope, key, new WaitingRequest(exchange, this))
       return WAIT
     }
     // A short body has come with its head, but has not been read yet. Once it is read the request is complete and
     // the client keeps its connection: a new handshake for every 429 would cost us more than the client.
-    if (exchange.mayHaveBody) setImmediate(() => this.reject(exchange, verdict))
-    else this.reject(exchange, verdict)
+    if (exchange.mayHaveBody) setImmediate(() => this.reject(exchange, decision))
+    else this.reject(exchange, decision)
     return DONE
   }
 
@@ -63,7 +63,7 @@ class WaitingRequest implements RateWaiter {
     this.#stage = stage
   }
 
-  onRateVerdict(retryAfterSecs: number): void {
+  onRateDecision(retryAfterSecs: number): void {
     if (this.#exchange.isOver) return
     if (retryAfterSecs === ADMITTED) this.#stage.admit(this.#exchange)
     else this.#stage.reject(this.#exchange, retryAfterSecs)

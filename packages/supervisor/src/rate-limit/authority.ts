@@ -1,20 +1,18 @@
-// The one authority over rate limits: it alone knows the buckets, and workers spend what it leases to
-// them. Decides at once, in the order of the messages, and needs no timer. Knows no processes: a worker
-// is a number that is never used twice.
+// The authority over rate limits: it owns the buckets and leases tokens to workers. It decides at once, in the order
+// of the messages, and needs no timer. It knows no processes: a worker is a number that is never used twice.
 //
-// Why no client is ever admitted more than `burst + rate * t` in any t seconds (SPEC 8):
-// 1. A leased token is no longer in its bucket but takes up room there (token-bucket.ts), from the grant
-//    until the worker reports it spent or returned, which it does only after it has happened. So what can
-//    still be spent of one bucket, in the supervisor, under way and in all workers, is never more than burst.
-// 2. A worker may spend a lease until RATE_LEASE_MS after it sent its request, by its own clock. The
-//    authority waits from the grant on, which is later, and longer by OVERDUE_GRACE_MS: a lease that is
-//    given up here can be spent nowhere, although no two clocks have been compared, only durations.
-// 3. A lease that is given up (overdue, or its worker has died) counts as spent. A report that comes after
-//    that finds no lease and changes nothing, so no token comes back twice.
-// 4. Messages between the authority and one worker keep their order, each worker holds at most one lease
-//    of a bucket, and it asks for another only when nothing is left: a report can only be about the lease
-//    that the book has, or about one that has been given up.
-// What is lost by a late or missing report is admitted less, never more.
+// Why no client is admitted more than `burst + rate * t` requests in any t seconds:
+// 1. A leased token is no longer in its bucket but takes up room there (token-bucket.ts), from the grant until the
+//    worker reports that it was spent or returned. So the tokens of one bucket that can still be spent, in the
+//    supervisor, in messages and in all workers, never exceed the burst.
+// 2. A worker may spend a lease until RATE_LEASE_MS after it sent its request, by its own clock. The authority counts
+//    from the grant, which is later, and waits OVERDUE_GRACE_MS longer: a lease that is given up here can no longer be
+//    spent anywhere. Only durations are compared, never two clocks.
+// 3. A lease that is given up (overdue, or its worker died) counts as spent. A later report finds no lease and changes
+//    nothing, so no token comes back twice.
+// 4. Messages between the authority and one worker keep their order, each worker holds at most one lease of a bucket,
+//    and it asks for another only when none is left: a report is about the lease in the table or about one given up.
+// A late or missing report makes the limit stricter, never looser.
 import type {
   LeaseAsk,
   LeaseGrant,
@@ -27,30 +25,30 @@ import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
 import { GENERAL_SCOPE, RATE_LEASE_MS } from '@reverse-proxy/shared/rate-limits'
 import type { BucketState } from '@reverse-proxy/shared/token-bucket'
 import { charge, lease, msUntilToken, settle } from '@reverse-proxy/shared/token-bucket'
-import { BucketTable } from './rate-limit/bucket-table.ts'
-import { Buckets, OVERFLOW } from './rate-limit/buckets.ts'
-import type { HeldLease } from './rate-limit/lease-book.ts'
-import { LeaseBook } from './rate-limit/lease-book.ts'
+import { BucketTable } from './bucket-table.ts'
+import { Buckets, OVERFLOW } from './buckets.ts'
+import type { HeldLease } from './lease-table.ts'
+import { LeaseTable } from './lease-table.ts'
 
-/** SPEC 8. 40 bytes each, reserved at the start, used as they are needed (test/long measures it). */
+/** 40 bytes each, reserved at the start and backed by memory when they are used (measured in test/long). */
 const MAX_BUCKETS = 1_000_000
 
-/** How long after its end a lease's report may be under way before its tokens are lost. */
+/** Time after the end of a lease within which its report must arrive, or its tokens are lost. */
 const OVERDUE_GRACE_MS = 250
 
 /**
- * Beyond what its waiting requests need, a worker gets at most this part of what is left, divided by the
- * number of workers: were all of them to hoard all they can, most would still be there for whoever needs it.
+ * Beyond what its waiting requests need, a worker gets at most this part of the remaining tokens divided by the number
+ * of workers, so that hoarding workers leave enough for the others.
  */
 const SHARE_AHEAD = 0.5
 
-/** What a worker meets; a store that several machines share can stand behind it as well. */
+/** The authority as workers see it. */
 export interface RateLimitAuthority {
-  /** New limits, from this moment on. Must come before the workers are told. */
+  /** Applies new limits. Call it before the workers learn of them. */
   configure(limits: RateLimits): void
-  /** @param answer is called once, now or later, in the order of the requests of that worker */
+  /** @param answer called once, now or later, in the order of the worker's requests */
   request(worker: number, request: LeaseRequest, answer: (grant: LeaseGrant) => void): void
-  /** It has exited: what it held counts as spent. */
+  /** The worker has exited: the tokens it held count as spent. */
   forgetWorker(worker: number): void
 }
 
@@ -69,7 +67,7 @@ export interface AuthorityOptions {
 export class LocalRateLimitAuthority implements RateLimitAuthority {
   readonly #options: AuthorityOptions
   readonly #buckets: Buckets
-  readonly #book = new LeaseBook()
+  readonly #leases = new LeaseTable()
 
   constructor(options: AuthorityOptions) {
     this.#options = options
@@ -84,14 +82,14 @@ export class LocalRateLimitAuthority implements RateLimitAuthority {
     })
   }
 
-  /** How many clients are remembered; those not counted have full buckets. */
+  /** Number of buckets that are not full. */
   get size(): number {
     return this.#buckets.size
   }
 
-  /** Leases that workers hold. */
+  /** Number of leases that workers hold. */
   get leases(): number {
-    return this.#book.size
+    return this.#leases.size
   }
 
   configure(limits: RateLimits): void {
@@ -100,7 +98,7 @@ export class LocalRateLimitAuthority implements RateLimitAuthority {
 
   request(worker: number, request: LeaseRequest, answer: (grant: LeaseGrant) => void): void {
     const nowMs = this.#options.nowMs()
-    for (const overdue of this.#book.endOverdue(nowMs)) this.#giveUp(overdue, nowMs)
+    for (const overdue of this.#leases.endOverdue(nowMs)) this.#giveUp(overdue, nowMs)
     for (const report of request.reports) this.#settle(worker, report, nowMs)
     for (const { key, count } of request.charges) {
       this.#update(key, nowMs, (bucket) => charge(bucket, count))
@@ -112,12 +110,12 @@ export class LocalRateLimitAuthority implements RateLimitAuthority {
 
   forgetWorker(worker: number): void {
     const nowMs = this.#options.nowMs()
-    for (const held of this.#book.endAll(worker)) this.#giveUp(held, nowMs)
+    for (const held of this.#leases.endAll(worker)) this.#giveUp(held, nowMs)
   }
 
   #grant(worker: number, ask: LeaseAsk, workers: number, nowMs: number): LeasedTokens {
     const { key, needed, ahead } = ask
-    const previous = this.#book.end(worker, key)
+    const previous = this.#leases.end(worker, key)
     if (previous !== undefined) this.#giveUp(previous, nowMs)
 
     const place = this.#buckets.open(key, nowMs)
@@ -129,22 +127,22 @@ export class LocalRateLimitAuthority implements RateLimitAuthority {
     this.#buckets.write(place, after)
     if (tokens > 0) {
       const overdueAtMs = nowMs + RATE_LEASE_MS + OVERDUE_GRACE_MS
-      this.#book.add(worker, { key, isOverflow: place.position === OVERFLOW, tokens, overdueAtMs })
+      this.#leases.add(worker, { key, isOverflow: place.position === OVERFLOW, tokens, overdueAtMs })
     }
     if (tokens >= needed) return { key, tokens, waitMs: 0, recheckMs: 0 }
     const waitMs = msUntilToken(after, place.scope.limit)
-    // What others hold may be returned; if nobody holds anything, time alone makes tokens.
+    // Tokens that others hold may be returned; without any, only time adds tokens.
     const recheckMs = after.leased > tokens ? Math.min(waitMs, RATE_LEASE_MS) : waitMs
     return { key, tokens, waitMs, recheckMs }
   }
 
   #settle(worker: number, { key, spent, returned }: LeaseReport, nowMs: number): void {
-    const held = this.#book.find(worker, key)
+    const held = this.#leases.find(worker, key)
     if (held === undefined) return
     const spentOfIt = Math.min(spent, held.tokens)
     const returnedOfIt = Math.min(returned, held.tokens - spentOfIt)
     held.tokens -= spentOfIt + returnedOfIt
-    if (held.tokens === 0) this.#book.end(worker, key)
+    if (held.tokens === 0) this.#leases.end(worker, key)
     this.#change(held, nowMs, (bucket) => settle(bucket, spentOfIt, returnedOfIt))
   }
 

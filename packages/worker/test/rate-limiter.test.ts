@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ADMITTED } from '../src/limits/rate.ts'
+import { ADMITTED } from '../src/ratelimit/limiter.ts'
 import { FakeAuthority, limitsOf } from './support/fake-authority.ts'
 
 const CLIENT = '203.0.113.1'

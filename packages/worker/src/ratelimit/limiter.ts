@@ -1,52 +1,51 @@
-// Decides whether a request is within its client's rate limit, on behalf of the authority in the
-// supervisor. A held lease or a remembered refusal answers at once and costs no message; otherwise the
-// request waits for one batched round trip. Knows neither requests nor answers.
+// Decides whether a request is within its client's rate limit, on behalf of the authority in the supervisor. A held
+// lease or a cached denial decides at once and costs no message; otherwise the request waits for one batched round
+// trip. Knows neither requests nor responses.
 //
-// What makes the limit exact over all workers is explained in supervisor/src/rate-limit-authority.ts.
-// This side's part of it: a token is spent only before the lease's end, which counts from the moment
-// the request for it was sent; it is reported after it was spent; a token that is returned is given up
-// first; more is asked for only when nothing is left.
+// supervisor/src/rate-limit/authority.ts explains why the limit is exact over all workers. The worker's part: it
+// spends a token only before the lease ends, counted from the moment it sent the request for the lease; it reports a
+// token after it has spent it; it gives a token up before it returns it; it asks for more only when none is left.
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
 import type { LeaseGrant, LeaseRequest, LeasedTokens } from '@reverse-proxy/shared/ipc/messages'
 import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
 import { bucketKey, parseBucketKey, rateLimitOf, sameRateLimits } from '@reverse-proxy/shared/rate-limits'
 import type { RateWaiter } from './lease.ts'
 import { Lease } from './lease.ts'
-import { LocalBuckets } from './local-buckets.ts'
-import { Refusals, wholeSeconds } from './refusals.ts'
-import { SilenceWatch } from './silence.ts'
-import type { Timers } from './timers.ts'
+import { FallbackBuckets } from './fallback-buckets.ts'
+import { DeniedCache, wholeSeconds } from './denied-cache.ts'
+import { AuthorityTimeout } from './authority-timeout.ts'
+import type { Timers } from '../limits/timers.ts'
 
 export const ADMITTED = 0
 
-/** Leases whose answer has come; those that still wait for it are bounded by the connections. */
+/** Bound on granted leases. Leases that wait for a grant are bounded by the number of connections. */
 const MAX_LEASES = 65_536
-/** Spent tokens take up room in their bucket until they are reported: this part of it, all workers together. */
+/** Unreported spent tokens of all workers together may take up this part of a bucket. */
 const UNREPORTED_PART = 0.25
-/** How often leases are looked at that have ended. */
+/** Interval at which ended leases are reported. */
 const TICK_MS = 50
 const CHARGES_PER_MESSAGE = 1_000
-/** A refusal is remembered at least this long, else a client with a high rate would be asked about all the time. */
-const MIN_REFUSAL_MS = 1
+/** A denial is cached at least this long, or a client with a high rate would cost a message for each request. */
+const MIN_DENIAL_MS = 1
 
 export interface RateLimiterOptions {
   readonly limits: RateLimits
-  /** To the authority; may be lost only if nothing comes back any more. */
+  /** Sends to the authority. A message may be lost only if no grant ever arrives again. */
   readonly send: (request: LeaseRequest) => void
   readonly timers: Timers
-  /** How many workers there are, until a grant says it. */
+  /** Number of workers until the first grant says it. */
   readonly workers: number
-  /** The authority is silent; called once until it has answered again. */
-  readonly onSilent: () => void
+  /** The authority has not answered in time. Called once until it answers again. */
+  readonly onAuthorityTimeout: () => void
 }
 
 export class RateLimiter {
   readonly #send: (request: LeaseRequest) => void
   readonly #timers: Timers
-  readonly #silence: SilenceWatch
-  readonly #refusals = new Refusals()
-  readonly #localBuckets = new LocalBuckets()
-  /** By bucket key; the one that ends first comes first. */
+  readonly #timeout: AuthorityTimeout
+  readonly #denied = new DeniedCache()
+  readonly #fallbackBuckets = new FallbackBuckets()
+  /** By bucket key, ordered by their end. */
   readonly #leases = new Map<string, Lease>()
   #asking: Lease[] = []
   #reporting: Lease[] = []
@@ -56,21 +55,21 @@ export class RateLimiter {
   #isFlushing = false
   #stopTick: (() => void) | undefined
 
-  constructor({ limits, send, timers, workers, onSilent }: RateLimiterOptions) {
+  constructor({ limits, send, timers, workers, onAuthorityTimeout }: RateLimiterOptions) {
     this.#limits = limits
     this.#send = send
     this.#timers = timers
     this.#workers = workers
-    this.#silence = new SilenceWatch(timers, () => {
+    this.#timeout = new AuthorityTimeout(timers, () => {
       this.#decideWaiting()
-      onSilent()
+      onAuthorityTimeout()
     })
   }
 
   /**
-   * One request of `client` (a key of shared/client-key) in `scope` (rateScopeOf its site).
-   * @returns ADMITTED; or after how many seconds the client may come again (whole, at least 1);
-   *   or undefined: only the authority can tell, so `wait` is to be called
+   * Decides about one request of `client` (a key of shared/client-key) in `scope` (rateScopeOf its site).
+   * @returns ADMITTED; or the whole seconds after which the client may retry, at least 1; or undefined when only the
+   *   authority can decide: call `wait`
    */
   admit(scope: string, client: string): number | undefined {
     const key = bucketKey(scope, client)
@@ -80,12 +79,12 @@ export class RateLimiter {
       this.#onSpent(lease)
       return ADMITTED
     }
-    const retryAfterSecs = this.#refusals.retryAfterSecs(key, nowMs)
+    const retryAfterSecs = this.#denied.retryAfterSecs(key, nowMs)
     if (retryAfterSecs > 0) return retryAfterSecs
-    return this.#silence.isSilent ? this.#decideLocally(key, nowMs) : undefined
+    return this.#timeout.isTimedOut ? this.#decideByFallback(key, nowMs) : undefined
   }
 
-  /** For a request that `admit` has said undefined of, in the same turn. `waiter` is told once, later. */
+  /** Waits for the authority's decision. Call it in the turn in which `admit` returned undefined. */
   wait(scope: string, client: string, waiter: RateWaiter): void {
     const key = bucketKey(scope, client)
     this.#ask(this.#leases.get(key) ?? this.#addLease(key, rateLimitOf(this.#limits, scope)), waiter)
@@ -93,29 +92,29 @@ export class RateLimiter {
 
   onGrant({ seq, workers, grants }: LeaseGrant): void {
     this.#workers = workers
-    this.#silence.onAnswered(seq)
-    // Before anything else is asked for.
-    if (this.#localBuckets.hasAdmitted) this.#flushSoon()
+    this.#timeout.onAnswered(seq)
+    // Report what the fallback admitted before asking for more.
+    if (this.#fallbackBuckets.hasAdmitted) this.#flushSoon()
     for (const granted of grants) {
       const lease = this.#leases.get(granted.key)
       if (lease !== undefined) this.#take(lease, granted)
     }
   }
 
-  /** The authority has the new limits already: nothing that was decided by the old ones is used any more. */
+  /** Drops every decision made under the old limits. The authority must have the new limits already. */
   configure(limits: RateLimits): void {
     if (sameRateLimits(this.#limits, limits)) return
     this.#limits = limits
-    this.#refusals.clear()
+    this.#denied.clear()
     this.#returnAll()
   }
 
-  /** Gives everything back. Idempotent. */
+  /** Returns every unspent token. Idempotent. */
   close(): void {
     this.#returnAll()
     this.#flush()
     this.#stopTick?.()
-    this.#silence.close()
+    this.#timeout.close()
   }
 
   #onSpent(lease: Lease): void {
@@ -126,7 +125,7 @@ export class RateLimiter {
   #ask(lease: Lease, waiter: RateWaiter): void {
     lease.waiters.push(waiter)
     if (lease.isAsking) return
-    // What is left has ended.
+    // Its remaining tokens have expired.
     this.#end(lease)
     lease.isAsking = true
     this.#asking.push(lease)
@@ -137,7 +136,7 @@ export class RateLimiter {
     const nowMs = this.#timers.nowMs()
     lease.isAsking = false
     lease.tokens = tokens
-    // If nobody waits any more, silence has decided in the meantime: what came of that is charged first.
+    // Without waiters the fallback has decided meanwhile, and its decisions are charged first.
     if (nowMs >= lease.endsAtMs || lease.waiters.length === 0) this.#end(lease)
     const waiters = lease.waiters
     lease.waiters = []
@@ -148,22 +147,22 @@ export class RateLimiter {
     }
     if (served > 0) this.#onSpent(lease)
     const late = waiters.slice(served)
-    const isRefused = waitMs > 0
-    if (isRefused) {
-      const askAgainAtMs = nowMs + Math.max(MIN_REFUSAL_MS, recheckMs)
-      this.#refusals.remember(lease.key, nowMs + waitMs, askAgainAtMs, nowMs)
+    const isDenied = waitMs > 0
+    if (isDenied) {
+      const askAgainAtMs = nowMs + Math.max(MIN_DENIAL_MS, recheckMs)
+      this.#denied.remember(lease.key, nowMs + waitMs, askAgainAtMs, nowMs)
     } else {
       for (const waiter of late) this.#ask(lease, waiter)
     }
 
-    for (const waiter of waiters.slice(0, served)) waiter.onRateVerdict(ADMITTED)
-    if (isRefused) for (const waiter of late) waiter.onRateVerdict(wholeSeconds(waitMs))
+    for (const waiter of waiters.slice(0, served)) waiter.onRateDecision(ADMITTED)
+    if (isDenied) for (const waiter of late) waiter.onRateDecision(wholeSeconds(waitMs))
   }
 
-  #decideLocally(key: string, nowMs: number): number {
+  #decideByFallback(key: string, nowMs: number): number {
     this.#tickLater()
     const limit = rateLimitOf(this.#limits, parseBucketKey(key).scope)
-    return this.#localBuckets.decide(key, limit, this.#workers, nowMs)
+    return this.#fallbackBuckets.decide(key, limit, this.#workers, nowMs)
   }
 
   #decideWaiting(): void {
@@ -171,7 +170,7 @@ export class RateLimiter {
     for (const lease of this.#leases.values()) {
       const waiters = lease.waiters
       lease.waiters = []
-      for (const waiter of waiters) waiter.onRateVerdict(this.#decideLocally(lease.key, nowMs))
+      for (const waiter of waiters) waiter.onRateDecision(this.#decideByFallback(lease.key, nowMs))
     }
   }
 
@@ -228,17 +227,17 @@ export class RateLimiter {
       return { key, spent, returned }
     })
     this.#reporting = []
-    const charges = this.#localBuckets.drainAdmitted(CHARGES_PER_MESSAGE)
+    const charges = this.#fallbackBuckets.drainAdmitted(CHARGES_PER_MESSAGE)
     const asks = this.#asking.filter((lease) => this.#isWanted(lease)).map((lease) => this.#askOf(lease))
     this.#asking = []
     if (reports.length + charges.length + asks.length === 0) return
     const seq = ++this.#seq
-    this.#silence.onSent(seq)
+    this.#timeout.onSent(seq)
     this.#send({ type: 'lease-request', seq, reports, charges, asks })
     this.#tickLater()
   }
 
-  /** Those who waited may have been answered without the authority. */
+  /** False if the fallback has decided about all its waiting requests. */
   #isWanted(lease: Lease): boolean {
     lease.isAsking = lease.waiters.length > 0
     return lease.isAsking
@@ -247,7 +246,7 @@ export class RateLimiter {
   #askOf(lease: Lease): { key: string; needed: number; ahead: number } {
     const { key, waiters } = lease
     const ahead = lease.ask(this.#timers.nowMs())
-    // As the last one: it ends last.
+    // Keep the order: it now ends last.
     this.#leases.delete(key)
     this.#leases.set(key, lease)
     return { key, needed: waiters.length, ahead }
@@ -260,10 +259,10 @@ export class RateLimiter {
     })
   }
 
-  /** Ends the leases whose time has come, and reports. */
+  /** Ends expired leases and sends the reports. */
   #tick(): void {
     const nowMs = this.#timers.nowMs()
-    let isDue = this.#localBuckets.hasAdmitted
+    let isDue = this.#fallbackBuckets.hasAdmitted
     for (const lease of this.#leases.values()) {
       if (lease.isAsking) continue
       if (nowMs < lease.endsAtMs) break
@@ -271,8 +270,8 @@ export class RateLimiter {
       this.#leases.delete(lease.key)
       isDue ||= lease.hasReport
     }
-    if (isDue && !this.#silence.isSilent) this.#flush()
-    if (this.#leases.size > 0 || this.#reporting.length > 0 || this.#localBuckets.hasAdmitted)
+    if (isDue && !this.#timeout.isTimedOut) this.#flush()
+    if (this.#leases.size > 0 || this.#reporting.length > 0 || this.#fallbackBuckets.hasAdmitted)
       this.#tickLater()
   }
 }

@@ -1,7 +1,7 @@
-// Walks over a Map again and again, a few entries at a time. It keeps its place: starting from the front
-// each time would pass over all that has been deleted there.
+// Walks over a Map in rounds, a few entries at a time. It keeps its iterator: a fresh one would step over all deleted
+// entries at the front each time.
 
-export class MapCursor<K, V> {
+export class IncrementalSweep<K, V> {
   readonly #map: ReadonlyMap<K, V>
   #entries: Iterator<[K, V], undefined>
 
@@ -10,7 +10,7 @@ export class MapCursor<K, V> {
     this.#entries = map.entries()
   }
 
-  /** The next entry; undefined once at the end of each round. */
+  /** The next entry, or undefined once at the end of each round. */
   next(): [K, V] | undefined {
     const { value } = this.#entries.next()
     if (value === undefined) this.#entries = this.#map.entries()

@@ -1,27 +1,27 @@
-// This worker's part of every rate limit while the authority is silent: 1/workers of rate and burst.
-// Remembers what it has admitted, for the authority to take into account when it is back. Pure.
+// This worker's share of every rate limit while the authority does not answer: 1/workers of rate and burst.
+// Remembers what it admits, so that the authority can charge it afterwards. Pure.
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
 import type { BucketState } from '@reverse-proxy/shared/token-bucket'
 import { fullBucket, isFull, msUntilToken, refill, take } from '@reverse-proxy/shared/token-bucket'
-import { MapCursor } from './map-cursor.ts'
-import { wholeSeconds } from './refusals.ts'
+import { IncrementalSweep } from './incremental-sweep.ts'
+import { wholeSeconds } from './denied-cache.ts'
 
 const MAX_BUCKETS = 65_536
-/** Beyond that many clients, all others share this bucket. */
+/** Clients beyond MAX_BUCKETS share this bucket. */
 const SHARED_KEY = ''
 const SWEPT_PER_INSERTION = 2
 
-interface LocalBucket {
+interface FallbackBucket {
   readonly limit: RateLimit
   readonly bucket: BucketState
 }
 
-export class LocalBuckets {
-  readonly #buckets = new Map<string, LocalBucket>()
-  readonly #cursor = new MapCursor(this.#buckets)
+export class FallbackBuckets {
+  readonly #buckets = new Map<string, FallbackBucket>()
+  readonly #cursor = new IncrementalSweep(this.#buckets)
   readonly #admitted = new Map<string, number>()
 
-  /** 0: admitted; else refused, and after how many seconds to come again. */
+  /** @returns 0 if admitted, else the seconds after which the client may retry */
   decide(key: string, wholeLimit: RateLimit, workers: number, nowMs: number): number {
     const limit = shareOf(wholeLimit, workers)
     const place = this.#placeOf(key, nowMs)
@@ -33,7 +33,7 @@ export class LocalBuckets {
     return 0
   }
 
-  /** What has been admitted and not been asked for here yet: at most `count` keys. */
+  /** Returns and forgets what has been admitted, for at most `count` keys. */
   drainAdmitted(count: number): { key: string; count: number }[] {
     const admitted: { key: string; count: number }[] = []
     for (const [key, ofKey] of this.#admitted) {
@@ -65,7 +65,7 @@ export class LocalBuckets {
   }
 }
 
-/** At least one request is admitted, although a burst smaller than the number of workers has no such part. */
+/** The burst is at least 1, also where it is smaller than the number of workers. */
 function shareOf({ requestsPerSecond, burst }: RateLimit, workers: number): RateLimit {
   return { requestsPerSecond: requestsPerSecond / workers, burst: Math.max(1, burst / workers) }
 }

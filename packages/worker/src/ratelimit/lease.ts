@@ -1,30 +1,30 @@
-// What one worker holds of one client's bucket, and how much of it the client uses. Pure.
+// The tokens of one client's bucket that this worker holds, and how fast the client uses them. Pure.
 import { RATE_LEASE_MS } from '@reverse-proxy/shared/rate-limits'
 
-/** A lease is meant to last a busy client about this long. */
+/** A lease is sized to last a busy client about this long. */
 const AHEAD_MS = 250
-/** What happened in less time than this says nothing about a client's pace. */
+/** A shorter time says nothing about a client's pace. */
 const SHORTEST_SAMPLE_MS = 20
 
-/** Whoever waits for the authority's word on a request. */
+/** A request that waits for the authority's decision. */
 export interface RateWaiter {
-  /** @param retryAfterSecs 0: admitted; else refused, and when to come again */
-  onRateVerdict(retryAfterSecs: number): void
+  /** @param retryAfterSecs ADMITTED, or the seconds after which the client may retry */
+  onRateDecision(retryAfterSecs: number): void
 }
 
 export class Lease {
   readonly key: string
-  /** Spent tokens are reported at once when there are this many, else when the lease ends or with another message. */
+  /** This many spent tokens are reported at once; fewer with the next message or when the lease ends. */
   readonly reportAt: number
   tokens = 0
-  /** Monotonic; from then on not one more token may be spent. */
+  /** Monotonic. No token may be spent from then on. */
   endsAtMs = 0
   spent = 0
   returned = 0
   waiters: RateWaiter[] = []
-  /** A request for more is to be sent, or its answer has not come yet. */
+  /** A request for more tokens is queued or unanswered. */
   isAsking = false
-  /** Its report is to be sent. */
+  /** Its report is queued. */
   isReporting = false
   #uses = 0
   #askedAtMs: number | undefined
@@ -34,7 +34,7 @@ export class Lease {
     this.reportAt = reportAt
   }
 
-  /** One token for one request, if there is one. */
+  /** Spends one token for one request. False if there is none. */
   spend(nowMs: number): boolean {
     if (this.tokens === 0 || nowMs >= this.endsAtMs) return false
     this.tokens--
@@ -43,16 +43,16 @@ export class Lease {
     return true
   }
 
-  /** Whatever is left will be returned. */
+  /** Gives up the remaining tokens; the next report returns them. */
   end(): void {
     this.returned += this.tokens
     this.tokens = 0
   }
 
   /**
-   * At the moment the request for more is sent: what is granted ends by our clock from here on.
-   * @returns how many tokens beyond the waiting requests the client will use in the next AHEAD_MS
-   *   if it goes on as it did since the last time; 0 the first time
+   * Call when the request for more tokens is sent: the grant expires RATE_LEASE_MS after this moment.
+   * @returns tokens beyond the waiting requests that the client will use in the next AHEAD_MS if it keeps its pace
+   *   since the last call; 0 the first time
    */
   ask(nowMs: number): number {
     const sinceMs =

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import http from 'node:http'
 import { test } from 'node:test'
-import { ADMITTED } from '../src/limits/rate.ts'
+import { ADMITTED } from '../src/ratelimit/limiter.ts'
 import { connectHttp2, answerOf, open, request } from './support/http2-client.ts'
 import { connectRaw } from './support/raw-client.ts'
 import { answering, OK, startUpstream } from './support/raw-upstream.ts'
@@ -116,7 +116,7 @@ test(
     await waitUntil('both to wait', () => limiter.waiters.length === 2)
     assert.deepEqual(received, [])
     assert.ok(client.socket.writableLength > bodyBytes / 2, 'the body has been read')
-    for (const waiter of limiter.waiters) waiter.onRateVerdict(ADMITTED)
+    for (const waiter of limiter.waiters) waiter.onRateDecision(ADMITTED)
     assert.equal((await client.response()).status, 200)
     assert.equal((await answerOf(stream)).status, 200)
     assert.deepEqual(received, [bodyBytes, bodyBytes])
@@ -133,7 +133,7 @@ test('no 100 Continue before the word has come, and none when it is no', TIMEOUT
   client.send(head)
   await waitUntil('it to wait', () => limiter.waiters.length === 1)
   assert.equal(client.received(), '')
-  limiter.waiters[0]?.onRateVerdict(9)
+  limiter.waiters[0]?.onRateDecision(9)
   assert.equal((await client.response()).status, 429)
 })
 
@@ -154,7 +154,7 @@ test('a client that goes while it waits is forgotten, whatever the word', TIMEOU
   upgrading.socket.destroy()
   stream.close(8)
   await waitUntil('all to be over', () => requests.length === 3)
-  for (const [index, waiter] of limiter.waiters.entries()) waiter.onRateVerdict(index === 0 ? 1 : ADMITTED)
+  for (const [index, waiter] of limiter.waiters.entries()) waiter.onRateDecision(index === 0 ? 1 : ADMITTED)
   assert.deepEqual(
     requests.map(({ status }) => status),
     [499, 499, 499],
@@ -178,6 +178,6 @@ test('over HTTP/1 an answer that waits keeps its place before the next one', TIM
   const other = await connectRaw(t, port)
   other.send(GET)
   assert.equal((await other.response()).status, 429)
-  limiter.waiters[0]?.onRateVerdict(ADMITTED)
+  limiter.waiters[0]?.onRateDecision(ADMITTED)
   assert.deepEqual([(await client.response()).body, (await client.response()).status], ['1/', 429])
 })

@@ -1,5 +1,4 @@
-// Which worker holds which lease. Keeps the books only: what an ended lease does to its bucket is up to
-// whoever reads them. Pure.
+// Which worker holds which lease. The authority settles ended leases with their buckets. Pure.
 
 const SWEEP_INTERVAL_MS = 50
 
@@ -9,12 +8,12 @@ export interface HeldLease {
   readonly isOverflow: boolean
   /** Not reported as spent or returned. */
   tokens: number
-  /** From then on nobody waits for a report any more. */
+  /** When the authority stops waiting for the report. */
   readonly overdueAtMs: number
 }
 
-export class LeaseBook {
-  /** By worker, then by key; all leases last equally long, so the first of a worker ends first. */
+export class LeaseTable {
+  /** By worker, then by key. All leases last equally long, so those of a worker are ordered by their end. */
   readonly #leases = new Map<number, Map<string, HeldLease>>()
   #nextSweepMs = 0
 
@@ -22,7 +21,7 @@ export class LeaseBook {
     return [...this.#leases.values()].reduce((sum, ofWorker) => sum + ofWorker.size, 0)
   }
 
-  /** There must be none under this key: see `end`. */
+  /** The worker must hold no lease of this key: see `end`. */
   add(worker: number, lease: HeldLease): void {
     let ofWorker = this.#leases.get(worker)
     if (ofWorker === undefined) this.#leases.set(worker, (ofWorker = new Map()))
@@ -33,21 +32,21 @@ export class LeaseBook {
     return this.#leases.get(worker)?.get(key)
   }
 
-  /** Strikes out the lease and returns it as it was. */
+  /** Removes the lease and returns it. */
   end(worker: number, key: string): HeldLease | undefined {
     const lease = this.find(worker, key)
     this.#leases.get(worker)?.delete(key)
     return lease
   }
 
-  /** Strikes out all leases that a worker held. */
+  /** Removes and returns all leases of a worker. */
   endAll(worker: number): HeldLease[] {
     const leases = [...(this.#leases.get(worker)?.values() ?? [])]
     this.#leases.delete(worker)
     return leases
   }
 
-  /** Strikes out what has been waited for too long; looks only now and then. */
+  /** Removes and returns leases whose report is overdue. Looks at most once per SWEEP_INTERVAL_MS. */
   endOverdue(nowMs: number): HeldLease[] {
     const overdue: HeldLease[] = []
     if (nowMs < this.#nextSweepMs) return overdue
