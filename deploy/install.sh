@@ -82,7 +82,7 @@ install_program() {
 #!/bin/sh
 # The installed program on the Node that came with it.
 program=$(dirname "$(dirname "$(readlink -f "$0")")")/current
-exec "$program"/node_modules/node*-linux-*/bin/node "$program/dist/main.js" "$@"
+exec sh "$program/launch.sh" "$program"/node_modules/node*-linux-*/bin/node "$program/dist/main.js" "$@"
 SH
   chmod 0755 "$prefix/bin/reverse-proxy"
   ln -sfn /opt/reverse-proxy/bin/reverse-proxy "$root/usr/local/bin/reverse-proxy"

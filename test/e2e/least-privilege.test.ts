@@ -20,14 +20,13 @@ test(
     const directory = temporaryDirectory(t)
     const env = {
       ...process.env,
-      NODE_OPTIONS: `--import=${PROBE}`,
       PROBE_FILES: [join(directory, 'config.toml'), '/etc/shadow'].join(':'),
     }
     const account = isRoot && isOpenToAll(PROBE) ? { user: 'nobody' } : {}
     const { proxy, target } = await serveSite(t, {
       upstream: origin.upstream,
       config: { workers: 1, ...account },
-      program: { env, directory },
+      program: { env, directory, execArgv: [`--import=${PROBE}`] },
     })
     assert.equal((await request(target)).status, 200)
     await proxy.stderr.waitForLine(/^probe: uid /)

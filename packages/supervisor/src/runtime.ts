@@ -1,4 +1,5 @@
-// Which Node runs us, and with which flags a worker is started on it.
+// Which Node runs us, with which flags a worker is started on it, and which of the caller's variables for the
+// runtime no process of ours is given.
 
 /** Lines with the security fixes of 2026, oldest release of each that has them; see DESIGN. */
 const SUPPORTED = [
@@ -21,7 +22,7 @@ export function unsupportedRuntime(version: string): string | undefined {
 }
 
 /**
- * Flags of a worker (SPEC 12): it may use the network, read its own code and write its log, nothing else.
+ * Flags of a worker: it may use the network, read its own code and write its log, nothing else.
  * `allowedFlags` is what the running Node knows (`process.allowedNodeEnvironmentFlags`).
  */
 export function workerFlags(
@@ -39,7 +40,22 @@ export function workerFlags(
     '--disable-warning=DEP0169',
   ]
   if (logFilePath !== undefined) flags.push(`--allow-fs-write=${logFilePath}`)
+  // The signal would open the inspector. It stays blocked: a worker wants none.
+  if (allowedFlags.has('--disable-sigusr1')) flags.push('--disable-sigusr1')
   // Node 24 has no --allow-net and needs none.
   if (allowedFlags.has('--allow-net')) flags.push('--allow-net')
   return flags
+}
+
+/** They load code, open the inspector, write files, print secrets, turn verification off or change the TLS policy. */
+const SIDE_DOOR = /^(?:NODE_|OPENSSL_)/u
+/** Certificate authorities of the organisation: a decision of whoever runs the machine. */
+const WANTED = new Set(['NODE_EXTRA_CA_CERTS', 'NODE_USE_SYSTEM_CA'])
+
+/**
+ * Removes from `env` what processes started with it would take for instructions to the runtime. What the running
+ * process has been told that way, launch.sh has kept from it.
+ */
+export function closeSideDoors(env: NodeJS.ProcessEnv): void {
+  for (const name of Object.keys(env)) if (SIDE_DOOR.test(name) && !WANTED.has(name)) delete env[name]
 }

@@ -1,4 +1,4 @@
-// Signal -> intent, nothing else. What each means is SPEC 4 and 11.
+// Signal -> intent, nothing else.
 import { closeSync, openSync } from 'node:fs'
 import type { IntentQueue } from './intents.ts'
 
@@ -14,6 +14,7 @@ export function listenForSignals(intents: IntentQueue): () => void {
       intents.push({ type: 'stop', cut: interrupted, reason: 'SIGINT' })
       interrupted = true
     },
+    SIGUSR1: () => intents.push({ type: 'reopen-logs' }),
     SIGUSR2: () => intents.push({ type: 'reopen-logs' }),
     SIGTTIN: () => intents.push({ type: 'resize', by: 1 }),
     SIGTTOU: () => intents.push({ type: 'resize', by: -1 }),

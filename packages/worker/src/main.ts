@@ -5,9 +5,18 @@ import { BEAT_INTERVAL_MS } from '@reverse-proxy/shared/ipc/messages'
 import type { SupervisorToWorker, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
 import { WorkerLifecycle } from './lifecycle.ts'
 
-// SPEC 4: only the supervisor's messages and SIGKILL end a worker. A signal that the whole process
-// group gets (Ctrl-C, a closed terminal) is the supervisor's to interpret.
-const IGNORED_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2', 'SIGTTIN', 'SIGTTOU'] as const
+// Only the supervisor's messages and SIGKILL end a worker. A signal that the whole process group gets (Ctrl-C,
+// a closed terminal) is the supervisor's to interpret. SIGUSR1 would open the inspector.
+const IGNORED_SIGNALS = [
+  'SIGINT',
+  'SIGTERM',
+  'SIGHUP',
+  'SIGQUIT',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGTTIN',
+  'SIGTTOU',
+] as const
 for (const signal of IGNORED_SIGNALS) process.on(signal, () => {})
 
 /** Ends the process; to node:cluster that is no accident. */

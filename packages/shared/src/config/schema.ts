@@ -101,7 +101,7 @@ const logging = table(
       description: 'One line of words, or one JSON object.',
     }),
     log_file_path: text(
-      'File written in addition to stdout; SIGUSR2 reopens it.',
+      'File written in addition to stdout; SIGUSR1 and SIGUSR2 reopen it.',
       '/var/log/reverse-proxy/proxy.log',
     ),
   },

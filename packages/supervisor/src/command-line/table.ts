@@ -104,7 +104,7 @@ export function optionRows(): readonly (readonly [name: OptionName, row: OptionR
 export const SIGNALS = [
   ['TERM, INT', 'drain and exit; a second INT, or QUIT, cuts at once'],
   ['HUP', 'read the configuration again and replace every worker'],
-  ['USR2', 'open the log file anew, after a rotation'],
+  ['USR1, USR2', 'open the log file anew, after a rotation'],
   ['TTIN, TTOU', 'one worker more, one fewer'],
 ] as const
 

@@ -1,4 +1,4 @@
-// Loaded by --import into the program's processes: in a worker, tries what a worker must not be able to do
+// Loaded by --import into the supervisor, which then loads it into its workers: in a worker, tries what a worker must not be able to do
 // and prints what came of each attempt.
 import { execFileSync } from 'node:child_process'
 import cluster from 'node:cluster'
@@ -19,6 +19,17 @@ const attempts: Readonly<Record<string, () => unknown>> = {
   eval: () => Reflect.apply(new Function('return 1'), undefined, []),
   addon: () => process.dlopen({ exports: {} }, '/nonexistent.node'),
   'become root': () => process.setuid?.(0),
+}
+
+if (cluster.isPrimary) {
+  const setupPrimary = cluster.setupPrimary.bind(cluster)
+  // `fork` calls it, too, with nothing to change.
+  cluster.setupPrimary = ({ execArgv, ...settings } = {}) =>
+    setupPrimary(
+      execArgv === undefined
+        ? settings
+        : { ...settings, execArgv: [...execArgv, `--import=${import.meta.filename}`] },
+    )
 }
 
 if (cluster.isWorker && isMainThread) {
