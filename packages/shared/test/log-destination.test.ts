@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { LOG_BUFFER_BYTES, LogDestination, type LogDevice, type LogTarget } from '../src/log-destination.ts'
+import { LOG_BUFFER_BYTES, LogDestination, type LogDevice, type LogTarget } from '../src/log/destination.ts'
 
 type Outcome = number | 'all' | 'EAGAIN' | 'ENOSPC' | 'EPIPE' | 'EIO'
 

@@ -7,7 +7,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { codeOf, messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { LOG_FILE_MODE, logFileFlags } from '@reverse-proxy/shared/log-device'
+import { LOG_FILE_FLAGS, LOG_FILE_MODE } from '@reverse-proxy/shared/log/device'
 import type { Account } from './account.ts'
 
 const ROOT = 0
@@ -67,14 +67,13 @@ export async function openLogFile(path: string, open = openFile): Promise<number
 
 /** Whatever the umask, a new file has LOG_FILE_MODE. */
 async function openOrCreate(path: string, open: OpenFile): Promise<number> {
-  const flags = logFileFlags(fs.constants)
   try {
-    const created = await open(path, flags | fs.constants.O_EXCL, LOG_FILE_MODE)
+    const created = await open(path, LOG_FILE_FLAGS | fs.constants.O_EXCL, LOG_FILE_MODE)
     fs.fchmodSync(created, LOG_FILE_MODE)
     return created
   } catch (error) {
     if (codeOf(error) !== 'EEXIST') throw error
-    return await open(path, flags, LOG_FILE_MODE)
+    return await open(path, LOG_FILE_FLAGS, LOG_FILE_MODE)
   }
 }
 

@@ -1,15 +1,10 @@
-// The supervisor's log: stdout and the log file. The wiring is shared/logs.ts.
-import fs from 'node:fs'
+// The supervisor's log: stdout and the log file.
 import { callbackify } from 'node:util'
 import type { Logging } from '@reverse-proxy/shared/config/config'
-import { createLogDevice, logTarget, STDOUT_FD } from '@reverse-proxy/shared/log-device'
+import { createLogDevice } from '@reverse-proxy/shared/log/device'
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
-import type { Logs } from '@reverse-proxy/shared/logs'
-import { openLogs } from '@reverse-proxy/shared/logs'
-import { pino } from 'pino'
+import { openLogs, type Logs } from '@reverse-proxy/shared/log/logs'
 import { openLogFile } from './log-file.ts'
-
-const openFile = callbackify(async (path: string) => await openLogFile(path))
 
 /** A log whose settings a reload may change. */
 export class SupervisorLogs implements Logs {
@@ -17,10 +12,10 @@ export class SupervisorLogs implements Logs {
   #logs: Logs
 
   constructor(settings: Logging) {
-    // What is written there directly, for people, is no reason to end if nobody reads it.
+    // Text for people is written there directly; nobody has to read it.
     process.stdout.on('error', () => {})
     this.#settings = settings
-    this.#logs = openPinoLogs(settings)
+    this.#logs = open(settings)
   }
 
   get filePath(): string | undefined {
@@ -31,7 +26,7 @@ export class SupervisorLogs implements Logs {
     if (JSON.stringify(settings) === JSON.stringify(this.#settings)) return
     const before = this.#logs
     this.#settings = settings
-    this.#logs = openPinoLogs(settings)
+    this.#logs = open(settings)
     void before.flush().then(() => before.abandon())
   }
 
@@ -64,20 +59,6 @@ export class SupervisorLogs implements Logs {
   }
 }
 
-function openPinoLogs(settings: Logging): Logs {
-  return openLogs(settings, {
-    isoTime: pino.stdTimeFunctions.isoTime,
-    createLogger: (options, stream) => pino(options, stream),
-    stdout: logTarget(fs, STDOUT_FD),
-    device: createLogDevice({
-      fs,
-      stdout: process.stdout,
-      open: openFile,
-      encode: (text) => Buffer.from(text, 'latin1'),
-      after: (delayMs, callback) => {
-        const timer = setTimeout(callback, delayMs).unref()
-        return () => clearTimeout(timer)
-      },
-    }),
-  })
+function open(settings: Logging): Logs {
+  return openLogs(settings, createLogDevice(callbackify(async (path: string) => await openLogFile(path))))
 }

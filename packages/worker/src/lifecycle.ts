@@ -13,7 +13,7 @@ import type {
   WorkerStart,
   WorkerToSupervisor,
 } from '@reverse-proxy/shared/ipc/messages'
-import type { Logs } from '@reverse-proxy/shared/logs'
+import { openLogs, type Logs } from '@reverse-proxy/shared/log/logs'
 import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
 import { createAccessLog } from './access-log.ts'
 import { BindError } from './bound-sockets.ts'
@@ -22,7 +22,6 @@ import { ConnectionLimits } from './limits/connections.ts'
 import { RateLimiter } from './ratelimit/limiter.ts'
 import { systemTimers } from './limits/timers.ts'
 import { TrafficListener } from './listener.ts'
-import { openWorkerLogs } from './logs.ts'
 import { CountingLog, TrafficMetrics } from './metrics.ts'
 import type { Welcome } from './welcome/server.ts'
 import { startWelcome } from './welcome/server.ts'
@@ -106,7 +105,7 @@ export class WorkerLifecycle {
   async #start(start: WorkerStart): Promise<void> {
     try {
       this.#config = start.config
-      this.#logs = openWorkerLogs(start.config.logging)
+      this.#logs = openLogs(start.config.logging)
       const logs = new CountingLog(this.#logs, this.#metrics)
       const needsWelcome = start.config.listeners.some(({ sites }) =>
         sites.some(({ upstream }) => upstream.kind === 'welcome'),

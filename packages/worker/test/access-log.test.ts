@@ -4,9 +4,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import type { LogFormat } from '@reverse-proxy/shared/config/config'
-import type { LogDevice } from '@reverse-proxy/shared/log-destination'
-import { openLogs, type Logs } from '@reverse-proxy/shared/logs'
-import { pino } from 'pino'
+import type { LogDevice } from '@reverse-proxy/shared/log/destination'
+import { openLogs, type Logs } from '@reverse-proxy/shared/log/logs'
 import { createAccessLog } from '../src/access-log.ts'
 import type { RequestEntry } from '../src/http/access-log-entry.ts'
 import { CountingLog, TrafficMetrics } from '../src/metrics.ts'
@@ -70,15 +69,10 @@ class MemoryDevice implements LogDevice {
 
 async function linesOf(format: LogFormat, log: (logs: Logs) => void): Promise<string[]> {
   const device = new MemoryDevice()
-  const logs = openLogs(
-    { level: 'info', format, filePath: undefined },
-    {
-      isoTime: pino.stdTimeFunctions.isoTime,
-      createLogger: (options, stream) => pino(options, stream),
-      device,
-      stdout: { fd: 1, maxWriteBytes: PIPE_BYTES },
-    },
-  )
+  const logs = openLogs({ level: 'info', format, filePath: undefined }, device, {
+    fd: 1,
+    maxWriteBytes: PIPE_BYTES,
+  })
   log(logs)
   await logs.flush()
   assert.match(device.text, /^[\n -~]*$/u)

@@ -1,72 +1,63 @@
-// How a process logs: one pino logger over stdout and, where configured, a file. Pure wiring: the
-// process hands in pino and a device, since only a process may open anything.
-import type { LogFormat, Logging } from './config/config.ts'
-import { LogDestination, type LogDevice, type LogTarget } from './log-destination.ts'
-import type { Log, LogEvent, LogFields } from './log-fields.ts'
-import { boundFields, escapeJson, formatLine } from './log-fields.ts'
-
-interface PinoLogger {
-  debug(fields: object, event: string): void
-  info(fields: object, event: string): void
-  warn(fields: object, event: string): void
-  error(fields: object, event: string): void
-}
-
-export interface LogTools {
-  readonly isoTime: () => string
-  createLogger(options: object, stream: { write(line: string): void }): PinoLogger
-  readonly device: LogDevice
-  readonly stdout: LogTarget
-}
+// The log of a process: one pino logger that writes to stdout and, where configured, to a file.
+import { pino } from 'pino'
+import type { LogFormat, Logging } from '../config/config.ts'
+import type { Log, LogEvent, LogFields } from '../log-fields.ts'
+import { boundFields, escapeJson, formatLine } from '../log-fields.ts'
+import { LogDestination, type LogDevice, type LogTarget } from './destination.ts'
+import { createLogDevice, stdoutTarget } from './device.ts'
 
 export interface Logs extends Log {
-  /** After logrotate has moved the file away. */
+  /** Opens the file again, after logrotate has moved it away. */
   reopen(): void
-  /** Resolves when every line so far is with the kernel, or its destination fails. */
+  /** Resolves when every line so far has been written, or its destination fails. */
   flush(): Promise<void>
-  /** Lets go of every destination: what is not written by now is lost. */
+  /** Closes every destination. Unwritten lines are lost. */
   abandon(): void
 }
 
 const PINO_METADATA = Symbol.for('pino.metadata')
 
-export function openLogs(settings: Logging, tools: LogTools): Logs {
+export function openLogs(
+  settings: Logging,
+  device: LogDevice = createLogDevice(),
+  stdout: LogTarget = stdoutTarget(),
+): Logs {
   const destinations: LogDestination[] = []
   const stream = new LineStream(settings.format, destinations)
   const options = {
     level: settings.level,
     base: null,
     messageKey: 'event',
-    timestamp: settings.format === 'json' ? tools.isoTime : false,
+    timestamp: settings.format === 'json' ? pino.stdTimeFunctions.isoTime : false,
     formatters: { level: (label: string) => ({ level: label }) },
   }
-  const logger = tools.createLogger(options, Object.assign(stream, { [PINO_METADATA]: true }))
-  const told = settings.format === 'json' ? boundFields : (fields: LogFields) => new TextFields(fields)
+  const logger = pino(options, Object.assign(stream, { [PINO_METADATA]: true }))
+  const fieldsFor = settings.format === 'json' ? boundFields : (fields: LogFields) => new TextFields(fields)
   const open = (source: string | LogTarget): void => {
     const destination: LogDestination = new LogDestination({
-      device: tools.device,
+      device,
       source,
       describeDropped: (count) =>
-        stream.capture(() => logger.warn(told({ count }), 'LOG_DROPPED' satisfies LogEvent)),
+        stream.capture(() => logger.warn(fieldsFor({ count }), 'LOG_DROPPED' satisfies LogEvent)),
       onFailing: (error) => {
         const others = destinations.filter((other) => other !== destination)
         const destinationName = typeof source === 'string' ? source : 'stdout'
         const line = stream.capture(() =>
-          logger.error(told({ destination: destinationName, error }), 'LOG_FAILED' satisfies LogEvent),
+          logger.error(fieldsFor({ destination: destinationName, error }), 'LOG_FAILED' satisfies LogEvent),
         )
         for (const other of others) other.write(line)
       },
     })
     destinations.push(destination)
   }
-  open(tools.stdout)
+  open(stdout)
   if (settings.filePath !== undefined) open(settings.filePath)
 
   return {
-    debug: (event, fields = {}) => logger.debug(told(fields), event),
-    info: (event, fields = {}) => logger.info(told(fields), event),
-    warn: (event, fields = {}) => logger.warn(told(fields), event),
-    error: (event, fields = {}) => logger.error(told(fields), event),
+    debug: (event, fields = {}) => logger.debug(fieldsFor(fields), event),
+    info: (event, fields = {}) => logger.info(fieldsFor(fields), event),
+    warn: (event, fields = {}) => logger.warn(fieldsFor(fields), event),
+    error: (event, fields = {}) => logger.error(fieldsFor(fields), event),
     reopen: () => destinations.forEach((destination) => destination.reopen()),
     flush: async () => {
       await Promise.all(destinations.map(async (destination) => await destination.flush()))
@@ -83,7 +74,7 @@ const LEVEL_NAMES: Readonly<Record<number, string>> = {
   50: 'ERROR',
 }
 
-/** Fields that pino is to leave alone: it would write them as JSON, which nobody is going to read. */
+/** Hides the fields from pino, which would otherwise serialise them as JSON in vain. */
 class TextFields {
   readonly #fields: LogFields
 
@@ -96,9 +87,9 @@ class TextFields {
   }
 }
 
-/** pino's end of a log: passes its JSON line on, or writes the text line from what pino remembers of it. */
+/** The stream that pino writes to: passes its JSON line on, or formats a text line from what pino keeps of it. */
 class LineStream {
-  // pino fills these in before each write to a stream that carries its mark.
+  // pino sets these before each write to a stream marked with PINO_METADATA.
   lastLevel = 0
   lastMsg = ''
   lastObj: object = {}
@@ -126,7 +117,7 @@ class LineStream {
     else for (const destination of this.#destinations) destination.write(line)
   }
 
-  /** The line that `log` makes, which goes nowhere by itself; '' if its level is not logged. */
+  /** Returns the line that `log` produces instead of writing it; '' if its level is not logged. */
   capture(log: () => void): string {
     this.#captured = ''
     log()
