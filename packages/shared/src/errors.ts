@@ -1,5 +1,6 @@
 // Every failure the proxy names, in one table: who caused it, whether the request may be sent
 // again, and what a client is told. Callers compare `code`, never message text.
+import { messageOf } from './error-text.ts'
 
 type ErrorSource = 'client' | 'upstream' | 'internal' | 'operator'
 
@@ -67,4 +68,10 @@ export class ProxyError extends Error {
     this.code = code
     this.hint = hint
   }
+}
+
+/** One line for operators: the message and, where there is one, the hint in brackets. */
+export function describeWithHint(error: unknown): string {
+  if (error instanceof ProxyError && error.hint !== undefined) return `${error.message} (${error.hint})`
+  return messageOf(error)
 }

@@ -4,15 +4,15 @@ import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import { afterReload, compareConfigs } from '@reverse-proxy/shared/config/split'
-import { messageOf } from '@reverse-proxy/shared/error-text'
-import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { Log } from '@reverse-proxy/shared/log-fields'
+import { describeWithHint } from '@reverse-proxy/shared/errors'
+import type { Log, LogFields } from '@reverse-proxy/shared/log-fields'
 import { siteCount, workerCount } from './counts.ts'
 import type { ReloadReport } from './admin/reports.ts'
 import type { Handover } from './certificates/handover.ts'
 import type { CertificateRegistry } from './certificates/registry.ts'
-import { ConfigErrors } from './config/config-errors.ts'
+import { ConfigErrors, type PlacedIssue } from './config/config-errors.ts'
 import type { LoadedConfig } from './config/load.ts'
+import { describeIssue, placeOf } from './config/report.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
 import { RestartWarnings } from './restart-warnings.ts'
 import type { InheritedSockets } from './systemd/inherited-sockets.ts'
@@ -21,14 +21,19 @@ import type { Fleet } from './workers/fleet.ts'
 /** reload: fresh workers only if something needs them. restart: the file is not read. replace: both (SIGHUP). */
 export type ReloadKind = 'reload' | 'restart' | 'replace'
 
-export type ReloadResult =
-  | ({ readonly status: 'ok' } & ReloadReport)
-  | { readonly status: 'error'; readonly message: string; readonly errors: readonly string[] }
+export type ReloadResult = ({ readonly status: 'ok' } & ReloadReport) | ReloadFailure
+
+export interface ReloadFailure {
+  readonly status: 'error'
+  readonly message: string
+  /** Everything that is wrong with the configuration, where that is the reason. */
+  readonly errors: readonly PlacedIssue[]
+}
 
 /** How the last one went. */
 export interface ReloadOutcome {
   readonly atMs: number
-  readonly status: 'ok' | 'error'
+  readonly failure: ReloadFailure | undefined
 }
 
 interface WantedWorkers {
@@ -85,7 +90,8 @@ export class Reloads {
     await earlier
     this.#waiting.delete(kind)
     const result = await this.#perform(kind)
-    this.#outcome = { atMs: this.#options.clock.nowMs(), status: result.status }
+    const failure = result.status === 'error' ? result : undefined
+    this.#outcome = { atMs: this.#options.clock.nowMs(), failure }
     return result
   }
 
@@ -100,7 +106,7 @@ export class Reloads {
     } catch (error) {
       const result = describeFailure(error)
       log.error('CONFIG_RELOAD', { status: 'failed', kind, error: result.message })
-      for (const line of result.errors) log.error('CONFIG_RELOAD', { status: 'failed', error: line })
+      for (const issue of result.errors) log.error('CONFIG_RELOAD', { status: 'failed', ...fieldsOf(issue) })
       return result
     }
   }
@@ -112,7 +118,7 @@ export class Reloads {
     let next = running
     if (kind !== 'restart') {
       const loaded = await load()
-      warnings.push(...loaded.warnings.map(({ path, message }) => `${path}: ${message}`))
+      warnings.push(...loaded.warnings.map(describeIssue))
       next = afterReload(running, loaded.config)
       warnings.push(...this.#restartWarnings.take(compareConfigs(running, loaded.config).needsRestart))
     }
@@ -178,13 +184,14 @@ export class Reloads {
   }
 }
 
-function describeFailure(error: unknown): Extract<ReloadResult, { status: 'error' }> {
-  if (error instanceof ConfigErrors) {
-    const errors = error.issues
-      .filter(({ severity }) => severity === 'error')
-      .map(({ line, code, path, message }) => `line ${line ?? '?'}: ${code} ${path}: ${message}`)
-    return { status: 'error', message: 'the configuration is invalid; nothing has changed', errors }
-  }
-  if (error instanceof ProxyError) return { status: 'error', message: error.message, errors: [] }
-  return { status: 'error', message: messageOf(error), errors: [] }
+function describeFailure(error: unknown): ReloadFailure {
+  if (!(error instanceof ConfigErrors))
+    return { status: 'error', message: describeWithHint(error), errors: [] }
+  const errors = error.issues.filter(({ severity }) => severity === 'error')
+  return { status: 'error', message: 'the configuration is invalid; nothing has changed', errors }
+}
+
+function fieldsOf(issue: PlacedIssue): LogFields {
+  const { code, path, message, hint } = issue
+  return { place: placeOf(issue), code, ...(path === '' ? {} : { key: path }), error: message, hint }
 }

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { configIssue } from '@reverse-proxy/shared/config/issues'
+import { reportIssue } from '../src/config/report.ts'
 import { renderReport } from '../src/admin/render.ts'
 import { STATUS } from './support/admin.ts'
 
@@ -9,7 +11,11 @@ const COUNTS = { ordered: 0, issued: 0, failed: 0, expiring: 0, expired: 0 }
 
 test('status, as people read it', () => {
   assert.equal(
-    renderReport('status', { ...STATUS, last_reload: { at: '2026-01-02T03:03:05Z', status: 'ok' } }, NOW),
+    renderReport(
+      'status',
+      { ...STATUS, last_reload: { at: '2026-01-02T03:03:05Z', status: 'ok', message: null, errors: [] } },
+      NOW,
+    ),
     `state         ready
 version       1.2.3
 pid           4321
@@ -24,6 +30,30 @@ last reload   ok, 1m 0s ago
 
   const busy = { ...STATUS, workers: { wanted: 2, ready: 3, draining: 1 }, roll: 'replacing' } as const
   assert.match(renderReport('status', busy, NOW), /^workers +3 of 2 ready, 1 draining; being replaced$/mu)
+})
+
+test('status after a reload that failed: every error with its place and its hint', () => {
+  const issue = {
+    ...configIssue('TOML_SYNTAX', [], 'invalid value', 'text needs quotes'),
+    file: '/etc/reverse-proxy/config.toml',
+    line: 3,
+    column: 11,
+  }
+  const failed = {
+    at: '2026-01-02T03:03:05Z',
+    status: 'error',
+    message: 'it is invalid',
+    errors: [reportIssue(issue)],
+  } as const
+  const text = renderReport('status', { ...STATUS, last_reload: failed }, NOW)
+  assert.ok(
+    text.endsWith(`last reload   error, 1m 0s ago: it is invalid
+/etc/reverse-proxy/config.toml:3:11 error TOML_SYNTAX: invalid value
+    hint: text needs quotes
+1 error
+`),
+    text,
+  )
 })
 
 test('workers, as people read them', () => {

@@ -158,32 +158,37 @@ test('when ten commands are being carried out, an eleventh client is told so', a
   for (const answer of await Promise.all(busy)) assert.equal(JSON.parse(answer).status, 'ok')
 })
 
-test('no message names a path; what a handler did not mean for the caller stays in the log', async (t) => {
+test('the owner is told everything, paths among it; what has failed is in the log, too', async (t) => {
+  const issue = {
+    file: '/etc/reverse-proxy/config.toml',
+    line: 3,
+    column: 1,
+    severity: 'error',
+    code: 'FILE_UNREADABLE',
+    rules: [5],
+    path: 'listeners[0].tls.key_path',
+    message: '/root/a b/key.pem does not exist',
+    hint: 'check the spelling',
+  } as const
   const { path, log } = await startAdmin(t, {
     reload: async () => {
-      throw new AdminRefusal('cannot read /etc/reverse-proxy/config.toml', [
-        { message: `open '/root/a b/key.pem': EACCES`, at: 'listeners[0].tls' },
-        'see https://ca.example/acme/problem/1',
-      ])
+      throw new AdminRefusal('cannot read /etc/reverse-proxy/config.toml', [issue])
     },
     restart: async () => {
-      throw new Error('open /etc/shadow')
+      throw new Error('open /var/lib/x')
     },
   })
   assert.deepEqual(JSON.parse(await exchange(t, path, 'reload\n')), {
     status: 'error',
-    message: 'cannot read (path)',
-    errors: [
-      { message: 'open (path): EACCES', at: 'listeners[0].tls' },
-      'see https://ca.example/acme/problem/1',
-    ],
+    message: 'cannot read /etc/reverse-proxy/config.toml',
+    errors: [issue],
   })
   assert.deepEqual(JSON.parse(await exchange(t, path, 'restart\n')), {
     status: 'error',
-    message: 'it failed; the log says why',
+    message: 'it failed: open /var/lib/x; the log has the rest',
   })
   const failed = log.lines.find(({ level }) => level === 'error')
-  assert.match(String(failed?.['error']), /open \/etc\/shadow/)
+  assert.match(String(failed?.['error']), /open \/var\/lib\/x/)
 })
 
 test('the socket is for its owner alone', async (t) => {

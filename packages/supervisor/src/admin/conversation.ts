@@ -1,8 +1,8 @@
 // One connection to the admin socket: a command is read within a size and a time, handed on, and
 // answered with one line. Knows nothing of what commands do.
 import type { Socket } from 'node:net'
+import { describeWithHint } from '@reverse-proxy/shared/errors'
 import { AdminRefusal, COMMAND_BYTES } from './protocol.ts'
-import { withoutPaths } from './without-paths.ts'
 
 const COMMAND_TIMEOUT_MS = 5_000
 /** How long a client may take to read its answer. */
@@ -38,7 +38,7 @@ export class Conversation {
   }
 
   /** Ends it with an error, unless it has been answered. */
-  refuse(message: string, errors?: readonly unknown[]): void {
+  refuse(message: string, errors?: AdminRefusal['errors']): void {
     this.#answer({ status: 'error', message, errors })
   }
 
@@ -70,7 +70,7 @@ export class Conversation {
       this.#answer({ status: 'ok', ...(await this.#onCommand(line)) })
     } catch (error) {
       if (error instanceof AdminRefusal) this.refuse(error.message, error.errors)
-      else this.refuse('it failed; the log says why')
+      else this.refuse(`it failed: ${describeWithHint(error)}; the log has the rest`)
     }
   }
 
@@ -79,7 +79,7 @@ export class Conversation {
     if (state === 'over') return
     this.#over()
     const socket = this.#socket
-    const line = `${JSON.stringify(withoutPaths(answer))}\n`
+    const line = `${JSON.stringify(answer)}\n`
     // Who is still writing when everything is closed has EPIPE for an answer: it goes first, or time is up.
     const lingers = state === 'reading'
     this.#timer = setTimeout(() => socket.destroy(), lingers ? LINGER_MS : ANSWER_TIMEOUT_MS)

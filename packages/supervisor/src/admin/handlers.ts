@@ -1,6 +1,7 @@
 // What each admin command does: a report is read, everything else becomes an intent of the supervisor,
 // whose outcome is the answer.
 import type { Intent, Outcome, Reply } from '../intents.ts'
+import { reportIssue } from '../config/report.ts'
 import type { ReloadKind, ReloadResult } from '../reloads.ts'
 import { AdminRefusal, type AdminHandlers } from './protocol.ts'
 import type { RenewResult } from './renew.ts'
@@ -18,7 +19,7 @@ export function createAdminHandlers({ reports, intents }: AdminHandlerOptions): 
 
   const reload = async (kind: ReloadKind): Promise<ReloadReport> => {
     const result = await ask<ReloadResult>((reply) => ({ type: 'reload', kind, reply }))
-    if (result.status === 'error') throw new AdminRefusal(result.message, result.errors)
+    if (result.status === 'error') throw new AdminRefusal(result.message, result.errors.map(reportIssue))
     const { status: _, ...report } = result
     return report
   }

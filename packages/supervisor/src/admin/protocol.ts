@@ -1,5 +1,6 @@
 // What is said over the admin socket: one command in a line, one JSON object back. Pure; the sockets
 // are admin-socket.ts and client.ts.
+import type { IssueReport } from '../config/report.ts'
 import type { CertsReport, ReloadReport, RenewReport, StatusReport, WorkersReport } from './reports.ts'
 
 /** SPEC 10: the longest command, its newline included. */
@@ -40,8 +41,8 @@ export interface AdminReports {
 export interface AdminError {
   readonly status: 'error'
   readonly message: string
-  /** Of a refused configuration: everything that is wrong in it. */
-  readonly errors?: readonly unknown[]
+  /** Everything that is wrong with a refused configuration. */
+  readonly errors?: readonly IssueReport[]
 }
 
 export type AdminAnswer<Command extends AdminCommand> =
@@ -53,11 +54,11 @@ export type AdminHandlers = {
   readonly [Command in AdminCommand]: (args: readonly string[]) => Promise<AdminReports[Command]>
 }
 
-/** A refusal meant for whoever asked. Of any other error a handler throws, the caller learns nothing. */
+/** A refusal that is an ordinary answer; any other error a handler throws is a failure, and logged as one. */
 export class AdminRefusal extends Error {
-  readonly errors: readonly unknown[] | undefined
+  readonly errors: readonly IssueReport[] | undefined
 
-  constructor(message: string, errors?: readonly unknown[]) {
+  constructor(message: string, errors?: readonly IssueReport[]) {
     super(message)
     this.name = 'AdminRefusal'
     this.errors = errors

@@ -1,11 +1,13 @@
 // The answers of the admin socket as people read them. `--json` prints the answer itself. Pure.
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '@reverse-proxy/shared/time-units'
+import { renderConfigIssues } from '../config/report.ts'
 import { plural } from '../counts.ts'
 import type { RollState } from '../workers/fleet.ts'
 import type { AdminCommand, AdminReports } from './protocol.ts'
 import type {
   CertificateReport,
   CertsReport,
+  ReloadOutcomeReport,
   ReloadReport,
   RenewReport,
   StatusReport,
@@ -43,7 +45,7 @@ function renderStatus(report: StatusReport, nowMs: number): string {
   const { workers, certificates, last_reload: reload } = report
   const draining = workers.draining === 0 ? '' : `, ${workers.draining} draining`
   const roll = report.roll === null ? '' : `; ${ROLLS[report.roll]}`
-  return renderFields([
+  const fields = renderFields([
     ['state', report.ready ? 'ready' : `not ready (${report.phase})`],
     ['version', report.version],
     ['pid', String(report.pid)],
@@ -52,8 +54,14 @@ function renderStatus(report: StatusReport, nowMs: number): string {
     ['generation', String(report.generation)],
     ['serving', `${plural(report.sites, 'site')} on ${plural(report.listeners, 'listener')}`],
     ['certificates', describeCertificates(certificates, nowMs)],
-    ['last reload', reload === null ? 'never' : `${reload.status}, ${age(reload.at, nowMs)} ago`],
+    ['last reload', reload === null ? 'never' : describeReload(reload, nowMs)],
   ])
+  return reload === null ? fields : fields + renderConfigIssues(reload.errors, { color: false })
+}
+
+function describeReload({ status, at, message }: ReloadOutcomeReport, nowMs: number): string {
+  const why = message === null ? '' : `: ${message}`
+  return `${status}, ${age(at, nowMs)} ago${why}`
 }
 
 function describeCertificates(summary: StatusReport['certificates'], nowMs: number): string {

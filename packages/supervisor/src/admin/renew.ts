@@ -1,7 +1,6 @@
 // `renew NAME`: what it comes to for whoever asked.
 import { isoTime } from '@reverse-proxy/shared/clock'
-import { messageOf } from '@reverse-proxy/shared/error-text'
-import { ProxyError } from '@reverse-proxy/shared/errors'
+import { describeWithHint } from '@reverse-proxy/shared/errors'
 import type { CertificateRegistry } from '../certificates/registry.ts'
 import type { ListenerStatus } from '../certificates/status.ts'
 import type { RenewReport } from './reports.ts'
@@ -17,7 +16,7 @@ export async function renewByName(registry: CertificateRegistry, name: string): 
     if (renewed.length > 0) return { status: 'ok', renewed: renewed.map(reportRenewed) }
     return { status: 'error', message: `no certificate has the name ${name}; certs lists them` }
   } catch (error) {
-    return { status: 'error', message: describe(error) }
+    return { status: 'error', message: describeWithHint(error) }
   }
 }
 
@@ -34,9 +33,4 @@ function reportRenewed({
     not_after: isoTime(Math.min(...certificates.map(({ notAfterMs }) => notAfterMs))),
     unsaved: unsaved?.reason ?? null,
   }
-}
-
-function describe(error: unknown): string {
-  if (error instanceof ProxyError && error.hint !== undefined) return `${error.message} (${error.hint})`
-  return messageOf(error)
 }

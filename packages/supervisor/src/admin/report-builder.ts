@@ -6,12 +6,20 @@ import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ListenerStatus } from '../certificates/status.ts'
 import type { Phase } from '../phase.ts'
 import type { ReloadOutcome } from '../reloads.ts'
+import { reportIssue } from '../config/report.ts'
 import { siteCount } from '../counts.ts'
 import { version } from '../version.ts'
 import type { RollState } from '../workers/fleet.ts'
 import type { WorkerHandle } from '../workers/handle.ts'
 import { reportCertificates } from './certificate-report.ts'
-import type { CertificateReport, CertsReport, StatusReport, WorkerReport, WorkersReport } from './reports.ts'
+import type {
+  CertificateReport,
+  CertsReport,
+  ReloadOutcomeReport,
+  StatusReport,
+  WorkerReport,
+  WorkersReport,
+} from './reports.ts'
 
 interface FleetView {
   readonly size: number
@@ -70,7 +78,7 @@ export class ReportBuilder {
         alarms: certificates.filter(({ alarm }) => alarm !== null).length,
         first_expiry: firstOf(certificates.map(({ not_after: notAfter }) => notAfter)),
       },
-      last_reload: outcome === undefined ? null : { at: isoTime(outcome.atMs), status: outcome.status },
+      last_reload: outcome === undefined ? null : reportOutcome(outcome),
     }
   }
 
@@ -112,6 +120,15 @@ export class ReportBuilder {
       rss_bytes: load?.rssBytes ?? null,
       event_loop_lag_ms: load?.eventLoopLagMs ?? null,
     }
+  }
+}
+
+function reportOutcome({ atMs, failure }: ReloadOutcome): ReloadOutcomeReport {
+  return {
+    at: isoTime(atMs),
+    status: failure === undefined ? 'ok' : 'error',
+    message: failure?.message ?? null,
+    errors: failure?.errors.map(reportIssue) ?? [],
   }
 }
 

@@ -1,6 +1,7 @@
 // What the admin commands answer with, beside `"status":"ok"`: JSON for programs, tables for people
 // (render.ts). Times are ISO 8601 in UTC.
 import type { EventCounts } from '../certificates/event-counts.ts'
+import type { IssueReport } from '../config/report.ts'
 import type { RollState } from '../workers/fleet.ts'
 
 export interface StatusReport {
@@ -25,7 +26,17 @@ export interface StatusReport {
     /** Of the certificate that expires first; null when there is none. */
     readonly first_expiry: string | null
   }
-  readonly last_reload: { readonly at: string; readonly status: 'ok' | 'error' } | null
+  /** Null before the first. */
+  readonly last_reload: ReloadOutcomeReport | null
+}
+
+export interface ReloadOutcomeReport {
+  readonly at: string
+  readonly status: 'ok' | 'error'
+  /** Why it failed; null if it did not. */
+  readonly message: string | null
+  /** Everything that is wrong with the configuration, where that is why. */
+  readonly errors: readonly IssueReport[]
 }
 
 export interface WorkerReport {

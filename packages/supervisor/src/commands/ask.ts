@@ -9,6 +9,7 @@ import { renderReport } from '../admin/render.ts'
 import { printable } from '../admin/table.ts'
 import { processEnvironment } from '../config/environment.ts'
 import { findConfig } from '../config/find.ts'
+import { renderConfigIssues } from '../config/report.ts'
 import { findAdminSocketPath } from '../config/admin-socket-path.ts'
 import { renderFailure } from '../terminal.ts'
 import type { CommandArgs } from './args.ts'
@@ -61,9 +62,5 @@ function isError(answer: AdminAnswer<AdminCommand>): answer is AdminError {
 }
 
 function renderError({ message, errors = [] }: AdminError): string {
-  const lines = [
-    `error: ${message}`,
-    ...errors.map((error) => `  ${typeof error === 'string' ? error : JSON.stringify(error)}`),
-  ]
-  return lines.map((line) => `${printable(line)}\n`).join('')
+  return `error: ${printable(message)}\n${renderConfigIssues(errors, { color: process.stderr.isTTY })}`
 }

@@ -7,7 +7,7 @@ import { processEnvironment } from '../config/environment.ts'
 import { findConfig } from '../config/find.ts'
 import { loadConfig, type LoadedConfig } from '../config/load.ts'
 import { localProfile } from '../config/local-profile.ts'
-import { renderConfigIssues } from '../config/report.ts'
+import { renderConfigIssues, reportIssue } from '../config/report.ts'
 import type { CommandArgs } from './args.ts'
 
 interface Output {
@@ -25,7 +25,7 @@ export async function validate(
   const path = await findConfig({ flag: args.configFlag, env: process.env, cwd: process.cwd() })
   const report = (issues: readonly PlacedIssue[]) =>
     args.json
-      ? stdout.write(`${JSON.stringify(issues.map(toJson), undefined, 2)}\n`)
+      ? stdout.write(`${JSON.stringify(issues.map(reportIssue), undefined, 2)}\n`)
       : stderr.write(renderConfigIssues(issues, { color: stderr.isTTY ?? false }))
   try {
     const loaded: LoadedConfig =
@@ -50,8 +50,4 @@ export async function validate(
 function summarise(path: string | undefined, { listeners }: Config): string {
   const counts = `${plural(listeners.length, 'listener')}, ${plural(siteCount({ listeners }), 'site')}`
   return `${counts} (${path ?? 'no file: the built-in local profile'})`
-}
-
-function toJson({ file, line, column, severity, code, rules, path, message, hint }: PlacedIssue) {
-  return { file, line: line ?? null, column: column ?? null, severity, code, rules, path, message, hint }
 }

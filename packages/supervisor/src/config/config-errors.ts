@@ -36,7 +36,7 @@ export function fileError(
 }
 
 /** `2 errors, 1 warning` */
-export function countIssues(issues: readonly ConfigIssue[]): string {
+export function countIssues(issues: readonly Pick<ConfigIssue, 'severity'>[]): string {
   const errors = issues.filter(({ severity }) => severity === 'error').length
   const warnings = issues.length - errors
   const counts: string[] = []

@@ -1,4 +1,4 @@
-// How people read the issues of a configuration.
+// How the issues of a configuration are shown: to people on a terminal, to programs as JSON, and in one line.
 import { styleText } from 'node:util'
 import { countIssues, type PlacedIssue } from './config-errors.ts'
 
@@ -7,7 +7,10 @@ interface RenderOptions {
 }
 
 /** Two lines for each issue and one that counts them; '' when there are none. */
-export function renderConfigIssues(issues: readonly PlacedIssue[], { color }: RenderOptions): string {
+export function renderConfigIssues(
+  issues: readonly (PlacedIssue | IssueReport)[],
+  { color }: RenderOptions,
+): string {
   if (issues.length === 0) return ''
   const style = (format: Parameters<typeof styleText>[0], text: string) =>
     color ? styleText(format, text, { validateStream: false }) : text
@@ -23,8 +26,37 @@ export function renderConfigIssues(issues: readonly PlacedIssue[], { color }: Re
 }
 
 /** `config.toml:12:3` */
-function placeOf({ file, line, column }: PlacedIssue): string {
-  return [printable(file), line, column].filter((part) => part !== undefined).join(':')
+export function placeOf({ file, line, column }: PlacedIssue | IssueReport): string {
+  return [printable(file), line ?? undefined, column ?? undefined]
+    .filter((part) => part !== undefined)
+    .join(':')
+}
+
+/** An issue as `validate --json` and the admin socket give it. */
+export interface IssueReport {
+  readonly file: string
+  /** From 1; null for the file as a whole. */
+  readonly line: number | null
+  /** From 1, in UTF-16 code units. */
+  readonly column: number | null
+  readonly severity: 'error' | 'warning'
+  readonly code: string
+  readonly rules: readonly number[]
+  /** `listeners[0].sites[1].host`; empty for the file as a whole. */
+  readonly path: string
+  readonly message: string
+  readonly hint: string
+}
+
+export function reportIssue(issue: PlacedIssue): IssueReport {
+  const { file, line, column, severity, code, rules, path, message, hint } = issue
+  return { file, line: line ?? null, column: column ?? null, severity, code, rules, path, message, hint }
+}
+
+/** `config.toml:12:3: workers: must be ... (hint)` */
+export function describeIssue(issue: PlacedIssue): string {
+  const subject = issue.path === '' ? '' : `${issue.path}: `
+  return `${placeOf(issue)}: ${subject}${issue.message} (${issue.hint})`
 }
 
 /** A value of the file can move no cursor and break no line. */

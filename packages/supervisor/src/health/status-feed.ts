@@ -9,6 +9,7 @@ import {
   STATUS_CLASSES,
 } from '@reverse-proxy/shared/traffic-counts'
 import type { SiteCounts } from '@reverse-proxy/shared/traffic-counts'
+import type { StatusReport } from '../admin/reports.ts'
 import type { HealthSources } from './health-server.ts'
 
 const MAX_FOLLOWERS = 16
@@ -67,7 +68,7 @@ export class StatusFeed {
     for (const counts of traffic.sites) addSiteCounts(total, counts)
     const snapshot = {
       at: Date.now(),
-      status: reports.status(),
+      status: withoutReasons(reports.status()),
       workers: reports.workers().workers,
       certificates: reports.certs().certificates,
       durationBoundsMs: DURATION_BOUNDS_MS,
@@ -80,6 +81,12 @@ export class StatusFeed {
     }
     return `data: ${JSON.stringify(snapshot)}\n\n`
   }
+}
+
+/** The page shows that a reload has failed; its events say why, once rather than every two seconds. */
+function withoutReasons(status: StatusReport): StatusReport {
+  const { last_reload: last } = status
+  return last === null ? status : { ...status, last_reload: { ...last, message: null, errors: [] } }
 }
 
 interface SiteSummary {
