@@ -1,10 +1,11 @@
 // A good file becomes the configuration that the program uses; a file that cannot be had is one clear error.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { appendFile, mkdir, rename, symlink, truncate, writeFile } from 'node:fs/promises'
+import { appendFile, link, mkdir, rename, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { ConfigErrors } from '../src/config/config-errors.ts'
+import { isSocketPathTooLong } from '../src/admin/socket-file.ts'
+import { ConfigErrors, type PlacedIssue } from '../src/config/config-errors.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { ReadError, readSmallFile } from '../src/config/read.ts'
 import { HEAD, makeDirectory, OPTIONS, writeCertificates, writeConfig } from './support/config-directory.ts'
@@ -18,7 +19,7 @@ tls = { mode = "internal" }
 sites = [{ host = "a.example", upstream = "127.0.0.1:3000" }]
 `
 
-async function issuesOf(path: string): Promise<readonly { code: string; message: string }[]> {
+async function issuesOf(path: string): Promise<readonly PlacedIssue[]> {
   const error: unknown = await loadConfig(path, OPTIONS).catch((thrown: unknown) => thrown)
   assert.ok(error instanceof ConfigErrors)
   assert.equal(error.code, 'CONFIG')
@@ -323,4 +324,43 @@ test('a number in quotes: the hint is to leave them out, also where a word would
     error.issues.map(({ hint }) => hint),
     ['write 4, without quotes'],
   )
+})
+
+test('the log may be neither the configuration file nor anything that it names', TIMEOUT, async (t) => {
+  const directory = await makeDirectory(t)
+  await writeCertificates(directory)
+  await symlink('config.toml', join(directory, 'link'))
+  await link(join(directory, 'pem', 'a.key'), join(directory, 'other.key'))
+  const listener = `
+[[listeners]]
+bind_addr = "127.0.0.1"
+[listeners.tls]
+mode = "manual"
+cert_path = "pem/a.pem"
+key_path = "pem/a.key"
+[[listeners.sites]]
+host = "a.example"
+upstream = "127.0.0.1:3000"
+`
+  const found: Record<string, string> = {}
+  for (const name of ['config.toml', 'pem/../config.toml', 'other.key', 'admin.sock', 'state']) {
+    const text = `admin_socket_path = "admin.sock"\nstate_dir = "state"\n${HEAD}[logging]\nlog_file_path = "${name}"\n${listener}`
+    const [issue] = await issuesOf(await writeConfig(directory, text))
+    assert.equal(issue?.code, 'PATH_CLASH', name)
+    assert.equal(issue.path, 'logging.log_file_path')
+    found[name] = issue.message.split(' is ')[1] ?? ''
+  }
+  assert.deepEqual(found, {
+    'config.toml': 'the configuration file, too',
+    'pem/../config.toml': 'the configuration file, too',
+    'other.key': 'listeners[0].tls.key_path, too',
+    'admin.sock': 'admin_socket_path, too',
+    state: 'state_dir, too',
+  })
+})
+
+test('a socket path that is too long where a shorter name would fit: the directory counts', () => {
+  assert.equal(isSocketPathTooLong(`/${'x'.repeat(95)}/admin.sock`), false)
+  assert.equal(isSocketPathTooLong(`/${'x'.repeat(96)}/admin.sock`), true)
+  assert.equal(isSocketPathTooLong(`/${'x'.repeat(96)}/a`), true, 'it is bound under a longer name first')
 })

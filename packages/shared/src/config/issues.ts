@@ -12,6 +12,7 @@ export const ISSUES = {
   CONFIG_TOO_LARGE: { rules: [], severity: 'error' },
   CONFIG_CHANGED: { rules: [], severity: 'error' },
   TOML_SYNTAX: { rules: [], severity: 'error' },
+  NOT_TOML: { rules: [], severity: 'error' },
   // The shape: schema.ts.
   KEY_UNKNOWN: { rules: [22], severity: 'error' },
   KEY_MISSING: { rules: [], severity: 'error' },
@@ -21,6 +22,9 @@ export const ISSUES = {
   // What the machine has.
   ACCOUNT_UNKNOWN: { rules: [], severity: 'error' },
   LOG_FILE_UNUSABLE: { rules: [], severity: 'error' },
+  PATH_TILDE: { rules: [], severity: 'error' },
+  PATH_CLASH: { rules: [], severity: 'error' },
+  ADMIN_SOCKET_PATH_TOO_LONG: { rules: [], severity: 'error' },
   // Listeners.
   LISTENERS_EMPTY: { rules: [1], severity: 'error' },
   BIND_ADDR_INVALID: { rules: [], severity: 'error' },
@@ -43,6 +47,7 @@ export const ISSUES = {
   UPSTREAM_SCHEME_INVALID: { rules: [18], severity: 'error' },
   // Certificates.
   ACME_DOMAINS_EMPTY: { rules: [4], severity: 'error' },
+  ACME_DOMAINS_TOO_MANY: { rules: [4], severity: 'error' },
   ACME_DOMAIN_INVALID: { rules: [16], severity: 'error' },
   ACME_DOMAIN_WILDCARD: { rules: [21], severity: 'error' },
   ACME_CONTACT_INVALID: { rules: [19], severity: 'error' },

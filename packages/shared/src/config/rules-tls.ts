@@ -82,6 +82,26 @@ function missingKey(at: ConfigPath, key: TlsKey, owner: string, example: string)
   return configIssue('KEY_MISSING', [...at, key], `${owner} requires ${key}`, `add ${key} = ${example}`)
 }
 
+/** Names that a public CA puts on one certificate, by profile; https://letsencrypt.org/docs/profiles/ */
+const NAMES_PER_CERTIFICATE = 100
+const NAMES_BY_PROFILE: Readonly<Record<string, number>> = { tlsserver: 25, shortlived: 25 }
+
+/** 4: no CA would issue it. */
+export const ruleAcmeDomainCount: Rule = function* (file) {
+  for (const { value, at } of tlsOf(file)) {
+    if (value.mode !== 'acme') continue
+    const { acme_domains: domains = [], acme_profile: profile = '' } = value
+    const count = new Set(domains.map((domain) => domain?.toLowerCase())).size
+    const byProfile = Object.hasOwn(NAMES_BY_PROFILE, profile) ? NAMES_BY_PROFILE[profile] : undefined
+    const most = byProfile ?? NAMES_PER_CERTIFICATE
+    if (count <= most) continue
+    const under = byProfile === undefined ? '' : ` of the profile "${profile}"`
+    const message = `${count} names: a CA puts ${most} on one certificate${under} at most`
+    const hint = 'divide the sites among several listeners, each with an address or a port of its own'
+    yield configIssue('ACME_DOMAINS_TOO_MANY', [...at, 'acme_domains'], message, hint)
+  }
+}
+
 /** 16 for names of a certificate, and 21 */
 export const ruleAcmeDomains: Rule = function* (file, { toAscii }) {
   for (const { value, at } of tlsOf(file)) {

@@ -10,10 +10,12 @@ import {
   ruleSamePorts,
   ruleWildcardBind,
 } from './rules-listeners.ts'
+import { ruleTilde } from './rules-paths.ts'
 import { ruleHosts, ruleUniqueHosts, ruleUnusedKeys, ruleUpstreams } from './rules-sites.ts'
 import {
   ruleAcmeAccount,
   ruleAcmeChallenge,
+  ruleAcmeDomainCount,
   ruleAcmeDomains,
   ruleCacheDirs,
   ruleCoverage,
@@ -31,7 +33,9 @@ const RULES: readonly Rule[] = [
   ruleUniqueHosts, // 7
   ruleUpstreams, // 6, 17
   ruleUnusedKeys,
+  ruleTilde,
   ruleModeKeys, // 4
+  ruleAcmeDomainCount, // 4
   ruleAcmeDomains, // 16, 21
   ruleAcmeAccount, // 19
   ruleCacheDirs, // 20

@@ -6,7 +6,10 @@ import { dirname, join } from 'node:path'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 
 /** sockaddr_un.sun_path without its final zero, on Linux; other systems have a little less. */
-const LONGEST_PATH_BYTES = 107
+export const LONGEST_PATH_BYTES = 107
+/** A directory beside it, and the name in that. */
+const WORKSHOP = '.a'
+const BOUND = 's'
 const PROBE_TIMEOUT_MS = 1_000
 /** Another supervisor may be taking the same name; one of us wins the second time at the latest. */
 const TRIES = 3
@@ -28,6 +31,12 @@ export class SocketFileError extends Error {
   }
 }
 
+/** The system's limit holds for the name under which it is bound first, too. */
+export function isSocketPathTooLong(path: string): boolean {
+  const bound = join(dirname(path), `${WORKSHOP}XXXXXX`, BOUND)
+  return Math.max(Buffer.byteLength(path), Buffer.byteLength(bound)) > LONGEST_PATH_BYTES
+}
+
 export interface SocketFile {
   /** Removes the name unless something else has come to stand there. */
   release(): Promise<void>
@@ -38,14 +47,14 @@ export interface SocketFile {
  * @throws SocketFileError; or the error of the file system
  */
 export async function listenOnSocketFile(server: net.Server, path: string): Promise<SocketFile> {
-  if (Buffer.byteLength(path) > LONGEST_PATH_BYTES) throw new SocketFileError('too-long')
+  if (isSocketPathTooLong(path)) throw new SocketFileError('too-long')
   const directory = dirname(path)
   await mkdir(directory, { recursive: true, mode: 0o700 })
   // Bound where only we can enter, so that there is no moment at which its mode is wider than 0600.
   // (Rejected: umask around bind, which is the whole process's and would hit other threads' files.)
-  const workshop = await mkdtemp(join(directory, '.a'))
+  const workshop = await mkdtemp(join(directory, WORKSHOP))
   try {
-    const bound = join(workshop, 's')
+    const bound = join(workshop, BOUND)
     await listen(server, bound)
     await chmod(bound, 0o600)
     const { dev, ino } = await lstat(bound, { bigint: true })

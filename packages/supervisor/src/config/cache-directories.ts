@@ -64,7 +64,7 @@ function* cacheDirectoriesOf(
 }
 
 /** Of a path whose last parts may not exist yet. */
-async function realPathOf(path: string): Promise<string> {
+export async function realPathOf(path: string): Promise<string> {
   try {
     return await realpath(path)
   } catch {

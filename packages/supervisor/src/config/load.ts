@@ -13,6 +13,7 @@ import { checkMachine } from './machine.ts'
 import { toConfig } from './normalise.ts'
 import { decodeText, parseToml } from './parse.ts'
 import { locator } from './positions.ts'
+import { checkPaths } from './path-clashes.ts'
 import { READ_HINTS, readConfigFile, ReadError } from './read.ts'
 import { checkDocument } from './schema-check.ts'
 
@@ -44,13 +45,28 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
   const cacheIssues = looksIntoCaches ? await checkCaches(sound, context) : []
 
   const rules = checkRules(sound, context)
-  const found = [...breaches, ...rules, ...fileIssues, ...machineIssues, ...sharedCaches, ...cacheIssues]
-  const issues = await placed(path, text, found)
+  const pathIssues = await checkPaths(sound, { environment, configPath: resolve(path), resolvePath })
+  const found = [
+    ...breaches,
+    ...rules,
+    ...pathIssues,
+    ...fileIssues,
+    ...machineIssues,
+    ...sharedCaches,
+    ...cacheIssues,
+  ]
+  const issues = await placed(path, text, withoutConsequences(found))
   if (complete === undefined || issues.some(({ severity }) => severity === 'error')) {
     throw new ConfigErrors(path, issues)
   }
   const config = toConfig(complete, { environment, allowWildcardBindFlag, resolvePath, upstreamCaPem })
   return { config, warnings: issues }
+}
+
+/** A path that is not the one that was meant has no further faults. */
+function withoutConsequences(issues: readonly ConfigIssue[]): readonly ConfigIssue[] {
+  const tildes = new Set(issues.filter(({ code }) => code === 'PATH_TILDE').map(({ path }) => path))
+  return issues.filter(({ code, path }) => code === 'PATH_TILDE' || !tildes.has(path))
 }
 
 async function readConfig(path: string): Promise<Buffer> {

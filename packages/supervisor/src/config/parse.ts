@@ -2,6 +2,7 @@
 import { configIssue } from '@reverse-proxy/shared/config/issues'
 import { parse, TomlError } from 'smol-toml'
 import { fileError } from './config-errors.ts'
+import { lookAlike } from './look-alike.ts'
 
 const MAX_DEPTH = 32
 
@@ -23,6 +24,11 @@ export function parseToml(file: string, text: string): unknown {
     if (!(error instanceof TomlError)) throw error
     const { line, column } = error
     const [message = ''] = error.message.replace(/^Invalid TOML document: /u, '').split('\n')
+    const other = lookAlike(text)
+    if (other !== undefined) {
+      const issue = configIssue('NOT_TOML', [], `this looks like ${other.name}, not like TOML`, other.hint)
+      throw fileError(file, issue, { line, column, cause: error })
+    }
     const issue = configIssue('TOML_SYNTAX', [], message, syntaxHint(text.split('\n')[line - 1] ?? ''))
     throw fileError(file, issue, { line, column, cause: error })
   }

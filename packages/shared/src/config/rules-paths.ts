@@ -1,0 +1,51 @@
+// Every path that a configuration may hold, in one list, and the rule that needs nothing but their text.
+import { configIssue, type ConfigPath } from './issues.ts'
+import { everySiteOf, tlsOf, type Rule } from './rule.ts'
+import type { ConfigFile, Sound } from './schema.ts'
+
+/** `read`: files of others; the rest is made or written by the proxy. */
+export type PathUse = 'log' | 'socket' | 'cache' | 'state' | 'read'
+
+export interface WrittenPath {
+  readonly at: ConfigPath
+  readonly text: string
+  readonly use: PathUse
+}
+
+/** Every path as it is written; one that is empty is none. */
+export function* writtenPathsOf(file: Sound<ConfigFile>): Generator<WrittenPath> {
+  for (const path of candidatesOf(file)) {
+    if (path.text !== undefined && path.text !== '') yield { ...path, text: path.text }
+  }
+}
+
+type Candidate = Omit<WrittenPath, 'text'> & { readonly text: string | undefined }
+
+function* candidatesOf(file: Sound<ConfigFile>): Generator<Candidate> {
+  yield { at: ['state_dir'], text: file.state_dir, use: 'state' }
+  yield { at: ['admin_socket_path'], text: file.admin_socket_path, use: 'socket' }
+  yield { at: ['logging', 'log_file_path'], text: file.logging?.log_file_path, use: 'log' }
+  for (const { value, at } of tlsOf(file)) {
+    yield { at: [...at, 'acme_cache_dir'], text: value.acme_cache_dir, use: 'cache' }
+    for (const key of ['acme_ca_file', 'acme_eab_hmac_file', 'cert_path', 'key_path'] as const)
+      yield { at: [...at, key], text: value[key], use: 'read' }
+    for (const [index, pair] of (value.certificates ?? []).entries()) {
+      for (const key of ['cert_path', 'key_path'] as const)
+        yield { at: [...at, 'certificates', index, key], text: pair?.[key], use: 'read' }
+    }
+  }
+  for (const { value, at } of everySiteOf(file))
+    yield { at: [...at, 'upstream_ca_file'], text: value.upstream_ca_file, use: 'read' }
+}
+
+const TILDE = /^~[\w.-]*(?:\/|$)/u
+
+/** A file is not a command line: `~/x` would be a directory that is called `~`. */
+export const ruleTilde: Rule = function* (file) {
+  for (const { at, text } of writtenPathsOf(file)) {
+    if (!TILDE.test(text)) continue
+    const message = `"${text}" begins with ~, which only a shell expands`
+    const hint = `write the whole path, such as "/home/me/${text.replace(/^[^/]*\/?/u, '')}"`
+    yield configIssue('PATH_TILDE', at, message, hint)
+  }
+}

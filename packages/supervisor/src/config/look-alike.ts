@@ -1,0 +1,72 @@
+// Which other kind of file somebody has given in place of a configuration. Pure; asked only of what is no TOML.
+
+interface Kind {
+  readonly name: string
+  readonly looksLike: (text: string) => boolean
+  readonly hint: string
+}
+
+const WRITE_TOML = 'write it as TOML: deploy/config has examples'
+
+/** The first that fits counts. */
+const KINDS: readonly Kind[] = [
+  {
+    name: 'a certificate or key (PEM)',
+    looksLike: (text) => /^-----BEGIN [A-Z ]+-----/mu.test(text),
+    hint: 'name the configuration file; certificates and keys are named in it',
+  },
+  {
+    name: 'JSON',
+    looksLike: (text) => /^\s*(?:\{\s*(?:["}]|\/[/*])|\[\s*\{\s*")/u.test(text),
+    hint: `${WRITE_TOML}; {"workers": 2} is workers = 2, an object in a list is a [[listeners]] table`,
+  },
+  {
+    name: 'an Apache configuration',
+    looksLike: (text) => /^\s*<(?:VirtualHost|IfModule|Directory|Location|Proxy)\b[^>]*>/mu.test(text),
+    hint: `${WRITE_TOML}; a <VirtualHost> is a [[listeners.sites]] table, ProxyPass its upstream`,
+  },
+  {
+    name: 'XML or HTML',
+    looksLike: (text) => /^\s*<[?!a-z]/iu.test(text),
+    hint: WRITE_TOML,
+  },
+  {
+    name: 'a Caddyfile',
+    looksLike: (text) =>
+      /^\s*(?:reverse_proxy|file_server|php_fastcgi|encode|handle|respond|tls)(?:\s[^=;]*)?$/mu.test(text) &&
+      /^(?:\S[^=;]*)?\{\s*$/mu.test(text),
+    hint: `${WRITE_TOML}; a site block is a [[listeners.sites]] table, reverse_proxy its upstream`,
+  },
+  {
+    name: 'an nginx.conf',
+    looksLike: (text) =>
+      /^\s*(?:server|http|events|stream|upstream\s+\S+|location\s[^{]+)\s*\{/mu.test(text) ||
+      /^\s*(?:server_name|proxy_pass|listen|worker_processes)\s[^=]*;\s*(?:#.*)?$/mu.test(text),
+    hint: `${WRITE_TOML}; a server block is a [[listeners.sites]] table, server_name its host, proxy_pass its upstream`,
+  },
+  {
+    name: 'an haproxy.cfg',
+    looksLike: (text) =>
+      /^(?:frontend|backend|listen)\s+\S+\s*$/mu.test(text) ||
+      (/^(?:global|defaults)\s*$/mu.test(text) && !text.includes('=')),
+    hint: `${WRITE_TOML}; a frontend is a [[listeners]] table, a backend the upstream of a site`,
+  },
+  {
+    name: 'YAML',
+    looksLike: isYaml,
+    hint: `${WRITE_TOML}; workers: 2 is workers = 2, a list of maps is a [[listeners]] table for each`,
+  },
+]
+
+/** Undefined: it may well be meant to be TOML. */
+export function lookAlike(text: string): { readonly name: string; readonly hint: string } | undefined {
+  return KINDS.find(({ looksLike }) => looksLike(text))
+}
+
+/** More lines are `key:` or `- item` than `key =` or `[table]`. */
+function isYaml(text: string): boolean {
+  const lines = text.split('\n').filter((line) => !/^\s*(?:#.*)?$/u.test(line))
+  const count = (pattern: RegExp): number => lines.filter((line) => pattern.test(line)).length
+  const yaml = count(/^\s*(?:- )*[\w."'-]+:(?:\s|$)|^\s*- \S|^---\s*$/u)
+  return yaml > 0 && yaml > count(/^\s*(?:[\w."'-]+\s*=|\[)/u)
+}
