@@ -23,7 +23,7 @@ export type ReloadKind = 'reload' | 'restart' | 'replace'
 
 export type ReloadResult = ({ readonly status: 'ok' } & ReloadReport) | ReloadFailure
 
-export interface ReloadFailure {
+interface ReloadFailure {
   readonly status: 'error'
   readonly message: string
   /** Everything that is wrong with the configuration, where that is the reason. */
