@@ -1,6 +1,6 @@
 // SPEC 13: what reads and moves the log of the proxy, run on what the proxy really wrote.
 import assert from 'node:assert/strict'
-import { copyFileSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, copyFileSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../harness/directory.ts'
@@ -29,9 +29,17 @@ const REQUESTS: readonly (readonly [target: string, status: number, filter: Filt
   ['/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php?n=#', 404, 'scan'],
   ['/cgi-bin/../../../etc/passwd?n=#', 400, 'scan'],
   ['/.env"n=#', 404, 'scan'],
+  // A single-page application says 200 to whatever it is asked for.
+  ['/.env?m=#', 200, 'scan'],
+  ['/api/.env.production?n=#', 200, 'scan'],
+  ['/.git/config?m=#', 200, 'scan'],
+  ['/.env?l=#', 500, 'scan'],
   // Not attacks, or not answered as such.
   ['/wp-login.php?n=#', 200, undefined],
-  ['/.env?n=#', 500, undefined],
+  ['/wp-admin/?m=#', 200, undefined],
+  ['/.git/HEAD?m=#', 200, undefined],
+  ['/.environment?m=#', 200, undefined],
+  ['/search?q=/.env&m=#', 200, undefined],
   ['/environment/#', 404, undefined],
   ['/search?q=/.env&n=#', 404, undefined],
   ['/favicon.ico?n=#', 404, undefined],
@@ -107,6 +115,24 @@ test('fail2ban: the jails name filters that exist', TEST, () => {
   assert.deepEqual(filters.toSorted(), globSync('*.conf', { cwd: FILTERS }).toSorted())
   assert.equal([...jails.matchAll(/^backend = auto$/gmu)].length, filters.length)
 })
+
+test(
+  'fail2ban: the real client reads the jails, and each leaves this machine and its networks alone',
+  TEST,
+  async (t) => {
+    const directory = temporaryDirectory(t)
+    cpSync('/etc/fail2ban', directory, { recursive: true })
+    cpSync(join(DEPLOY, 'fail2ban'), directory, { recursive: true })
+    const commands = await runTool('fail2ban-client', ['-c', directory, '-d'])
+    for (const jail of ['rate-limit', 'auth', 'scan'].map((name) => `reverse-proxy-${name}`)) {
+      const ignored =
+        commands.split('\n').find((line) => line.startsWith(`['set', '${jail}', 'addignoreip', `)) ?? ''
+      for (const network of ['127.0.0.0/8', '::1', '10.0.0.0/8', '192.168.0.0/16', 'fc00::/7'])
+        assert.ok(ignored.includes(`'${network}'`), `${jail}: ${network}`)
+      assert.ok(commands.includes(`['start', '${jail}']`))
+    }
+  },
+)
 
 test('logrotate: forced again and again under load, and not one line is lost', TEST, async (t) => {
   const origin = await HttpOrigin.start(t, (_incoming, response) => response.end())
