@@ -5,7 +5,7 @@ import { messageOf } from './error-text.ts'
 type ErrorSource = 'client' | 'upstream' | 'internal' | 'operator'
 
 /** `if-reused`: only when the upstream connection had served a request before. */
-type Retry = 'never' | 'if-reused' | 'safe'
+type Retry = 'never' | 'if-reused'
 
 interface ErrorRow {
   readonly source: ErrorSource
@@ -30,7 +30,7 @@ export const ERRORS = {
   TOO_MANY_TUNNELS: { source: 'client', retry: 'never', status: 503 },
   HEADERS_TOO_LARGE: { source: 'client', retry: 'never', status: 431 },
   CLIENT_GONE: { source: 'client', retry: 'never', status: 0 },
-  UPSTREAM_CONNECT: { source: 'upstream', retry: 'safe', status: 502 },
+  UPSTREAM_CONNECT: { source: 'upstream', retry: 'never', status: 502 },
   UPSTREAM_RESET: { source: 'upstream', retry: 'if-reused', status: 502 },
   UPSTREAM_PROTOCOL: { source: 'upstream', retry: 'never', status: 502 },
   UPSTREAM_TLS: { source: 'upstream', retry: 'never', status: 502 },
@@ -47,7 +47,6 @@ export const ERRORS = {
   CACHE: { source: 'operator', retry: 'never', status: 0 },
   WORKER_BOOT: { source: 'internal', retry: 'never', status: 0 },
   ADMIN: { source: 'operator', retry: 'never', status: 0 },
-  RUNTIME: { source: 'operator', retry: 'never', status: 0 },
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof ERRORS

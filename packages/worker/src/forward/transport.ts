@@ -166,7 +166,7 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
       !this.#isClientGone &&
       this.#request.body === null &&
       IDEMPOTENT.has(this.#request.method) &&
-      ERRORS[upstreamFault(error).code].retry !== 'never'
+      ERRORS[upstreamFault(error).code].retry === 'if-reused'
     )
   }
 
