@@ -104,6 +104,7 @@ test('a machine that is ready: all is well before the start, and while the proxy
       'last order ok',
       'contact warn',
       'certificate ok',
+      'upstream warn',
     ]),
   )
   assert.equal(existsSync(cacheDir), false, 'nothing has been made')

@@ -10,18 +10,25 @@ import { contactDomain, judgeContact } from './judge-contact.ts'
 import { judgeName } from './judge-names.ts'
 import { judgePort } from './judge-ports.ts'
 import { isUsableCache, judgeCached, judgeDirectory, judgeManual, judgeMemory } from './judge-storage.ts'
-import type { CaDirectory, Probes } from './probes.ts'
+import { judgeUntried, judgeUpstream } from './judge-upstreams.ts'
+import type { CaDirectory, Probes, TcpUpstream } from './probes.ts'
 
 const HEALTH_ADDRESS = '127.0.0.1'
+const UPSTREAMS_AT_ONCE = 32
+/** For one, TLS included. */
+const UPSTREAM_TIMEOUT_MS = 10_000
+/** For all of them. */
+const UPSTREAMS_TIMEOUT_MS = 60_000
 
 /** Changes nothing; never rejects for what it finds. */
 export async function examine(config: Config, probes: Probes): Promise<Finding[]> {
-  const [ports, state, ...listeners] = await Promise.all([
+  const [ports, upstreams, state, ...listeners] = await Promise.all([
     examinePorts(config, probes),
+    examineUpstreams(config, probes),
     examineState(config, probes),
     ...config.listeners.map(async (listener) => await examineListener(listener, probes)),
   ])
-  return [...ports, ...state, ...listeners.flat()]
+  return [...ports, ...state, ...listeners.flat(), ...upstreams]
 }
 
 async function examinePorts(config: Config, probes: Probes): Promise<Finding[]> {
@@ -41,6 +48,42 @@ async function examinePorts(config: Config, probes: Probes): Promise<Finding[]> 
         return judgePort({ address, port, state, heldByProxy, connects })
       }),
   )
+}
+
+interface UpstreamQuestion {
+  readonly upstream: TcpUpstream
+  /** The longest that a site is ready to wait for a connection. */
+  timeoutMs: number
+  readonly hosts: string[]
+}
+
+/** Each upstream once, a few at a time, and no longer than somebody is ready to watch. */
+async function examineUpstreams({ listeners }: Config, probes: Probes): Promise<Finding[]> {
+  const questions = new Map<string, UpstreamQuestion>()
+  for (const { host, upstream, connectTimeoutMs } of listeners.flatMap(({ sites }) => sites)) {
+    if (upstream.kind !== 'tcp') continue
+    const key = JSON.stringify(upstream)
+    const question = questions.get(key) ?? { upstream, timeoutMs: 0, hosts: [] }
+    question.timeoutMs = Math.max(question.timeoutMs, connectTimeoutMs)
+    question.hosts.push(host)
+    questions.set(key, question)
+  }
+  const findings: Finding[] = []
+  const waiting = questions.values()
+  const patience = AbortSignal.timeout(UPSTREAMS_TIMEOUT_MS)
+  let tried = 0
+  const askInTurn = async (): Promise<void> => {
+    for (const { upstream, timeoutMs, hosts } of waiting) {
+      tried++
+      const limit = AbortSignal.timeout(Math.min(timeoutMs, UPSTREAM_TIMEOUT_MS))
+      const state = await probes.upstream(upstream, AbortSignal.any([patience, limit]))
+      findings.push(judgeUpstream(upstream, hosts, state))
+      if (patience.aborted) return
+    }
+  }
+  await Promise.all(Array.from({ length: UPSTREAMS_AT_ONCE }, askInTurn))
+  const untried = questions.size - tried
+  return untried === 0 ? findings : [...findings, judgeUntried(untried)]
 }
 
 /** Only the internal CA writes there. */

@@ -1,7 +1,7 @@
 // What `doctor` looks at, as functions: the judges see only what these report, so that tests can report
 // anything. The real ones are system-probes.ts. None of them changes anything that stays.
 import type { CaaRecord } from 'node:dns'
-import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import type { AcmeSettings, Upstream } from '@reverse-proxy/shared/config/config'
 import type { FailureRecord } from '../certificates/failure-record.ts'
 import type { Inspection } from '../certificates/inspect.ts'
 
@@ -12,6 +12,15 @@ export type Answer<Value> = { readonly found: Value } | { readonly fault: string
 export type PortState =
   | { readonly state: 'free' | 'unreachable' }
   | { readonly state: 'refused'; readonly code: string; readonly message: string; readonly hint: string }
+
+export type TcpUpstream = Extract<Upstream, { kind: 'tcp' }>
+
+/** `untrusted`: it speaks no TLS that a worker would accept. */
+export type UpstreamState =
+  | { readonly state: 'answers' | 'timeout' }
+  /** A code of the system: ECONNREFUSED, ENOTFOUND, ... */
+  | { readonly state: 'unreachable'; readonly code: string }
+  | { readonly state: 'untrusted'; readonly reason: string }
 
 export interface CaDirectory {
   /** RFC 8555 7.1.1 `meta`, as the CA sent it. */
@@ -48,6 +57,8 @@ export interface Probes {
   isHeldBy(pid: number | undefined, port: number): Promise<boolean>
   /** Whether one can connect to it from this machine. */
   connects(address: string, port: number): Promise<boolean>
+  /** Whether somebody answers there, and shows a certificate that is trusted. */
+  upstream(upstream: TcpUpstream, signal: AbortSignal): Promise<UpstreamState>
   /** Throws ProxyError with a hint. */
   caDirectory(settings: AcmeSettings): Promise<CaDirectory>
   directory(path: string): Promise<DirectoryState>

@@ -15,6 +15,7 @@ import { lookAtDirectory } from './directory-probe.ts'
 import type { DnsProbe } from './dns-probe.ts'
 import { canConnect, tryPort } from './port-probe.ts'
 import type { Probes } from './probes.ts'
+import { tryUpstream } from './upstream-probe.ts'
 
 const ADMIN_TIMEOUT_MS = 3_000
 
@@ -29,6 +30,7 @@ export function systemProbes({ adminSocketPath }: Config, dns: DnsProbe): Probes
     port: tryPort,
     isHeldBy,
     connects: canConnect,
+    upstream: tryUpstream,
     caDirectory: readCaDirectory,
     directory: lookAtDirectory,
     failure: peekFailure,
