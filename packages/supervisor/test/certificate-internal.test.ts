@@ -128,3 +128,38 @@ test('a damaged root is put aside and replaced, with leaves of its own', TEST, a
   const root = new X509Certificate(await readFile(internalCaPath(stateDir)))
   assert.ok(new X509Certificate(manager.current()[0]?.certPem ?? '').verify(root.publicKey))
 })
+
+test(
+  'ten thousand sites: several leaves, each name on exactly one, found again and renewed together',
+  TEST,
+  async (t) => {
+    const host = new FakeHost(t)
+    const stateDir = join(temporaryDirectory(t), 'state')
+    const hosts = Array.from({ length: 10_000 }, (_, index) => `site-${index}.with-a-long-name.dev.example`)
+    const manager = await load(t, host, stateDir, { hosts })
+    const served = manager.current()
+    assert.deepEqual(
+      served.flatMap(({ names }) => names),
+      hosts,
+    )
+    for (const { names, certPem } of served) {
+      assert.ok(names.length <= 100)
+      assert.ok(new X509Certificate(certPem).checkHost(names.at(-1) ?? '') !== undefined)
+    }
+    assert.deepEqual(manager.status().missing, [])
+
+    const again = await load(t, host, stateDir, { hosts })
+    assert.deepEqual(again.current(), served, 'a restart issues nothing')
+    const fewer = await load(t, host, stateDir, { hosts: hosts.slice(0, 150) })
+    assert.equal(fewer.current()[0]?.serial, served[0]?.serial, 'what has not changed stays')
+
+    fewer.start()
+    await fewer.renew()
+    const [published = []] = host.published.slice(-1)
+    assert.deepEqual(
+      published.map(({ names }) => names.length),
+      [100, 50],
+    )
+    assert.ok(published.every(({ serial }) => !served.some((one) => one.serial === serial)))
+  },
+)

@@ -1,7 +1,6 @@
-// One listener's certificate from the local CA: one leaf for all its site hosts, issued when the
+// One listener's certificates from the local CA: leaves for all its site hosts, issued when the
 // listener starts, kept in state_dir for the next start, renewed in the background.
 import { createHash } from 'node:crypto'
-import { join } from 'node:path'
 import { isoTime } from '@reverse-proxy/shared/clock'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -9,15 +8,17 @@ import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { ExpiryWatch } from './expiry-watch.ts'
 import type { CertificateHost } from './host.ts'
 import type { InternalCaRequest } from './internal-ca.ts'
-import { internalCaDirectory, issueLeaf, loadAuthority } from './internal-ca.ts'
-import { lockDirectory } from './lock.ts'
+import { loadAuthority } from './internal-ca.ts'
+import { dueAtMs, InternalLeaf } from './internal-leaf.ts'
 import type { CertificateManager } from './manager.ts'
-import { fieldsOf, toPushed } from './pushed.ts'
+import { toPushed } from './pushed.ts'
 import { RenewalLoop } from './renewal-loop.ts'
-import { jitterOf, renewAtMs, retryAtMs } from './renewal.ts'
+import { retryAtMs } from './renewal.ts'
 import type { LastFailure, ManagerStatus } from './status.ts'
 import type { StoredCertificate } from './store.ts'
-import { CertificateStore } from './store.ts'
+
+/** A certificate of thousands of names would be more than a handshake can carry, and each change would renew it all. */
+const NAMES_PER_LEAF = 100
 
 export class InternalManager implements CertificateManager {
   readonly listenerId: string
@@ -25,11 +26,12 @@ export class InternalManager implements CertificateManager {
   readonly #hosts: readonly string[]
   readonly #host: CertificateHost
   readonly #ca: InternalCaRequest
-  readonly #store: CertificateStore
+  readonly #sources: readonly InternalLeaf[]
   readonly #expiry: ExpiryWatch
   readonly #closing = new AbortController()
 
-  #leaf: StoredCertificate | undefined
+  /** One for each source, once loaded. */
+  #leaves: readonly StoredCertificate[] = []
   #failure: LastFailure | undefined
   /** In a row. */
   #failures = 0
@@ -47,9 +49,11 @@ export class InternalManager implements CertificateManager {
         host.log.error('CERT_QUARANTINED', { listener: listenerId, path, error: reason })
       },
     }
-    this.#store = new CertificateStore(
-      join(internalCaDirectory(stateDir), 'leaves', directoryNameOf(listenerId)),
-    )
+    const ca = this.#ca
+    this.#sources = chunksOf(hosts).map((names, index) => {
+      const directoryName = directoryNameOf(listenerId) + (index === 0 ? '' : `-${index + 1}`)
+      return new InternalLeaf({ listenerId, hosts: names, directoryName, host, ca })
+    })
     this.#expiry = new ExpiryWatch(listenerId, host)
     const nextMs = (): number => this.#nextMs()
     const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
@@ -59,11 +63,12 @@ export class InternalManager implements CertificateManager {
   }
 
   async load(): Promise<void> {
-    this.#leaf = await this.#issueIfDue()
+    const authority = await loadAuthority(this.#ca)
+    this.#leaves = await Promise.all(this.#sources.map(async (source) => await source.obtain(authority)))
   }
 
   current(): readonly PushedCertificate[] {
-    return this.#leaf === undefined ? [] : [toPushed(this.#leaf)]
+    return this.#leaves.map(toPushed)
   }
 
   needsOrder(): boolean {
@@ -75,13 +80,13 @@ export class InternalManager implements CertificateManager {
   }
 
   status(): ManagerStatus {
-    const leaf = this.#leaf
+    const leaves = this.#leaves
     return {
       listenerId: this.listenerId,
       mode: 'internal',
-      certificates: leaf === undefined ? [] : [leaf.facts],
-      missing: leaf === undefined ? this.#hosts : [],
-      nextAttemptMs: leaf === undefined ? undefined : this.#dueMs(leaf),
+      certificates: leaves.map(({ facts }) => facts),
+      missing: leaves.length === 0 ? this.#hosts : [],
+      nextAttemptMs: leaves.length === 0 ? undefined : Math.min(...leaves.map((leaf) => this.#dueMs(leaf))),
       renewalWindow: undefined,
       failure: this.#failure,
       unsaved: undefined,
@@ -104,8 +109,8 @@ export class InternalManager implements CertificateManager {
   }
 
   #nextMs(): number {
-    const leaf = this.#leaf
-    return leaf === undefined ? Infinity : Math.min(this.#dueMs(leaf), this.#expiry.nextLookMs(leaf.facts))
+    const times = this.#leaves.map((leaf) => Math.min(this.#dueMs(leaf), this.#expiry.nextLookMs(leaf.facts)))
+    return Math.min(...times)
   }
 
   #dueMs(leaf: StoredCertificate): number {
@@ -113,24 +118,32 @@ export class InternalManager implements CertificateManager {
   }
 
   async #turn(demanded: boolean): Promise<boolean> {
-    const leaf = this.#leaf
-    if (leaf === undefined) return false
-    this.#expiry.look(leaf.facts)
-    if (!demanded && this.#host.clock.nowMs() < this.#dueMs(leaf)) return false
+    const leaves = this.#leaves
+    for (const { facts } of leaves) this.#expiry.look(facts)
+    const nowMs = this.#host.clock.nowMs()
+    const isDue = leaves.map((leaf) => demanded || nowMs >= this.#dueMs(leaf))
+    if (!isDue.includes(true)) return false
     try {
-      const renewed = await this.#issueIfDue(leaf.facts.serial)
-      await this.#host.publish(this.listenerId, [toPushed(renewed)])
-      this.#leaf = renewed
+      const authority = await loadAuthority(this.#ca)
+      const renewed = await Promise.all(
+        leaves.map(async (leaf, index) => {
+          const source = isDue[index] === true ? this.#sources[index] : undefined
+          return (await source?.obtain(authority, leaf.facts.serial)) ?? leaf
+        }),
+      )
+      await this.#host.publish(this.listenerId, renewed.map(toPushed))
+      this.#leaves = renewed
       this.#failures = 0
       this.#failure = undefined
     } catch (error) {
-      if (!this.#closing.signal.aborted) this.#fail(error, leaf)
+      if (!this.#closing.signal.aborted) this.#fail(error)
       throw error
     }
     return true
   }
 
-  #fail(error: unknown, leaf: StoredCertificate): void {
+  #fail(error: unknown): void {
+    const [first] = this.#leaves.toSorted((a, b) => a.facts.notAfterMs - b.facts.notAfterMs)
     const { clock, log } = this.#host
     const reason = messageOf(error)
     const failedAtMs = clock.nowMs()
@@ -140,67 +153,24 @@ export class InternalManager implements CertificateManager {
       retryAfterMs: undefined,
       isRejected: false,
       isIssued: false,
-      validity: leaf.facts,
+      validity: first?.facts,
       jitter: Math.random(),
     })
     this.#failure = { failedAtMs, nextAttemptMs, failedNames: [], reason, document: undefined }
     const next = isoTime(nextAttemptMs)
     log.warn('CERT_FAILED', { listener: this.listenerId, error: reason, next_attempt: next })
   }
-
-  /** Takes the leaf that is cached, unless it is the one to be replaced, or issues and saves one. Throws CACHE. */
-  async #issueIfDue(replacedSerial?: string): Promise<StoredCertificate> {
-    const authority = await loadAuthority(this.#ca)
-    let leaf = await this.#readLeaf(authority, replacedSerial)
-    const source = leaf === undefined ? 'issued' : 'cache'
-    leaf ??= await this.#issue(authority, replacedSerial)
-    this.#host.log.info(source === 'issued' ? 'CERT_ISSUED' : 'CERT_LOADED', fieldsOf(this.listenerId, leaf))
-    return leaf
-  }
-
-  async #issue(authority: StoredCertificate, replacedSerial: string | undefined): Promise<StoredCertificate> {
-    await this.#store.prepare()
-    const lock = await lockDirectory(this.#store.directory, {
-      signal: this.#closing.signal,
-      onWaiting: (holder) => {
-        const { listenerId } = this
-        this.#host.progress({ listenerId, step: 'waiting', names: this.#hosts, detail: `for ${holder}` })
-      },
-    })
-    try {
-      const theirs = await this.#readLeaf(authority, replacedSerial)
-      if (theirs !== undefined) return theirs
-      const leaf = await issueLeaf(authority, this.#hosts, this.#ca)
-      await this.#store.save(leaf, async () => await lock.assertHeld())
-      return leaf
-    } finally {
-      await lock.release()
-    }
-  }
-
-  /** The cached leaf, if it is this root's, has exactly our hosts, and is not due to be renewed. */
-  async #readLeaf(
-    authority: StoredCertificate,
-    replacedSerial: string | undefined,
-  ): Promise<StoredCertificate | undefined> {
-    const { certificate, quarantined } = await this.#store.load(
-      async (pair) => await this.#host.jobs.run('inspectPair', pair, this.#closing.signal),
-    )
-    quarantined.forEach(this.#ca.onQuarantined)
-    if (certificate === undefined || certificate.origin !== authority.facts.serial) return undefined
-    const { names, serial } = certificate.facts
-    if (serial === replacedSerial) return undefined
-    const isOurs = names.length === this.#hosts.length && this.#hosts.every((host) => names.includes(host))
-    return isOurs && dueAtMs(certificate) > this.#host.clock.nowMs() ? certificate : undefined
-  }
-}
-
-function dueAtMs({ facts, obtainedMs }: StoredCertificate): number {
-  return renewAtMs(facts, obtainedMs, jitterOf(facts.serial))
 }
 
 /** `127.0.0.1,::1:443` as a file name, two of which never become one. */
 function directoryNameOf(listenerId: string): string {
   const digest = createHash('sha256').update(listenerId).digest('hex').slice(0, 8)
   return `${listenerId.replaceAll(/[^\w.-]/gu, '_').slice(0, 60)}-${digest}`
+}
+
+function chunksOf(hosts: readonly string[]): (readonly string[])[] {
+  const count = Math.ceil(hosts.length / NAMES_PER_LEAF)
+  return Array.from({ length: count }, (_, index) =>
+    hosts.slice(index * NAMES_PER_LEAF, (index + 1) * NAMES_PER_LEAF),
+  )
 }
