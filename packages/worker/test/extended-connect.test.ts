@@ -16,7 +16,7 @@ import {
 import { siteOf, startSiteServer } from './support/site-server.ts'
 import { waitUntil } from './support/wait-until.ts'
 
-const TIMEOUT = { timeout: 20_000 }
+const TIMEOUT = { timeout: 60_000 }
 const CANCEL = 8
 const GOING_AWAY = '\u0088\u0002\u0003\u00e9'
 const HANDSHAKE = {
@@ -207,7 +207,7 @@ test('a refusal of the upstream, none at all, none in time', TIMEOUT, async (t) 
   const resetting = await startUpstream(t, ({ socket }) => socket.resetAndDestroy())
   for (const [site, status, body, error] of [
     [siteOf(refusing.port), 403, 'no!', []],
-    [siteOf(silent.port, { requestTimeoutMs: 200 }), 504, 'Gateway Timeout', ['timeout']],
+    [siteOf(silent.port, { requestTimeoutMs: 1_000 }), 504, 'Gateway Timeout', ['timeout']],
     [siteOf(resetting.port), 502, 'Bad Gateway', ['reset']],
     [siteOf(1), 502, 'Bad Gateway', ['connection refused']],
   ] as const) {
@@ -304,7 +304,7 @@ test('whoever does not read holds the other back, both ways, and loses nothing',
       held = socket.writableLength
       return before === held
     },
-    200,
+    1_000,
   )
   assert.ok(held > size / 4, `${held} bytes are held`)
 
@@ -317,7 +317,7 @@ test('whoever does not read holds the other back, both ways, and loses nothing',
       toUpstream = stream.writableLength
       return before === toUpstream
     },
-    200,
+    1_000,
   )
   assert.ok(toUpstream > size / 4, `${toUpstream} bytes are held`)
 
@@ -334,8 +334,8 @@ test('whoever does not read holds the other back, both ways, and loses nothing',
 test('a tunnel without a byte for upgrade_idle_timeout is cut', TIMEOUT, async (t) => {
   const upstream = await startUpstream(t, echo)
   const { port } = await startSiteServer(t, [siteOf(upstream.port)], {
-    upgradeIdleTimeoutMs: 400,
-    keepAliveTimeoutMs: 200,
+    upgradeIdleTimeoutMs: 2_000,
+    keepAliveTimeoutMs: 1_000,
   })
   const session = await connectHttp2(t, port)
   const { stream, received } = await openTunnel(session)
@@ -346,7 +346,7 @@ test('a tunnel without a byte for upgrade_idle_timeout is cut', TIMEOUT, async (
     await waitUntil('the echo', () => received().length === i + 1)
   }
   await once(stream, 'close')
-  assert.ok(performance.now() - startMs >= 1_100)
+  assert.ok(performance.now() - startMs >= 2_700)
   assert.equal(stream.rstCode, CANCEL)
   await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
 })

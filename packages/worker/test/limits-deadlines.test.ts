@@ -16,7 +16,7 @@ import { siteOf, startSiteServer } from './support/site-server.ts'
 import { listen } from './support/sockets.ts'
 import { waitUntil } from './support/wait-until.ts'
 
-const TIMEOUT = { timeout: 30_000 }
+const TIMEOUT = { timeout: 60_000 }
 const HTTP2 = ['h2']
 const GET = 'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n'
 /** What one client that gets on reads at a time. */
@@ -62,7 +62,7 @@ void suite('slow clients', { concurrency: true }, () => {
     async (t) => {
       const upstream = await startUpstream(t, answering(OK))
       const { port, logged, requests } = await startSiteServer(t, [siteOf(upstream.port)], {
-        requestHeaderTimeoutMs: 1_000,
+        requestHeaderTimeoutMs: 3_000,
         keepAliveTimeoutMs: 20_000,
       })
       const http1 = async (): Promise<RawClient> => await connectRaw(t, port)
@@ -152,7 +152,7 @@ void suite('slow clients', { concurrency: true }, () => {
     'a handshake that is not over within tls_handshake_timeout, from the first byte to the last',
     TIMEOUT,
     async (t) => {
-      const { port, logged, connections } = await startSiteServer(t, [], { tlsHandshakeTimeoutMs: 700 })
+      const { port, logged, connections } = await startSiteServer(t, [], { tlsHandshakeTimeoutMs: 2_000 })
       const hello = encodeRecords(encodeHello({ extensions: [serverNameExtension('a.example')] }))
       const half = await connectPlain(t, port)
       half.send(hello.toString('latin1', 0, 20))
@@ -265,7 +265,7 @@ void suite('slow clients', { concurrency: true }, () => {
       if (received.includes('/slow')) setTimeout(() => socket.write(OK), 2_500)
       else socket.write(OK)
     })
-    const { port } = await startSiteServer(t, [siteOf(upstream.port)], { bodyStallTimeoutMs: 500 })
+    const { port } = await startSiteServer(t, [siteOf(upstream.port)], { bodyStallTimeoutMs: 1_000 })
     const client = await connectRaw(t, port)
     client.send(`GET /slow HTTP/1.1\r\nHost: a.example\r\n\r\n${GET}`)
     assert.equal((await client.response()).status, 200)

@@ -259,7 +259,7 @@ test('a client that goes is noticed behind many requests that wait', TIMEOUT, as
 })
 
 test('a head is late when it has been read for long, and not when it has not', TIMEOUT, async (t) => {
-  const { client, port, logged, answerNext } = await start(t, { requestHeaderTimeoutMs: 300 })
+  const { client, port, logged, answerNext } = await start(t, { requestHeaderTimeoutMs: 2_000 })
   const other = await connectRaw(t, port)
   const large = ask('GET /large', `X: ${'x'.repeat(7_000)}\r\n`)
   for (const { send } of [client, other]) {

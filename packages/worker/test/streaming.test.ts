@@ -1,6 +1,7 @@
 // Bodies in both directions: at once, never held whole, and ended together with either side.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { answerOf, connectHttp2, open, request } from './support/http2-client.ts'
 import { dataFrame, frame, FRAME, headersFrame, uint32 } from './support/http2-frames.ts'
@@ -10,7 +11,7 @@ import { answering, OK, readRequest, readRequests, startUpstream } from './suppo
 import { siteOf, startSiteServer } from './support/site-server.ts'
 import { waitUntil } from './support/wait-until.ts'
 
-const TIMEOUT = { timeout: 20_000 }
+const TIMEOUT = { timeout: 60_000 }
 const GET = 'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n'
 const STREAM_HEAD = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n'
 const MEGABYTE = 1024 * 1024
@@ -218,30 +219,32 @@ test(
   'a body that stalls: 408 after body_stall_timeout, not while the upstream holds it back',
   TIMEOUT,
   async (t) => {
-    let isSlow = true
+    let first: Socket | undefined
     const upstream = await startUpstream(t, ({ socket }) => {
-      if (isSlow) socket.pause()
+      first ??= socket
+      if (socket === first) socket.pause()
     })
-    const limits = { bodyStallTimeoutMs: 300 }
+    const limits = { bodyStallTimeoutMs: 2_000 }
     const site = siteOf(upstream.port, { bodyLimitBytes: 100 * MEGABYTE })
     const { port, requests } = await startSiteServer(t, [site], limits)
     const held = await connectRaw(t, port)
     held.send(`POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: ${16 * MEGABYTE}\r\n\r\n`)
     held.send('x'.repeat(16 * MEGABYTE))
-    isSlow = false
-    for (const start of [
+    await waitUntil('the upstream to hold it back', () => first !== undefined)
+    const stalled = [
       'Content-Length: 10\r\n\r\nx',
       'Content-Length: 10\r\n\r\n',
       'Transfer-Encoding: chunked\r\n\r\n1\r\nx',
-    ]) {
+    ].map(async (start) => {
       const client = await connectRaw(t, port)
       client.send(`POST / HTTP/1.1\r\nHost: a.example\r\n${start}`)
       assert.equal((await client.response()).status, 408)
       await client.closed()
-    }
+    })
     const stream = open(await connectHttp2(t, port), { ':path': '/', ':method': 'POST' }, false)
     stream.write('x')
     assert.equal((await answerOf(stream)).status, 408)
+    await Promise.all(stalled)
     assert.equal(requests.length, 4)
     assert.equal(held.received(), '')
   },

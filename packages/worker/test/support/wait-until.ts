@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 export async function waitUntil(what: string, holds: () => boolean, everyMs = 10): Promise<void> {
   const startMs = performance.now()
   while (!holds()) {
-    if (performance.now() - startMs > 10_000) throw new Error(`waited in vain for ${what}`)
+    if (performance.now() - startMs > 30_000) throw new Error(`waited in vain for ${what}`)
     await delay(everyMs)
   }
 }
