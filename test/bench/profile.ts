@@ -121,7 +121,6 @@ async function startOf(httpsPort: number, upstreamPort: number): Promise<WorkerS
         },
       ],
     },
-    stage: 'serve',
     certificates: [
       {
         listenerId: 'bench',

@@ -15,6 +15,8 @@ import type { Fleet } from './workers/fleet.ts'
 export interface DemandsOptions {
   readonly log: Log
   readonly phase: () => Phase
+  /** READY has been said to the service manager, which learns of reloads only then. */
+  readonly isReady: () => boolean
   readonly fleet: Fleet
   readonly registry: CertificateRegistry
   readonly reloads: Reloads
@@ -33,16 +35,17 @@ export class Demands {
   }
 
   async reload(kind: ReloadKind): Promise<ReloadResult> {
-    const { log, phase, reloads, serviceManager, summary } = this.#options
+    const { log, phase, isReady, reloads, serviceManager, summary } = this.#options
     if (phase() !== 'serving') {
       const message = this.#notServing()
       // Who asked by a signal has no other answer.
       log.warn('CONFIG_RELOAD', { status: 'failed', kind, error: message })
       return { status: 'error', message, errors: [] }
     }
-    serviceManager.reloading()
+    const wasReady = isReady()
+    if (wasReady) serviceManager.reloading()
     const result = await reloads.request(kind)
-    if (phase() === 'serving') serviceManager.ready(summary())
+    if (wasReady && phase() === 'serving') serviceManager.ready(summary())
     return result
   }
 

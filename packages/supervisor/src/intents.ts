@@ -23,8 +23,8 @@ export type Intent =
   | { readonly type: 'renew'; readonly name: string; readonly reply: Reply<RenewResult> }
   /** A worker changed its state, or a deadline passed: converge again. */
   | { readonly type: 'fleet-changed' }
-  | { readonly type: 'certificates-acquired' }
-  | { readonly type: 'workers-opened' }
+  /** A listener has begun to serve, or its first attempt has failed: look again. */
+  | { readonly type: 'listener-settled' }
   | { readonly type: 'start-failed'; readonly error: ProxyError }
   | { readonly type: 'background-ended' }
 

@@ -4,7 +4,7 @@ import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
-import type { Stage, WorkerStart } from '@reverse-proxy/shared/ipc/messages'
+import type { WorkerStart } from '@reverse-proxy/shared/ipc/messages'
 import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
 import { CertificateRegistry } from './certificates/registry.ts'
 import { withTimers } from './certificates/sleep-until.ts'
@@ -28,8 +28,8 @@ const SEEDS = 2 ** 32
 /** What the parts need to know of the life that they are part of. */
 export interface Life {
   readonly phase: () => Phase
-  /** What a worker that boots now begins with. */
-  readonly stage: () => Stage
+  /** READY has been said. */
+  readonly isReady: () => boolean
   readonly onBootFailed: (error: ProxyError) => void
 }
 
@@ -44,7 +44,7 @@ export class Parts {
   readonly #traffic = new TrafficBook()
   #config: Config
 
-  constructor(options: SupervisorOptions, { phase, stage, onBootFailed }: Life) {
+  constructor(options: SupervisorOptions, { phase, isReady, onBootFailed }: Life) {
     const { config, clock, log, inheritedSockets, serviceManager } = options
     this.#config = config
     this.#rateLimits = new LocalRateLimitAuthority({
@@ -59,7 +59,7 @@ export class Parts {
       bootsAtOnce: availableParallelism(),
       clock: monotonicClock,
       log,
-      startOf: (slot) => this.#startOf(slot, stage(), inheritedSockets.current),
+      startOf: (slot) => this.#startOf(slot, inheritedSockets.current),
       drainTimeoutMs: () => this.#config.shutdownTimeoutMs,
       recycle: () => this.#config.recycle,
       onCounts: (counts) => this.#traffic.add(counts),
@@ -73,6 +73,7 @@ export class Parts {
       log,
       broadcast: async (push) => await this.fleet.broadcast(push),
       progress: options.onProgress,
+      onSettled: () => this.intents.push({ type: 'listener-settled' }),
     })
     this.ticketKeys = new TicketKeys({
       clock,
@@ -93,6 +94,7 @@ export class Parts {
     this.demands = new Demands({
       log,
       phase,
+      isReady,
       fleet,
       registry,
       reloads,
@@ -123,7 +125,10 @@ export class Parts {
 
   /** One line on what is served. */
   summary(): string {
-    return `serving ${plural(siteCount(this.#config), 'site')} with ${plural(this.fleet.size, 'worker')}`
+    const { listeners } = this.#config
+    const waiting = listeners.length - this.registry.serving
+    const without = waiting === 0 ? '' : `; ${plural(waiting, 'listener')} without a certificate`
+    return `serving ${plural(siteCount(this.#config), 'site')} with ${plural(this.fleet.size, 'worker')}${without}`
   }
 
   /** Before any worker hears of it. */
@@ -134,12 +139,11 @@ export class Parts {
     this.#rateLimits.configure(rateLimitsOf(next))
   }
 
-  #startOf(slot: number, stage: Stage, inheritedSockets: WorkerStart['inheritedSockets']): WorkerStart {
+  #startOf(slot: number, inheritedSockets: WorkerStart['inheritedSockets']): WorkerStart {
     return {
       workerNumber: slot,
       workers: this.fleet.size,
       config: toWorkerConfig(this.#config),
-      stage,
       certificates: this.registry.certificates,
       challenges: this.registry.challenges,
       ticketKeys: this.ticketKeys.current,

@@ -3,11 +3,9 @@
 export type Phase =
   /** Certificates are being loaded; workers boot and bind every port. Nothing is served. */
   | 'booting'
-  /** Every worker is bound and answers challenges only; certificates are being ordered. */
+  /** Every worker is bound; no listener has a certificate yet, and they are being ordered. */
   | 'ordering'
-  /** Every worker has its certificates and is being told to serve. */
-  | 'opening'
-  /** Traffic is served; READY has been said. */
+  /** Some listener serves; the others answer challenges only. */
   | 'serving'
   /** No new connections; workers finish what is in flight, background work ends. */
   | 'stopping'
@@ -15,9 +13,8 @@ export type Phase =
   | 'stopped'
 
 const NEXT: Record<Phase, readonly Phase[]> = {
-  booting: ['ordering', 'opening', 'stopping'],
-  ordering: ['opening', 'stopping'],
-  opening: ['serving', 'stopping'],
+  booting: ['ordering', 'serving', 'stopping'],
+  ordering: ['serving', 'stopping'],
   serving: ['stopping'],
   stopping: ['stopped'],
   stopped: [],

@@ -1,10 +1,9 @@
 // The supervisor's life, readable from top to bottom: boot the workers, order what is missing,
-// open, serve, stop. Handlers only queue an intent; the loop in run() acts. It parses no client's bytes.
+// serve, stop. Handlers only queue an intent; the loop in run() acts. It parses no client's bytes.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { stackOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
-import type { Stage } from '@reverse-proxy/shared/ipc/messages'
+import { EXIT_FAILURE, EXIT_OK, EXIT_WORKERS_DIED } from '@reverse-proxy/shared/exit-codes'
 import { siteCount } from './counts.ts'
 import type { Intent } from './intents.ts'
 import { Parts } from './parts.ts'
@@ -21,10 +20,9 @@ const MAX_WORKERS = 1_024
 export class Supervisor {
   readonly #options: SupervisorOptions
   readonly #parts: Parts
-  readonly #stopping = new AbortController()
-  /** What a worker that boots now begins with. */
-  #stage: Stage = 'serve'
   #phase: Phase = 'booting'
+  /** READY has been said. */
+  #isReady = false
   #backgroundEnded = false
   #exitCode = EXIT_OK
 
@@ -32,7 +30,7 @@ export class Supervisor {
     this.#options = options
     this.#parts = new Parts(options, {
       phase: () => this.#phase,
-      stage: () => this.#stage,
+      isReady: () => this.#isReady,
       onBootFailed: (error) => this.#onBootFailed(error),
     })
   }
@@ -62,7 +60,8 @@ export class Supervisor {
     try {
       await operators.open(config)
       await registry.load(config)
-      if (registry.needsOrder) this.#stage = 'challenge'
+      // Nobody is served by workers that could only wait.
+      if (registry.hopelessness !== undefined) this.#fail(registry.hopelessness)
     } catch (error) {
       this.#fail(error)
     }
@@ -91,11 +90,7 @@ export class Supervisor {
       case 'start-failed':
         this.#fail(intent.error)
         break
-      case 'certificates-acquired':
-        if (this.#phase === 'ordering') this.#open()
-        break
-      case 'workers-opened':
-        if (this.#phase === 'opening') this.#serve()
+      case 'listener-settled':
         break
       case 'background-ended':
         this.#backgroundEnded = true
@@ -109,52 +104,47 @@ export class Supervisor {
 
   /** Whatever follows from the state by itself, without having been asked for. */
   #converge(): void {
-    const { fleet } = this.#parts
+    const { fleet, registry } = this.#parts
     fleet.converge()
-    if (this.#phase === 'booting' && fleet.isReady) {
-      if (this.#stage === 'challenge') this.#order()
-      else this.#open()
-    }
+    if (this.#phase === 'booting' && fleet.isReady) this.#order()
+    if (this.#phase === 'ordering' && registry.serving > 0) this.#enter('serving')
+    if (this.#phase === 'ordering' && registry.hopelessness !== undefined) this.#fail(registry.hopelessness)
+    if (this.#phase === 'serving' && registry.isSettled && !this.#isReady) this.#sayReady()
     if (this.#hasBound && fleet.isBare && this.#options.inheritedSockets.current.length > 0)
       this.#fail(
         new ProxyError('WORKER_BOOT', 'every worker has died', {
           hint: 'systemd hands its sockets over again',
         }),
+        EXIT_WORKERS_DIED,
       )
     if (this.#phase === 'stopping' && fleet.isEmpty && this.#backgroundEnded) this.#enter('stopped')
   }
 
   /** Every worker has been there once. */
   get #hasBound(): boolean {
-    return this.#phase === 'ordering' || this.#phase === 'opening' || this.#phase === 'serving'
+    return this.#phase === 'ordering' || this.#phase === 'serving'
   }
 
+  /** Every worker is bound: whoever has a certificate is served, the others' certificates are ordered. */
   #order(): void {
     this.#enter('ordering')
-    this.#options.serviceManager.ordering('ordering certificates')
-    const { intents, registry } = this.#parts
-    registry.acquire(this.#stopping.signal).then(
-      () => intents.push({ type: 'certificates-acquired' }),
-      (error: unknown) => intents.push({ type: 'start-failed', error: toProxyError(error) }),
-    )
-  }
-
-  #open(): void {
-    this.#enter('opening')
-    this.#stage = 'serve'
-    const { fleet, intents } = this.#parts
-    void fleet
-      .broadcast({ type: 'stage', stage: 'serve' })
-      .then(() => intents.push({ type: 'workers-opened' }))
-  }
-
-  #serve(): void {
-    this.#enter('serving')
-    const { log, serviceManager, onReady } = this.#options
-    const { config, fleet, registry, ticketKeys } = this.#parts
+    const { registry, ticketKeys } = this.#parts
     registry.start()
     ticketKeys.start()
-    log.info('READY', { workers: fleet.size, sites: siteCount(config) })
+    if (!registry.isSettled) this.#options.serviceManager.ordering('ordering certificates')
+  }
+
+  /** Every listener serves, or its first attempt has failed. */
+  #sayReady(): void {
+    this.#isReady = true
+    const { log, serviceManager, onReady } = this.#options
+    const { config, fleet, registry } = this.#parts
+    const waiting = config.listeners.length - registry.serving
+    log.info('READY', {
+      workers: fleet.size,
+      sites: siteCount(config),
+      listeners_waiting: waiting === 0 ? undefined : waiting,
+    })
     serviceManager.ready(this.#parts.summary())
     onReady()
   }
@@ -167,15 +157,14 @@ export class Supervisor {
     log.info('STOPPING', { reason, timeout_ms: config.shutdownTimeoutMs })
     serviceManager.stopping(config.shutdownTimeoutMs)
     fleet.drain()
-    this.#stopping.abort(new ProxyError('ACME', `stopped: ${reason}`))
     void Promise.all([operators.close(), registry.close(), ticketKeys.close()]).then(() =>
       intents.push({ type: 'background-ended' }),
     )
   }
 
-  #fail(error: unknown): void {
+  #fail(error: unknown, exitCode: number = EXIT_FAILURE): void {
     if (this.#phase === 'stopping' || this.#phase === 'stopped') return
-    this.#exitCode = EXIT_FAILURE
+    this.#exitCode = exitCode
     const cause = toProxyError(error)
     this.#options.onFailure(cause)
     const reason = this.#phase === 'serving' ? cause.message : 'start failed'

@@ -44,6 +44,7 @@ sites = [{ host = "a.test", upstream = "127.0.0.1:1" }]
     log,
     broadcast: async () => [],
     progress: () => {},
+    onSettled: () => {},
   })
   t.after(async () => await registry.close())
   await registry.load(config)

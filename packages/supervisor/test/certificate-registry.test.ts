@@ -15,11 +15,12 @@ import { startPebble } from '../../../test/harness/pebble.ts'
 import { freePort } from '../../../test/harness/ports.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
+import { AcmeManager } from '../src/certificates/acme-manager.ts'
 import { CertificateRegistry } from '../src/certificates/registry.ts'
 import { pauseAfterReload } from '../src/certificates/reload-pause.ts'
 import { withTimers } from '../src/certificates/sleep-until.ts'
 import type { Broadcast, PushOutcome } from '../src/workers/handle.ts'
-import { answerTlsAlpn, settingsFor } from './certificate-host.ts'
+import { answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 import { recordingLog } from './support/recording-log.ts'
 
 const TEST = { timeout: 60_000 }
@@ -72,7 +73,8 @@ interface Scene {
   readonly configWith: (changes: Partial<AcmeSettings>) => Config
 }
 
-async function prepare(t: TestContext): Promise<Scene> {
+/** Loaded, with a certificate in the cache unless told otherwise; nothing is ordered or renewed before `start`. */
+async function prepare(t: TestContext, isCached = true): Promise<Scene> {
   const pebble = await startPebble(t, { authorizationReusePercent: 100 })
   const workers = new Workers()
   await answerTlsAlpn(t, workers, pebble.tlsPort)
@@ -84,13 +86,36 @@ async function prepare(t: TestContext): Promise<Scene> {
     log,
     clock: withTimers(clock),
     progress: () => {},
+    onSettled: () => {},
   })
   t.after(async () => await registry.close())
   const cacheDir = temporaryDirectory(t)
   const configWith = (changes: Partial<AcmeSettings>): Config =>
     configOf(settingsFor(pebble, cacheDir, changes))
+  if (isCached) await obtain(t, settingsFor(pebble, cacheDir, { domains: ['one.example'] }), workers)
   await registry.load(configWith({ domains: ['one.example'] }))
   return { pebble, registry, workers, log, clock, configWith }
+}
+
+/** Puts a certificate into the cache. */
+async function obtain(t: TestContext, settings: AcmeSettings, workers: Workers): Promise<void> {
+  const host = new FakeHost(t)
+  host.arm = async (listenerId, challenges) =>
+    void (await workers.broadcast({ type: 'challenges', listener: { listenerId, challenges } }))
+  const manager = new AcmeManager(ID, settings, host)
+  await manager.load()
+  await manager.acquire(NEVER)
+  await manager.close()
+}
+
+/** Starts, and waits for the first attempt of every listener that has no certificate. */
+async function settle(registry: CertificateRegistry): Promise<void> {
+  registry.start()
+  await waitFor('the first attempts', () => registry.isSettled, 30_000)
+}
+
+function servedSerial(registry: CertificateRegistry): string {
+  return registry.certificates[0]?.certificates[0]?.serial ?? ''
 }
 
 function configOf(tls: TlsSettings): Config {
@@ -113,8 +138,7 @@ function pausesWith(gapMs: number): number[] {
 describe('certificate registry', { concurrency: true }, () => {
   test('a reload in the middle of a renewal: never an older certificate again', TEST, async (t) => {
     const { registry, workers, clock, configWith } = await prepare(t)
-    await registry.acquire(NEVER)
-    const [first] = workers.serials
+    const first = servedSerial(registry)
 
     // The renewal has its certificate, and waits for a slow worker to acknowledge it.
     const acknowledged = Promise.withResolvers<void>()
@@ -124,7 +148,7 @@ describe('certificate registry', { concurrency: true }, () => {
     const change: ConfigChange = compareConfigs(before, configWith({}))
     const handover = await registry.prepare(change)
     registry.start()
-    await waitFor('the renewed certificate', () => workers.serials.length === 2, 30_000)
+    await waitFor('the renewed certificate', () => workers.serials.length === 1, 30_000)
     const handingOver = handover.install().then(async () => await handover.complete())
     workers.beforeAck = () => {}
     acknowledged.resolve()
@@ -132,16 +156,15 @@ describe('certificate registry', { concurrency: true }, () => {
     await handingOver
     assert.equal(registry.isComplete, false)
     await waitFor('both names', () => registry.certificates[0]?.certificates[0]?.names.length === 2, 30_000)
-    const [, second, third] = workers.serials
+    const [second, third] = workers.serials
     assert.notEqual(second, first)
     assert.equal(third, second, 'the new manager publishes what is newest')
-    assert.equal(new Set(workers.serials).size, 3)
-    assert.ok(!workers.serials.slice(1).includes(first ?? ''))
+    assert.equal(new Set(workers.serials).size, 2)
+    assert.ok(!workers.serials.includes(first))
   })
 
   test('reloads in quick succession lead to one order, for the last set', TEST, async (t) => {
     const { pebble, registry, workers, configWith } = await prepare(t)
-    await registry.acquire(NEVER)
     registry.start()
     let running = configWith({ domains: ['one.example'] })
     for (const added of ['two.example', 'three.example', 'four.example', 'five.example']) {
@@ -156,7 +179,7 @@ describe('certificate registry', { concurrency: true }, () => {
     assert.equal(registry.isComplete, false)
     await waitFor('the last set', () => registry.isComplete, 30_000)
     assert.equal(pebble.requests('newOrder'), 2)
-    assert.deepEqual(workers.serials.length, 2 + 4, 'what was there is handed on with each reload')
+    assert.deepEqual(workers.serials.length, 1 + 4, 'what was there is handed on with each reload')
     const served = registry.certificates[0]?.certificates[0]?.names.toSorted()
     assert.deepEqual(served, ['five.example', 'one.example'])
   })
@@ -170,7 +193,6 @@ describe('certificate registry', { concurrency: true }, () => {
 
   test('another CA by reload: the old certificate serves until the new one is there', TEST, async (t) => {
     const { registry, workers, configWith } = await prepare(t)
-    await registry.acquire(NEVER)
     const other = await startPebble(t)
     await answerTlsAlpn(t, workers, other.tlsPort)
     const { directoryUrl, caFile } = other
@@ -194,7 +216,6 @@ describe('certificate registry', { concurrency: true }, () => {
     TEST,
     async (t) => {
       const { registry, workers, clock } = await prepare(t)
-      await registry.acquire(NEVER)
       const [first] = registry.certificates
       const [before] = registry.statuses
       workers.refuses = ({ type }) => type === 'certificates'
@@ -215,28 +236,27 @@ describe('certificate registry', { concurrency: true }, () => {
     TEST,
     async (t) => {
       const { registry, workers, configWith } = await prepare(t)
-      await registry.acquire(NEVER)
+      const first = servedSerial(registry)
       registry.start()
       const pair = await (await TestCa.create(t)).issue(['one.example'])
       const running = configWith({ domains: ['one.example'] })
       const next = configOf({ mode: 'manual', pairs: [pair] })
       const handover = await registry.prepare(compareConfigs(running, next))
       await handover.install()
-      const [first, second] = workers.serials
+      const [second] = workers.serials
       assert.notEqual(second, first)
       // Whatever has become of the files: nothing is read again.
       await rm(pair.certPath)
       await handover.undo()
-      assert.deepEqual(workers.serials, [first, second, first])
+      assert.deepEqual(workers.serials, [second, first])
       assert.equal(registry.statuses[0]?.mode, 'acme')
       await registry.renew('one.example')
-      assert.equal(workers.serials.length, 4)
+      assert.equal(workers.serials.length, 3)
     },
   )
 
   test('a reload whose certificate no worker takes fails before anything is given up', TEST, async (t) => {
     const { registry, workers, configWith } = await prepare(t)
-    await registry.acquire(NEVER)
     const [first] = registry.certificates
     const pair = await (await TestCa.create(t)).issue(['one.example'])
     const change = compareConfigs(
@@ -256,15 +276,15 @@ describe('certificate registry', { concurrency: true }, () => {
     'a worker that cannot load a certificate is reported by its number; the others have it',
     TEST,
     async (t) => {
-      const { registry, workers, log } = await prepare(t)
+      const { registry, workers, log } = await prepare(t, false)
       workers.refuses = ({ type }, slot) => type === 'certificates' && slot === 2
-      await registry.acquire(NEVER)
+      await settle(registry)
       const failed = log.lines.filter(({ event }) => event === 'CERT_FAILED')
       assert.deepEqual(
         failed.map(({ level, listener, worker, error }) => ({ level, listener, worker, error })),
         [{ level: 'error', listener: ID, worker: 2, error: 'the certificate cannot be loaded' }],
       )
-      assert.equal(registry.needsOrder, false)
+      assert.equal(registry.serving, 1)
     },
   )
 
@@ -272,12 +292,10 @@ describe('certificate registry', { concurrency: true }, () => {
     'a worker that cannot answer a challenge: the CA is not told, and nothing stays armed',
     TEST,
     async (t) => {
-      const { pebble, registry, workers } = await prepare(t)
+      const { pebble, registry, workers } = await prepare(t, false)
       workers.refuses = (push) => push.type === 'challenges' && push.listener.challenges.length > 0
-      await assert.rejects(registry.acquire(NEVER), {
-        code: 'ACME',
-        message: /a worker cannot answer the challenge/u,
-      })
+      await settle(registry)
+      assert.match(String(registry.hopelessness), /a worker cannot answer the challenge/u)
       assert.equal(pebble.requests('challenge'), 0)
       assert.deepEqual(workers.challenges, [])
     },
@@ -287,7 +305,7 @@ describe('certificate registry', { concurrency: true }, () => {
     'the CA is told only when a worker is there to answer it, however often they die meanwhile',
     TEST,
     async (t) => {
-      const { pebble, registry, workers } = await prepare(t)
+      const { pebble, registry, workers } = await prepare(t, false)
       let deaths = 2
       let toldTooEarly = 0
       workers.areGone = (push) => {
@@ -296,7 +314,7 @@ describe('certificate registry', { concurrency: true }, () => {
         toldTooEarly += pebble.requests('challenge')
         return true
       }
-      await registry.acquire(NEVER)
+      await settle(registry)
       assert.equal(deaths, 0)
       assert.equal(toldTooEarly, 0)
       assert.equal(registry.statuses[0]?.failure, undefined)
@@ -304,7 +322,7 @@ describe('certificate registry', { concurrency: true }, () => {
   )
 
   test('a worker that boots while others are told begins with the same', TEST, async (t) => {
-    const { registry, workers } = await prepare(t)
+    const { registry, workers } = await prepare(t, false)
     const seen = { challenges: 0, certificates: 0 }
     workers.beforeAck = (push) => {
       if (push.type === 'challenges') {
@@ -316,7 +334,7 @@ describe('certificate registry', { concurrency: true }, () => {
         seen.certificates++
       }
     }
-    await registry.acquire(NEVER)
+    await settle(registry)
     assert.deepEqual(seen, { challenges: 2, certificates: 1 })
   })
 
@@ -330,6 +348,7 @@ describe('certificate registry', { concurrency: true }, () => {
       log: recordingLog(),
       clock: withTimers({ nowMs: () => Date.now() }),
       progress: () => {},
+      onSettled: () => {},
     })
     t.after(async () => await registry.close())
     const good = configOf(settingsFor(pebble, temporaryDirectory(t)))
@@ -337,7 +356,12 @@ describe('certificate registry', { concurrency: true }, () => {
     const bad = configOf(settingsFor(nowhere, temporaryDirectory(t)))
     const listeners = [...good.listeners, ...bad.listeners.map((listener) => ({ ...listener, id: 'other' }))]
     await registry.load({ ...good, listeners })
-    await assert.rejects(registry.acquire(NEVER), { code: 'ACME' })
+    await settle(registry)
     assert.equal(workers.serials.length, 1)
+    assert.equal(registry.serving, 1)
+    assert.equal(registry.hopelessness, undefined)
+    const [, other] = registry.statuses
+    assert.match(other?.failure?.reason ?? '', /cannot reach/u)
+    assert.ok((other?.nextAttemptMs ?? 0) > Date.now(), 'it is tried again')
   })
 })

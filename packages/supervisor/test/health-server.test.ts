@@ -24,7 +24,7 @@ const STATUS: StatusReport = {
   roll: null,
   listeners: 1,
   sites: 2,
-  certificates: { total: 0, expired: 0, alarms: 0, first_expiry: null },
+  certificates: { total: 0, pending: 0, expired: 0, alarms: 0, first_expiry: null },
   last_reload: { at: '2026-01-02T03:04:06Z', status: 'ok', message: null, errors: [] },
 }
 const WORKERS: WorkersReport = {

@@ -125,7 +125,6 @@ export class WorkerLifecycle {
         const listener = new TrafficListener({
           config,
           workerConfig: start.config,
-          stage: start.stage,
           certificates:
             start.certificates.find(({ listenerId }) => listenerId === config.id)?.certificates ?? [],
           challenges: start.challenges.find(({ listenerId }) => listenerId === config.id)?.challenges ?? [],
@@ -181,9 +180,6 @@ export class WorkerLifecycle {
         break
       case 'challenges':
         this.#listeners.get(push.listener.listenerId)?.setChallenges(push.listener.challenges)
-        break
-      case 'stage':
-        for (const listener of this.#listeners.values()) listener.setStage(push.stage)
         break
       case 'ticket-keys':
         for (const listener of this.#listeners.values()) listener.setTicketKeys(push.ticketKeys)

@@ -7,7 +7,6 @@ import type {
   InheritedSocket,
   PushedCertificate,
   ServedSerials,
-  Stage,
   WorkerConfig,
   WorkerListener,
 } from '@reverse-proxy/shared/ipc/messages'
@@ -34,7 +33,6 @@ const HELLO_GRACE_MS = 3_500
 export interface TrafficListenerOptions {
   readonly config: WorkerListener
   readonly workerConfig: WorkerConfig
-  readonly stage: Stage
   readonly certificates: readonly PushedCertificate[]
   readonly challenges: readonly ArmedChallenge[]
   readonly ticketKeys: Uint8Array
@@ -62,7 +60,7 @@ export class TrafficListener {
   readonly #redirect: RedirectServer
 
   constructor(options: TrafficListenerOptions) {
-    const { config, workerConfig, log, accessLog, stage, connections, rateLimiter } = options
+    const { config, workerConfig, log, accessLog, connections, rateLimiter } = options
     this.#config = config
     this.#connections = connections
     this.#refusalLog = new RefusalLog(log, systemTimers)
@@ -90,13 +88,13 @@ export class TrafficListener {
       connections,
       refusalLog: this.#refusalLog,
       log,
-      stage,
+      stage: 'challenge',
       handshakeTimeoutMs: workerConfig.limits.tlsHandshakeTimeoutMs,
       serve: (socket, peeked) => this.#sites.adopt(socket, peeked),
     })
     this.#redirect = new RedirectServer(
       { sites: config.sites, limits: workerConfig.limits, httpsPort: config.httpsPort },
-      stage,
+      'challenge',
       { accessLog, log, rateLimiter, keyAuthorizationOf: (token) => this.#keyAuthorizations.get(token) },
     )
     this.setCertificates(options.certificates)
@@ -122,9 +120,15 @@ export class TrafficListener {
     return { listenerId: this.#config.id, serials: this.#contexts.serials }
   }
 
-  /** @throws ProxyError CERTIFICATE; nothing has changed then */
+  /**
+   * Without any, the listener answers challenges only.
+   * @throws ProxyError CERTIFICATE; nothing has changed then
+   */
   setCertificates(certificates: readonly PushedCertificate[]): void {
     this.#contexts.replace(certificates)
+    const stage = certificates.length === 0 ? 'challenge' : 'serve'
+    this.#front.setStage(stage)
+    this.#redirect.setStage(stage)
   }
 
   /** @throws ProxyError CERTIFICATE; nothing has changed then */
@@ -132,11 +136,6 @@ export class TrafficListener {
     this.#challengeContexts.replace(challenges)
     const http01 = challenges.filter((challenge) => challenge.type === 'http-01')
     this.#keyAuthorizations = new Map(http01.map(({ token, keyAuthorization }) => [token, keyAuthorization]))
-  }
-
-  setStage(stage: Stage): void {
-    this.#front.setStage(stage)
-    this.#redirect.setStage(stage)
   }
 
   setTicketKeys(ticketKeys: Uint8Array): void {

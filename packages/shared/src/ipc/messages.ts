@@ -67,16 +67,12 @@ export interface InheritedSocket {
   readonly port: number
 }
 
-/** `challenge`: answer challenges only (SPEC 4). `serve`: traffic. */
-export type Stage = 'challenge' | 'serve'
-
 /** The whole state of a worker; sent once, when it has booted. */
 export interface WorkerStart {
   readonly workerNumber: number
   /** How many workers there are to be: each one's share of a rate limit before it has asked for more. */
   readonly workers: number
   readonly config: WorkerConfig
-  readonly stage: Stage
   readonly certificates: readonly ListenerCertificates[]
   readonly challenges: readonly ListenerChallenges[]
   readonly ticketKeys: Uint8Array
@@ -88,7 +84,6 @@ export type Push =
   | { readonly type: 'configure'; readonly config: WorkerConfig }
   | { readonly type: 'certificates'; readonly listener: ListenerCertificates }
   | { readonly type: 'challenges'; readonly listener: ListenerChallenges }
-  | { readonly type: 'stage'; readonly stage: Stage }
   | { readonly type: 'ticket-keys'; readonly ticketKeys: Uint8Array }
   | { readonly type: 'reopen-logs' }
 

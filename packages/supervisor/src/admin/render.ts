@@ -65,10 +65,11 @@ function describeReload({ status, at, message }: ReloadOutcomeReport, nowMs: num
 }
 
 function describeCertificates(summary: StatusReport['certificates'], nowMs: number): string {
-  const { total, expired, alarms, first_expiry: first } = summary
+  const { total, pending, expired, alarms, first_expiry: first } = summary
   const parts = [String(total)]
   if (expired > 0) parts.push(`${expired} EXPIRED`)
   else if (first !== null) parts.push(`the first expires in ${until(first, nowMs)}`)
+  if (pending > 0) parts.push(`${pending} PENDING`)
   if (alarms > 0) parts.push(`${alarms} NOT BEING RENEWED`)
   return parts.join(', ')
 }

@@ -56,12 +56,13 @@ export class ReportBuilder {
     const { listeners } = config()
     const certificates = this.#certificates()
     const expired = certificates.filter(({ state }) => state === 'expired').length
+    const pending = certificates.filter(({ state }) => state === 'pending').length
     const { outcome } = reloads
     return {
       version,
       pid,
       phase: phase(),
-      ready: phase() === 'serving' && fleet.isReady && expired === 0,
+      ready: phase() === 'serving' && fleet.isReady && pending + expired === 0,
       started_at: isoTime(this.#startedAtMs),
       workers: {
         wanted: fleet.size,
@@ -74,6 +75,7 @@ export class ReportBuilder {
       sites: siteCount({ listeners }),
       certificates: {
         total: certificates.length,
+        pending,
         expired,
         alarms: certificates.filter(({ alarm }) => alarm !== null).length,
         first_expiry: firstOf(certificates.map(({ not_after: notAfter }) => notAfter)),

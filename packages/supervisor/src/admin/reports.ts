@@ -8,7 +8,7 @@ export interface StatusReport {
   readonly version: string
   readonly pid: number
   readonly phase: string
-  /** All workers ready and no certificate expired: what /health/ready says. */
+  /** All workers ready, every listener has a certificate, none expired: what /health/ready says. */
   readonly ready: boolean
   readonly started_at: string
   readonly workers: { readonly wanted: number; readonly ready: number; readonly draining: number }
@@ -20,6 +20,8 @@ export interface StatusReport {
   readonly sites: number
   readonly certificates: {
     readonly total: number
+    /** Listeners that have none yet, and answer challenges only. */
+    readonly pending: number
     readonly expired: number
     /** Those whose renewal itself is in trouble: see CertificateReport. */
     readonly alarms: number

@@ -49,11 +49,28 @@ export class AcmeIssuance {
     this.#rounds = new AcmeRounds(options)
   }
 
-  /** When the next attempt is due: the certificate's own time, put off by a failure. */
-  dueMs(): number {
-    const { served, failures } = this.#options
+  /** When the next attempt is due: the certificate's own time, put off by a failure; at a start, see startObstacle. */
+  dueMs(reason: AttemptReason): number {
+    const { served, failures, plan, clock } = this.#options
+    if (reason === 'start') {
+      const waitsForCa = failures.last?.reachedCa === true && !this.#isRestDue()
+      const allowedMs = clock.timeOf(plan.startAllowedMs(served.certificate))
+      return Math.max(waitsForCa ? failures.nextAttemptMs : 0, allowedMs)
+    }
     if (this.#isRestDue()) return 0
     return Math.max(served.isComplete ? this.#renewAtMs() : 0, failures.nextAttemptMs)
+  }
+
+  /** Why a start would not make an attempt now: it would be one of many. */
+  startObstacle(): NotDueError | undefined {
+    try {
+      this.assertDue('start')
+      this.#assertStartAllowed()
+      return undefined
+    } catch (error) {
+      if (error instanceof NotDueError) return error
+      throw error
+    }
   }
 
   /** Throws NotDueError if an attempt would have to wait. */
@@ -76,7 +93,7 @@ export class AcmeIssuance {
   }
 
   async #attemptOnce(signal: AbortSignal, reason: AttemptReason): Promise<void> {
-    const { cache, failures } = this.#options
+    const { cache, failures, served } = this.#options
     this.#held = []
     failures.begin()
     let lock: DirectoryLock | undefined
@@ -96,7 +113,11 @@ export class AcmeIssuance {
       if (reason !== 'demand' && this.#isRestDue()) this.#held = failures.heldNames
       await this.#order(lock, signal, this.#without(this.#held))
     } catch (cause) {
-      if (cause instanceof NothingDueError) return await failures.settle()
+      if (cause instanceof NothingDueError) {
+        await failures.settle()
+        if (reason === 'start') await served.publishAgain()
+        return
+      }
       if (signal.aborted || cause instanceof NotDueError) throw cause
       // Whatever the order died of then, this is why.
       const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
@@ -202,7 +223,7 @@ export class AcmeIssuance {
   #assertWorthIt(): void {
     const { clock, served } = this.#options
     if (!clock.isCorrected() || served.needsOrder) return
-    if (clock.nowMs() < this.dueMs()) throw new NothingDueError()
+    if (clock.nowMs() < this.dueMs('renewal')) throw new NothingDueError()
   }
 
   /** A start may be one of many, each with a certificate that soon was of no use. */

@@ -9,6 +9,8 @@ import { AcmeIssuance } from './acme-issuance.ts'
 import { ServedSet } from './served-set.ts'
 import { ACME_LIMITS } from './acme-limits.ts'
 import { AcmeReporter } from './acme-reporter.ts'
+import type { AttemptReason } from './attempt-reason.ts'
+import { NotDueError } from './attempt-reason.ts'
 import { ACME_AUTHORITY } from './certificate-authority.ts'
 import { CertificateClock } from './certificate-clock.ts'
 import { missingNames, toPushedTogether } from './coverage.ts'
@@ -26,6 +28,7 @@ export class AcmeManager implements CertificateManager {
   readonly listenerId: string
   readonly loop: RenewalLoop
   readonly #settings: AcmeSettings
+  readonly #host: CertificateHost
   readonly #clock: CertificateClock
   readonly #plan: RenewalPlan
   readonly #expiry: ExpiryWatch
@@ -34,6 +37,10 @@ export class AcmeManager implements CertificateManager {
   readonly #issuance: AcmeIssuance
   readonly #closing = new AbortController()
 
+  /** Why the cache could not be read. */
+  #loadError: unknown
+  /** An attempt has ended: from then on the retry schedule alone counts. */
+  #hasTried = false
   /** The attempt or the background loop under way. */
   #work: Promise<void> = Promise.resolve()
 
@@ -46,6 +53,7 @@ export class AcmeManager implements CertificateManager {
   ) {
     this.listenerId = listenerId
     this.#settings = settings
+    this.#host = host
     const { jobs, log } = host
     const report = new AcmeReporter(listenerId, settings, host)
     const clock = new CertificateClock({
@@ -85,9 +93,15 @@ export class AcmeManager implements CertificateManager {
   }
 
   async load(predecessor?: CertificateManager): Promise<void> {
-    await this.#served.load(predecessor instanceof AcmeManager ? predecessor.#served.all : [])
-    await this.#failures.load()
-    await this.#plan.load()
+    try {
+      await this.#served.load(predecessor instanceof AcmeManager ? predecessor.#served.all : [])
+      await this.#failures.load()
+      await this.#plan.load()
+      this.#loadError = undefined
+    } catch (error) {
+      this.#loadError = error
+      throw error
+    }
   }
 
   current(): readonly PushedCertificate[] {
@@ -96,6 +110,10 @@ export class AcmeManager implements CertificateManager {
 
   needsOrder(): boolean {
     return this.#served.needsOrder
+  }
+
+  obstacle(): unknown {
+    return this.#loadError ?? this.#issuance.startObstacle()
   }
 
   isComplete(): boolean {
@@ -109,13 +127,14 @@ export class AcmeManager implements CertificateManager {
       mode: 'acme',
       certificates: all.map(({ facts }) => facts),
       missing: missingNames(this.#settings, ...all),
-      nextAttemptMs: this.#issuance.dueMs(),
+      nextAttemptMs: this.#issuance.dueMs(this.#reason),
       renewalWindow: certificate === undefined ? undefined : this.#plan.agreed(certificate)?.window,
       failure: this.#failures.last,
       unsaved,
     }
   }
 
+  /** One attempt, as a start makes it, by itself: what `start` begins does the same and goes on. */
   async acquire(signal: AbortSignal): Promise<void> {
     const work = this.#issuance.attempt(AbortSignal.any([signal, this.#closing.signal]), 'start')
     this.#work = work.catch(() => {})
@@ -123,6 +142,7 @@ export class AcmeManager implements CertificateManager {
   }
 
   start(pauseMs?: number): void {
+    if (this.#loadError !== undefined) void this.#failures.noteFailed(this.#loadError, [], false)
     this.#work = this.loop.run(pauseMs)
   }
 
@@ -139,7 +159,7 @@ export class AcmeManager implements CertificateManager {
   /** When there is something to do: an attempt, a question to the CA, a look at the expiry. */
   #nextMs(): number {
     const { certificate, all, saveDueMs } = this.#served
-    const dueMs = this.#issuance.dueMs()
+    const dueMs = this.#issuance.dueMs(this.#reason)
     if (certificate === undefined) return dueMs
     const looks = all.map(({ facts }) => this.#expiry.nextLookMs(facts))
     return Math.min(dueMs, saveDueMs, this.#plan.nextLookMs(certificate), ...looks)
@@ -148,12 +168,13 @@ export class AcmeManager implements CertificateManager {
   async #turn(demanded: boolean): Promise<boolean> {
     const { signal } = this.#closing
     const issuance = this.#issuance
+    if (this.#loadError !== undefined) await this.#loadAgain()
     if (this.#clock.nowMs() >= this.#served.saveDueMs) await this.#served.saveAgain(signal)
     const nowMs = this.#clock.nowMs()
-    const isDue = nowMs >= issuance.dueMs()
+    const isDue = nowMs >= issuance.dueMs(this.#reason)
     const { certificate } = this.#served
     try {
-      if (isDue || demanded) await issuance.attempt(signal, isDue ? 'renewal' : 'demand')
+      if (isDue || demanded) await this.#attempt(isDue ? this.#reason : 'demand')
       else if (certificate !== undefined && nowMs >= this.#plan.nextLookMs(certificate))
         await this.#plan.look(certificate, signal)
     } finally {
@@ -161,5 +182,32 @@ export class AcmeManager implements CertificateManager {
       for (const { facts } of this.#served.all) this.#expiry.look(facts)
     }
     return isDue || demanded
+  }
+
+  /** Before the first attempt, with nothing to serve, the rules of a start hold. */
+  get #reason(): AttemptReason {
+    const isStart = this.#served.needsOrder && !this.#hasTried && this.#loadError === undefined
+    return isStart ? 'start' : 'renewal'
+  }
+
+  async #attempt(reason: AttemptReason): Promise<void> {
+    try {
+      await this.#issuance.attempt(this.#closing.signal, reason)
+      this.#hasTried = true
+    } catch (error) {
+      if (!(error instanceof NotDueError)) this.#hasTried = true
+      throw error
+    }
+  }
+
+  /** What could not be read before, the cache directory say, may have been mended. */
+  async #loadAgain(): Promise<void> {
+    try {
+      await this.load()
+      if (!this.needsOrder()) await this.#host.publish(this.listenerId, this.current())
+    } catch (error) {
+      await this.#failures.noteFailed(error, [], false)
+      throw error
+    }
   }
 }

@@ -44,8 +44,9 @@ export class AcmeReporter {
     if (missing.length > 0) this.error(`the certificate lacks ${missing.join(', ')}`)
   }
 
-  failed(record: FailureRecord): void {
-    this.#host.log.warn('CERT_FAILED', {
+  /** @param isServing the listener has a good certificate meanwhile */
+  failed(record: FailureRecord, isServing: boolean): void {
+    this.#host.log[isServing ? 'warn' : 'error']('CERT_FAILED', {
       listener: this.#listenerId,
       names: this.#settings.domains.join(','),
       error: record.reason,

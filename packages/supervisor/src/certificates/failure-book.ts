@@ -113,9 +113,10 @@ export class FailureBook {
 
   /** Never rejects. Without the lock the record is not ours to write: whoever has it notes its own failures. */
   async noteFailed(error: unknown, held: readonly string[], hasLock: boolean): Promise<void> {
-    const { cache, report } = this.#options
+    const { cache, clock, report, validity } = this.#options
     this.#last = this.#recordOf(error, held)
-    report.failed(this.last ?? this.#last)
+    const isServing = (validity()?.notAfterMs ?? 0) > clock.nowMs()
+    report.failed(this.last ?? this.#last, isServing)
     if (!hasLock) {
       this.#lost = this.#begun
       return

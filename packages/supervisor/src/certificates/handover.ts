@@ -23,6 +23,8 @@ export interface HandoverOptions {
   readonly create: (listener: Listener) => CertificateManager
   /** How long the orders of this reload wait for the next. */
   readonly pauseMs: () => number
+  /** Has it renew, and at first order, in the background. */
+  readonly begin: (manager: CertificateManager, pauseMs: number) => void
   /** Nothing is left of a listener. */
   readonly forget: (listenerId: string) => void
 }
@@ -31,6 +33,8 @@ interface Successor extends ManagedListener {
   readonly predecessor: CertificateManager | undefined
   /** What the listener served when the manager last looked. */
   seen: readonly PushedCertificate[] | undefined
+  /** The listener served something before the reload. */
+  readonly wasServing: boolean
   /** It has published something. */
   isServing: boolean
 }
@@ -52,6 +56,7 @@ export class Handover {
         manager: create(listener),
         predecessor,
         seen: served.of(listener.id),
+        wasServing: served.has(listener.id),
         isServing: false,
       }
     })
@@ -78,11 +83,15 @@ export class Handover {
   async undo(): Promise<void> {
     const { managed, served, forget } = this.#options
     await Promise.allSettled(this.#successors.map(async ({ manager }) => await manager.close()))
-    for (const { listener, isServing } of this.#successors) {
+    for (const { listener, isServing, wasServing } of this.#successors) {
       const predecessor = managed.get(listener.id)
       if (predecessor === undefined) forget(listener.id)
       else if (isServing) {
-        const publishing = served.publish(listener.id, predecessor.manager.current())
+        const { manager } = predecessor
+        const publishing = served.publish(
+          listener.id,
+          manager.needsOrder() && !wasServing ? [] : manager.current(),
+        )
         await publishing.catch((error: unknown) => this.#report(listener, error))
       }
     }
@@ -101,7 +110,7 @@ export class Handover {
       managed.set(listener.id, { listener, manager })
       if (served.of(listener.id) !== successor.seen)
         await this.#serve(successor).catch((error: unknown) => this.#report(listener, error))
-      manager.start(pauseMs)
+      this.#options.begin(manager, pauseMs)
     }
   }
 
@@ -116,6 +125,8 @@ export class Handover {
     }
     const certificates = manager.current()
     if (certificates.length === 0) return
+    // What has expired is served on, but nobody begins with it.
+    if (manager.needsOrder() && !served.has(listener.id)) return
     successor.isServing = true
     successor.seen = certificates
     await served.publish(listener.id, certificates)

@@ -1,8 +1,6 @@
 // One listener's certificates from the local CA: leaves for all its site hosts, issued when the
 // listener starts, kept in state_dir for the next start, renewed in the background.
 import { createHash } from 'node:crypto'
-import { isoTime } from '@reverse-proxy/shared/clock'
-import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { ExpiryWatch } from './expiry-watch.ts'
@@ -13,8 +11,8 @@ import { dueAtMs, InternalLeaf } from './internal-leaf.ts'
 import type { CertificateManager } from './manager.ts'
 import { toPushed } from './pushed.ts'
 import { RenewalLoop } from './renewal-loop.ts'
-import { retryAtMs } from './renewal.ts'
-import type { LastFailure, ManagerStatus } from './status.ts'
+import { Retries } from './retries.ts'
+import type { ManagerStatus } from './status.ts'
 import type { StoredCertificate } from './store.ts'
 
 /** A certificate of thousands of names would be more than a handshake can carry, and each change would renew it all. */
@@ -28,13 +26,13 @@ export class InternalManager implements CertificateManager {
   readonly #ca: InternalCaRequest
   readonly #sources: readonly InternalLeaf[]
   readonly #expiry: ExpiryWatch
+  readonly #retries: Retries
   readonly #closing = new AbortController()
 
   /** One for each source, once loaded. */
   #leaves: readonly StoredCertificate[] = []
-  #failure: LastFailure | undefined
-  /** In a row. */
-  #failures = 0
+  /** Why there are none. */
+  #loadError: unknown
   #work: Promise<void> = Promise.resolve()
 
   constructor(listenerId: string, hosts: readonly string[], stateDir: string, host: CertificateHost) {
@@ -55,6 +53,7 @@ export class InternalManager implements CertificateManager {
       return new InternalLeaf({ listenerId, hosts: names, directoryName, host, ca })
     })
     this.#expiry = new ExpiryWatch(listenerId, host)
+    this.#retries = new Retries(listenerId, host)
     const nextMs = (): number => this.#nextMs()
     const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
     const { clock, log } = host
@@ -63,8 +62,13 @@ export class InternalManager implements CertificateManager {
   }
 
   async load(): Promise<void> {
-    const authority = await loadAuthority(this.#ca)
-    this.#leaves = await Promise.all(this.#sources.map(async (source) => await source.obtain(authority)))
+    try {
+      const authority = await loadAuthority(this.#ca)
+      this.#leaves = await Promise.all(this.#sources.map(async (source) => await source.obtain(authority)))
+    } catch (error) {
+      this.#loadError = error
+      throw error
+    }
   }
 
   current(): readonly PushedCertificate[] {
@@ -72,11 +76,15 @@ export class InternalManager implements CertificateManager {
   }
 
   needsOrder(): boolean {
-    return false
+    return this.#leaves.length < this.#sources.length
+  }
+
+  obstacle(): unknown {
+    return this.#loadError
   }
 
   isComplete(): boolean {
-    return true
+    return !this.needsOrder()
   }
 
   status(): ManagerStatus {
@@ -86,16 +94,15 @@ export class InternalManager implements CertificateManager {
       mode: 'internal',
       certificates: leaves.map(({ facts }) => facts),
       missing: leaves.length === 0 ? this.#hosts : [],
-      nextAttemptMs: leaves.length === 0 ? undefined : Math.min(...leaves.map((leaf) => this.#dueMs(leaf))),
+      nextAttemptMs: Math.min(...this.#sources.map((_, index) => this.#dueMs(leaves[index]))),
       renewalWindow: undefined,
-      failure: this.#failure,
+      failure: this.#retries.last,
       unsaved: undefined,
     }
   }
 
-  async acquire(): Promise<void> {}
-
   start(): void {
+    if (this.needsOrder()) this.#retries.noteFailed(this.#loadError, undefined)
     this.#work = this.loop.run()
   }
 
@@ -109,56 +116,40 @@ export class InternalManager implements CertificateManager {
   }
 
   #nextMs(): number {
-    const times = this.#leaves.map((leaf) => Math.min(this.#dueMs(leaf), this.#expiry.nextLookMs(leaf.facts)))
-    return Math.min(...times)
+    const dueTimes = this.#sources.map((_, index) => this.#dueMs(this.#leaves[index]))
+    const lookTimes = this.#leaves.map(({ facts }) => this.#expiry.nextLookMs(facts))
+    return Math.min(...dueTimes, ...lookTimes)
   }
 
-  #dueMs(leaf: StoredCertificate): number {
-    return Math.max(dueAtMs(leaf), this.#failure?.nextAttemptMs ?? 0)
+  #dueMs(leaf: StoredCertificate | undefined): number {
+    return Math.max(leaf === undefined ? 0 : dueAtMs(leaf), this.#retries.last?.nextAttemptMs ?? 0)
   }
 
   async #turn(demanded: boolean): Promise<boolean> {
     const leaves = this.#leaves
     for (const { facts } of leaves) this.#expiry.look(facts)
     const nowMs = this.#host.clock.nowMs()
-    const isDue = leaves.map((leaf) => demanded || nowMs >= this.#dueMs(leaf))
+    const isDue = this.#sources.map((_, index) => demanded || nowMs >= this.#dueMs(leaves[index]))
     if (!isDue.includes(true)) return false
     try {
       const authority = await loadAuthority(this.#ca)
       const renewed = await Promise.all(
-        leaves.map(async (leaf, index) => {
-          const source = isDue[index] === true ? this.#sources[index] : undefined
-          return (await source?.obtain(authority, leaf.facts.serial)) ?? leaf
+        this.#sources.map(async (source, index) => {
+          const leaf = leaves[index]
+          return leaf !== undefined && isDue[index] !== true
+            ? leaf
+            : await source.obtain(authority, leaf?.facts.serial)
         }),
       )
       await this.#host.publish(this.listenerId, renewed.map(toPushed))
       this.#leaves = renewed
-      this.#failures = 0
-      this.#failure = undefined
+      this.#retries.noteSuccess()
     } catch (error) {
-      if (!this.#closing.signal.aborted) this.#fail(error)
+      const [first] = leaves.toSorted((a, b) => a.facts.notAfterMs - b.facts.notAfterMs)
+      if (!this.#closing.signal.aborted) this.#retries.noteFailed(error, first?.facts)
       throw error
     }
     return true
-  }
-
-  #fail(error: unknown): void {
-    const [first] = this.#leaves.toSorted((a, b) => a.facts.notAfterMs - b.facts.notAfterMs)
-    const { clock, log } = this.#host
-    const reason = messageOf(error)
-    const failedAtMs = clock.nowMs()
-    const nextAttemptMs = retryAtMs({
-      failures: ++this.#failures,
-      failedAtMs,
-      retryAfterMs: undefined,
-      isRejected: false,
-      isIssued: false,
-      validity: first?.facts,
-      jitter: Math.random(),
-    })
-    this.#failure = { failedAtMs, nextAttemptMs, failedNames: [], reason, document: undefined }
-    const next = isoTime(nextAttemptMs)
-    log.warn('CERT_FAILED', { listener: this.listenerId, error: reason, next_attempt: next })
   }
 }
 

@@ -6,28 +6,28 @@ import { AcmeManager } from './acme-manager.ts'
 import type { CertificateHost } from './host.ts'
 import { InternalManager } from './internal-manager.ts'
 import { ManualManager } from './manual-manager.ts'
-import type { LoopView } from './renewal-watch.ts'
+import type { RenewalLoop } from './renewal-loop.ts'
 import type { ManagerStatus } from './status.ts'
 
 export interface CertificateManager {
   readonly listenerId: string
-  /** What renews in the background, for whoever watches that it does. */
-  readonly loop: LoopView
+  /** What renews in the background. */
+  readonly loop: RenewalLoop
   /**
-   * Reads what is cached or configured; internal certificates are issued here. Afterwards `current`
-   * and `needsOrder` are right. What `predecessor`, the listener's manager until now, serves and is newer than
+   * Reads what is cached or configured; internal certificates are issued here. Afterwards, also when it has
+   * failed, `current` and `needsOrder` are right, and `start` tries again later what has failed. What `predecessor`, the listener's manager until now, serves and is newer than
    * what is cached serves on. Throws ProxyError CERTIFICATE or CACHE.
    */
   load(predecessor?: CertificateManager): Promise<void>
   /** What workers serve; empty while nothing usable is there. */
   current(): readonly PushedCertificate[]
-  /** Nothing can be served before `acquire` has succeeded. */
+  /** Nothing can be served before an attempt has succeeded. */
   needsOrder(): boolean
+  /** Why no attempt is due although one is needed: what `load` has thrown, or a waiting time. */
+  obstacle(): unknown
   /** What is served has every name that is configured; if not, the rest is ordered in the background. */
   isComplete(): boolean
   status(): ManagerStatus
-  /** Orders what is missing and publishes it. Throws ProxyError ACME, CACHE or CERTIFICATE, with a hint. */
-  acquire(signal: AbortSignal): Promise<void>
   /** From now on renews in the background and publishes what is new; what is ordered waits for `pauseMs` first. */
   start(pauseMs?: number): void
   /**

@@ -1,4 +1,5 @@
-// Certificates that somebody else looks after: read from files at start, never written, never renewed.
+// Certificates that somebody else looks after: read from files at start, never written, never renewed. A pair that
+// cannot be read by then is tried again later; the others are served meanwhile.
 import { readFile } from 'node:fs/promises'
 import type { ManualSettings } from '@reverse-proxy/shared/config/config'
 import { codeOf } from '@reverse-proxy/shared/error-text'
@@ -10,6 +11,7 @@ import type { CertificateFacts } from './inspect.ts'
 import type { CertificateManager } from './manager.ts'
 import { fieldsOf, toPushed } from './pushed.ts'
 import { RenewalLoop } from './renewal-loop.ts'
+import { Retries } from './retries.ts'
 import type { ManagerStatus } from './status.ts'
 
 interface ManualCertificate {
@@ -18,15 +20,24 @@ interface ManualCertificate {
   readonly facts: CertificateFacts
 }
 
+interface ReadPairs {
+  readonly certificates: readonly ManualCertificate[]
+  /** Why the first of the others cannot be used. */
+  readonly error: unknown
+}
+
 export class ManualManager implements CertificateManager {
   readonly listenerId: string
   readonly loop: RenewalLoop
   readonly #pairs: ManualSettings['pairs']
   readonly #host: CertificateHost
   readonly #expiry: ExpiryWatch
+  readonly #retries: Retries
   readonly #closing = new AbortController()
 
   #certificates: readonly ManualCertificate[] = []
+  /** Why not every pair is served. */
+  #loadError: unknown
   #work: Promise<void> = Promise.resolve()
 
   constructor(listenerId: string, { pairs }: ManualSettings, host: CertificateHost) {
@@ -34,6 +45,7 @@ export class ManualManager implements CertificateManager {
     this.#pairs = pairs
     this.#host = host
     this.#expiry = new ExpiryWatch(listenerId, host)
+    this.#retries = new Retries(listenerId, host)
     const nextMs = (): number => this.#nextLookMs()
     const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
     const { clock, log } = host
@@ -43,7 +55,10 @@ export class ManualManager implements CertificateManager {
 
   /** Throws CERTIFICATE for the first pair that cannot be used. */
   async load(): Promise<void> {
-    this.#certificates = await this.#readAll()
+    const { certificates, error } = await this.#readAll()
+    this.#certificates = certificates
+    this.#loadError = error
+    if (error !== undefined) throw error
   }
 
   current(): readonly PushedCertificate[] {
@@ -51,11 +66,15 @@ export class ManualManager implements CertificateManager {
   }
 
   needsOrder(): boolean {
-    return false
+    return this.#certificates.length === 0
+  }
+
+  obstacle(): unknown {
+    return this.#loadError
   }
 
   isComplete(): boolean {
-    return true
+    return this.#loadError === undefined
   }
 
   status(): ManagerStatus {
@@ -64,16 +83,15 @@ export class ManualManager implements CertificateManager {
       mode: 'manual',
       certificates: this.#certificates.map(({ facts }) => facts),
       missing: [],
-      nextAttemptMs: undefined,
+      nextAttemptMs: this.#retries.last?.nextAttemptMs,
       unsaved: undefined,
       renewalWindow: undefined,
-      failure: undefined,
+      failure: this.#retries.last,
     }
   }
 
-  async acquire(): Promise<void> {}
-
   start(): void {
+    if (this.#loadError !== undefined) this.#noteFailed(this.#loadError)
     this.#work = this.loop.run()
   }
 
@@ -87,13 +105,15 @@ export class ManualManager implements CertificateManager {
     await this.#work
   }
 
-  async #readAll(): Promise<readonly ManualCertificate[]> {
-    const certificates = await Promise.all(this.#pairs.map(async (pair) => await this.#read(pair)))
+  async #readAll(): Promise<ReadPairs> {
+    const outcomes = await Promise.allSettled(this.#pairs.map(async (pair) => await this.#read(pair)))
+    const certificates = outcomes.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+    const failed = outcomes.find((one) => one.status === 'rejected')
     for (const certificate of certificates) {
       this.#host.log.info('CERT_LOADED', { ...fieldsOf(this.listenerId, certificate), source: 'file' })
       this.#expiry.look(certificate.facts)
     }
-    return certificates
+    return { certificates, error: failed?.reason }
   }
 
   async #read({ certPath, keyPath }: ManualSettings['pairs'][number]): Promise<ManualCertificate> {
@@ -114,16 +134,33 @@ export class ManualManager implements CertificateManager {
   }
 
   #nextLookMs(): number {
-    return Math.min(...this.#certificates.map(({ facts }) => this.#expiry.nextLookMs(facts)))
+    return Math.min(
+      this.#retries.dueMs,
+      ...this.#certificates.map(({ facts }) => this.#expiry.nextLookMs(facts)),
+    )
   }
 
   async #turn(demanded: boolean): Promise<boolean> {
     for (const { facts } of this.#certificates) this.#expiry.look(facts)
-    if (!demanded) return false
-    const certificates = await this.#readAll()
-    await this.#host.publish(this.listenerId, certificates.map(toPushed))
-    this.#certificates = certificates
-    return true
+    if (!demanded && this.#host.clock.nowMs() < this.#retries.dueMs) return false
+    const { certificates, error } = await this.#readAll()
+    this.#closing.signal.throwIfAborted()
+    if (error === undefined || certificates.length > this.#certificates.length) {
+      await this.#host.publish(this.listenerId, certificates.map(toPushed))
+      this.#certificates = certificates
+      this.#loadError = error
+    }
+    if (error === undefined) {
+      this.#retries.noteSuccess()
+      return true
+    }
+    // What is demanded and cannot be done changes nothing; only what has been missing since the start is tried again.
+    if (this.#loadError !== undefined) this.#noteFailed(error)
+    throw error
+  }
+
+  #noteFailed(error: unknown): void {
+    this.#retries.noteFailed(error, this.#certificates[0]?.facts)
   }
 }
 

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config, Listener } from '@reverse-proxy/shared/config/config'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type {
   ArmedChallenge,
@@ -11,6 +12,7 @@ import type {
   ListenerChallenges,
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Broadcast } from '../workers/handle.ts'
+import { NotDueError } from './attempt-reason.ts'
 import { CountingLog } from './event-counts.ts'
 import type { ManagedListener } from './handover.ts'
 import { Handover } from './handover.ts'
@@ -32,6 +34,8 @@ const ARM_PAUSE_MS = 200
 export interface CertificateRegistryOptions extends Pick<CertificateHost, 'log' | 'clock' | 'progress'> {
   readonly stateDir: string
   readonly broadcast: Broadcast
+  /** A listener has begun to serve, or its first attempt has failed. */
+  readonly onSettled: () => void
 }
 
 export class CertificateRegistry {
@@ -43,6 +47,10 @@ export class CertificateRegistry {
   readonly #managed = new Map<string, ManagedListener>()
   readonly #served: ServedCertificates
   readonly #challenges = new Map<string, readonly ArmedChallenge[]>()
+  /** Listeners without a certificate, whose first attempt has not ended. */
+  #unsettled = 0
+  /** The first that came of such an attempt. */
+  #firstError: unknown
   /** After the last reload that changed certificates. */
   #pause: ReloadPause | undefined
 
@@ -74,9 +82,22 @@ export class CertificateRegistry {
     return this.#all().map((manager) => this.#statusOf(manager))
   }
 
-  /** Some listener has nothing that it could serve. */
-  get needsOrder(): boolean {
-    return this.#all().some((manager) => manager.needsOrder())
+  /** How many listeners have a certificate: the others answer challenges only. */
+  get serving(): number {
+    return this.#all().filter(({ listenerId }) => this.#served.has(listenerId)).length
+  }
+
+  /** Every listener serves, or its first attempt has failed. */
+  get isSettled(): boolean {
+    return this.#unsettled === 0
+  }
+
+  /** Why nothing is served, and none of the listeners is about to change that; undefined where that is not so. */
+  get hopelessness(): unknown {
+    if (this.serving > 0 || this.#unsettled > 0) return undefined
+    if (this.#firstError !== undefined) return this.#firstError
+    const obstacles = this.#all().map((manager) => manager.obstacle())
+    return obstacles.includes(undefined) ? undefined : obstacles[0]
   }
 
   /** Every name that is configured is served. */
@@ -84,32 +105,22 @@ export class CertificateRegistry {
     return this.#all().every((manager) => manager.isComplete())
   }
 
-  /** Reads what is cached or configured. Throws ProxyError CERTIFICATE or CACHE. */
+  /** Reads what is cached or configured. Never rejects: what cannot be read concerns its listener, and is said by `start`. */
   async load({ listeners }: Config): Promise<void> {
     await Promise.all(
       listeners.map(async (listener) => {
         const manager = this.#create(listener)
         this.#managed.set(listener.id, { listener, manager })
-        await manager.load()
-        this.#served.set(listener.id, manager.current())
+        await manager.load().catch(() => {})
+        // One that has expired is not taken into service.
+        if (!manager.needsOrder()) this.#served.set(listener.id, manager.current())
       }),
     )
   }
 
-  /**
-   * Orders what is missing. Throws as CertificateManager.acquire does, when all have ended: an order that one
-   * listener has paid for is not thrown away, and placed again at the next start, because another's failed.
-   */
-  async acquire(signal: AbortSignal): Promise<void> {
-    const missing = this.#all().filter((manager) => manager.needsOrder())
-    const outcomes = await Promise.allSettled(missing.map(async (manager) => await manager.acquire(signal)))
-    const failed = outcomes.find((outcome) => outcome.status === 'rejected')
-    if (failed !== undefined) throw failed.reason
-  }
-
-  /** From now on everything is renewed in the background. */
+  /** From now on what is missing is ordered and everything is renewed, in the background. */
   start(): void {
-    for (const manager of this.#all()) manager.start()
+    for (const manager of this.#all()) this.#begin(manager)
     this.#watch.start()
   }
 
@@ -120,6 +131,7 @@ export class CertificateRegistry {
       managed: this.#managed,
       served: this.#served,
       create: (listener: Listener) => this.#create(listener),
+      begin: (manager: CertificateManager, pauseMs: number) => this.#begin(manager, pauseMs),
       forget: (listenerId: string) => this.#forget(listenerId),
       pauseMs: () => {
         this.#pause = pauseAfterReload(this.#pause, this.#options.clock.timerMs())
@@ -162,6 +174,26 @@ export class CertificateRegistry {
 
   #create(listener: Listener): CertificateManager {
     return createCertificateManager(listener, this.#options.stateDir, this.#host)
+  }
+
+  /** One listener's background life; without a certificate it begins with an attempt, unless that has to wait. */
+  #begin(manager: CertificateManager, pauseMs?: number): void {
+    const isMissing = manager.needsOrder()
+    const obstacle = isMissing ? manager.obstacle() : undefined
+    manager.start(pauseMs)
+    if (!isMissing) return
+    if (obstacle instanceof NotDueError)
+      this.#log.error('CERT_FAILED', { listener: manager.listenerId, error: messageOf(obstacle) })
+    if (obstacle !== undefined) return
+    this.#unsettled++
+    manager.loop.firstAttempt
+      .catch((error: unknown) => {
+        this.#firstError ??= error
+      })
+      .finally(() => {
+        this.#unsettled--
+        this.#options.onSettled()
+      })
   }
 
   #forget(listenerId: string): void {

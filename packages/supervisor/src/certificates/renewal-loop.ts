@@ -28,6 +28,7 @@ export interface RenewalWork {
 export class RenewalLoop implements LoopView {
   readonly #work: RenewalWork
   readonly #signal: AbortSignal
+  readonly #first = Promise.withResolvers<void>()
   #demand: PromiseWithResolvers<void> | undefined
   #wake = new AbortController()
   #isDead = false
@@ -39,6 +40,12 @@ export class RenewalLoop implements LoopView {
   constructor(work: RenewalWork, signal: AbortSignal) {
     this.#work = work
     this.#signal = signal
+    this.#first.promise.catch(() => {})
+  }
+
+  /** How the first attempt ended. Rejects as `turn` does, or when the loop ends before one. */
+  get firstAttempt(): Promise<void> {
+    return this.#first.promise
   }
 
   get isDead(): boolean {
@@ -64,6 +71,7 @@ export class RenewalLoop implements LoopView {
     } finally {
       this.#isDead = !this.#signal.aborted
       this.#demand?.reject(this.#signal.reason)
+      this.#first.reject(this.#signal.reason)
     }
   }
 
@@ -82,9 +90,12 @@ export class RenewalLoop implements LoopView {
     this.#busySinceMs = this.#work.clock.nowMs()
     try {
       const attempted = await this.#work.turn(wasDemanded)
-      if (attempted) this.#settle((demand) => demand.resolve())
+      if (!attempted) return
+      this.#first.resolve()
+      this.#settle((demand) => demand.resolve())
     } catch (error) {
       this.#notBeforeMs = this.#work.clock.nowMs() + LEAST_PAUSE_MS
+      this.#first.reject(error)
       this.#settle((demand) => demand.reject(error))
     } finally {
       this.#busySinceMs = undefined

@@ -28,6 +28,11 @@ export class ServedCertificates {
     return this.#byListener.get(listenerId)
   }
 
+  /** The listener serves something; without, its workers answer challenges only. */
+  has(listenerId: string): boolean {
+    return (this.of(listenerId)?.length ?? 0) > 0
+  }
+
   /** Before there are workers. */
   set(listenerId: string, certificates: readonly PushedCertificate[]): void {
     this.#byListener.set(listenerId, certificates)

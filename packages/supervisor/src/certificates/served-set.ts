@@ -126,6 +126,12 @@ export class ServedSet {
     this.#options.report.missing(this.all)
   }
 
+  /** Has the workers serve what is here: by the right time it has not expired after all. */
+  async publishAgain(): Promise<void> {
+    const { listenerId, settings, host } = this.#options
+    await host.publish(listenerId, toPushedTogether(settings.domains, this.all))
+  }
+
   noteSaved(): void {
     this.#unsaved = undefined
   }

@@ -21,7 +21,7 @@ export const STATUS = {
   roll: null,
   listeners: 1,
   sites: 2,
-  certificates: { total: 1, expired: 0, alarms: 0, first_expiry: '2026-03-01T00:00:00.000Z' },
+  certificates: { total: 1, pending: 0, expired: 0, alarms: 0, first_expiry: '2026-03-01T00:00:00.000Z' },
   last_reload: null,
 } as const
 

@@ -1,9 +1,11 @@
 // What becomes of a client, by its ClientHello. Pure; front.ts acts on it.
-import type { Stage } from '@reverse-proxy/shared/ipc/messages'
 import type { Alert } from './alerts.ts'
 import { ACME_TLS_PROTOCOL } from './challenge-server.ts'
 import type { ClientHello, ClientHelloFault } from './client-hello.ts'
 import type { ChallengeContexts, SiteContext, SiteContexts } from './contexts.ts'
+
+/** A listener without any certificate answers challenges only; with one it serves. */
+export type Stage = 'challenge' | 'serve'
 
 export type HelloRefusal = 'starting' | 'no_server_name' | 'unknown_server_name' | 'no_challenge_armed'
 

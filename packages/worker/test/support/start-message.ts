@@ -24,7 +24,6 @@ export function startMessage(
         limits: LIMITS,
         ...settings,
       },
-      stage: 'serve',
       certificates,
       challenges: [],
       ticketKeys: randomBytes(48),
