@@ -20,7 +20,10 @@ export interface CommandOutcome {
 }
 
 /** `reverse-proxy ARGS`, with the configuration that `proxy` runs with. */
-export async function runCommand(proxy: Proxy, ...args: readonly string[]): Promise<CommandOutcome> {
+export async function runCommand(
+  proxy: Pick<Proxy, 'configPath'>,
+  ...args: readonly string[]
+): Promise<CommandOutcome> {
   const { promise, resolve } = Promise.withResolvers<CommandOutcome>()
   const all = [PROGRAM, ...args, '--config', proxy.configPath]
   execFile(process.execPath, all, (error, stdout, stderr) => {

@@ -19,6 +19,7 @@ export type LogEvent =
   | 'CONNECTION_LIMIT'
   | 'LOG_DROPPED'
   | 'LOG_FAILED'
+  | 'OPEN_FILES'
   | 'STARTING'
   | 'READY'
   | 'SYSTEMD'

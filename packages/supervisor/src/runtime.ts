@@ -21,6 +21,16 @@ export function unsupportedRuntime(version: string): string | undefined {
   )
 }
 
+/** The error for a process whose working directory is gone: nothing can be found from there. */
+export function removedDirectory(): string | undefined {
+  try {
+    process.cwd()
+    return undefined
+  } catch {
+    return 'error: the working directory has been removed\n    hint: change to one that is there (cd /), and start again'
+  }
+}
+
 /**
  * Flags of a worker: it may use the network, read its own code and write its log, nothing else.
  * `allowedFlags` is what the running Node knows (`process.allowedNodeEnvironmentFlags`).

@@ -2,7 +2,7 @@
 // one message after the other, and acknowledges each.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
-import { messageOf, stackOf } from '@reverse-proxy/shared/error-text'
+import { codeOf, messageOf, stackOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_OK, EXIT_WORKER_BOOT } from '@reverse-proxy/shared/exit-codes'
 import type {
@@ -30,6 +30,8 @@ import { startWelcome } from './welcome/server.ts'
 const FLUSH_TIMEOUT_MS = 800
 
 const EVENT_LOOP_SAMPLE_MS = 20
+/** errno of a process, and of a machine, that can open no more files. */
+const OUT_OF_FILES: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE'])
 
 export interface WorkerProcess {
   tell(message: WorkerToSupervisor, then?: () => void): void
@@ -46,6 +48,9 @@ export class WorkerLifecycle {
   #connections: ConnectionLimits | undefined
   #rateLimiter: RateLimiter | undefined
   readonly #metrics = new TrafficMetrics()
+  /** As last measured. */
+  #rssBytes = 0
+  #isOutOfFiles = false
   readonly #eventLoop = monitorEventLoopDelay({ resolution: EVENT_LOOP_SAMPLE_MS })
   #welcome: Welcome | undefined
   readonly #trust = new UpstreamTrust()
@@ -60,14 +65,37 @@ export class WorkerLifecycle {
 
   /** Says that it lives, how it is, and what it has counted since the last time. */
   beat(then?: () => void): void {
+    this.#measure()
     const load = {
       connections: this.#connections?.open ?? 0,
       requests: this.#metrics.requests,
-      rssBytes: process.memoryUsage.rss(),
+      rssBytes: this.#rssBytes,
       eventLoopLagMs: this.#eventLoop.percentile(99) / 1e6 - EVENT_LOOP_SAMPLE_MS,
     }
     this.#eventLoop.reset()
     this.#process.tell({ type: 'beat', load, counts: this.#metrics.take() }, then)
+  }
+
+  /** The runtime reads a file for it, so that it also tells whether there is a descriptor left. */
+  #measure(): void {
+    let error: unknown
+    try {
+      this.#rssBytes = process.memoryUsage.rss()
+    } catch (cause) {
+      error = cause
+    }
+    const code = codeOf(error) ?? ''
+    const isOutOfFiles = OUT_OF_FILES.has(code)
+    if (isOutOfFiles === this.#isOutOfFiles) return
+    this.#isOutOfFiles = isOutOfFiles
+    if (this.#connections !== undefined) this.#connections.isOutOfFiles = isOutOfFiles
+    const connections = this.#connections?.open
+    if (isOutOfFiles)
+      this.#logs?.error('OPEN_FILES', {
+        error: `${code}: no new connections until descriptors are free`,
+        connections,
+      })
+    else this.#logs?.info('OPEN_FILES', { state: 'descriptors are free again', connections })
   }
 
   onMessage(message: SupervisorToWorker): void {

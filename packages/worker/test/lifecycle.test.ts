@@ -1,6 +1,7 @@
 // What a worker makes of its supervisor's messages, from its start to its exit.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { closeSync, openSync } from 'node:fs'
 import http2 from 'node:http2'
 import net from 'node:net'
 import { join } from 'node:path'
@@ -137,3 +138,29 @@ async function serialShown(options: tls.ConnectionOptions): Promise<string | und
   socket.destroy()
   return serial
 }
+
+test('a worker out of descriptors takes no connection, goes on, and accepts again', TEST, async (t) => {
+  const { worker, port, exited } = await startWorker(makeCertificate(['a.example']))
+  const files: number[] = []
+  const release = (): void => {
+    for (const file of files.splice(0)) closeSync(file)
+  }
+  t.after(release)
+  assert.throws(
+    () => {
+      for (;;) files.push(openSync('/dev/null', 'r'))
+    },
+    { code: 'EMFILE' },
+  )
+  worker.beat()
+  worker.beat()
+  release()
+  // Nobody has looked whether there are descriptors again.
+  const refused = net.connect(port, '127.0.0.1')
+  refused.on('error', () => {})
+  await once(refused, 'close')
+  worker.beat()
+  assert.ok(await serialShown({ port, host: '127.0.0.1' }))
+  worker.onMessage({ type: 'drain', timeoutMs: 0 })
+  assert.equal(await exited, 0)
+})

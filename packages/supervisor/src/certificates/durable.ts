@@ -24,7 +24,11 @@ export async function makePrivateSubdirectory(parent: string, name: string): Pro
 }
 
 async function makeDirectory(path: string, flags: number): Promise<void> {
-  const first = await mkdir(path, { recursive: true, mode: PRIVATE_DIRECTORY })
+  const first = await mkdir(path, { recursive: true, mode: PRIVATE_DIRECTORY }).catch(
+    async (error: unknown) => {
+      throw codeOf(error) === 'ENOENT' ? await reasonOf(path, error) : error
+    },
+  )
   const directory = await open(path, flags)
   try {
     const { mode } = await directory.stat()
@@ -33,6 +37,18 @@ async function makeDirectory(path: string, flags: number): Promise<void> {
     await directory.close()
   }
   if (first !== undefined) await syncParents(path, first)
+}
+
+/** Recursively, the runtime says ENOENT where the nearest directory that is there refuses (EROFS, say). */
+async function reasonOf(path: string, error: unknown): Promise<unknown> {
+  for (let missing = path; missing !== dirname(missing); missing = dirname(missing)) {
+    const refusal: unknown = await mkdir(missing, PRIVATE_DIRECTORY).then(
+      () => error,
+      (cause: unknown) => cause,
+    )
+    if (codeOf(refusal) !== 'ENOENT') return refusal
+  }
+  return error
 }
 
 /** What is new is an entry of its parent, and lasts from when that has been synced: from `first` down to `path`. */

@@ -14,6 +14,7 @@ import { renderConfigIssues } from '../config/report.ts'
 import { RecentEvents } from '../health/recent-events.ts'
 import { prepareLogFile } from '../log-file.ts'
 import { SupervisorLogs } from '../logs.ts'
+import { fitConnections, openFileLimit } from '../open-files.ts'
 import { Supervisor } from '../supervisor.ts'
 import { createProgressPrinter, renderFailure, renderLocalProfile } from '../terminal.ts'
 import { InheritedSockets } from '../systemd/inherited-sockets.ts'
@@ -51,9 +52,11 @@ async function serve(args: CommandArgs): Promise<number> {
       : await loadConfig(path, { allowWildcardBindFlag: args.allowWildcardBind, environment })
   const notifyEnvironment = takeNotifyEnvironment(process.env)
   const inheritedSockets = new InheritedSockets(await describeListenFds(takeListenFds(process.env)))
-  const { config, warnings } = await load()
+  const { config: wanted, warnings } = await load()
   process.stderr.write(renderConfigIssues(warnings, { color: process.stderr.isTTY }))
 
+  const openFiles = await openFileLimit()
+  const { config, warning } = fitConnections(wanted, openFiles)
   const account = environment.isRoot ? await findAccount(config.user, config.group) : undefined
   await prepareLogFile(config.logging.filePath, account)
   prepareWorkerProcess(config, account)
@@ -61,10 +64,14 @@ async function serve(args: CommandArgs): Promise<number> {
   for (const { fd, address, port } of unclaimedSockets(config, inheritedSockets.current))
     logs.warn('SYSTEMD', { error: 'no listener is configured for this socket', fd, address, port })
   const events = new RecentEvents(logs)
+  if (warning !== undefined) events.warn('OPEN_FILES', warning)
   const serviceManager = new ServiceManager({ log: logs, ...notifyEnvironment })
   const supervisor = new Supervisor({
     config,
-    loadConfig: load,
+    loadConfig: async () => {
+      const loaded = await load()
+      return { ...loaded, config: fitConnections(loaded.config, openFiles).config }
+    },
     beforeReload: async (next) => {
       await prepareLogFile(next.logging.filePath, account)
       prepareWorkerProcess(next, account)

@@ -130,8 +130,20 @@ function metricSources({
     certs: reports.certs(),
     traffic,
     rateLimits,
-    supervisorRssBytes: process.memoryUsage.rss(),
+    supervisorRssBytes: residentBytes(),
   }
+}
+
+let lastResidentBytes = 0
+
+/** As last measured, when no descriptor is left to measure with. */
+function residentBytes(): number {
+  try {
+    lastResidentBytes = process.memoryUsage.rss()
+  } catch {
+    // EMFILE: metrics are wanted then more than ever.
+  }
+  return lastResidentBytes
 }
 
 /** HTTP/1.0 probes name nobody. */

@@ -6,11 +6,12 @@ export interface ConnectionCaps {
   readonly connectionsPerClient: number
 }
 
-export type ConnectionRefusal = 'connections_per_worker' | 'connections_per_client'
+export type ConnectionRefusal = 'connections_per_worker' | 'connections_per_client' | 'open_files'
 
 export class ConnectionLimits {
   #caps: ConnectionCaps
   #open = 0
+  #isOutOfFiles = false
   readonly #openByClient = new Map<string, number>()
 
   constructor(caps: ConnectionCaps) {
@@ -27,11 +28,17 @@ export class ConnectionLimits {
     this.#caps = caps
   }
 
+  /** While true nobody is admitted: what descriptors become free are for the connections that are open. */
+  set isOutOfFiles(isOutOfFiles: boolean) {
+    this.#isOutOfFiles = isOutOfFiles
+  }
+
   /**
    * Counts one more connection of `client` (a key of shared/client-key), or says which limit forbids it.
    * The client's own limit is named first: it is the one that client can do something about.
    */
   admit(client: string): ConnectionRefusal | undefined {
+    if (this.#isOutOfFiles) return 'open_files'
     const openOfClient = this.#openByClient.get(client) ?? 0
     if (openOfClient >= this.#caps.connectionsPerClient) return 'connections_per_client'
     if (this.#open >= this.#caps.connectionsPerWorker) return 'connections_per_worker'
