@@ -2,6 +2,8 @@
 // Every name resolves to 127.0.0.1 and nothing else, unless the test says otherwise.
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
+import { Resolver } from 'node:dns/promises'
 import { once } from 'node:events'
 import { readFile, writeFile } from 'node:fs/promises'
 import https from 'node:https'
@@ -29,6 +31,8 @@ export interface PebbleOptions {
   /** Accounts need a binding with one of these: `{ kid: base64url key }`. */
   readonly externalAccounts?: Readonly<Record<string, string>>
 }
+
+const PROBE_ADDRESS = '127.9.9.9'
 
 /** Pebble's names for the resources of RFC 8555, as its log has them. */
 const REQUESTS = {
@@ -121,6 +125,18 @@ class Pebble {
       await fetch(`http://127.0.0.1:${dnsManagementPort}/`)
       return await this.#get(`https://127.0.0.1:${managementPort}/roots/0`)
     })
+    await waitFor('its own name server answers', async () => await this.#hasOwnNameServer())
+  }
+
+  /** pebble-challtestsrv goes on when its DNS port is taken; Pebble would then ask whoever has that. */
+  async #hasOwnNameServer(): Promise<boolean> {
+    const host = `probe-${randomUUID()}.test`
+    await this.#tellDns('add-a', { host, addresses: [PROBE_ADDRESS] })
+    const resolver = new Resolver({ timeout: 2_000, tries: 1 })
+    resolver.setServers([this.nameServer])
+    const [address] = await resolver.resolve4(host).catch(() => [])
+    await this.#tellDns('clear-a', { host })
+    return address === PROBE_ADDRESS
   }
 
   /** Gone at once, as from a crash; nothing listens on its ports any more. Idempotent. */

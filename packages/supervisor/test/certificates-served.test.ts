@@ -1,5 +1,6 @@
 // What is served stays served: no order, reload or restart takes from a name a certificate that is good.
 import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
@@ -48,7 +49,9 @@ test(
     await waitFor('what was issued without the name', () => host.published.length === 2, 30_000)
     const served = serialsOf(host.published[1] ?? [])
     assert.deepEqual(Object.keys(served).toSorted(), after.domains.toSorted())
-    assert.equal(served['two.example'], first.serial)
+    const issued = (host.published[1] ?? []).map(({ certPem }) => new X509Certificate(certPem).subjectAltName)
+    const whatCaDid = `for ${issued.join(' and ')}\n${pebble.output.text}`
+    assert.equal(served['two.example'], first.serial, whatCaDid)
     assert.notEqual(served['one.example'], first.serial, 'the rest is on the new one')
     assert.deepEqual(manager.status().missing, [])
     await manager.close()
