@@ -10,6 +10,7 @@ export type LogEvent =
   | 'RATE_LIMIT_OVERFLOW'
   | 'UPSTREAM_ERROR'
   | 'UPSTREAM_RETRY'
+  | 'UPSTREAM_BYTES'
   | 'CONFIG_RELOAD'
   | 'ADMIN'
   | 'TLS_ESTABLISHED'

@@ -22,6 +22,9 @@ export function createAccessLog(log: Log, metrics: TrafficMetrics, workerNumber:
       })
     },
     upstreamRetried: (upstream) => log.debug('UPSTREAM_RETRY', { upstream }),
-    upstreamError: ({ host, upstream, error }) => log.warn('UPSTREAM_ERROR', { host, upstream, error }),
+    upstreamError: ({ host, upstream, error, excerpt }) => {
+      log.warn('UPSTREAM_ERROR', { host, upstream, error })
+      if (excerpt !== undefined) log.debug('UPSTREAM_BYTES', { host, upstream, error, bytes: excerpt })
+    },
   }
 }

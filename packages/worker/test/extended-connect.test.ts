@@ -188,10 +188,8 @@ test('a switch that proves nothing: 502', TIMEOUT, async (t) => {
     const { status, received } = await openTunnel(session)
     assert.equal(status, 502)
     assert.doesNotMatch(received(), /secret/u)
-    assert.deepEqual(
-      upstreamErrors.map(({ error }) => error),
-      ['bad response'],
-    )
+    assert.equal(upstreamErrors.length, 1)
+    assert.match(upstreamErrors[0]!.error, /^bad response: 101 (?:that switches to|without)/u)
     await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
   }
 })

@@ -6,6 +6,7 @@ import net from 'node:net'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { ResponseParser } from '../src/forward/response-parser.ts'
+import { excerptOf } from '../src/forward/upstream-error.ts'
 import { listen } from './support/sockets.ts'
 
 interface Response {
@@ -64,6 +65,38 @@ const SAMPLES: readonly (readonly [name: string, text: string, body: string])[] 
     'z',
   ],
   ['chunks with extensions and trailers', CHUNKED, 'hello0123456789'],
+  ['LF alone', 'HTTP/1.1 200 OK\nContent-Length: 2\nX: y\n\nok', 'ok'],
+  [
+    'a CGI head behind one with CRLF',
+    'HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 5\n\na\r\n\r\n',
+    'a\r\n\r\n',
+  ],
+  ['LF, then an empty line with CRLF', 'HTTP/1.1 200 OK\r\nContent-Length: 4\n\r\n\r\n\r\n', '\r\n\r\n'],
+  ['CRLF, then an empty line with LF', 'HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\nz', 'z'],
+  ['chunks with LF alone', 'HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\nhi\n0\nX: y\n\n', 'hi'],
+  [
+    'chunks with LF alone, no trailers',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\n0\n\n',
+    'hi',
+  ],
+  [
+    'padded chunk sizes',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2  \r\nhi\r\n1 ; a = b \r\n!\r\n0 \t\r\n\r\n',
+    'hi!',
+  ],
+  [
+    'zero-filled chunk sizes',
+    'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0000000000000002\r\nhi\r\n0000000000000000\r\n\r\n',
+    'hi',
+  ],
+  [
+    'equal lengths in two fields',
+    'HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok',
+    'ok',
+  ],
+  ['equal lengths in one field', 'HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nok', 'ok'],
+  ['a status beyond 599', 'HTTP/1.1 999 Request denied\r\nContent-Length: 2\r\n\r\nok', 'ok'],
+  ['a higher minor version', 'HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok', 'ok'],
 ]
 
 for (const [name, text, body] of SAMPLES) {
@@ -104,26 +137,27 @@ test('which connections can be used again', () => {
 })
 
 const REFUSED: readonly string[] = [
-  'HTTP/1.2 200 OK\r\n\r\n',
+  'HTTP/1.x 200 OK\r\n\r\n',
   'HTTP/2 200 OK\r\n\r\n',
   'http/1.1 200 OK\r\n\r\n',
   'HTTP/1.1  200 OK\r\n\r\n',
   'HTTP/1.1 2000 OK\r\n\r\n',
+  'HTTP/1.1 20 OK\r\n\r\n',
   'HTTP/1.1 099 OK\r\n\r\n',
-  'HTTP/1.1 600 OK\r\n\r\n',
   'HTTP/1.1 101 Switching Protocols\r\n\r\n',
-  'HTTP/1.1 200 O\nK\r\n\r\n',
-  'HTTP/1.1 200 OK\n\r\n\r\n',
   '\r\nHTTP/1.1 200 OK\r\n\r\n',
   'HTTP/1.1 200 OK\r\nX\r\n\r\n',
   'HTTP/1.1 200 OK\r\n: x\r\n\r\n',
   'HTTP/1.1 200 OK\r\nX : y\r\n\r\n',
   'HTTP/1.1 200 OK\r\nX: y\r\n z\r\n\r\n',
   'HTTP/1.1 200 OK\r\nX: y\rContent-Length: 5\r\n\r\n',
-  'HTTP/1.1 200 OK\r\nX: y\nContent-Length: 5\r\n\r\n',
   'HTTP/1.1 200 OK\r\nX: \0\r\n\r\n',
-  'HTTP/1.1 200 OK\r\nContent-Length: 1, 1\r\n\r\n',
-  'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nContent-Length: 1,\r\n\r\n',
+  'HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n',
+  'HTTP/1.1 200 OK\nContent-Length: 1\nTransfer-Encoding: chunked\n\n',
+  'HTTP/1.1 200 OK\nX: y\rContent-Length: 5\n\n',
+  'HTTP/1.1 200 OK\nX: y\n z\n\n',
   'HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n',
   'HTTP/1.1 200 OK\r\nContent-Length: 0x1\r\n\r\n',
   'HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n',
@@ -137,13 +171,16 @@ const REFUSED: readonly string[] = [
     'x',
     '-1',
     '1 2',
+    ' 1',
+    '1 \0',
+    ';a',
+    '1 \rx',
+    '1\na\n\n',
+    '1\nab',
     '0x1',
-    '1\n',
     '12345678901234',
-    '1;a\n',
     '1;\0',
     '1\r\nab',
-    '1\r\na\n',
     '0\rx\r\n\r\n',
     '0\r\nX\r\n\r\n',
   ].map((framing) => `HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n${framing}\r\n`),
@@ -153,6 +190,38 @@ test('what two parsers could read differently is no response', () => {
   for (const text of REFUSED) {
     assert.throws(() => parse([bytesOf(text)]), { code: 'UPSTREAM_PROTOCOL' }, JSON.stringify(text))
     assert.throws(() => parse(byteByByte(text)), { code: 'UPSTREAM_PROTOCOL' }, JSON.stringify(text))
+  }
+})
+
+/** Each refusal, and the bytes that the log shows at debug level. */
+const RULES: readonly (readonly [text: string, rule: string, excerpt: string | undefined])[] = [
+  ['SSH-2.0-OpenSSH\r\n', 'not HTTP/1', 'SSH-2.0-OpenSSH\\x0d\\x0a'],
+  ['HTTP/1.x 200 OK\r\n\r\n', 'HTTP version', 'HTTP/1.x 200 OK'],
+  ['HTTP/1.1 2x0 OK\r\n\r\n', 'status', 'HTTP/1.1 2x0 OK'],
+  ['HTTP/1.1 2000 OK\r\n\r\n', 'status line', 'HTTP/1.1 2000 OK'],
+  ['HTTP/1.1 200 \0\r\n\r\n', 'reason phrase', 'HTTP/1.1 200 \\x00'],
+  ['HTTP/1.1 200 OK\r\nX\r\n\r\n', 'field line without a colon', 'X'],
+  ['HTTP/1.1 200 OK\r\nX : \\y\r\n\r\n', 'field name', 'X : \\\\y'],
+  ['HTTP/1.1 200 OK\r\nX: \x7f\r\n\r\n', 'field value', 'X: \\x7f'],
+  ['HTTP/1.1 200 OK\r\nContent-Length: 1x\r\n\r\n', 'Content-Length', '1x'],
+  ['HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n', 'different Content-Length', '2'],
+  [`HTTP/1.1 200 OK\r\nX: ${'x'.repeat(70_000)}`, 'header section too large', undefined],
+  ['HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz', 'chunk size', undefined],
+  ['HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n12345678901234', 'chunk size too large', undefined],
+  ['HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab', 'chunk longer than its size', undefined],
+]
+
+test('a refusal names its rule, and keeps the offending bytes for the log', () => {
+  for (const [text, rule, excerpt] of RULES) {
+    assert.throws(
+      () => parse([bytesOf(text)]),
+      (error: Error) => {
+        assert.equal(error.message, `bad response: ${rule}`)
+        if (excerpt !== undefined) assert.equal(excerptOf(error), excerpt)
+        assert.ok((excerptOf(error)?.length ?? 0) <= 320)
+        return true
+      },
+    )
   }
 })
 
@@ -222,7 +291,8 @@ test('what is taken for a response, the runtime takes for the same one', { timeo
     fc.asyncProperty(sample, async (bytes) => {
       const taken = firstResponse(bytes)
       if (taken === undefined) return
-      answer = taken.text
+      // The runtime refuses equal lengths even when it is lenient.
+      answer = taken.text.replace(/(Content-Length: [0-9]+\r\n)(?=[^]*?\1)/gu, '')
       const { status, body } = taken.response
       assert.deepEqual(await asTheRuntimeReads(port), { status, body })
       compared += 1
@@ -246,7 +316,7 @@ function firstResponse(bytes: string): { text: string; response: Response } | un
 
 async function asTheRuntimeReads(port: number): Promise<{ status: number | undefined; body: string }> {
   return await new Promise((resolve, reject) => {
-    request({ host: '127.0.0.1', port, agent: false }, (response) => {
+    request({ host: '127.0.0.1', port, agent: false, insecureHTTPParser: true }, (response) => {
       let body = ''
       response.setEncoding('latin1')
       response.on('data', (chunk: string) => {

@@ -283,7 +283,7 @@ test(
       assert.doesNotMatch(client.received(), /secret/u)
       assert.deepEqual(
         upstreamErrors.map(({ error }) => error),
-        ['bad response'],
+        ['bad response: 101 that switches to something else'],
       )
       await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
     }

@@ -9,7 +9,13 @@ import type { Site } from '@reverse-proxy/shared/config/config'
 import { makeCertificate } from './support/certificates.ts'
 import { answerOf, connectHttp2, open, request } from './support/http2-client.ts'
 import { connectRaw } from './support/raw-client.ts'
-import { OK, readRequests, startUpstream, type UpstreamConnection } from './support/raw-upstream.ts'
+import {
+  answering,
+  OK,
+  readRequests,
+  startUpstream,
+  type UpstreamConnection,
+} from './support/raw-upstream.ts'
 import { LIMITS, siteOf, startSiteServer, testCertificate } from './support/site-server.ts'
 import { listen } from './support/sockets.ts'
 import { waitUntil } from './support/wait-until.ts'
@@ -51,26 +57,30 @@ test('nobody listens: 502', TIMEOUT, async (t) => {
 
 /** Heads that no two parsers are sure to read alike, or that answer nothing that was asked. */
 const UNREADABLE = [
-  ['200 OK\r\nTransfer-Encoding: gzip', 'bad response'],
-  ['200 OK\r\nTransfer-Encoding: gzip, chunked', 'bad response'],
-  ['200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked', 'bad response'],
-  ['200 OK\r\nContent-Length: 2\r\nContent-Length: 3', 'bad response'],
-  ['200 OK\r\nContent-Length: +2', 'bad response'],
-  ['200 OK\r\nX: a\0b', 'bad response'],
-  ['200 OK\r\nX : a', 'bad response'],
-  ['200 OK\r\nX: a\n\tb', 'bad response'],
-  ['20 OK', 'bad response'],
-  ['600 Odd', 'bad response'],
-  ['999 Odd', 'bad response'],
-  ['101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket', 'bad response'],
-  ['100 Continue', 'bad response'],
+  ['200 OK\r\nTransfer-Encoding: gzip', 'bad response: transfer coding other than chunked'],
+  ['200 OK\r\nTransfer-Encoding: gzip, chunked', 'bad response: transfer coding other than chunked'],
+  [
+    '200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked',
+    'bad response: both Content-Length and Transfer-Encoding',
+  ],
+  ['200 OK\r\nContent-Length: 2\r\nContent-Length: 3', 'bad response: different Content-Length'],
+  ['200 OK\r\nContent-Length: +2', 'bad response: Content-Length'],
+  ['200 OK\r\nX: a\0b', 'bad response: field value'],
+  ['200 OK\r\nX : a', 'bad response: field name'],
+  ['200 OK\r\nX: a\n\tb', 'bad response: field line without a colon'],
+  ['20 OK', 'bad response: status'],
+  ['099 Odd', 'bad response: status'],
+  [
+    '101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket',
+    'bad response: 101 that nobody asked for',
+  ],
 ] as const
 
 test('reset, closed, no HTTP, too large a head: 502', TIMEOUT, async (t) => {
   for (const [behave, error] of [
     [({ socket }: UpstreamConnection) => socket.resetAndDestroy(), 'reset'],
     [({ socket }: UpstreamConnection) => socket.end(), 'closed'],
-    [({ socket }: UpstreamConnection) => socket.write('SSH-2.0-x\r\n'), 'bad response'],
+    [({ socket }: UpstreamConnection) => socket.write('SSH-2.0-x\r\n'), 'bad response: not HTTP/1'],
     ...UNREADABLE.map(
       ([head, words]) =>
         [
@@ -81,7 +91,7 @@ test('reset, closed, no HTTP, too large a head: 502', TIMEOUT, async (t) => {
     ),
     [
       ({ socket }: UpstreamConnection) => socket.write(`HTTP/1.1 200 OK\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`),
-      'response header section too large',
+      'bad response: header section too large',
     ],
   ] as const) {
     const upstream = await startUpstream(t, behave)
@@ -91,22 +101,30 @@ test('reset, closed, no HTTP, too large a head: 502', TIMEOUT, async (t) => {
   }
 })
 
-test('interim responses without end are no answer: 502', TIMEOUT, async (t) => {
+test('any number of interim responses may come before the final one', TIMEOUT, async (t) => {
   const hint = 'HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n'
-  const upstream = await startUpstream(t, ({ socket }) => void socket.write(hint.repeat(1_000)))
+  const upstream = await startUpstream(t, answering(hint.repeat(20) + OK))
   const { port, upstreamErrors } = await startSiteServer(t, [siteOf(upstream.port)])
   const client = await connectRaw(t, port)
   client.send(GET)
   const statuses: number[] = []
-  for (let i = 0; i < 20 && statuses.at(-1) !== 502; i++) statuses.push((await client.response()).status)
-  assert.deepEqual(statuses, [...Array.from({ length: 8 }, () => 103), 502])
+  for (let i = 0; i < 21; i++) statuses.push((await client.response()).status)
+  assert.deepEqual(statuses, [...Array.from({ length: 20 }, () => 103), 200])
   const answer = await request(await connectHttp2(t, port))
-  assert.deepEqual([answer.status, answer.informational.length], [502, 8])
-  assert.deepEqual(
-    upstreamErrors.map(({ error }) => error),
-    ['bad response', 'bad response'],
-  )
+  assert.deepEqual([answer.status, answer.informational.length], [200, 20])
+  assert.deepEqual(upstreamErrors, [])
 })
+
+test(
+  'a status beyond 599 reaches clients of HTTP/1.1; over HTTP/2 it is refused by name',
+  TIMEOUT,
+  async (t) => {
+    const upstream = await startUpstream(t, answering('HTTP/1.1 999 Denied\r\nContent-Length: 2\r\n\r\nno'))
+    const { statuses, errors } = await outcomeOf(t, upstream.port)
+    assert.deepEqual(statuses, [999, 502])
+    assert.deepEqual(errors, ['bad response: status beyond 599 over HTTP/2'])
+  },
+)
 
 test('no head in time: 504', TIMEOUT, async (t) => {
   const upstream = await startUpstream(t, () => {})

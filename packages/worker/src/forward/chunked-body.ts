@@ -1,5 +1,5 @@
-// A body in chunks, with its trailer section (RFC 9112 7.1), out of reads that may end anywhere. Takes CRLF
-// alone for the end of a line, and no space around a size.
+// A body in chunks, with its trailer section (RFC 9112 7.1), out of reads that may end anywhere. Lenient
+// where only one reading is possible: lines that end in LF alone, zero-filled sizes, white space behind a size.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { parseFieldLines } from './response-head.ts'
 import { Section } from './section.ts'
@@ -7,10 +7,11 @@ import { badResponse } from './upstream-error.ts'
 
 type State =
   | 'size'
+  | 'padding'
   | 'extension'
   | 'size-lf'
   | 'content'
-  | 'content-cr'
+  | 'content-end'
   | 'content-lf'
   | 'trailers'
   | 'complete'
@@ -25,6 +26,7 @@ const DEL = 0x7f
 const MAX_SIZE_DIGITS = 13
 /** Of one body: extensions mean nothing to anybody, and cost as much to read as content. */
 const MAX_EXTENSION_BYTES = 16_384
+const EXCERPT_BYTES = 32
 const NO_TRAILERS: readonly string[] = []
 
 export class ChunkedBody {
@@ -32,7 +34,9 @@ export class ChunkedBody {
   readonly #trailerSection = new Section()
   #state: State = 'complete'
   #bytesLeft = 0
+  /** Without zeros in front. */
   #sizeDigits = 0
+  #hasSize = false
   #extensionBytes = 0
   #trailers = NO_TRAILERS
 
@@ -64,7 +68,7 @@ export class ChunkedBody {
     while (at < read.length && this.#state !== 'complete') {
       if (this.#state === 'content') at = this.#takeContent(read, at)
       else if (this.#state === 'trailers') at = this.#takeTrailers(read, at)
-      else at = this.#takeByte(this.#state, read[at]!, at)
+      else at = this.#takeByte(this.#state, read, at)
     }
     return at
   }
@@ -73,39 +77,50 @@ export class ChunkedBody {
     this.#state = 'size'
     this.#bytesLeft = 0
     this.#sizeDigits = 0
+    this.#hasSize = false
   }
 
   #takeContent(read: Buffer, at: number): number {
     const end = Math.min(read.length, at + this.#bytesLeft)
     this.#bytesLeft -= end - at
-    if (this.#bytesLeft === 0) this.#state = 'content-cr'
+    if (this.#bytesLeft === 0) this.#state = 'content-end'
     this.#onContent(read.subarray(at, end))
     return end
   }
 
   /** @returns where the next byte is */
-  #takeByte(state: Exclude<State, 'content' | 'trailers' | 'complete'>, byte: number, at: number): number {
+  #takeByte(state: Exclude<State, 'content' | 'trailers' | 'complete'>, read: Buffer, at: number): number {
+    const byte = read[at]!
     switch (state) {
       case 'size':
-        if (byte === CR) return this.#endSize(at)
-        if (byte === SEMICOLON) this.#state = 'extension'
-        else this.#addSizeDigit(byte)
+        if (byte === CR || byte === LF) return this.#endSize(byte, at)
+        if (byte === SEMICOLON) this.#beginExtension(read, at)
+        else if (byte === SPACE || byte === TAB) this.#state = 'padding'
+        else this.#addSizeDigit(read, at)
+        break
+      case 'padding':
+        if (byte === CR || byte === LF) return this.#endSize(byte, at)
+        if (byte === SEMICOLON) this.#beginExtension(read, at)
+        else if (byte !== SPACE && byte !== TAB) throw badResponse('chunk size', around(read, at))
+        this.#countExtensionByte()
         break
       case 'extension':
-        if (byte === CR) return this.#endSize(at)
-        if ((byte < SPACE && byte !== TAB) || byte === DEL) throw badResponse()
-        if (++this.#extensionBytes > MAX_EXTENSION_BYTES) throw badResponse()
+        if (byte === CR || byte === LF) return this.#endSize(byte, at)
+        if ((byte < SPACE && byte !== TAB) || byte === DEL)
+          throw badResponse('chunk extension', around(read, at))
+        this.#countExtensionByte()
         break
       case 'size-lf':
-        if (byte !== LF) throw badResponse()
+        if (byte !== LF) throw badResponse('end of the chunk size line', around(read, at))
         this.#state = 'content'
         break
-      case 'content-cr':
-        if (byte !== CR) throw badResponse()
-        this.#state = 'content-lf'
+      case 'content-end':
+        if (byte === CR) this.#state = 'content-lf'
+        else if (byte === LF) this.#beginChunk()
+        else throw badResponse('chunk longer than its size', around(read, at))
         break
       case 'content-lf':
-        if (byte !== LF) throw badResponse()
+        if (byte !== LF) throw badResponse('chunk longer than its size', around(read, at))
         this.#beginChunk()
         break
       default:
@@ -114,17 +129,30 @@ export class ChunkedBody {
     return at + 1
   }
 
-  #addSizeDigit(byte: number): void {
-    const digit = hexDigit(byte)
-    if (digit === -1 || ++this.#sizeDigits > MAX_SIZE_DIGITS) throw badResponse()
+  #addSizeDigit(read: Buffer, at: number): void {
+    const digit = hexDigit(read[at]!)
+    if (digit === -1) throw badResponse('chunk size', around(read, at))
+    this.#hasSize = true
+    // Zeros in front mean nothing, and are bounded as extensions are.
+    if (digit === 0 && this.#bytesLeft === 0) this.#countExtensionByte()
+    else if (++this.#sizeDigits > MAX_SIZE_DIGITS) throw badResponse('chunk size too large', around(read, at))
     this.#bytesLeft = this.#bytesLeft * 16 + digit
   }
 
-  /** @param at of the CR: with the last chunk's begins what an empty line ends */
-  #endSize(at: number): number {
-    if (this.#sizeDigits === 0) throw badResponse()
+  #countExtensionByte(): void {
+    if (++this.#extensionBytes > MAX_EXTENSION_BYTES) throw badResponse('chunk extensions too large')
+  }
+
+  #beginExtension(read: Buffer, at: number): void {
+    if (!this.#hasSize) throw badResponse('chunk size', around(read, at))
+    this.#state = 'extension'
+  }
+
+  /** @param at of the CR or LF: with the last chunk's begins what an empty line ends */
+  #endSize(byte: number, at: number): number {
+    if (!this.#hasSize) throw badResponse('chunk size missing')
     if (this.#bytesLeft > 0) {
-      this.#state = 'size-lf'
+      this.#state = byte === LF ? 'content' : 'size-lf'
       return at + 1
     }
     this.#state = 'trailers'
@@ -136,11 +164,18 @@ export class ChunkedBody {
     const next = this.#trailerSection.take(read, at)
     const { text } = this.#trailerSection
     if (text === undefined) return next
-    if (!text.startsWith('\r\n')) throw badResponse()
-    if (text.length > 2) this.#trailers = parseFieldLines(text, 2)
+    const start = text.indexOf('\n') + 1
+    if (start > 2 || (start === 2 && !text.startsWith('\r')))
+      throw badResponse('end of the chunk size line', text)
+    if (text.length > start) this.#trailers = parseFieldLines(text, start)
     this.#state = 'complete'
     return next
   }
+}
+
+/** What stands there, for the log. */
+function around(read: Buffer, at: number): string {
+  return read.toString('latin1', Math.max(0, at - EXCERPT_BYTES), at + EXCERPT_BYTES)
 }
 
 /** -1: it is none. */

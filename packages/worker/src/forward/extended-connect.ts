@@ -104,7 +104,7 @@ class StreamTunnel implements AnswerSource, Tunnel {
     const exchange = this.#exchange
     if (!isSwitching(response, this.#key)) {
       upstream.destroy()
-      this.#onError(badResponse())
+      this.#onError(badResponse('101 without the proof that the handshake was read'))
       return
     }
     if (exchange.isOver) {

@@ -51,17 +51,19 @@ class Refusal implements AnswerSource {
       exchange.canAnnounceTrailers,
     )
     try {
-      if (isUnreadable) throw new TypeError('a transfer coding that nobody asked for')
-      if (status === SWITCHING_PROTOCOLS) throw new TypeError('a switch to nothing')
+      if (isUnreadable) throw badResponse('transfer coding other than chunked')
+      if (status === SWITCHING_PROTOCOLS) throw badResponse('101 that switches to nothing')
       exchange.respond({
         status,
         reason: '',
         headers: list,
         contentLength: this.#hasContent ? contentLength : '0',
       })
-    } catch {
+    } catch (error) {
       response.destroy()
-      failHandshake(exchange, this.#deps.accessLog, badResponse())
+      const refused =
+        error instanceof ProxyError ? error : badResponse('status or field that cannot be sent on')
+      failHandshake(exchange, this.#deps.accessLog, refused)
     }
   }
 

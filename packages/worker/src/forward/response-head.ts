@@ -1,5 +1,5 @@
-// The head of an upstream's response, from its text (RFC 9112 4 to 6). Pure, and stricter than the RFC where
-// that leaves a choice: what two parsers could read differently is no response.
+// The head of an upstream's response, from its text (RFC 9112 4 to 6). Pure. Lenient where only one reading is
+// possible (lines that end in LF alone, equal lengths); what two parsers could read differently is refused by name.
 import { isFieldName, lowerFieldName } from '../http/field-names.ts'
 import { isContentLength, isFieldValue } from '../http/field-values.ts'
 import { badResponse } from './upstream-error.ts'
@@ -23,17 +23,20 @@ export const VERSION_1 = 'HTTP/1.'
 const SPACE = 0x20
 const TAB = 0x09
 const DIGIT_0 = 0x30
+const CR = 0x0d
 const KEEP_ALIVE_TIMEOUT = /(?:^|[\s,;])timeout=([0-9]{1,6})(?:$|[\s,;])/i
 
 /**
- * @param text all lines before the empty one, each with its CRLF
+ * @param text all lines before the empty one, each with its CRLF or LF
  * @throws ProxyError UPSTREAM_PROTOCOL
  */
 export function parseResponseHead(text: string): ResponseHead {
-  const statusEnd = text.indexOf('\r\n')
+  const lf = text.indexOf('\n')
+  const statusEnd = endOfLine(text, lf)
   const status = statusOf(text, statusEnd)
-  const isVersion11 = text.charCodeAt(VERSION_1.length) === DIGIT_0 + 1
-  const fields = parseFieldLines(text, statusEnd + 2)
+  // RFC 9110 2.5: a higher minor version is read as the highest one that is known.
+  const isVersion10 = text.charCodeAt(VERSION_1.length) === DIGIT_0
+  const fields = parseFieldLines(text, lf + 1)
   let contentLength: string | undefined
   let isChunked = false
   let connection = ''
@@ -42,12 +45,13 @@ export function parseResponseHead(text: string): ResponseHead {
     const value = fields[i + 1]!
     switch (fields[i]!) {
       case 'content-length':
-        if (contentLength !== undefined || !isContentLength(value)) throw badResponse()
-        contentLength = value
+        contentLength = sameLength(contentLength, value)
+        fields[i + 1] = contentLength
         break
       case 'transfer-encoding':
         // Nobody has asked for another coding; passed on without its name, it would be taken for the content.
-        if (isChunked || value.toLowerCase() !== 'chunked') throw badResponse()
+        if (isChunked) throw badResponse('several Transfer-Encoding', value)
+        if (value.toLowerCase() !== 'chunked') throw badResponse('transfer coding other than chunked', value)
         isChunked = true
         break
       case 'connection':
@@ -60,52 +64,80 @@ export function parseResponseHead(text: string): ResponseHead {
     }
   }
   // RFC 9112 6.1: both, or chunks in HTTP/1.0, mean that somebody on the way frames messages wrongly.
-  if (isChunked && (contentLength !== undefined || !isVersion11)) throw badResponse()
+  if (isChunked && contentLength !== undefined)
+    throw badResponse('both Content-Length and Transfer-Encoding', contentLength)
+  if (isChunked && isVersion10) throw badResponse('Transfer-Encoding in HTTP/1.0')
   return {
     status,
     reason: text.slice(VERSION_1.length + 6, statusEnd),
     fields,
     framing: isChunked ? 'chunked' : contentLength === undefined ? 'until-close' : Number(contentLength),
-    keepsAlive: isVersion11 && !closes(connection),
+    keepsAlive: !isVersion10 && !closes(connection),
     keepAliveSecs,
   }
 }
 
 /**
- * @param text field lines, each with its CRLF, from `at` on
+ * @param text field lines, each with its CRLF or LF, from `at` on
  * @returns name, value, name, value ...; names in lower case
  * @throws ProxyError UPSTREAM_PROTOCOL
  */
 export function parseFieldLines(text: string, at: number): string[] {
   const fields: string[] = []
   while (at < text.length) {
-    const lineEnd = text.indexOf('\r\n', at)
+    const lf = text.indexOf('\n', at)
+    const lineEnd = endOfLine(text, lf)
     const colon = text.indexOf(':', at)
-    if (colon === -1 || colon > lineEnd) throw badResponse()
+    if (colon === -1 || colon > lineEnd)
+      throw badResponse('field line without a colon', text.slice(at, lineEnd))
     const name = text.slice(at, colon)
     const value = trimmed(text, colon + 1, lineEnd)
-    // RFC 9112 5.1 and 5.2: neither a space before the colon nor a folded line is a name; nor a CR or LF alone a value.
-    if (!isFieldName(name) || !isFieldValue(value)) throw badResponse()
+    // RFC 9112 5.1 and 5.2: neither a space before the colon nor a folded line is a name; nor is a CR alone a value.
+    if (!isFieldName(name)) throw badResponse('field name', text.slice(at, lineEnd))
+    if (!isFieldValue(value)) throw badResponse('field value', text.slice(at, lineEnd))
     fields.push(lowerFieldName(name), value)
-    at = lineEnd + 2
+    at = lf + 1
   }
   return fields
+}
+
+/** RFC 9112 2.2: a line may end in LF alone. @param lf where it is @returns where the line's own text ends */
+function endOfLine(text: string, lf: number): number {
+  return text.charCodeAt(lf - 1) === CR ? lf - 1 : lf
+}
+
+/**
+ * RFC 9110 8.6: the same length may be said several times, in one field or in several.
+ * @param before what has been said before
+ */
+function sameLength(before: string | undefined, value: string): string {
+  let length = before
+  for (const member of value.includes(',') ? value.split(',') : [value]) {
+    const digits = trimmed(member, 0, member.length)
+    if (!isContentLength(digits)) throw badResponse('Content-Length', value)
+    if (length !== undefined && length !== digits) throw badResponse('different Content-Length', value)
+    length = digits
+  }
+  // One member at least has been looked at.
+  return length ?? value
 }
 
 /** `HTTP/1.1 200 OK`; the reason may be missing, with its space or without. */
 function statusOf(text: string, lineEnd: number): number {
   const statusAt = VERSION_1.length + 2
   const reasonAt = statusAt + 3
-  if (!text.startsWith(VERSION_1) || lineEnd < reasonAt) throw badResponse()
+  if (!text.startsWith(VERSION_1)) throw badResponse('not HTTP/1', text)
   const minor = text.charCodeAt(VERSION_1.length) - DIGIT_0
+  if (!isDigit(minor)) throw badResponse('HTTP version', text.slice(0, lineEnd))
   const hundreds = text.charCodeAt(statusAt) - DIGIT_0
   const tens = text.charCodeAt(statusAt + 1) - DIGIT_0
   const ones = text.charCodeAt(statusAt + 2) - DIGIT_0
-  const isStatus = hundreds >= 1 && hundreds <= 5 && isDigit(tens) && isDigit(ones)
-  if (!isStatus || (minor !== 0 && minor !== 1)) throw badResponse()
-  if (text.charCodeAt(statusAt - 1) !== SPACE) throw badResponse()
-  if (lineEnd > reasonAt && text.charCodeAt(reasonAt) !== SPACE) throw badResponse()
-  if (!isFieldValue(text.slice(reasonAt, lineEnd))) throw badResponse()
+  const isStatus = hundreds >= 1 && hundreds <= 9 && isDigit(tens) && isDigit(ones)
+  if (lineEnd < reasonAt || !isStatus) throw badResponse('status', text.slice(0, lineEnd))
+  if (text.charCodeAt(statusAt - 1) !== SPACE) throw badResponse('status line', text.slice(0, lineEnd))
+  if (lineEnd > reasonAt && text.charCodeAt(reasonAt) !== SPACE)
+    throw badResponse('status line', text.slice(0, lineEnd))
+  if (!isFieldValue(text.slice(reasonAt, lineEnd))) throw badResponse('reason phrase', text.slice(0, lineEnd))
   return hundreds * 100 + tens * 10 + ones
 }
 

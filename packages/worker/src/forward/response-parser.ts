@@ -111,7 +111,7 @@ export class ResponseParser {
         break
       case 'head':
         if (!this.#hasBegun) throw new ProxyError('UPSTREAM_RESET', 'closed')
-        throw badResponse()
+        throw badResponse('closed within the head')
       case 'length':
       case 'chunks':
         throw new ProxyError('UPSTREAM_TRUNCATED', 'truncated')
@@ -125,12 +125,12 @@ export class ResponseParser {
     const { text } = this.#section
     if (text === undefined) {
       // What speaks something else may wait for an answer to that.
-      if (!this.#section.canBegin(VERSION_1)) throw badResponse()
+      if (!this.#section.canBegin(VERSION_1)) throw badResponse('not HTTP/1', this.#section.beginning)
       return next
     }
     const head = parseResponseHead(text)
     // No request of ours asks for a switch, and what comes behind one is not HTTP.
-    if (head.status === SWITCHING_PROTOCOLS) throw badResponse()
+    if (head.status === SWITCHING_PROTOCOLS) throw badResponse('101 that nobody asked for')
     if (head.status < 200) this.#section.begin()
     else this.#beginBody(head)
     this.#events.onHead(head)

@@ -1,9 +1,13 @@
 // A header section of an upstream's message, up to and with the empty line, out of reads that may end anywhere.
-import { ProxyError } from '@reverse-proxy/shared/errors'
+// A line ends in CRLF or in LF alone (RFC 9112 2.2).
+import { badResponse } from './upstream-error.ts'
 
 const EMPTY_LINE = '\r\n\r\n'
 const MAX_BYTES = 65_536
 const FIRST_BYTES = 4_096
+const CR = 0x0d
+const LF = 0x0a
+const EXCERPT_BYTES = 80
 const NOTHING = Buffer.alloc(0)
 
 export class Section {
@@ -11,7 +15,7 @@ export class Section {
   #length = 0
   #text: string | undefined
 
-  /** Without the CRLF of the empty line, a character for each byte; undefined as long as some is missing. */
+  /** Without the empty line, a character for each byte; undefined as long as some is missing. */
   get text(): string | undefined {
     return this.#text
   }
@@ -19,6 +23,11 @@ export class Section {
   /** Whether what has come can be the beginning of `text`, or of something that begins with it. */
   canBegin(text: string): boolean {
     return text.startsWith(this.#bytes.toString('latin1', 0, Math.min(this.#length, text.length)))
+  }
+
+  /** What has come of a section that is not complete. */
+  get beginning(): string {
+    return this.#bytes.toString('latin1', 0, Math.min(this.#length, EXCERPT_BYTES))
   }
 
   begin(): void {
@@ -36,10 +45,13 @@ export class Section {
     if (this.#length === 0) {
       // Nearly always it is all there at once.
       const end = chunk.indexOf(EMPTY_LINE, at, 'latin1')
-      if (end !== -1) {
-        checkSize(end - at)
-        this.#text = chunk.toString('latin1', at, end + 2)
-        return end + EMPTY_LINE.length
+      if (end !== -1 && end - at <= MAX_BYTES) {
+        const text = chunk.toString('latin1', at, end + 2)
+        // An empty line whose neighbour ends in LF alone may come before it.
+        if (!text.includes('\n\n') && !text.includes('\n\r\n')) {
+          this.#text = text
+          return end + EMPTY_LINE.length
+        }
       }
     }
     const before = this.#length
@@ -47,15 +59,15 @@ export class Section {
     this.#reserve(before + taken)
     chunk.copy(this.#bytes, before, at, at + taken)
     this.#length = before + taken
-    const from = Math.max(0, before - EMPTY_LINE.length + 1)
-    const end = this.#bytes.subarray(0, this.#length).indexOf(EMPTY_LINE, from, 'latin1')
-    if (end === -1) {
+    const lf = lastLineEnd(this.#bytes, Math.max(0, before - 2), this.#length)
+    if (lf === -1) {
       checkSize(this.#length)
       return at + taken
     }
-    this.#text = this.#bytes.toString('latin1', 0, end + 2)
+    this.#text = this.#bytes.toString('latin1', 0, lf + 1)
+    const next = lf + (this.#bytes[lf + 1] === LF ? 2 : 3)
     this.#bytes = NOTHING
-    return at + end + EMPTY_LINE.length - before
+    return at + next - before
   }
 
   /** Doubled each time: a section that comes byte by byte is not copied for each of them. */
@@ -67,6 +79,15 @@ export class Section {
   }
 }
 
+/** Where the LF is that an empty line follows; -1: nowhere between `from` and `end`. */
+function lastLineEnd(bytes: Buffer, from: number, end: number): number {
+  for (let lf = bytes.indexOf(LF, from); lf !== -1 && lf + 1 < end; lf = bytes.indexOf(LF, lf + 1)) {
+    if (bytes[lf + 1] === LF) return lf
+    if (bytes[lf + 1] === CR && lf + 2 < end && bytes[lf + 2] === LF) return lf
+  }
+  return -1
+}
+
 function checkSize(bytes: number): void {
-  if (bytes > MAX_BYTES) throw new ProxyError('UPSTREAM_PROTOCOL', 'response header section too large')
+  if (bytes > MAX_BYTES) throw badResponse('header section too large')
 }

@@ -17,7 +17,7 @@ import { requestHeadText } from './request-head.ts'
 import type { ResponseHead } from './response-head.ts'
 import type { Route } from './route.ts'
 import type { ResponseReceiver, UpstreamConnection, UpstreamRequest } from './upstream-connection.ts'
-import { badResponse, upstreamFault, type UpstreamFault } from './upstream-error.ts'
+import { badResponse, excerptOf, upstreamFault, type UpstreamFault } from './upstream-error.ts'
 import type { PoolJob } from './upstream-pool.ts'
 
 export interface TransportDeps {
@@ -28,8 +28,6 @@ export interface TransportDeps {
 /** RFC 9110 9.2.2. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const EARLY_HINTS = 103
-/** An upstream that goes on announcing an answer is not going to give one; each puts off its deadline. */
-const MAX_INTERIM_RESPONSES = 8
 const QUEUE_FULL_RETRY_SECS = 1
 /** A reason phrase that may stand in a status line of ours. */
 const PLAIN_PHRASE = /^[\t\u0020-\u007e]*$/
@@ -52,7 +50,6 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
   #isRetried = false
   #isClientGone = false
   #hasContent = true
-  #interimResponses = 0
 
   constructor(exchange: ClientExchange, route: Route, deps: TransportDeps) {
     this.#exchange = exchange
@@ -116,7 +113,7 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
       status,
       exchange.canAnnounceTrailers,
     )
-    if (isUnreadable) throw badResponse()
+    if (isUnreadable) throw badResponse('too many options in Connection')
     if (status >= 200) {
       this.#hasContent = status !== RESET_CONTENT
       exchange.respond({
@@ -125,8 +122,6 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
         headers: list,
         contentLength: this.#hasContent ? contentLength : '0',
       })
-    } else if (++this.#interimResponses > MAX_INTERIM_RESPONSES) {
-      throw badResponse()
     } else if (status === EARLY_HINTS) {
       exchange.inform(status, list)
     }
@@ -174,7 +169,7 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     const exchange = this.#exchange
     if (this.#isClientGone || exchange.isOver) return
     const fault = upstreamFault(error)
-    this.#report(fault)
+    this.#report(fault, excerptOf(error))
     answerError(
       exchange,
       fault.code,
@@ -182,15 +177,16 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     )
   }
 
-  #report({ code, words }: UpstreamFault): void {
+  #report({ code, words }: UpstreamFault, excerpt: string | undefined): void {
     if (ERRORS[code].source !== 'upstream') return
     // The client has had a part already: what matters is that it will not get the rest.
-    const isCut = this.#exchange.isAnswered && (code === 'UPSTREAM_RESET' || code === 'UPSTREAM_PROTOCOL')
+    const isCut = this.#exchange.isAnswered && code === 'UPSTREAM_RESET'
     const { host } = this.#exchange.request
     this.#deps.accessLog.upstreamError({
       host,
       upstream: this.#route.pool.label,
       error: isCut ? 'truncated' : words,
+      ...(excerpt !== undefined && { excerpt }),
     })
   }
 }

@@ -124,7 +124,7 @@ class SocketTunnel implements AnswerSource, Handshake, Tunnel {
 
   #refuse(upstream: Socket): void {
     upstream.destroy()
-    failHandshake(this.#exchange, this.#deps.accessLog, badResponse())
+    failHandshake(this.#exchange, this.#deps.accessLog, badResponse('101 that switches to something else'))
   }
 
   /** Has the pass join the two sockets. From then on each takes the other with it, and silence takes both. */

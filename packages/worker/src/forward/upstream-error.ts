@@ -29,14 +29,48 @@ const WORDS_BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
 const FAULTS: Readonly<Record<string, UpstreamFault>> = {
   ECONNRESET: { code: 'UPSTREAM_RESET', words: 'reset' },
   EPIPE: { code: 'UPSTREAM_RESET', words: 'reset' },
+  // The runtime's HTTP/2 sends no such status.
+  ERR_HTTP2_STATUS_INVALID: {
+    code: 'UPSTREAM_PROTOCOL',
+    words: 'bad response: status beyond 599 over HTTP/2',
+  },
 }
 
 /** Also of a length that is contradicted within the head: nothing has been cut then. */
 const BAD_RESPONSE: UpstreamFault = { code: 'UPSTREAM_PROTOCOL', words: 'bad response' }
 
-/** The same, to be thrown. */
-export function badResponse(): ProxyError {
-  return new ProxyError(BAD_RESPONSE.code, BAD_RESPONSE.words)
+const MAX_EXCERPT_CHARS = 80
+const UNPRINTABLE = /[^\u0020-\u007e]|\\/g
+
+/** The bytes that broke a rule, as the cause of the error. */
+class Offence {
+  readonly excerpt: string
+
+  constructor(excerpt: string) {
+    this.excerpt = excerpt
+  }
+}
+
+/**
+ * @param rule that the response breaks, in a few stable words
+ * @param offending the text that breaks it, a character for each byte; the log at debug level has its beginning
+ */
+export function badResponse(rule: string, offending?: string): ProxyError {
+  const cause = offending === undefined ? undefined : new Offence(escaped(offending))
+  return new ProxyError(BAD_RESPONSE.code, `${BAD_RESPONSE.words}: ${rule}`, { cause })
+}
+
+/** The offending bytes of a response, escaped and shortened; undefined if the error is another one. */
+export function excerptOf(error: unknown): string | undefined {
+  return error instanceof ProxyError && error.cause instanceof Offence ? error.cause.excerpt : undefined
+}
+
+function escaped(text: string): string {
+  return text
+    .slice(0, MAX_EXCERPT_CHARS)
+    .replace(UNPRINTABLE, (char) =>
+      char === '\\' ? '\\\\' : `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    )
 }
 
 /** Of a connection that had been made: why it was lost. */

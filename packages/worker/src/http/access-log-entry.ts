@@ -26,6 +26,8 @@ export interface UpstreamErrorEntry {
   readonly upstream: string
   /** A few stable words: `connection refused`, `timeout`, `truncated`, ... */
   readonly error: string
+  /** The beginning of the bytes that broke the rule `error` names, escaped. */
+  readonly excerpt?: string | undefined
 }
 
 export interface AccessLog {

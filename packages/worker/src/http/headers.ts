@@ -17,7 +17,7 @@ export interface ResponseHeaders {
   /**
    * The body has a transfer coding other than chunked, which nobody has asked for (RFC 9112 6.1: passed
    * on without that coding's name, it would be taken for the content), or two framings; or the head has
-   * a status that is none, or too many connection options.
+   * too many connection options.
    */
   readonly isUnreadable: boolean
 }
@@ -46,8 +46,6 @@ const FORWARDING = [
 /** Nobody has use for so many options in `Connection`, and each header is looked for among them. */
 export const MAX_CONNECTION_OPTIONS = 100
 const NO_OPTIONS: readonly string[] = []
-/** RFC 9110 15: what is beyond is no status. */
-const MAX_STATUS = 599
 
 // Expect, which the proxy has answered by now; Trailer, since request trailers are discarded.
 const NOT_FROM_CLIENT: ReadonlySet<string> = new Set([
@@ -132,7 +130,7 @@ export function clientResponseHeaders(
   let contentLength: string | undefined
   let announced: string | undefined
   let isChunked = false
-  let isUnreadable = status > MAX_STATUS || connectionOptions.length > MAX_CONNECTION_OPTIONS
+  let isUnreadable = connectionOptions.length > MAX_CONNECTION_OPTIONS
   if (isUnreadable) return { list, contentLength, isUnreadable }
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = lowerFieldName(rawHeaders[i]!)
