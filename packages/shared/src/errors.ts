@@ -35,6 +35,7 @@ export const ERRORS = {
   UPSTREAM_PROTOCOL: { source: 'upstream', retry: 'never', status: 502 },
   UPSTREAM_TLS: { source: 'upstream', retry: 'never', status: 502 },
   UPSTREAM_CONNECT_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
+  UPSTREAM_NAME_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
   UPSTREAM_QUEUE_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
   UPSTREAM_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
   UPSTREAM_TRUNCATED: { source: 'upstream', retry: 'never', status: 0 },

@@ -32,7 +32,8 @@ export function removedDirectory(): string | undefined {
 }
 
 /**
- * Flags of a worker: it may use the network, read its own code and write its log, nothing else.
+ * Flags of a worker: it may use the network, read `readable` (its own code, and how names are
+ * resolved) and write its log, nothing else.
  * `allowedFlags` is what the running Node knows (`process.allowedNodeEnvironmentFlags`).
  */
 export function workerFlags(

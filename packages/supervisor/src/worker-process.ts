@@ -8,6 +8,9 @@ import type { Account } from './account.ts'
 import { assertProgramReadable } from './program-access.ts'
 import { workerFlags } from './runtime.ts'
 
+/** What a worker needs to resolve the names of upstreams. */
+const NAME_FILES = ['/etc/hosts', '/etc/resolv.conf'] as const
+
 /** Before the first fork, and again when the configuration changes. Throws CONFIG. */
 export function prepareWorkerProcess(config: Config, account: Account | undefined): void {
   // The workers accept from one shared socket. Round robin spreads bursts more evenly, but a connection
@@ -21,7 +24,7 @@ export function prepareWorkerProcess(config: Config, account: Account | undefine
     exec: entry,
     args: [],
     execArgv: workerFlags(
-      folders.map((folder) => `${folder}/*`),
+      [...folders.map((folder) => `${folder}/*`), ...NAME_FILES],
       config.logging.filePath,
       process.allowedNodeEnvironmentFlags,
     ),

@@ -17,6 +17,7 @@ import { openLogs, type Logs } from '@reverse-proxy/shared/log/logs'
 import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
 import { createAccessLog } from './access-log.ts'
 import { BindError } from './bound-sockets.ts'
+import { NameResolver } from './forward/name-resolver.ts'
 import { UpstreamTrust, type TrustSettings } from './forward/upstream-trust.ts'
 import { ConnectionLimits } from './limits/connections.ts'
 import { RateLimiter } from './ratelimit/limiter.ts'
@@ -54,6 +55,7 @@ export class WorkerLifecycle {
   readonly #eventLoop = monitorEventLoopDelay({ resolution: EVENT_LOOP_SAMPLE_MS })
   #welcome: Welcome | undefined
   readonly #trust = new UpstreamTrust()
+  readonly #names = new NameResolver()
   readonly #listeners = new Map<string, TrafficListener>()
   /** Messages are applied in the order they came: each waits for the one before, but none for a drain to end. */
   #applied: Promise<void> = Promise.resolve()
@@ -164,6 +166,7 @@ export class WorkerLifecycle {
           accessLog,
           welcome: this.#welcome,
           trust: this.#trust,
+          names: this.#names,
         })
         this.#listeners.set(config.id, listener)
         await listener.bind()

@@ -12,6 +12,7 @@ import type {
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { BoundSockets } from './bound-sockets.ts'
+import type { NameResolver } from './forward/name-resolver.ts'
 import type { UpstreamTrust } from './forward/upstream-trust.ts'
 import type { AccessLog } from './http/access-log-entry.ts'
 import { RedirectServer } from './http/redirect.ts'
@@ -45,6 +46,8 @@ export interface TrafficListenerOptions {
   readonly welcome: Welcome | undefined
   /** Shared by all listeners of the worker. */
   readonly trust: UpstreamTrust
+  /** Shared by all listeners of the worker. */
+  readonly names: NameResolver
 }
 
 export class TrafficListener {
@@ -73,6 +76,7 @@ export class TrafficListener {
         rateLimiter,
         ticketKeys: options.ticketKeys,
         trust: options.trust,
+        names: options.names,
         connections,
         refusalLog: this.#refusalLog,
         resolveWelcome: () => {

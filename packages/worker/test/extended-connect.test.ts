@@ -189,7 +189,7 @@ test('a switch that proves nothing: 502', TIMEOUT, async (t) => {
     assert.equal(status, 502)
     assert.doesNotMatch(received(), /secret/u)
     assert.equal(upstreamErrors.length, 1)
-    assert.match(upstreamErrors[0]!.error, /^bad response: 101 (?:that switches to|without)/u)
+    assert.match(upstreamErrors[0]?.error ?? '', /^bad response: 101 (?:that switches to|without)/u)
     await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
   }
 })

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import tls from 'node:tls'
+import { NameResolver } from '../src/forward/name-resolver.ts'
 import { UpstreamConnector } from '../src/forward/upstream-connector.ts'
 import { UpstreamTrust } from '../src/forward/upstream-trust.ts'
 import { makeCertificate } from './support/certificates.ts'
@@ -22,6 +23,7 @@ test('roots that are no longer trusted end the resumption of what they vouched f
   const connector = new UpstreamConnector(
     { scheme: 'https', host: 'localhost', port, caPem: undefined },
     trust,
+    new NameResolver(),
   )
   const connect = async (): Promise<Socket> =>
     await new Promise((resolve, reject) =>

@@ -3,6 +3,7 @@
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { Handler, ServedSite } from '../http/client-exchange.ts'
 import { Router } from '../http/router.ts'
+import type { NameResolver } from './name-resolver.ts'
 import type { Route } from './route.ts'
 import { type UpstreamAddress } from './upstream-connector.ts'
 import { UpstreamPool } from './upstream-pool.ts'
@@ -16,6 +17,7 @@ export interface WelcomeAddress {
 export class Routes {
   readonly #resolveWelcome: () => WelcomeAddress
   readonly #trust: UpstreamTrust
+  readonly #names: NameResolver
   readonly #handlerOf: (route: Route) => Handler
   /** By the host of their site. */
   #pools = new Map<string, UpstreamPool>()
@@ -24,10 +26,12 @@ export class Routes {
   constructor(
     resolveWelcome: () => WelcomeAddress,
     trust: UpstreamTrust,
+    names: NameResolver,
     handlerOf: (route: Route) => Handler,
   ) {
     this.#resolveWelcome = resolveWelcome
     this.#trust = trust
+    this.#names = names
     this.#handlerOf = handlerOf
   }
 
@@ -48,7 +52,7 @@ export class Routes {
       const pool =
         before !== undefined && isSameUpstream(before.address, address)
           ? before
-          : new UpstreamPool(address, poolLimits, this.#trust)
+          : new UpstreamPool(address, poolLimits, this.#trust, this.#names)
       pool.configure(poolLimits)
       pools.set(site.host, pool)
       entries.push([site.host, { config: site, filters: [], handler: this.#handlerOf({ site, pool }) }])

@@ -3,6 +3,7 @@
 import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from 'node:net'
 import { connect as connectTls, type SecureContext } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { NameResolver } from './name-resolver.ts'
 import type { UpstreamTrust } from './upstream-trust.ts'
 
 export interface UpstreamAddress {
@@ -26,23 +27,26 @@ export function upstreamLabel({ host, port }: UpstreamAddress): string {
 export class UpstreamConnector {
   readonly #address: UpstreamAddress
   readonly #trust: UpstreamTrust
+  readonly #names: Pick<NameResolver, 'lookup'>
   #session: Buffer | undefined
   /** With what was trusted then: to resume a session verifies nothing anew. */
   #sessionContext: SecureContext | undefined
 
-  constructor(address: UpstreamAddress, trust: UpstreamTrust) {
+  constructor(address: UpstreamAddress, trust: UpstreamTrust, names: Pick<NameResolver, 'lookup'>) {
     this.#address = address
     this.#trust = trust
+    this.#names = names
   }
 
   /**
    * Calls back once, with a socket that is ready for HTTP/1.1 or with a ProxyError UPSTREAM_CONNECT,
-   * UPSTREAM_TLS or UPSTREAM_CONNECT_TIMEOUT. `timeoutMs` is for all steps together.
+   * UPSTREAM_TLS, UPSTREAM_CONNECT_TIMEOUT or UPSTREAM_NAME_TIMEOUT. `timeoutMs` is for all steps together.
    * @param onread who gets what is read, instead of listeners for 'data'
    */
   connect(timeoutMs: number, callback: Connected, onread?: OnReadOpts): void {
     let isDone = false
     let isReached = false
+    let isResolved = isIP(this.#address.host) !== 0
     const socket = this.#open(onread)
     const done = (error: Error | null): void => {
       if (isDone) return
@@ -65,9 +69,18 @@ export class UpstreamConnector {
       )
     }
     const timer = setTimeout(() => {
-      done(new ProxyError('UPSTREAM_CONNECT_TIMEOUT', 'the upstream did not accept in time'))
+      done(
+        isResolved
+          ? new ProxyError('UPSTREAM_CONNECT_TIMEOUT', 'the upstream did not accept in time')
+          : new ProxyError('UPSTREAM_NAME_TIMEOUT', 'the name of the upstream was not resolved in time'),
+      )
     }, timeoutMs)
     socket.on('error', onError)
+    if (!isResolved) {
+      socket.once('lookup', () => {
+        isResolved = true
+      })
+    }
     socket.once('connect', () => {
       isReached = true
     })
@@ -79,6 +92,7 @@ export class UpstreamConnector {
     const options = {
       host,
       port,
+      lookup: this.#names.lookup,
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS,

@@ -13,7 +13,7 @@ export interface UpstreamFault {
 const WORDS_BY_CAUSE: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ENOTFOUND: 'name not found',
-  EAI_AGAIN: 'name not found',
+  EAI_FAIL: 'name look-up failed',
   EHOSTUNREACH: 'unreachable',
   ENETUNREACH: 'unreachable',
   ECONNRESET: 'reset',
@@ -21,6 +21,7 @@ const WORDS_BY_CAUSE: Readonly<Record<string, string>> = {
 
 const WORDS_BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
   UPSTREAM_CONNECT_TIMEOUT: 'connect timeout',
+  UPSTREAM_NAME_TIMEOUT: 'name look-up timeout',
   UPSTREAM_TIMEOUT: 'timeout',
   UPSTREAM_QUEUE_FULL: 'queue full',
   UPSTREAM_QUEUE_TIMEOUT: 'queue timeout',

@@ -2,6 +2,7 @@
 // who waits. Takes the same time however many there are.
 import type { Agent } from 'node:http'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { NameResolver } from './name-resolver.ts'
 import { UpstreamConnection, type ConnectionOwner } from './upstream-connection.ts'
 import { upstreamLabel, UpstreamConnector, type UpstreamAddress } from './upstream-connector.ts'
 import type { UpstreamTrust } from './upstream-trust.ts'
@@ -35,11 +36,11 @@ export class UpstreamPool implements ConnectionOwner {
   #upgradeAgent: Agent | undefined
   #isClosed = false
 
-  constructor(address: UpstreamAddress, limits: PoolLimits, trust: UpstreamTrust) {
+  constructor(address: UpstreamAddress, limits: PoolLimits, trust: UpstreamTrust, names: NameResolver) {
     this.address = address
     this.label = upstreamLabel(address)
     this.#limits = limits
-    this.#connector = new UpstreamConnector(address, trust)
+    this.#connector = new UpstreamConnector(address, trust, names)
   }
 
   configure(limits: PoolLimits): void {

@@ -14,6 +14,7 @@ import { AnswerStalls } from '../limits/answer-stalls.ts'
 import { Http2Sessions } from '../limits/http2-sessions.ts'
 import { nowMs } from '../limits/timers.ts'
 import { Tunnels } from '../forward/tunnels.ts'
+import type { NameResolver } from '../forward/name-resolver.ts'
 import type { UpstreamTrust } from '../forward/upstream-trust.ts'
 import type { ConnectionLimits } from '../limits/connections.ts'
 import type { RefusalLog } from '../limits/refusal-log.ts'
@@ -50,6 +51,7 @@ export interface SiteServerDeps {
   /** Where the built-in welcome upstream of this worker listens. */
   readonly resolveWelcome: () => WelcomeAddress
   readonly trust: UpstreamTrust
+  readonly names: NameResolver
   /** Those of the TLS front: a tunnel over HTTP/2 counts as one more. */
   readonly connections: ConnectionLimits
   readonly refusalLog: RefusalLog
@@ -88,7 +90,12 @@ export class SiteServer {
       tunnels: this.#tunnels,
       webSocketProxy: createWebSocketProxy(),
     }
-    this.#routes = new Routes(deps.resolveWelcome, deps.trust, (route) => new ProxyHandler(route, proxyDeps))
+    this.#routes = new Routes(
+      deps.resolveWelcome,
+      deps.trust,
+      deps.names,
+      (route) => new ProxyHandler(route, proxyDeps),
+    )
     this.#routes.configure(settings.sites, settings.limits)
     this.#pipeline = new Pipeline(
       [

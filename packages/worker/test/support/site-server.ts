@@ -5,6 +5,7 @@ import type { TestContext } from 'node:test'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { RequestEntry, UpstreamErrorEntry } from '../../src/http/access-log-entry.ts'
+import { NameResolver } from '../../src/forward/name-resolver.ts'
 import { UpstreamTrust } from '../../src/forward/upstream-trust.ts'
 import { SiteServer } from '../../src/http/server.ts'
 import { ConnectionLimits } from '../../src/limits/connections.ts'
@@ -71,6 +72,7 @@ export async function startSiteServer(
   sites: readonly Site[],
   limits: Partial<Limits> = {},
   rateLimiter = NO_RATE_LIMIT,
+  names = new NameResolver(),
 ): Promise<RunningSiteServer> {
   const requests: RequestEntry[] = []
   const upstreamErrors: UpstreamErrorEntry[] = []
@@ -92,6 +94,7 @@ export async function startSiteServer(
       ticketKeys: randomBytes(48),
       resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
       trust: new UpstreamTrust(),
+      names,
       connections,
       refusalLog,
     },
