@@ -105,19 +105,28 @@ for (const [seed, task] of (['renew', 'acquire'] as const).entries()) {
     const found = new Set<string | undefined>()
     // The next one boots while one is at work.
     const processes = Array.from({ length: LANES }, () => scene.process())
-    for (const at of sample(calls.length + 1, STRIDE, seed)) {
+    let issuedUnsaved = 0
+    for (const at of [...sample(calls.length + 1, STRIDE, seed), ...betweenFinalizeAndSave(calls)]) {
       const cacheDir = begin()
       const process = processes.shift()
       assert.ok(process)
       processes.push(scene.process())
+      const finalized = scene.pebble.requests('finalize')
       const outcome = await scene.run(process, task, cacheDir, { at, action: { kind: 'kill' } })
       assert.equal(outcome === undefined, at <= calls.length, `killed before call ${at}`)
       process.kill()
-      found.add(await restart(course, cacheDir))
+      const isIssued = scene.pebble.requests('finalize') > finalized
+      const served = await restart(course, cacheDir)
+      found.add(served)
+      const ordered = scene.pebble.requests('newOrder')
       await recover(course, cacheDir)
+      if (!isIssued || served !== oldSerial) continue
+      issuedUnsaved++
+      assert.equal(scene.pebble.requests('newOrder'), ordered, `killed before call ${at}: ordered once`)
     }
     assert.ok(found.has(oldSerial), 'some were killed before the new pair was there')
     assert.ok(found.size > 1, 'and some after')
+    assert.ok(issuedUnsaved > 0, 'and some when the CA had issued it')
     if (task === 'acquire')
       assert.ok(scene.pebble.accounts() <= scene.directories, 'no account was made twice')
   })
@@ -154,6 +163,15 @@ for (const [seed, task] of (['renew', 'acquire'] as const).entries()) {
       }
     }
   })
+}
+
+/** Of the calls between the record of the order and the new pair: the first that is sure to be, and the last. */
+function betweenFinalizeAndSave(calls: readonly string[]): number[] {
+  const recorded = calls.findIndex((call) => /^rename .*order\.json\./u.test(call))
+  const saved = calls.findLastIndex((call) => /^rename .*current\./u.test(call))
+  assert.ok(recorded !== -1 && saved > recorded, calls.join('\n'))
+  const written = calls.findIndex((call, index) => index > recorded && call.startsWith('mkdir '))
+  return [written + 1, saved + 1]
 }
 
 /** Calls that no order is worth placing without. */

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { acmeListener } from '../harness/acme-listener.ts'
 import { startAcmeFaultProxy } from '../harness/acme-fault-proxy.ts'
 import type { AcmeFaultProxy } from '../harness/acme-fault-proxy.ts'
-import { drip, invalidateOrder, rearrangeChain, substituteChain } from '../harness/acme/alterations.ts'
+import { drip, invalidateOrder, substituteChain } from '../harness/acme/alterations.ts'
 import { badNonce, flood, hang, rejectIdentifiers, serverError } from '../harness/acme/answers.ts'
 import type { Fault } from '../harness/acme/fault-script.ts'
 import { askAdmin } from '../harness/admin.ts'
@@ -47,15 +47,6 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   expired: { fault: onCertificate(substituteChain(past)), reason: /has expired/u },
   'not-yet': { fault: onCertificate(substituteChain(future)), reason: /not valid yet/u },
-  'no-issuer': {
-    fault: onCertificate(rearrangeChain('leaf-only')),
-    reason: /lacks the certificate of its issuer/u,
-  },
-  'wrong-order': { fault: onCertificate(rearrangeChain('reversed')), reason: /must come first/u },
-  foreign: {
-    fault: onCertificate(rearrangeChain('foreign-issuer')),
-    reason: /not signed by the one after it/u,
-  },
   gigabyte: { fault: { on: 'newOrder', answer: flood() }, reason: /maxContentLength/u },
   nonces: {
     fault: { on: 'everything', answer: badNonce(), share: 0.9 },

@@ -5,7 +5,8 @@ import { test } from 'node:test'
 import * as x509 from '@peculiar/x509'
 import type { CertificatePair } from '../../../test/harness/tls-material.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
-import { inspectIssuedChain, inspectPair } from '../src/certificates/inspect.ts'
+import { inspectPair } from '../src/certificates/inspect.ts'
+import { inspectIssuedChain } from '../src/certificates/issued-chain.ts'
 import { generateKey, importSigningKey } from '../src/certificates/keys.ts'
 import { createAuthority, createLeaf } from '../src/certificates/signing.ts'
 
@@ -74,7 +75,7 @@ async function issued(t: Parameters<typeof TestCa.create>[0]): Promise<Issued> {
   return { ca, leaf: await ca.issue(['one.example', 'two.example']) }
 }
 
-test('an issued chain is installed only with our key, every name, sound dates, and each link signed', async (t) => {
+test('an issued chain is installed only with our key, every name, and sound dates', async (t) => {
   const { ca, leaf } = await issued(t)
   const other = await issued(t)
   const sound = {
@@ -91,13 +92,6 @@ test('an issued chain is installed only with our key, every name, sound dates, a
   assert.match(reason({ names: ['one.example', 'three.example'] }), /lacks three\.example/u)
   assert.match(reason({ nowMs: Date.now() + 3 * DAY_MS }), /has expired/u)
   assert.match(reason({ nowMs: Date.now() - DAY_MS }), /not valid yet/u)
-  assert.match(reason({ certPem: leaf.certPem }), /lacks the certificate of its issuer/u)
-  assert.match(reason({ certPem: leaf.certPem + other.ca.certPem }), /not signed by the one after it/u)
-  assert.match(reason({ certPem: ca.certPem + leaf.certPem }), /must come first/u)
-  assert.match(
-    reason({ certPem: leaf.certPem + leaf.certPem + ca.certPem }),
-    /not signed by the one after it/u,
-  )
   assert.match(reason({ certPem: '<html>' }), /no PEM certificate/u)
 })
 

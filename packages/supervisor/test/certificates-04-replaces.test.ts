@@ -6,7 +6,13 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { startAcmeFaultProxy } from '../../../test/harness/acme-fault-proxy.ts'
 import { loseAnswer } from '../../../test/harness/acme/alterations.ts'
-import { refuse, refuseReplaces } from '../../../test/harness/acme/answers.ts'
+import {
+  rateLimited,
+  refuse,
+  refuseReplaces,
+  reset,
+  serverError,
+} from '../../../test/harness/acme/answers.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { CaScene } from './support/ca-scene.ts'
 
@@ -72,26 +78,55 @@ test('replaces: the whole matrix, against a real CA', TEST, async (t) => {
     },
   )
 
+  for (const [what, answer] of [
+    ['500', serverError()],
+    ['a reset', reset()],
+    ['400 without words', refuse({ status: 400, type: 'malformed', detail: 'no' })],
+  ] as const) {
+    await t.test(
+      `replaces: ${what} for every order that has it, and the same attempt renews`,
+      TEST,
+      async (st) => {
+        const life = scene.enter(st)
+        const first = await life.attempt()
+        const old = ca.certificates.at(-1)
+        life.newOrders()
+        ca.inject({ on: 'newOrder', answer, when: ({ replaces }) => replaces !== undefined })
+        host.clockOffsetMs = DUE_MS
+        const renewed = await life.attempt()
+        assert.notEqual(renewed.current()[0]?.serial, first.current()[0]?.serial)
+        const placed = replacesOf(life.newOrders())
+        assert.equal(placed[0], old?.id)
+        assert.deepEqual(
+          placed.filter((replaces) => replaces === undefined),
+          [undefined],
+        )
+        assert.equal(failures(), 0)
+      },
+    )
+  }
+
   await t.test(
-    'replaces: a refusal that has nothing to do with it is the end of the attempt',
+    'replaces: a rate limit is the end of the attempt, and no second order follows',
     TEST,
     async (st) => {
       const life = scene.enter(st)
       await life.attempt()
+      const old = ca.certificates.at(-1)
       life.newOrders()
-      ca.inject({ on: 'newOrder', answer: refuse({ status: 400, type: 'rejectedIdentifier', detail: 'no' }) })
+      ca.inject({ on: 'newOrder', answer: rateLimited() })
       host.clockOffsetMs = DUE_MS
-      await assert.rejects(life.attempt(), /rejectedIdentifier/u)
-      assert.equal(life.newOrders(), 1)
+      await assert.rejects(life.attempt(), /rateLimited/u)
+      for (const replaces of replacesOf(life.newOrders())) assert.equal(replaces, old?.id)
     },
   )
 
   await t.test(
-    'replaces: a certificate that was issued and lost on its way has been replaced; the next attempt succeeds',
+    'replaces: a certificate that was issued and lost on its way is fetched by the next attempt, not ordered again',
     TEST,
     async (st) => {
       const life = scene.enter(st)
-      await life.attempt()
+      const first = await life.attempt()
       const old = ca.certificates.at(-1)
       life.newOrders()
       host.clockOffsetMs = DUE_MS
@@ -101,8 +136,9 @@ test('replaces: the whole matrix, against a real CA', TEST, async (t) => {
       assert.deepEqual(replacesOf(life.newOrders()), [old?.id])
       fault.remove()
       host.clockOffsetMs += 60 * 60 * 1000
-      await life.attempt()
-      assert.deepEqual(replacesOf(life.newOrders()), [old?.id, undefined])
+      const renewed = await life.attempt()
+      assert.notEqual(renewed.current()[0]?.serial, first.current()[0]?.serial)
+      assert.equal(life.newOrders(), 0)
       assert.equal(failures(), 1)
     },
   )

@@ -18,13 +18,13 @@ test('restarts: at a real CA', TEST, async (t) => {
     TEST,
     async (st) => {
       const life = scene.enter(st)
-      ca.inject({ on: 'finalize', answer: hang() })
+      ca.inject({ on: 'authz', answer: hang() })
       for (let starts = 1; starts <= 2; starts++) {
-        const finalized = ca.requestsOf('finalize').length
+        const asked = ca.requestsOf('authz').length
         const stop = new AbortController()
         const manager = await life.load()
         const cutShort = assert.rejects(manager.acquire(stop.signal), /SIGTERM/u)
-        await waitFor('the order to be under way', () => ca.requestsOf('finalize').length > finalized)
+        await waitFor('the order to be under way', () => ca.requestsOf('authz').length > asked)
         stop.abort(new Error('SIGTERM'))
         await cutShort
         assert.equal(life.newOrders(), 1)

@@ -11,6 +11,7 @@ import type { FailureRecord } from './failure-record.ts'
 import { failureAsOf, shifted } from './failure-record.ts'
 import { FailureStore } from './failure-store.ts'
 import { carriedOver } from './held-names.ts'
+import { OrderStore } from './order-record.ts'
 import type { OnQuarantined } from './quarantine.ts'
 import type { PairInspector, StoredCertificate } from './store.ts'
 import { CertificateStore } from './store.ts'
@@ -25,6 +26,8 @@ export interface AcmeCacheOptions {
 
 export class AcmeCache {
   readonly accounts: AccountStore
+  /** Its order that is under way. */
+  readonly orders: OrderStore
   readonly #options: AcmeCacheOptions
   readonly #certificates: CertificateStore
   readonly #failures: FailureStore
@@ -34,6 +37,7 @@ export class AcmeCache {
     const { cacheDir } = settings
     this.#options = options
     this.accounts = new AccountStore(cacheDir, onQuarantined)
+    this.orders = new OrderStore(cacheDir, onQuarantined)
     this.#certificates = new CertificateStore(cacheDir)
     this.#failures = new FailureStore(cacheDir, onQuarantined)
   }

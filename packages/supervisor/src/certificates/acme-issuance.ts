@@ -9,6 +9,7 @@ import type { AcmeLimits } from './acme-limits.ts'
 import type { AcmeReporter } from './acme-reporter.ts'
 import type { Refusal } from './acme-rounds.ts'
 import { AcmeRounds } from './acme-rounds.ts'
+import type { OrderRequest } from './acme-order.ts'
 import type { AttemptReason } from './attempt-reason.ts'
 import { assertStartAllowed, NotDueError } from './attempt-reason.ts'
 import type { CertificateAuthority } from './certificate-authority.ts'
@@ -108,6 +109,8 @@ export class AcmeIssuance {
         await this.#keep(this.#inHand, lock)
         return
       }
+      // Before the waiting time is over, which is for new orders.
+      if (failures.mayAskCa && (await this.#resume(lock, signal))) return
       this.assertDue(reason)
       if (reason === 'start') this.#assertStartAllowed()
       if (reason !== 'demand' && this.#isRestDue()) this.#held = failures.heldNames
@@ -156,27 +159,43 @@ export class AcmeIssuance {
   }
 
   async #order(lock: DirectoryLock, signal: AbortSignal, names: readonly string[]): Promise<void> {
-    const { listenerId, settings, host, limits, authority, cache, clock, served, report } = this.#options
+    const { authority, report } = this.#options
     report.ordering(names)
-    const issued = await authority.placeOrder({
+    const issued = await authority.placeOrder({ ...this.#orderRequest(lock, signal), names })
+    report.issued(issued)
+    await this.#keep(issued, lock)
+  }
+
+  /** True if the order that an earlier attempt had begun has left its certificate installed: it costs no new one. */
+  async #resume(lock: DirectoryLock, signal: AbortSignal): Promise<boolean> {
+    const { authority, report } = this.#options
+    const issued = await authority.resumeRecorded(this.#orderRequest(lock, signal))
+    if (issued === undefined) return false
+    report.issued(issued)
+    await this.#keep(issued, lock)
+    return true
+  }
+
+  #orderRequest(lock: DirectoryLock, signal: AbortSignal): Omit<OrderRequest, 'names'> {
+    const { listenerId, settings, host, limits, cache, clock, served, report } = this.#options
+    return {
       settings,
-      names,
       predecessor: served.certificate,
       accounts: cache.accounts,
+      orders: cache.orders,
       host: { jobs: host.jobs, clock },
       limits,
       signal: AbortSignal.any([signal, lock.signal]),
       arm: async (challenges) => await host.arm(listenerId, challenges),
       disarm: async () => await this.#disarm(),
       progress: (step, detail) => report.progress(step, detail),
+      warn: (text) => report.warn(text),
       mayOrder: async () => {
         await lock.assertHeld()
         this.#assertWorthIt()
         await this.#options.failures.noteBegun(this.#held)
       },
-    })
-    report.issued(issued)
-    await this.#keep(issued, lock)
+    }
   }
 
   /** Saves and installs it; throws, with the certificate in hand, if another process has the lock and so decides. */
@@ -187,6 +206,7 @@ export class AcmeIssuance {
     try {
       await cache.saveCertificate(issued, async () => await lock.assertHeld())
       served.noteSaved()
+      await cache.orders.clear()
       await failures.settle()
     } catch (error) {
       if (lock.signal.aborted) {

@@ -1,14 +1,15 @@
 // One order, from the account to a certificate that has been checked: RFC 8555 7. Saves nothing but the
-// account, installs nothing, retries nothing: whoever calls decides what a failure means.
+// account and the order that is under way, installs nothing, retries nothing: whoever calls decides what a failure means.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { ArmedChallenge } from '@reverse-proxy/shared/ipc/messages'
 import type { Account, AccountStore } from './acme-account.ts'
 import { isUnknownAccount, register } from './acme-account.ts'
-import { downloadChain } from './acme-chain.ts'
+import type { OrderEnding } from './acme-finalize.ts'
+import { finishOrder, resumeOrder } from './acme-finalize.ts'
 import type { AcmeLimits } from './acme-limits.ts'
-import { poll, readPatiently, stateOf } from './acme-poll.ts'
-import { AcmeError, describeProblem, parseProblem } from './acme-problem.ts'
+import { stateOf } from './acme-poll.ts'
+import { AcmeError } from './acme-problem.ts'
 import { mayBlameReplaces, mayReplace } from './acme-replaces.ts'
 import { readCaRoots, readExternalAccount } from './acme-files.ts'
 import type { AcmeReply } from './acme-answer.ts'
@@ -18,6 +19,7 @@ import type { PendingAuthorization } from './challenges.ts'
 import { readAuthorization } from './challenges.ts'
 import type { ListeningClock } from './certificate-clock.ts'
 import type { CertificateHost } from './host.ts'
+import type { OrderRecord, OrderStore } from './order-record.ts'
 import type { OrderStep } from './progress.ts'
 import type { StoredCertificate } from './store.ts'
 
@@ -28,6 +30,7 @@ export interface OrderRequest {
   /** The certificate that is in service, whoever issued it. */
   readonly predecessor: StoredCertificate | undefined
   readonly accounts: AccountStore
+  readonly orders: OrderStore
   readonly host: Pick<CertificateHost, 'jobs'> & { readonly clock: ListeningClock }
   readonly limits: AcmeLimits
   readonly signal: AbortSignal
@@ -36,17 +39,52 @@ export interface OrderRequest {
   /** Leaves nothing armed; never rejects. */
   readonly disarm: () => Promise<void>
   readonly progress: (step: OrderStep, detail?: string) => void
+  /** Told what is used although clients may not like it. */
+  readonly warn: (text: string) => void
   /** Asked directly before each request that counts at the CA; throws when the order is no longer ours to place. */
   readonly mayOrder: () => Promise<void>
 }
 
 /** Throws AcmeError, or ProxyError CACHE, CERTIFICATE or CONFIG. */
 export async function placeOrder(request: OrderRequest): Promise<StoredCertificate> {
-  const { settings, accounts, host, limits } = request
+  const { settings, accounts } = request
+  const account = (await accounts.load(settings.directoryUrl)) ?? (await createAccountKey(request))
+  return await converse(request, account, async (order) => await order.run())
+}
+
+/**
+ * The certificate of the order that an earlier attempt has recorded; undefined where there is none, or the CA will not
+ * issue it any more. Throws as `placeOrder` does; what was recorded stays recorded then.
+ */
+export async function resumeRecorded(
+  request: Omit<OrderRequest, 'names'>,
+): Promise<StoredCertificate | undefined> {
+  const { settings, accounts, orders, predecessor } = request
+  const record = await orders.load()
+  if (record === undefined) return undefined
+  const account = await accounts.load(settings.directoryUrl)
+  const isWanted =
+    account !== undefined &&
+    record.directoryUrl === settings.directoryUrl &&
+    record.names.every((name) => settings.domains.includes(name)) &&
+    // Issued, saved and in service.
+    record.keyPem !== predecessor?.keyPem
+  if (isWanted) {
+    const named = { ...request, names: record.names }
+    return await converse(named, account, async (order) => await order.resume(record))
+  }
+  await orders.clear()
+  return undefined
+}
+
+async function converse<Result>(
+  request: OrderRequest,
+  account: Account,
+  act: (order: Order) => Promise<Result>,
+): Promise<Result> {
+  const { settings, host, limits } = request
   const overdue = AbortSignal.timeout(limits.orderMs)
   const signal = AbortSignal.any([request.signal, overdue])
-  const known = await accounts.load(settings.directoryUrl)
-  const account = known ?? (await createAccountKey(request))
   const transport = new AcmeTransport({
     directoryUrl: settings.directoryUrl,
     accountKeyPem: account.keyPem,
@@ -57,8 +95,7 @@ export async function placeOrder(request: OrderRequest): Promise<StoredCertifica
     signal,
   })
   try {
-    const order = new Order({ ...request, signal }, transport, account)
-    return await order.run()
+    return await act(new Order({ ...request, signal }, transport, account))
   } catch (error) {
     if (error !== overdue.reason) throw error
     throw transport.error(`the CA has not finished the order within ${limits.orderMs / 1000} s`)
@@ -79,7 +116,7 @@ class Order {
   }
 
   async run(): Promise<StoredCertificate> {
-    const { settings, names, host, signal, progress } = this.#request
+    const { settings, names, progress } = this.#request
     progress('account')
     await this.#ensureAccount()
 
@@ -91,39 +128,29 @@ class Order {
       await proveNames(pending, { request: this.#request, transport: this.#transport, post })
     }
 
-    const keyPem = await host.jobs.run('generateKey', settings.keyType, signal)
-    const certificateUrl = await this.#finalize(order.url, order.resource['finalize'], keyPem)
-
-    progress('downloading')
-    const inspection = await downloadChain({
-      url: certificateUrl,
-      preferred: settings.preferredChain,
-      fetch: async (url) =>
-        await readPatiently(
-          async () => await this.#post('cannot download the certificate', url, null),
-          signal,
-        ),
-      inspect: async (certPem) =>
-        await host.jobs.run(
-          'inspectIssuedChain',
-          { certPem, keyPem, names, nowMs: host.clock.nowMs() },
-          signal,
-        ),
+    const { directoryUrl } = settings
+    const accountUrl = this.#accountUrl()
+    const finalizeUrl = order.resource['finalize']
+    return await finishOrder(this.#ending, {
+      directoryUrl,
+      accountUrl,
+      orderUrl: order.url,
+      names,
+      finalizeUrl,
     })
-    if (!inspection.ok) {
-      throw this.#transport.error(`the CA's certificate is not used: ${inspection.reason}`, {
-        isIssued: true,
-      })
+  }
+
+  /** Undefined if the record is no longer of use; it is gone then. */
+  async resume(record: OrderRecord): Promise<StoredCertificate | undefined> {
+    if (record.accountUrl !== this.#account.url) {
+      await this.#request.orders.clear()
+      return undefined
     }
-    const { certPem, facts } = inspection
-    return {
-      certPem,
-      keyPem,
-      facts,
-      origin: settings.directoryUrl,
-      accountUrl: this.#account.url,
-      obtainedMs: host.clock.nowMs(),
-    }
+    return await resumeOrder(this.#ending, record)
+  }
+
+  get #ending(): OrderEnding {
+    return { request: this.#request, transport: this.#transport, post: this.#post.bind(this) }
   }
 
   async #ensureAccount(): Promise<void> {
@@ -233,55 +260,15 @@ class Order {
     return pending.toSorted((a, b) => names.indexOf(a.name) - names.indexOf(b.name))
   }
 
-  /** Sends the request for the key, and returns where the certificate can be fetched. */
-  async #finalize(orderUrl: string, finalizeUrl: unknown, keyPem: string): Promise<string> {
-    const { names, host, limits, signal, progress, mayOrder } = this.#request
-    if (typeof finalizeUrl !== 'string')
-      throw this.#transport.error('the CA sends an order that cannot be read')
-    progress('finalizing')
-    const look = async (): Promise<AcmeReply> => await this.#post('cannot read the order', orderUrl, null)
-    const finalStates = { limitMs: limits.finalizationMs, signal, look }
-    this.#assertNotInvalid(await poll({ ...finalStates, isFinal: (status) => status !== 'pending' }))
-
-    const csr = await host.jobs.run('createCsr', { names, keyPem }, signal)
-    await mayOrder()
-    try {
-      await this.#post('the request is refused', finalizeUrl, { csr })
-    } catch (error) {
-      // No answer: it may be signed all the same, and the order says so.
-      const isUnclear = error instanceof AcmeError && error.answerStatus === undefined
-      if (!isUnclear || stateOf((await readPatiently(look, signal)).data)?.status === 'ready') throw error
-    }
-    const order = this.#assertNotInvalid(await poll({ ...finalStates, isFinal: isFinished }))
-    const certificateUrl = order['certificate']
-    if (typeof certificateUrl !== 'string')
-      throw this.#transport.error('the CA sends an order without certificate')
-    return certificateUrl
-  }
-
-  #assertNotInvalid(
-    state: { readonly status: string; readonly resource: Readonly<Record<string, unknown>> } | undefined,
-  ): Readonly<Record<string, unknown>> {
-    if (state === undefined) throw this.#transport.error('the CA does not finish the order')
-    if (state.status !== 'invalid') return state.resource
-    const document = state.resource['error']
-    const problem = parseProblem(document)
-    throw this.#transport.error(
-      `the CA ends the order: ${problem === undefined ? 'no reason given' : describeProblem(problem)}`,
-      { document },
-    )
+  #accountUrl(): string {
+    const { url } = this.#account
+    if (url === undefined) throw this.#transport.error('there is no account yet')
+    return url
   }
 
   async #post(doing: string, url: string, payload: object | null): Promise<AcmeReply> {
-    const { url: accountUrl } = this.#account
-    if (accountUrl === undefined) throw this.#transport.error('there is no account yet')
-    return await this.#transport.post(doing, url, payload, { accountUrl })
+    return await this.#transport.post(doing, url, payload, { accountUrl: this.#accountUrl() })
   }
-}
-
-/** Some CAs still answer `ready` for a while after finalization. */
-function isFinished(status: string): boolean {
-  return status === 'valid' || status === 'invalid'
 }
 
 async function createAccountKey({ settings, accounts, host, signal }: OrderRequest): Promise<Account> {

@@ -7,11 +7,13 @@ import { isRecord } from './json.ts'
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 10_000
 /** Of what Retry-After asks between two looks. */
-const RETRY_AFTER_CEILING_MS = 60_000
+export const RETRY_AFTER_CEILING_MS = 60_000
 /** Looks that may fail in a row: the order itself goes on at the CA. */
 const TOLERATED_FAILURES = 3
 /** RFC 9110 15.6: from here on the trouble is the server's. */
 const SERVER_ERROR = 500
+/** RFC 6585 4 */
+const TOO_MANY_REQUESTS = 429
 
 export interface Poll {
   /** One look; rejects with AcmeError. */
@@ -45,7 +47,22 @@ export async function poll({ look, isFinal, limitMs, signal }: Poll): Promise<Po
  * give up what has been paid for. Rejects with the last AcmeError; at once when the CA says that there is no such thing.
  */
 export async function readPatiently(read: () => Promise<AcmeReply>, signal: AbortSignal): Promise<AcmeReply> {
-  return await persist(read, signal, ({ answerStatus = SERVER_ERROR }) => answerStatus >= SERVER_ERROR)
+  return await persist(read, signal, ({ answerStatus = SERVER_ERROR }) => {
+    return answerStatus >= SERVER_ERROR || answerStatus === TOO_MANY_REQUESTS
+  })
+}
+
+/** As `readPatiently`, for what is known to be there: no status is final. */
+export async function readUntilThere(
+  read: () => Promise<AcmeReply>,
+  signal: AbortSignal,
+): Promise<AcmeReply> {
+  return await persist(read, signal, () => true)
+}
+
+/** Waits before the request that failed with `error` is sent again, having failed `failures` times before. */
+export async function pauseAfter(error: AcmeError, failures: number, signal: AbortSignal): Promise<void> {
+  await pause(paceOf(error.retryAfterMs, FIRST_PAUSE_MS * 2 ** failures), signal)
 }
 
 async function persist(
@@ -58,7 +75,9 @@ async function persist(
       return await ask()
     } catch (error) {
       if (!(error instanceof AcmeError) || failures === TOLERATED_FAILURES || !isTolerable(error)) throw error
-      await pause(paceOf(error.retryAfterMs, FIRST_PAUSE_MS * 2 ** failures), signal)
+      // For the next attempt: a look in between would only make it longer.
+      if ((error.retryAfterMs ?? 0) > RETRY_AFTER_CEILING_MS) throw error
+      await pauseAfter(error, failures, signal)
     }
   }
 }

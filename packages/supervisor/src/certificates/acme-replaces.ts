@@ -3,6 +3,9 @@
 import { AcmeError } from './acme-problem.ts'
 import type { StoredCertificate } from './store.ts'
 
+/** RFC 6585 4 */
+const TOO_MANY_REQUESTS = 429
+
 export interface Successor {
   readonly directoryUrl: string
   readonly accountUrl: string | undefined
@@ -15,27 +18,16 @@ export function mayReplace({ origin, accountUrl, facts }: StoredCertificate, suc
   return accountUrl === successor.accountUrl && successor.names.some((name) => facts.names.includes(name))
 }
 
-/** Types of which the same order without `replaces` would get the same refusal. */
-const UNRELATED = new Set([
-  'accountDoesNotExist',
-  'caa',
-  'externalAccountRequired',
-  'invalidProfile',
-  'rateLimited',
-  'rejectedIdentifier',
-  'serverInternal',
-  'unsupportedIdentifier',
-  'userActionRequired',
-])
-const STATUSES: readonly (number | undefined)[] = [400, 403, 404, 409]
-
 /**
- * Whether a refused order is worth placing again without `replaces`. Named outright: alreadyReplaced, or the
- * field in the text. But not all CAs name it, and one request too many costs less than a certificate.
+ * Whether an order is worth placing again without `replaces`: after every failure but one that the CA
+ * puts down to names, and a rate limit, which the second order would only make worse. CAs fail at the field in ways that do not name it (500, a timeout), and one request
+ * too many costs less than a certificate.
  */
 export function mayBlameReplaces(error: unknown): boolean {
-  if (!(error instanceof AcmeError) || error.answerStatus === undefined) return false
+  if (!(error instanceof AcmeError) || !error.reachedCa) return false
   const type = error.problem?.type ?? ''
   if (type === 'alreadyReplaced' || /\breplaces?\b/iu.test(error.problem?.detail ?? '')) return true
-  return STATUSES.includes(error.answerStatus) && !UNRELATED.has(type)
+  // A name that the CA refuses stays refused.
+  if (error.failedNames.length > 0) return false
+  return type !== 'rateLimited' && error.answerStatus !== TOO_MANY_REQUESTS
 }

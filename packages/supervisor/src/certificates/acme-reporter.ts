@@ -64,6 +64,15 @@ export class AcmeReporter {
     })
   }
 
+  /** About a certificate that is used all the same. */
+  warn(error: string): void {
+    this.#host.log.warn('CERT_FAILED', {
+      listener: this.#listenerId,
+      names: this.#settings.domains.join(','),
+      error,
+    })
+  }
+
   quarantined({ path, reason }: Quarantined): void {
     this.#host.log.error('CERT_QUARANTINED', { listener: this.#listenerId, path, error: reason })
   }

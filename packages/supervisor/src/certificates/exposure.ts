@@ -15,7 +15,7 @@ const OPEN_TO_OTHERS = 0o077
 const PERMISSIONS = 0o7777
 /** What we keep in a cache directory, and what a file system puts in the root of a disk. */
 const OURS =
-  /^(?:accounts|generations|quarantine|current|lock.*|last-failure\.json|renewal\.json|.*\.new|lost\+found)$/u
+  /^(?:accounts|generations|quarantine|current|lock.*|last-failure\.json|renewal\.json|order\.json|.*\.new|lost\+found)$/u
 /** generations/<name>/key.pem, quarantine/<name>/key.pem */
 const DEPTH = 3
 /** A directory that holds more than this is not one of ours. */

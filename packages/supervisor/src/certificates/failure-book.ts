@@ -71,6 +71,12 @@ export class FailureBook {
     this.#last = await this.#options.cache.readFailure()
   }
 
+  /** Whether the time that the CA has asked for is over. */
+  get mayAskCa(): boolean {
+    const { caWaitUntilMs = -Infinity } = this.#last ?? {}
+    return this.#options.clock.steadyMs() >= caWaitUntilMs
+  }
+
   /** Throws NotDueError if an attempt would have to wait. */
   assertDue(reason: AttemptReason): void {
     const { cache, clock } = this.#options

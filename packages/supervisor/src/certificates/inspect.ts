@@ -1,12 +1,9 @@
-// Looks at certificates before they are trusted with traffic: parses a chain, compares it with its key,
-// and judges what a CA has issued. Pure but for the parsing, which is slow: run it through jobs.ts.
+// Looks at certificates before they are trusted with traffic: parses a chain and compares it with its
+// key. Pure but for the parsing, which is slow: run it through jobs.ts.
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
-import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { TLS_POLICY } from '@reverse-proxy/shared/tls-policy'
-import { HOUR_MS } from '@reverse-proxy/shared/time-units'
-import type { Validity } from './renewal.ts'
 
 /** What the rest of the program knows of a certificate. */
 export interface CertificateFacts {
@@ -30,17 +27,16 @@ export type Inspection =
       readonly isTooWeak: boolean
     }
 
-/** A CA's clock may be ahead of ours by this much. */
-const CLOCK_TOLERANCE_MS = HOUR_MS
-
-/** CAs send two to four; each costs every handshake. */
-const LONGEST_CHAIN = 10
-
 const PEM_CERTIFICATE = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/gu
+
+/** The PEM blocks of `pem` that are certificates, in its order. */
+export function certificateBlocks(pem: string): readonly string[] {
+  return pem.match(PEM_CERTIFICATE) ?? []
+}
 
 /** Whether a chain and a key belong together; says nothing about dates and trust. */
 export function inspectPair(certPem: string, keyPem: string): Inspection {
-  const blocks = certPem.match(PEM_CERTIFICATE) ?? []
+  const blocks = certificateBlocks(certPem)
   if (blocks.length === 0) return refuse('the certificate file holds no PEM certificate')
   let chain: X509Certificate[]
   try {
@@ -82,51 +78,6 @@ function refusalOfTls(chain: readonly string[], keyPem: string): string | undefi
   }
 }
 
-export interface IssuedChain {
-  readonly certPem: string
-  /** The key we made for it. */
-  readonly keyPem: string
-  /** What was ordered, lower case. */
-  readonly names: readonly string[]
-  readonly nowMs: number
-}
-
-/**
- * Whether a chain that a CA has just issued may be installed: the leaf has our key, every name and
- * sensible dates, and each certificate is signed by the next, with at least one issuer present.
- */
-export function inspectIssuedChain({ certPem, keyPem, names, nowMs }: IssuedChain): Inspection {
-  const inspection = inspectPair(certPem, keyPem)
-  if (!inspection.ok) return inspection
-  const { facts } = inspection
-  const missing = names.filter((name) => !facts.names.some((covering) => nameCovers(covering, name)))
-  if (missing.length > 0) return refuse(`the issued certificate lacks ${missing.join(', ')}`)
-  const untimely = reasonAgainstDates(facts, nowMs)
-  if (untimely !== undefined) return refuse(untimely)
-
-  const chain = (inspection.certPem.match(PEM_CERTIFICATE) ?? []).map((block) => new X509Certificate(block))
-  if (chain.length > LONGEST_CHAIN) return refuse(`the issued chain has ${chain.length} certificates`)
-  if (chain.length < 2) return refuse('the issued chain lacks the certificate of its issuer')
-  for (const [index, certificate] of chain.entries()) {
-    const issuer = chain[index + 1]
-    if (issuer === undefined) break
-    if (!certificate.checkIssued(issuer) || !certificate.verify(issuer.publicKey)) {
-      return refuse(`certificate ${index + 1} of the issued chain is not signed by the one after it`)
-    }
-    if (!issuer.ca) return refuse(`certificate ${index + 2} of the issued chain is not one of a CA`)
-    if (issuer.validToDate.getTime() <= nowMs) {
-      return refuse(`certificate ${index + 2} of the issued chain has expired`)
-    }
-  }
-  return inspection
-}
-
-/** Why what a CA has just issued cannot be right, by its dates alone; undefined if it can. */
-export function reasonAgainstDates({ notBeforeMs, notAfterMs }: Validity, nowMs: number): string | undefined {
-  if (notAfterMs <= nowMs) return 'the issued certificate has expired'
-  return notBeforeMs > nowMs + CLOCK_TOLERANCE_MS ? 'the issued certificate is not valid yet' : undefined
-}
-
 /** Common name of the CA at the end of a chain: what preferred chains are chosen by. */
 export function rootNameOf(certPem: string): string | undefined {
   const last = certPem.match(PEM_CERTIFICATE)?.at(-1)
@@ -149,6 +100,6 @@ function issuerOf(certificate: X509Certificate): string {
   return /^CN=(.+)$/mu.exec(certificate.issuer)?.[1] ?? certificate.issuer.replaceAll('\n', ', ')
 }
 
-function refuse(reason: string): Inspection {
+export function refuse(reason: string): Inspection {
   return { ok: false, reason, isTooWeak: false }
 }

@@ -2,8 +2,10 @@
 // they cross a thread boundary.
 import type { KeyType } from '@reverse-proxy/shared/config/config'
 import { certificateIdOf } from './certificate-id.ts'
-import type { Inspection, IssuedChain } from './inspect.ts'
-import { inspectIssuedChain, inspectPair } from './inspect.ts'
+import type { Inspection } from './inspect.ts'
+import { inspectPair } from './inspect.ts'
+import type { IssuedChain, IssuedInspection } from './issued-chain.ts'
+import { inspectIssuedChain } from './issued-chain.ts'
 import { generateKey } from './keys.ts'
 import type { Pair } from './signing.ts'
 import { createAuthority, createChallengePair, createCsr, createLeaf } from './signing.ts'
@@ -25,7 +27,7 @@ export const JOBS = {
   }): Promise<Pair> => await createLeaf(input.authority, input.names, input.nowMs),
   certificateIdOf: (certPem: string): string | undefined => certificateIdOf(certPem),
   inspectPair: (pair: Pair): Inspection => inspectPair(pair.certPem, pair.keyPem),
-  inspectIssuedChain: (issued: IssuedChain): Inspection => inspectIssuedChain(issued),
+  inspectIssuedChain: (issued: IssuedChain): IssuedInspection => inspectIssuedChain(issued),
 } as const
 
 export type JobName = keyof typeof JOBS

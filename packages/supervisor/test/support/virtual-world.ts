@@ -14,7 +14,7 @@ import { AcmeError } from '../../src/certificates/acme-problem.ts'
 import type { CertificateAuthority } from '../../src/certificates/certificate-authority.ts'
 import type { CertificateHost } from '../../src/certificates/host.ts'
 import type { CertificateFacts } from '../../src/certificates/inspect.ts'
-import { reasonAgainstDates } from '../../src/certificates/inspect.ts'
+import { reasonAgainstDates } from '../../src/certificates/issued-chain.ts'
 import type { CertificateJobs } from '../../src/certificates/jobs.ts'
 import type { WaitableClock } from '../../src/certificates/sleep-until.ts'
 import type { StoredCertificate } from '../../src/certificates/store.ts'
@@ -100,6 +100,7 @@ export class VirtualWorld {
     }
     this.#authority = {
       placeOrder: async (request) => await this.#placeOrder(request),
+      resumeRecorded: async () => undefined,
       askRenewalInfo: async (question) => await this.#askRenewalInfo(question),
     }
   }
