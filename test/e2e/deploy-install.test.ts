@@ -141,6 +141,34 @@ test('units: how exposed the service is, as systemd reckons it', TEST, async (t)
   t.diagnostic(`root with four capabilities: ${asRoot}; under an account: ${unprivileged}`)
 })
 
+test(
+  'units: a start that fails waits ever longer for the next, up to half a minute; a crash waits for nothing',
+  TEST,
+  async (t) => {
+    const unit = readFileSync(join(DEPLOY, 'systemd/reverse-proxy.service'), 'utf8')
+    const [, quoted = ''] = /^ExecStopPost=\/bin\/sh -c '(.*)'$/m.exec(unit) ?? []
+    // As systemd reads it: systemd.service(5), "Command lines".
+    const script = quoted.replaceAll('%n', 'reverse-proxy.service').replaceAll('$$', '$')
+    const directory = temporaryDirectory(t)
+    const stub = (name: string, text: string): void =>
+      writeFileSync(join(directory, name), `#!/bin/sh\n${text}\n`, { mode: 0o755 })
+    stub('sleep', 'echo "waits $1"')
+    stub(
+      'systemctl',
+      '[ "$*" = "show -P NRestarts reverse-proxy.service" ] && [ -n "$RESTARTS" ] && echo "$RESTARTS"',
+    )
+    const after = async (status: string, restarts: string): Promise<string> => {
+      const env = { PATH: `${directory}:/usr/bin:/bin`, EXIT_STATUS: status, RESTARTS: restarts }
+      return (await runTool('/bin/sh', ['-c', script], env)).trim()
+    }
+    assert.equal(await after('1', '0'), 'waits 0')
+    assert.equal(await after('1', '7'), 'waits 7')
+    assert.equal(await after('1', '5000'), 'waits 30')
+    assert.equal(await after('1', ''), 'waits 5', 'systemd cannot be asked')
+    for (const status of ['0', '4', 'KILL']) assert.equal(await after(status, '7'), '')
+  },
+)
+
 /** As installed, but for where the program is: the units name it where this machine does not have it. */
 async function verifyUnits(t: TestContext, root: string): Promise<void> {
   const directory = temporaryDirectory(t)

@@ -132,7 +132,7 @@ function stateFamilies({ status, workers, rateLimits, supervisorRssBytes }: Metr
   return [
     gauge('info', 'What is running.', [{ labels: { version: status.version }, value: 1 }]),
     gauge('start_time_seconds', 'When the supervisor started.', [{ value: secondsOf(status.started_at) }]),
-    gauge('ready', '1 when all workers are ready and no certificate has expired.', [
+    gauge('ready', '1 when all workers are ready, every listener has a certificate and none has expired.', [
       { value: Number(status.ready) },
     ]),
     gauge('workers', 'Worker processes, by state.', [
