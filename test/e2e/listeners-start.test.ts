@@ -1,7 +1,7 @@
 // Each listener is ready, or fails, for itself: one whose CA hangs or refuses keeps no other from being served.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { rmSync, writeFileSync } from 'node:fs'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -243,6 +243,18 @@ test(
     assert.ok(await scene.isServed(B))
   },
 )
+
+test('a shutdown while one listener orders ends at once, and leaves no lock', TEST, async (t) => {
+  const scene = await Scene.create(t)
+  const { ca, directory, config } = scene
+  ca.inject({ on: 'newOrder', answer: hang() })
+  const proxy = new Proxy(t, config, { directory })
+  await waitFor('the order of B', () => ca.requestsOf('newOrder').length === 1, WAIT_MS)
+  assert.ok(await scene.isServed(A))
+  assert.deepEqual(await proxy.stop(), { code: 0, signal: null })
+  assert.equal(existsSync(join(directory, 'cache', 'lock')), false)
+  await proxy.assertNoProcessLeft()
+})
 
 test('many listeners at one busy CA: all serve', TEST, async (t) => {
   const count = IS_FULL ? 50 : 6

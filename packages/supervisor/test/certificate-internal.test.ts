@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
-import { readFile, stat, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
@@ -161,5 +161,32 @@ test(
       [100, 50],
     )
     assert.ok(published.every(({ serial }) => !served.some((one) => one.serial === serial)))
+  },
+)
+
+test(
+  'a leaf that cannot be kept: its listener alone serves nothing, and is tried again later',
+  TEST,
+  async (t) => {
+    const host = new FakeHost(t)
+    const stateDir = temporaryDirectory(t)
+    await load(t, host, stateDir, { id: '127.0.0.1:1' })
+    const leaves = join(stateDir, 'internal-ca', 'leaves')
+    const saved = join(stateDir, 'saved')
+    await rename(leaves, saved)
+    await writeFile(leaves, '')
+    const manager = manage(t, host, stateDir, { id: '127.0.0.1:2' })
+    await assert.rejects(manager.load(), { code: 'CACHE' })
+    assert.equal(manager.needsOrder(), true)
+    assert.ok(manager.obstacle() instanceof Error)
+    manager.start()
+    assert.equal(host.events().at(-1), 'error CERT_FAILED')
+    assert.deepEqual(manager.status().missing, ['localhost'])
+    await rm(leaves)
+    await rename(saved, leaves)
+    host.clockOffsetMs += 2 * 60_000
+    await waitFor('the leaf', () => host.published.length === 1, 20_000)
+    await waitFor('the failure to be forgotten', () => !manager.needsOrder())
+    assert.equal(manager.status().failure, undefined)
   },
 )

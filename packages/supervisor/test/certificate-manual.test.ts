@@ -1,8 +1,10 @@
 // Certificates from files: loaded, checked, watched, never changed.
 import assert from 'node:assert/strict'
+import { rename } from 'node:fs/promises'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { TestCa } from '../../../test/harness/tls-material.ts'
+import { waitFor } from '../../../test/harness/wait.ts'
 import { ManualManager } from '../src/certificates/manual-manager.ts'
 import { FakeHost } from './certificate-host.ts'
 
@@ -62,4 +64,46 @@ test('an expired certificate is served, and the log says so once', async (t) => 
   await manager.close()
   assert.equal(manager.current().length, 1)
   assert.deepEqual(host.events(), ['info CERT_LOADED', 'error CERT_EXPIRED'])
+})
+
+test('a pair that is gone when it is loaded: the others are served, and it is tried again later', async (t) => {
+  const ca = await TestCa.create(t)
+  const host = new FakeHost(t)
+  const [one, two] = [await ca.issue(['one.example']), await ca.issue(['two.example'])]
+  const manager = manage(t, [one, two], host)
+  const away = `${two.certPath}.away`
+  await rename(two.certPath, away)
+  await assert.rejects(manager.load(), { code: 'CERTIFICATE' })
+  assert.deepEqual(
+    manager.current().map(({ names }) => names),
+    [['one.example']],
+  )
+  assert.deepEqual([manager.needsOrder(), manager.isComplete()], [false, false])
+  manager.start()
+  assert.match(manager.status().failure?.reason ?? '', /ENOENT/u)
+  assert.ok((manager.status().nextAttemptMs ?? 0) > host.clock.nowMs())
+  await rename(away, two.certPath)
+  host.clockOffsetMs += 2 * 60_000
+  await waitFor('both pairs', () => host.published.at(-1)?.length === 2, 20_000)
+  await waitFor('the failure to be forgotten', () => manager.isComplete())
+  assert.equal(manager.status().failure, undefined)
+})
+
+test('no pair can be loaded: nothing is served, the log says it as an error, and a demand helps', async (t) => {
+  const ca = await TestCa.create(t)
+  const host = new FakeHost(t)
+  const pair = await ca.issue(['one.example'])
+  const manager = manage(t, [pair], host)
+  const away = `${pair.keyPath}.away`
+  await rename(pair.keyPath, away)
+  await assert.rejects(manager.load(), { code: 'CERTIFICATE' })
+  assert.equal(manager.needsOrder(), true)
+  assert.match(String(manager.obstacle()), /ENOENT/u)
+  manager.start()
+  assert.deepEqual(host.events(), ['error CERT_FAILED'])
+  await assert.rejects(manager.renew(), { code: 'CERTIFICATE' })
+  await rename(away, pair.keyPath)
+  await manager.renew()
+  assert.equal(manager.needsOrder(), false)
+  assert.equal(host.published.length, 1)
 })

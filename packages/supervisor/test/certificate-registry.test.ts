@@ -364,4 +364,52 @@ describe('certificate registry', { concurrency: true }, () => {
     assert.match(other?.failure?.reason ?? '', /cannot reach/u)
     assert.ok((other?.nextAttemptMs ?? 0) > Date.now(), 'it is tried again')
   })
+  test(
+    'start: an expired certificate that cannot be renewed is not served; the other listener is',
+    TEST,
+    async (t) => {
+      const { pebble, workers, log, clock, configWith, registry: first } = await prepare(t)
+      await first.close()
+      await pebble.kill()
+      clock.offsetMs = 100 * DAY_MS
+      const registry = new CertificateRegistry({
+        stateDir: temporaryDirectory(t),
+        broadcast: workers.broadcast,
+        log,
+        clock: withTimers(clock),
+        progress: () => {},
+        onSettled: () => {},
+      })
+      t.after(async () => await registry.close())
+      const pair = await (await TestCa.create(t)).issue(['two.example'])
+      const manual = configOf({ mode: 'manual', pairs: [pair] }).listeners.map((one) => ({
+        ...one,
+        id: 'manual',
+      }))
+      const config = configWith({ domains: ['one.example'] })
+      const running = { ...config, listeners: [...config.listeners, ...manual] }
+      await registry.load(running)
+      await settle(registry)
+      const idsOf = (): string[] =>
+        registry.certificates
+          .filter(({ certificates }) => certificates.length > 0)
+          .map(({ listenerId }) => listenerId)
+      assert.deepEqual(idsOf(), ['manual'])
+      assert.equal(registry.serving, 1)
+      assert.equal(registry.hopelessness, undefined)
+      assert.equal(registry.isComplete, false)
+
+      // Neither does a reload take it into service, completed or taken back.
+      const changed = configWith({ domains: ['one.example'], contact: 'mailto:other@example.org' })
+      const next = { ...changed, listeners: [...changed.listeners, ...manual] }
+      const takenBack = await registry.prepare(compareConfigs(running, next))
+      await takenBack.install()
+      await takenBack.undo()
+      assert.deepEqual(idsOf(), ['manual'])
+      const handover = await registry.prepare(compareConfigs(running, next))
+      await handover.install()
+      await handover.complete()
+      assert.deepEqual(idsOf(), ['manual'])
+    },
+  )
 })

@@ -102,7 +102,7 @@ export class CertificateRegistry {
 
   /** Every name that is configured is served. */
   get isComplete(): boolean {
-    return this.#all().every((manager) => manager.isComplete())
+    return this.#all().every((manager) => manager.isComplete() && !manager.needsOrder())
   }
 
   /** Reads what is cached or configured. Never rejects: what cannot be read concerns its listener, and is said by `start`. */
