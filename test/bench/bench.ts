@@ -1,6 +1,6 @@
 // `pnpm bench [--quick] [WORD...]`: every scenario, or those whose name has one of the words, in interleaved rounds;
 // prints a table, and of a whole run writes results.json, measured.md and the plots. Quick is for a look: fewer
-// peers, one short round.
+// peers, one short round; it writes into test/bench/quick/, which is not committed.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -15,7 +15,7 @@ import type { Peer, Running, Scene } from './peers.ts'
 import { HOST, startPeer } from './peers.ts'
 import { treeCpuUs, treePssBytes } from './process-tree.ts'
 import type { BenchResults, Row } from './report.ts'
-import { printScenario, writeReport } from './report.ts'
+import { printScenario, reportDirectory, writeReport } from './report.ts'
 import type { Scenario } from './scenarios.ts'
 import { SCENARIOS } from './scenarios.ts'
 
@@ -66,7 +66,11 @@ for (const [name, take] of [
   for (const [fact, value] of Object.entries(facts)) process.stdout.write(`${name}: ${fact}: ${value}\n`)
   results.capacity.push({ name, facts })
 }
-if (filters.length === 0) writeReport(results, isQuick)
+if (filters.length === 0) {
+  const target = reportDirectory(isQuick)
+  writeReport(results, isQuick, target)
+  process.stdout.write(`Written to ${target}\n`)
+}
 process.exit(0)
 
 function isWanted(name: string): boolean {

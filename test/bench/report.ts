@@ -53,7 +53,12 @@ export function printScenario(
   console.table(table)
 }
 
-export function writeReport({ scenarios, capacity }: BenchResults, isQuick: boolean): void {
+/** A quick run leaves the committed results alone. */
+export function reportDirectory(isQuick: boolean): string {
+  return isQuick ? join(HERE, 'quick') : HERE
+}
+
+export function writeReport({ scenarios, capacity }: BenchResults, isQuick: boolean, target: string): void {
   const machine = `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, ${Math.round(totalmem() / 1024 ** 3)} GB, Linux ${release()}, Node ${process.versions.node}`
   const date = new Date().toISOString().slice(0, 10)
   const compact = scenarios.map(({ rows, ...rest }) => ({
@@ -63,14 +68,14 @@ export function writeReport({ scenarios, capacity }: BenchResults, isQuick: bool
       latency: latenciesMs.length === 0 ? null : quantiles(latenciesMs),
     })),
   }))
+  mkdirSync(join(target, 'plots'), { recursive: true })
   writeFileSync(
-    join(HERE, 'results.json'),
+    join(target, 'results.json'),
     `${JSON.stringify({ date, machine, isQuick, scenarios: compact, capacity }, undefined, 2)}\n`,
   )
-  mkdirSync(join(HERE, 'plots'), { recursive: true })
   const parts = scenarios.map((scenario, index) => {
     const file = `plots/${String(index + 1).padStart(2, '0')}.svg`
-    writeFileSync(join(HERE, file), plot(scenario))
+    writeFileSync(join(target, file), plot(scenario))
     return `${section(scenario)}\n![${scenario.name}](${file})\n`
   })
   const facts = capacity.map(({ name, facts: list }) => {
@@ -78,7 +83,7 @@ export function writeReport({ scenarios, capacity }: BenchResults, isQuick: bool
     return `## ${name}\n\n| | |\n|---|---|\n${rows.join('\n')}\n`
   })
   writeFileSync(
-    join(HERE, 'measured.md'),
+    join(target, 'measured.md'),
     `# Measured\n\n${date}, ${machine}${isQuick ? ', quick run' : ''}. Made by \`pnpm bench\`; RESULTS.md says what it means.\n\n${[...parts, ...facts].join('\n')}`,
   )
 }
