@@ -3,9 +3,8 @@
 import { spawnSync } from 'node:child_process'
 import { globSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import { run } from 'node:test'
-import { spec } from 'node:test/reporters'
 import { provideRequirements } from './requirements.ts'
+import { runTestFiles, type Totals } from './run-files.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const COVERAGE_DIRECTORY = join(ROOT, 'coverage')
@@ -25,17 +24,15 @@ const LONG_RUN_TIMEOUT_MS = 3_600_000
 /** Percent of lines, functions and branches that the unit tests of a full run must reach. */
 const COVERAGE_THRESHOLDS = { lines: 95, functions: 95, branches: 85 }
 
-interface Totals {
-  passed: number
-  failed: number
-}
-
 /** Of each test file, in the order they ended. */
 const durations: { readonly file: string; readonly durationMs: number }[] = []
 
 const words = process.argv.slice(2).filter((argument) => argument !== '--')
 const long = words.includes('--long')
 const filters = words.filter((word) => word !== '--long')
+const limit = AbortSignal.timeout(long ? LONG_RUN_TIMEOUT_MS : RUN_TIMEOUT_MS)
+const interruption = new AbortController()
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(name, () => interruption.abort())
 process.exitCode = await main()
 
 async function main(): Promise<number> {
@@ -61,8 +58,12 @@ async function main(): Promise<number> {
   const covered = !isComplete || reportCoverage()
   const failed = unit.failed + whole.failed
   if (isComplete) reportSlowest()
-  process.stdout.write(`\n${unit.passed + whole.passed} passed, ${failed} failed\n`)
-  return failed === 0 && covered ? 0 : 1
+  const notRun = [...unit.notRun, ...whole.notRun]
+  for (const file of notRun) process.stdout.write(`not run: ${relative(ROOT, file)}\n`)
+  const rest =
+    notRun.length === 0 ? '' : `, ${notRun.length} files not run: the run was aborted or reached its limit`
+  process.stdout.write(`\n${unit.passed + whole.passed} passed, ${failed} failed${rest}\n`)
+  return failed === 0 && notRun.length === 0 && covered ? 0 : 1
 }
 
 function select(pattern: string): string[] {
@@ -85,28 +86,13 @@ async function runWithCoverage(files: readonly string[]): Promise<Totals> {
 }
 
 async function runFiles(files: readonly string[]): Promise<Totals> {
-  const totals: Totals = { passed: 0, failed: 0 }
-  if (files.length === 0) return totals
-  const events = run({
+  return await runTestFiles(files, {
     cwd: ROOT,
-    files: [...files],
     concurrency: long ? LONG_CONCURRENCY : CONCURRENCY,
-    timeout: long ? LONG_TEST_TIMEOUT_MS : TEST_TIMEOUT_MS,
-    signal: AbortSignal.timeout(long ? LONG_RUN_TIMEOUT_MS : RUN_TIMEOUT_MS),
-    // A test that timed out may have left something open that would keep its process alive.
-    forceExit: true,
+    testTimeoutMs: long ? LONG_TEST_TIMEOUT_MS : TEST_TIMEOUT_MS,
+    signal: AbortSignal.any([limit, interruption.signal]),
+    onFile: (file, durationMs) => durations.push({ file: relative(ROOT, file), durationMs }),
   })
-  events.on('test:summary', ({ file, counts, success, duration_ms: durationMs }) => {
-    // One summary for each file, and one without a file for all of them.
-    if (file !== undefined) {
-      durations.push({ file: relative(ROOT, file), durationMs })
-      return
-    }
-    totals.passed = counts.passed
-    totals.failed = success ? 0 : Math.max(1, counts.tests - counts.passed - counts.skipped - counts.todo)
-  })
-  for await (const text of events.compose(new spec())) process.stdout.write(text)
-  return totals
 }
 
 /** Prints the summary; false when a threshold is missed. */
