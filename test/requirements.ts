@@ -14,6 +14,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   perl: 'perl-base',
   prlimit: 'util-linux',
   setpriv: 'util-linux',
+  unshare: 'util-linux',
   'systemd-analyze': 'systemd',
   'systemd-notify': 'systemd',
   'fail2ban-regex': 'fail2ban',

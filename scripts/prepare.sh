@@ -1,0 +1,114 @@
+#!/bin/sh
+# First step of start, test, check, build, bench and deploy/install.sh: installs the whole workspace from the lockfile
+# unless exactly that is installed, then tries the pinned Node. Runs before that Node can: plain sh, nothing else.
+# An installation that was filtered, interrupted or made from another lockfile is not taken for a complete one.
+#
+#   scripts/prepare.sh [--provide]   --provide: as root on Debian, install the system libraries that Node lacks
+set -eu
+cd "$(dirname "$0")/.."
+stamp=node_modules/.complete
+# Holds the process id of the installation that is going on; it stays behind when that one is killed.
+marker=.installing
+
+# What was asked for and what is there, as one line. pnpm writes the two files in node_modules at the end of an installation.
+fingerprint() {
+  {
+    cat package.json packages/*/package.json test/package.json pnpm-lock.yaml pnpm-workspace.yaml
+    cat node_modules/.modules.yaml node_modules/.pnpm/lock.yaml
+    ls -d packages/*/node_modules test/node_modules
+  } 2>/dev/null | cksum
+}
+
+is_complete() { [ ! -e "$marker" ] && [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; }
+
+pnpm_install() {
+  # pnpm's own record of what it has installed is not asked: after a filtered installation it says that all is there.
+  set -- install --frozen-lockfile --config.optimistic-repeat-install=false --config.confirm-modules-purge=false
+  case ${npm_execpath-} in
+    *pnpm*.[cm]js) "${npm_node_execpath:-node}" "$npm_execpath" "$@" ;;
+    *pnpm*) "$npm_execpath" "$@" ;;
+    *) npx -y pnpm@12 "$@" ;;
+  esac
+}
+
+install_workspace() {
+  while ! (set -C && echo $$ >"$marker") 2>/dev/null; do
+    [ -w . ] || { echo "prepare.sh: cannot write in $PWD, and the installation there is not complete" >&2; exit 1; }
+    owner=$(cat "$marker" 2>/dev/null || true)
+    if [ -n "$owner" ] && kill -0 "$owner" 2>/dev/null; then
+      sleep 1
+    else
+      # Killed in the middle: what it left could be half a package. Taken away first, by one of those who may wait here.
+      mv "$marker" "$marker.$$" 2>/dev/null || continue
+      rm -rf node_modules packages/*/node_modules test/node_modules "$marker.$$"
+    fi
+  done
+  if ! is_installed_meanwhile; then
+    rm -f "$stamp"
+    status=0
+    pnpm_install >&2 || status=$?
+    # From 128 on it was ended by a signal: the marker stays.
+    [ "$status" -lt 128 ] || exit "$status"
+    [ "$status" -eq 0 ] || { rm -f "$marker"; exit "$status"; }
+    fingerprint >"$stamp"
+  fi
+  rm -f "$marker"
+}
+
+is_installed_meanwhile() { [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; }
+
+# package_of LIBRARY MANAGER: the package that has it.
+package_of() {
+  case $1:$2 in
+    libatomic.so.1:apt-get | libatomic.so.1:zypper) echo libatomic1 ;;
+    libatomic.so.1:dnf) echo libatomic ;;
+    libstdc++.so.6:apt-get | libstdc++.so.6:zypper) echo libstdc++6 ;;
+    libstdc++.so.6:dnf) echo libstdc++ ;;
+    libgcc_s.so.1:apt-get) echo libgcc-s1 ;;
+    libgcc_s.so.1:zypper) echo libgcc_s1 ;;
+    libgcc_s.so.1:dnf) echo libgcc ;;
+    lib*:pacman) echo gcc-libs ;;
+  esac
+}
+
+manager() {
+  for tool in apt-get dnf zypper pacman; do
+    if command -v "$tool" >/dev/null 2>&1; then echo "$tool"; return; fi
+  done
+}
+
+# The Node of the installation; its error is the loader's, which names one library at a time.
+try_node() { error=$(node_modules/.bin/node --version 2>&1 >/dev/null); }
+
+check_node() {
+  previous=
+  while ! try_node; do
+    library=$(printf '%s\n' "$error" | sed -n 's/.*error while loading shared libraries: \([^:]*\):.*/\1/p')
+    tool=$(manager)
+    package=$(package_of "$library" "$tool")
+    if [ -z "$library" ]; then
+      echo "The Node that comes with reverse-proxy does not run here (it needs glibc 2.28 or later): $error" >&2
+      exit 1
+    fi
+    if [ "$provide" = yes ] && [ "$tool" = apt-get ] && [ "$(id -u)" -eq 0 ] && [ -n "$package" ] && [ "$previous" != "$library" ]; then
+      previous=$library
+      echo "Installing $package, which has $library: the Node of reverse-proxy needs it" >&2
+      export DEBIAN_FRONTEND=noninteractive
+      apt-get -qq -o DPkg::Lock::Timeout=120 update >&2 || true
+      apt-get -qq -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends "$package" >&2 || true
+      continue
+    fi
+    case $tool in
+      '') remedy='install the package of your system that has it' ;;
+      pacman) remedy="as root: pacman -S $package" ;;
+      *) remedy="as root: $tool install ${package:-the package that has it}" ;;
+    esac
+    echo "The Node that comes with reverse-proxy needs $library, which this system does not have; $remedy" >&2
+    exit 1
+  done
+}
+
+provide=no
+[ "${1-}" != --provide ] || provide=yes
+is_complete || install_workspace
+check_node
