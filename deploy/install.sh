@@ -54,19 +54,52 @@ is_running() {
   return 1
 }
 
+# step TEXT: progress, past the log of what the steps print.
+step() { printf '  %s\n' "$*" >&3; }
+
+# slim RELEASE: takes out what the program does not need at run time: pnpm's records, C headers, manuals, sources, maps.
+slim() {
+  local node
+  rm -rf "$1"/pnpm-*.yaml "$1"/node_modules/{.bin,.pnpm,.modules.yaml,.pnpm-workspace-state*}
+  for node in "$1"/node_modules/node*-linux-*/; do
+    rm -rf "$node"{include,share,lib,CHANGELOG.md,README.md}
+    find "$node/bin" -mindepth 1 ! -name node -delete
+  done
+  sed -i 's|@file://[^"]*/packages/|@file:packages/|' "$1/package.json"
+  find "$1" -type f \( -name '*.map' -o -name '*.d.ts' -o -name '*.tsbuildinfo' \) -delete
+}
+
+# run_release RELEASE ARGUMENT...
+run_release() {
+  local release=$1
+  shift
+  "$release"/node_modules/node*-linux-*/bin/node "$release/dist/main.js" "$@"
+}
+
 install_program() {
   local release
   release=$prefix/releases/$(date -u +%Y%m%dT%H%M%S)-$$
   mkdir -p "$prefix/releases"
   (
     cd "$here/.."
-    npx -y pnpm@12 install --frozen-lockfile
+    step 'Installing packages (the first time about a minute)'
+    sh scripts/prepare.sh --provide
+    step 'Building'
     npx -y pnpm@12 build
-    # Copies: files linked to somebody's package store would be theirs to change.
-    npx -y pnpm@12 --config.package-import-method=copy -F supervisor deploy --prod "$release"
-  ) >"$prefix/install.log" 2>&1 || { cat "$prefix/install.log" >&2; rm -rf "$release"; exit 1; }
-  rm -rf "$prefix/install.log" "$release/node_modules/.bin"
+    step 'Copying the program'
+    # Copies: files linked to somebody's package store would be theirs to change. Flat: pnpm's own layout names directories
+    # after the path of this checkout.
+    npx -y pnpm@12 --config.package-import-method=copy --config.node-linker=hoisted -F supervisor deploy --prod "$release"
+  ) 3>&1 >"$prefix/install.log" 2>&1 || { cat "$prefix/install.log" >&2; rm -rf "$release" "$prefix/install.log"; exit 1; }
+  rm -f "$prefix/install.log"
+  slim "$release"
   chmod -R u=rwX,go=rX "$release"
+  # Before anything points to it.
+  run_release "$release" --version >/dev/null || {
+    echo "install.sh: the new program does not run here; what was installed before stays" >&2
+    rm -rf "$release"
+    exit 1
+  }
   # A supervisor that runs keeps forking workers from its own release: that stays, and so does the one before.
   local previous other
   previous=$(readlink "$prefix/current" || echo none)
@@ -84,12 +117,28 @@ install_program() {
 program=$(dirname "$(dirname "$(readlink -f "$0")")")/current
 exec sh "$program/launch.sh" "$program"/node_modules/node*-linux-*/bin/node "$program/dist/main.js" "$@"
 SH
+  put 0644 systemd/listen-streams.mjs /opt/reverse-proxy/share/listen-streams.mjs
+  put 0755 systemd/write-socket-unit.sh /opt/reverse-proxy/bin/write-socket-unit
   chmod 0755 "$prefix/bin/reverse-proxy"
   ln -sfn /opt/reverse-proxy/bin/reverse-proxy "$root/usr/local/bin/reverse-proxy"
   put 0644 ../docs/reverse-proxy.1 "$manual"
   completion bash bash-completion/completions/reverse-proxy
   completion zsh zsh/site-functions/_reverse-proxy
   completion fish fish/vendor_completions.d/reverse-proxy.fish
+}
+
+# Written from the configuration as far as it is ours; enabled, not started: while the service runs the ports are its own.
+install_socket() {
+  [ -e "$root/etc/reverse-proxy/config.toml" ] || return 0
+  step 'Writing the socket unit from the configuration' 3>&1
+  "$prefix/bin/write-socket-unit" --root "$root" || return 0
+  if on_this_machine; then
+    systemctl daemon-reload
+    systemctl enable --quiet reverse-proxy.socket
+  elif [ -n "$root" ]; then
+    mkdir -p "$root/etc/systemd/system/sockets.target.wants"
+    ln -sfn ../reverse-proxy.socket "$root/etc/systemd/system/sockets.target.wants/reverse-proxy.socket"
+  fi
 }
 
 # completion SHELL TARGET: below the directory where shells look.
@@ -139,6 +188,11 @@ uninstall() {
   if on_this_machine; then
     systemctl disable --now reverse-proxy.socket reverse-proxy.service 2>/dev/null || true
   fi
+  rm -f "$root/etc/systemd/system/sockets.target.wants/reverse-proxy.socket"
+  # As written from the configuration it is ours.
+  if grep -qs '^# Written by write-socket-unit' "$root/etc/systemd/system/reverse-proxy.socket"; then
+    rm -f "$root/etc/systemd/system/reverse-proxy.socket"
+  fi
   rm -rf "$prefix" "$root/usr/local/bin/reverse-proxy" "$root/etc/systemd/system/reverse-proxy.service"
   rm -rf "$root/etc/sysusers.d/reverse-proxy.conf" "$root/etc/tmpfiles.d/reverse-proxy.conf" "$root/etc/reverse-proxy/examples"
   rm -f "$root$manual" "$root$completions"/{bash-completion/completions/reverse-proxy,zsh/site-functions/_reverse-proxy}
@@ -159,10 +213,17 @@ install_program
 install_account
 install_files
 if on_this_machine; then systemctl daemon-reload; fi
+install_socket
 say "Installed $("$prefix/bin/reverse-proxy" --version) in $prefix."
 if [ ! -e "$root/etc/reverse-proxy/config.toml" ]; then
   say "Next: write /etc/reverse-proxy/config.toml (/etc/reverse-proxy/examples shows how), then"
-  say "  reverse-proxy validate && systemctl enable --now reverse-proxy"
+  say "  reverse-proxy validate && /opt/reverse-proxy/bin/write-socket-unit && systemctl daemon-reload"
+  say "  systemctl enable --now reverse-proxy.socket reverse-proxy"
+elif ! on_this_machine || ! systemctl --quiet is-active reverse-proxy.service; then
+  say "Next: systemctl enable --now reverse-proxy.socket reverse-proxy"
+elif systemctl --quiet is-active reverse-proxy.socket; then
+  say "Next, without a gap (systemd holds the ports meanwhile): systemctl restart reverse-proxy"
 else
-  say "Next: systemctl restart reverse-proxy"
+  say "Next: systemctl stop reverse-proxy && systemctl start reverse-proxy.socket reverse-proxy"
+  say "  This once clients are refused for a moment: then systemd holds the ports, and later upgrades have no gap."
 fi

@@ -30,9 +30,24 @@ import { runTool } from '../harness/tool.ts'
 
 const DEPLOY = join(import.meta.dirname, '../../deploy')
 const INSTALL = join(DEPLOY, 'install.sh')
+const TWO_LISTENERS = `rate_limit = { requests_per_second = 100, burst = 200 }
+body = { limit_bytes = 10485760 }
+[[listeners]]
+bind_addr = "127.0.0.1"
+https_port = 8443
+http_port = 8080
+tls.mode = "internal"
+sites = [{ host = "a.test", upstream = "127.0.0.1:3000" }]
+[[listeners]]
+bind_addr = "::1"
+https_port = 9443
+http_port = 0
+tls.mode = "internal"
+sites = [{ host = "b.test", upstream = "127.0.0.1:3000" }]
+`
 /** What the unit leaves to the supervisor. */
 const BOUNDING_SET = '-all,+net_bind_service,+setuid,+setgid,+kill'
-const TEST = { timeout: 180_000 }
+const TEST = { timeout: 300_000 }
 const isRoot = process.getuid?.() === 0
 
 test(
@@ -51,7 +66,27 @@ test(
     copyFileSync(realpathSync('/bin/sleep'), running)
     const old = new Program(t, running, ['170'])
 
-    assert.match(await runTool('bash', [INSTALL, '--root', root]), /^Installed reverse-proxy \d/m)
+    // Installed before there was a written socket unit: the example of then, with nobody's addresses.
+    mkdirSync(join(root, 'etc/reverse-proxy'), { recursive: true })
+    mkdirSync(join(root, 'etc/systemd/system'), { recursive: true })
+    const socketUnit = join(root, 'etc/systemd/system/reverse-proxy.socket')
+    copyFileSync(join(DEPLOY, 'systemd/reverse-proxy.socket'), socketUnit)
+    writeFileSync(join(root, 'etc/reverse-proxy/config.toml'), TWO_LISTENERS)
+
+    const printed = await runTool('bash', [INSTALL, '--root', root])
+    assert.match(printed, /^ {2}Installing packages.*\n {2}Building\n {2}Copying/m)
+    assert.match(printed, /^Installed reverse-proxy \d/m)
+    assert.deepEqual(readFileSync(socketUnit, 'utf8').match(/^ListenStream=.*$/gm), [
+      'ListenStream=127.0.0.1:8443',
+      'ListenStream=127.0.0.1:8080',
+      'ListenStream=[::1]:9443',
+    ])
+    assert.ok(
+      existsSync(join(root, 'etc/systemd/system/sockets.target.wants/reverse-proxy.socket')),
+      'enabled',
+    )
+    assertSlim(join(root, 'opt/reverse-proxy/current'))
+    rmSync(join(root, 'etc/reverse-proxy/config.toml'))
     const left = readdirSync(releases)
     assert.ok(left.includes('running') && !left.includes('unused'), left.join())
     process.kill(old.pid, 'SIGKILL')
@@ -168,6 +203,20 @@ test(
     for (const status of ['0', '4', 'KILL']) assert.equal(await after(status, '7'), '')
   },
 )
+
+/** Only what the program runs on, and no trace of the checkout that it was built in. */
+function assertSlim(release: string): void {
+  assert.deepEqual(globSync('node_modules/node*-linux-*/{include,share,README.md}', { cwd: release }), [])
+  assert.deepEqual(globSync('node_modules/{.pnpm,.modules.yaml}', { cwd: release }), [])
+  const checkout = join(DEPLOY, '..')
+  const files = globSync('**/*', { cwd: release })
+  const trace = checkout.replaceAll('/', '+')
+  assert.deepEqual(
+    files.filter((path) => path.includes(trace)),
+    [],
+  )
+  assert.ok(!readFileSync(join(release, 'package.json'), 'utf8').includes(checkout))
+}
 
 /** As installed, but for where the program is: the units name it where this machine does not have it. */
 async function verifyUnits(t: TestContext, root: string): Promise<void> {
