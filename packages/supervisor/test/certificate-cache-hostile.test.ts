@@ -217,15 +217,41 @@ test('files and directories open to others are closed to them, and each is told 
   assert.equal(scene.told.length, 3)
 })
 
-test('a directory that holds what is not ours is refused, and nothing in it is changed', async (t) => {
+test('a directory of somebody else is refused, and nothing in it is changed', async (t) => {
   const scene = await Scene.create(t)
   const program = scene.path('program')
+  await rm(scene.path('generations'), { recursive: true })
   await writeFile(program, 'not ours')
   await chmod(program, 0o4755)
-  await chmod(scene.path('generations'), 0o755)
+  await chmod(scene.path('accounts'), 0o755)
   await assert.rejects(scene.cache.secure(), { code: 'CACHE', message: /it holds program/u })
   assert.equal((await lstat(program)).mode & 0o7777, 0o4755)
-  assert.equal((await lstat(scene.path('generations'))).mode & 0o777, 0o755)
+  assert.equal((await lstat(scene.path('accounts'))).mode & 0o777, 0o755)
+})
+
+test("strangers' files in a cache stop nothing: they are left as they are, and told of", async (t) => {
+  const scene = await Scene.create(t)
+  const serial = await scene.servedSerial()
+  const strangers = ['renewal.json.bak', '.last-failure.json.swp', '.nfs0001', 'notes', 'generations/old.tar']
+  for (const name of strangers) await writeFile(scene.path(name), 'not ours', { mode: 0o644 })
+  await mkdir(scene.path('a directory'))
+  await mkdir(scene.path('generations', 'copy'))
+  execFileSync('mkfifo', [scene.path('pipe')])
+  await scene.cache.secure()
+  // Below, all is closed to others, whosever it is.
+  assert.equal(scene.told.length, 8, scene.told.join('\n'))
+  assert.match(
+    scene.told.join('\n'),
+    /^\/renewal\.json\.bak: it is not a file of this cache; it is left alone$/mu,
+  )
+
+  assert.equal(await scene.servedSerial(), serial)
+  const [certificate] = await scene.cache.readCertificates()
+  assert.ok(certificate)
+  await scene.cache.saveCertificate({ ...certificate, obtainedMs: 9000 }, async () => {})
+  for (const name of strangers) assert.equal(await readFile(scene.path(name), 'utf8'), 'not ours')
+  assert.ok((await lstat(scene.path('generations', 'copy'))).isDirectory())
+  assert.equal(scene.told.length, 8)
 })
 
 test('what belongs to somebody else is told', async (t) => {

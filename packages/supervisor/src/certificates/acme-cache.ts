@@ -6,7 +6,7 @@ import { AccountStore } from './acme-account.ts'
 import type { CertificateClock } from './certificate-clock.ts'
 import { missingNames } from './coverage.ts'
 import type { Exposure } from './exposure.ts'
-import { closeToOthers, foreignEntry } from './exposure.ts'
+import { closeToOthers, foreignEntry, strangersIn } from './exposure.ts'
 import type { FailureRecord } from './failure-record.ts'
 import { failureAsOf, shifted } from './failure-record.ts'
 import { FailureStore } from './failure-store.ts'
@@ -47,7 +47,7 @@ export class AcmeCache {
     return this.#failures.path
   }
 
-  /** Closes to others what they could get at, and tells of it. Throws CACHE where it is not only ours. */
+  /** Closes to others what they could get at, and tells of it. Throws CACHE where it is no cache. */
   async secure(): Promise<void> {
     const { cacheDir } = this.#options.settings
     const foreign = await foreignEntry(cacheDir)
@@ -56,7 +56,7 @@ export class AcmeCache {
         hint: 'tls.acme_cache_dir must be a directory of its own; nothing in this one has been changed',
       })
     }
-    const exposures = await closeToOthers(cacheDir)
+    const exposures = [...(await closeToOthers(cacheDir)), ...(await strangersIn(cacheDir))]
     exposures.forEach(this.#options.onExposed)
   }
 

@@ -20,14 +20,32 @@ const OURS =
 const DEPTH = 3
 /** A directory that holds more than this is not one of ours. */
 const ENTRY_LIMIT = 1000
+/** Made first in every cache. */
+const MARK = 'generations'
+/** Strangers that are told of. */
+const STRANGER_LIMIT = 20
 
 /**
- * Something in `directory` that is none of ours: then it is not for us to change anything there, least of all
- * as root. Undefined if there is no such thing, or no such directory.
+ * Something for which `directory` is not a cache but a directory of somebody else: then nothing may be changed there,
+ * least of all as root. Undefined for a cache, whatever strangers lie in it, for a directory with nothing but hidden
+ * files, and if there is no such directory.
  */
 export async function foreignEntry(directory: string): Promise<string | undefined> {
   const names = await readdir(directory).catch(() => [])
-  return names.find((name) => !OURS.test(name))
+  if (names.includes(MARK)) return undefined
+  return names.find((name) => !OURS.test(name) && !name.startsWith('.'))
+}
+
+/** Files of others in a cache: copies, an editor's, a file server's. They are left alone. Never throws. */
+export async function strangersIn(directory: string): Promise<readonly Exposure[]> {
+  const names = await readdir(directory).catch(() => [])
+  return names
+    .filter((name) => !OURS.test(name))
+    .slice(0, STRANGER_LIMIT)
+    .map((name) => ({
+      path: join(directory, name),
+      problem: 'it is not a file of this cache; it is left alone',
+    }))
 }
 
 /** Looks at `directory` and what is in it; a directory that does not exist exposes nothing. Never throws. */
@@ -45,6 +63,7 @@ async function pathsBelow(directory: string, depth: number): Promise<string[]> {
   const entries = await readdir(directory, { withFileTypes: true }).catch(() => [])
   const paths: string[] = []
   for (const entry of entries.slice(0, ENTRY_LIMIT)) {
+    if (depth === DEPTH && !OURS.test(entry.name)) continue
     const path = join(directory, entry.name)
     paths.push(path)
     if (entry.isDirectory() && depth > 1) paths.push(...(await pathsBelow(path, depth - 1)))

@@ -5,6 +5,7 @@ import type { ManualSettings } from '@reverse-proxy/shared/config/config'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import { withoutByteOrderMark } from '../config/pem.ts'
 import { ExpiryWatch } from './expiry-watch.ts'
 import type { CertificateHost } from './host.ts'
 import type { CertificateFacts } from './inspect.ts'
@@ -166,7 +167,7 @@ export class ManualManager implements CertificateManager {
 
 async function readPem(path: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8')
+    return withoutByteOrderMark(await readFile(path, 'utf8'))
   } catch (error) {
     throw new ProxyError('CERTIFICATE', `cannot read ${path}: ${codeOf(error) ?? String(error)}`, {
       cause: error,

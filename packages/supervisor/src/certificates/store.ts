@@ -55,6 +55,9 @@ export interface AllLoaded {
 }
 
 const FORMAT_VERSION = 1
+/** What `nameOf` makes, and what a killed process leaves of it. */
+const GENERATION = /^\d{8}T\d{6}(?:\.\d{3})?Z-[\dA-F]+-[\da-f]{4}$/u
+const UNFINISHED = /^\..*\.new$/u
 /** What a generation takes on the disk, with room to spare. */
 const GENERATION_BYTES = 64 * 1024
 /** Of each file: far more than any chain, and nothing that memory notices. */
@@ -183,7 +186,7 @@ export class CertificateStore {
       throw cacheError(this.directory, error)
     }
     const { name: current } = await this.#readCurrent()
-    const complete = names.filter((name) => !name.startsWith('.'))
+    const complete = names.filter((name) => GENERATION.test(name))
     const newestFirst = complete.toSorted((a, b) => (a < b ? 1 : -1))
     // A link to something else would lead anywhere.
     return newestFirst.toSorted((a, b) => Number(b === current) - Number(a === current))
@@ -241,7 +244,8 @@ export class CertificateStore {
   async #prune(kept: ReadonlySet<string | undefined>): Promise<void> {
     const names = await readdir(this.#generations).catch(() => [])
     for (const name of names) {
-      if (kept.has(name)) continue
+      // Files of others are left alone.
+      if (kept.has(name) || !(GENERATION.test(name) || UNFINISHED.test(name))) continue
       await this.#discard(join(this.#generations, name))
     }
   }

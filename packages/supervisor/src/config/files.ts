@@ -12,7 +12,7 @@ import {
 import { uncoveredHost } from '@reverse-proxy/shared/config/rules-tls'
 import type { ConfigFile, ListenerFile, Sound } from '@reverse-proxy/shared/config/schema'
 import { inspectPair } from '../certificates/inspect.ts'
-import { certificateFault, keyFault, type PemFault } from './pem.ts'
+import { certificateFault, keyFault, withoutByteOrderMark, type PemFault } from './pem.ts'
 import { READ_HINTS, ReadError, readSmallFile } from './read.ts'
 
 export interface CheckedFiles {
@@ -139,7 +139,7 @@ async function readText(
   if (name === undefined) return undefined
   const path = resolvePath(name)
   try {
-    return { text: (await readSmallFile(path)).toString('latin1'), path, at }
+    return { text: withoutByteOrderMark((await readSmallFile(path)).toString('latin1')), path, at }
   } catch (error) {
     if (!(error instanceof ReadError)) throw error
     issues.push(configIssue('FILE_UNREADABLE', at, error.message, READ_HINTS[error.fault]))

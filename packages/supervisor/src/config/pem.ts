@@ -1,4 +1,5 @@
 // What can be wrong with certificates and keys in PEM. Pure: text in, verdict out.
+import type { KeyObject } from 'node:crypto'
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import type { IssueCode } from '@reverse-proxy/shared/config/issues'
 
@@ -31,10 +32,31 @@ export function keyFault(pem: string): PemFault | undefined {
     return { code: 'KEY_INVALID', message: 'holds a key with a passphrase', hint }
   }
   try {
-    createPrivateKey(pem)
-    return undefined
+    return unusableKey(createPrivateKey(pem))
   } catch {
     const hint = 'it begins with -----BEGIN PRIVATE KEY----- (or EC PRIVATE KEY, RSA PRIVATE KEY)'
     return { code: 'KEY_INVALID', message: 'holds no private key that can be read', hint }
   }
 }
+
+/** A UTF-8 byte order mark, which some editors write and OpenSSL passes over, read as UTF-8 or as Latin-1. */
+const BYTE_ORDER_MARK = /^(?:\u{feff}|\u{ef}\u{bb}\u{bf})/u
+
+export function withoutByteOrderMark(pem: string): string {
+  return pem.replace(BYTE_ORDER_MARK, '')
+}
+
+const CURVES: readonly (string | undefined)[] = ['prime256v1', 'secp384r1', 'secp521r1']
+
+/** Keys that are read well, and that no client agrees on a signature with: RFC 8446 4.2.3. */
+function unusableKey({ asymmetricKeyType: type, asymmetricKeyDetails }: KeyObject): PemFault | undefined {
+  const curve = asymmetricKeyDetails?.namedCurve
+  if (type === 'ec' ? CURVES.includes(curve) : KEY_TYPES.includes(type)) return undefined
+  return {
+    code: 'KEY_INVALID',
+    message: `holds a key (${type === 'ec' ? `curve ${curve}` : type}) that no TLS handshake can use`,
+    hint: 'have the certificate issued again for an ECDSA key on P-256 or P-384, or an RSA key of 2048 bits or more',
+  }
+}
+
+const KEY_TYPES: readonly (string | undefined)[] = ['rsa', 'rsa-pss', 'ed25519', 'ed448']

@@ -1,0 +1,28 @@
+// What `validate` says of keys, before a listener serves with them.
+import assert from 'node:assert/strict'
+import { generateKeyPairSync } from 'node:crypto'
+import { test } from 'node:test'
+import { keyFault, withoutByteOrderMark } from '../src/config/pem.ts'
+
+function ecKey(namedCurve: string): string {
+  return generateKeyPairSync('ec', { namedCurve }).privateKey.export({ type: 'pkcs8', format: 'pem' })
+}
+
+test('a key on a curve that no TLS handshake can use is refused, by name and with what to use', () => {
+  for (const curve of ['secp256k1', 'brainpoolP256r1']) {
+    const fault = keyFault(ecKey(curve))
+    assert.equal(fault?.code, 'KEY_INVALID')
+    assert.equal(fault.message, `holds a key (curve ${curve}) that no TLS handshake can use`)
+    assert.match(fault.hint, /P-256/u)
+  }
+  for (const curve of ['P-256', 'P-384', 'P-521']) assert.equal(keyFault(ecKey(curve)), undefined, curve)
+  const ed25519 = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' })
+  assert.equal(keyFault(ed25519), undefined)
+})
+
+test('a byte order mark before a key is passed over, whatever the file was read as', () => {
+  const key = ecKey('P-256')
+  const bytes = Buffer.from(`\u{feff}${key}`)
+  for (const encoding of ['utf8', 'latin1'] as const)
+    assert.equal(withoutByteOrderMark(bytes.toString(encoding)), key)
+})
