@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { generateKeyPairSync } from 'node:crypto'
 import { test } from 'node:test'
-import { keyFault, withoutByteOrderMark } from '../src/config/pem.ts'
+import { certificateFault, keyFault, withoutByteOrderMark } from '../src/config/pem.ts'
 
 function ecKey(namedCurve: string): string {
   return generateKeyPairSync('ec', { namedCurve }).privateKey.export({ type: 'pkcs8', format: 'pem' })
@@ -25,4 +25,12 @@ test('a byte order mark before a key is passed over, whatever the file was read 
   const bytes = Buffer.from(`\u{feff}${key}`)
   for (const encoding of ['utf8', 'latin1'] as const)
     assert.equal(withoutByteOrderMark(bytes.toString(encoding)), key)
+})
+
+test('a certificate under a label of old OpenSSL is refused by that name, and with how to write it anew', () => {
+  for (const label of ['TRUSTED CERTIFICATE', 'X509 CERTIFICATE']) {
+    const fault = certificateFault(`-----BEGIN ${label}-----\nMIIB\n-----END ${label}-----\n`)
+    assert.equal(fault?.message, `holds a certificate under the label ${label}, which is not read`)
+    assert.match(fault.hint, /openssl x509 -in/u)
+  }
 })

@@ -31,14 +31,14 @@ const STRANGER_LIMIT = 20
  * files, and if there is no such directory.
  */
 export async function foreignEntry(directory: string): Promise<string | undefined> {
-  const names = await readdir(directory).catch(() => [])
+  const names: readonly string[] = await readdir(directory).catch(() => [])
   if (names.includes(MARK)) return undefined
   return names.find((name) => !OURS.test(name) && !name.startsWith('.'))
 }
 
 /** Files of others in a cache: copies, an editor's, a file server's. They are left alone. Never throws. */
 export async function strangersIn(directory: string): Promise<readonly Exposure[]> {
-  const names = await readdir(directory).catch(() => [])
+  const names: readonly string[] = await readdir(directory).catch(() => [])
   return names
     .filter((name) => !OURS.test(name))
     .slice(0, STRANGER_LIMIT)

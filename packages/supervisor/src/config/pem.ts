@@ -12,9 +12,18 @@ export interface PemFault {
 
 const BLOCK = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/gu
 
+/** What old versions of OpenSSL write: the same certificate, or one with settings for OpenSSL alone behind it. */
+const OTHER_LABEL = /^-----BEGIN (TRUSTED CERTIFICATE|X509 CERTIFICATE)-----/mu
+const RELABEL_HINT = 'write it as a plain certificate: openssl x509 -in old.pem -out new.pem'
+
 /** Undefined when `pem` holds one certificate or more, each of which can be read. */
 export function certificateFault(pem: string): PemFault | undefined {
   const hint = 'it begins with -----BEGIN CERTIFICATE-----; a certificate from a CA is usually fullchain.pem'
+  const [, label] = OTHER_LABEL.exec(pem) ?? []
+  if (label !== undefined) {
+    const message = `holds a certificate under the label ${label}, which is not read`
+    return { code: 'CERTIFICATE_INVALID', message, hint: RELABEL_HINT }
+  }
   const blocks = pem.match(BLOCK) ?? []
   if (blocks.length === 0) return { code: 'CERTIFICATE_INVALID', message: 'holds no PEM certificate', hint }
   try {
