@@ -141,7 +141,7 @@ test(
     // Every worker at once: node:cluster has closed the sockets, so the program ends, and begins anew.
     for (const pid of childrenOf(third)) process.kill(pid, 'SIGSTOP')
     for (const pid of childrenOf(third)) process.kill(pid, 'SIGKILL')
-    await service.stdout.waitForLine(/^service ended: 1$/)
+    await service.stdout.waitForLine(/^service ended: 4$/)
     await waitFor('the service to be ready', () => readyLines(service.stdout.lines).length === 4, 20_000)
     assert.equal((await request({ ...target, address: '::1' })).status, 200)
   },
@@ -173,7 +173,7 @@ test(
     const [, pid] = await service.stdout.waitForLine(/ WORKER_READY .* pid=(\d+)/)
     await once(silent, 'connection')
     process.kill(Number(pid), 'SIGKILL')
-    await service.stdout.waitForLine(/^service ended: 1$/)
+    await service.stdout.waitForLine(/^service ended: 4$/)
   },
 )
 

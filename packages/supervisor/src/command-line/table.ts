@@ -111,4 +111,5 @@ export const SIGNALS = [
 export const EXIT_CODES = [
   ['0', 'done'],
   ['1', 'not done; standard error says why and what to do'],
+  ['4', 'every worker has died, and the ports that systemd lent with them: start it again'],
 ] as const
