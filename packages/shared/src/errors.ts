@@ -39,6 +39,7 @@ export const ERRORS = {
   UPSTREAM_QUEUE_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
   UPSTREAM_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
   UPSTREAM_TRUNCATED: { source: 'upstream', retry: 'never', status: 0 },
+  UPSTREAM_MAX_CONNECTIONS: { source: 'upstream', retry: 'never', status: 503 },
   UPSTREAM_QUEUE_FULL: { source: 'upstream', retry: 'never', status: 503 },
   INTERNAL: { source: 'internal', retry: 'never', status: 500 },
   CONFIG: { source: 'operator', retry: 'never', status: 0 },

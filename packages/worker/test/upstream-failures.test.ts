@@ -364,6 +364,47 @@ test('waiting for a connection in vain: 504', TIMEOUT, async (t) => {
   )
 })
 
+test('streams do not use up the turns of a site', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(
+    t,
+    answering(({ line }) =>
+      line.includes('/stream')
+        ? 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n'
+        : OK,
+    ),
+  )
+  const { port } = await startSiteServer(t, [siteOf(upstream.port)], { upstreamConnectionsPerSite: 1 })
+  const session = await connectHttp2(t, port)
+  for (let i = 0; i < 5; i++) await once(open(session, { ':path': '/stream' }), 'response')
+  assert.equal((await request(session)).status, 200)
+  assert.equal(upstream.connections.length, 6)
+})
+
+test(
+  'upstream_max_connections bounds streams, too; who waits in vain for a connection gets 503',
+  TIMEOUT,
+  async (t) => {
+    const upstream = await startUpstream(
+      t,
+      answering('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'),
+    )
+    const site = siteOf(upstream.port, { connectTimeoutMs: 1_000 })
+    const { port, upstreamErrors } = await startSiteServer(t, [site], { upstreamMaxConnections: 1 })
+    const session = await connectHttp2(t, port)
+    const stream = open(session, {})
+    await once(stream, 'response')
+    assert.equal((await request(session)).status, 503)
+    assert.deepEqual(
+      upstreamErrors.map(({ error }) => error),
+      ['max connections'],
+    )
+    assert.equal(upstream.connections.length, 1)
+    const next = open(session, {})
+    stream.close()
+    assert.equal((await once(next, 'response'))[0][':status'], 200)
+  },
+)
+
 test(
   'the queue when a reload makes more room for it, or less: in order, and no more than that',
   TIMEOUT,

@@ -19,7 +19,10 @@ export interface Limits {
   readonly requestsPerConnection: number
   readonly http2Streams: number
   readonly upgradeIdleTimeoutMs: number
+  /** Requests of one site that wait for a response head at once. */
   readonly upstreamConnectionsPerSite: number
+  /** Connections to the upstream of one site, tunnels among them; left out: any number. */
+  readonly upstreamMaxConnections?: number
 }
 
 /** When a worker that is well is replaced nevertheless. */

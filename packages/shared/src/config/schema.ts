@@ -71,7 +71,18 @@ const limits = table(
     requests_per_connection: count('Requests served on one connection before it is closed.', 10_000),
     http2_streams: count('Concurrent streams of one HTTP/2 connection.', 100),
     upgrade_idle_timeout_secs: seconds('Longest silence on a WebSocket, in both directions.', 3600),
-    upstream_connections_per_site: count('Connections of one worker to the upstream of one site.', 256),
+    upstream_connections_per_site: count(
+      'Requests of one worker that wait for a response head from the upstream of one site; more are queued.',
+      256,
+    ),
+    upstream_max_connections: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        description:
+          'Connections of one worker to the upstream of one site, WebSockets and streams among them. Unset: no bound.',
+        examples: [32],
+      }),
+    ),
     worker_max_rss_bytes: Type.Optional(
       Type.Integer({
         minimum: 1,

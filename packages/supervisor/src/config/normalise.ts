@@ -152,6 +152,9 @@ function toLimits(file: ConfigFile['limits']): Limits {
     http2Streams: file.http2_streams,
     upgradeIdleTimeoutMs: toMs(file.upgrade_idle_timeout_secs),
     upstreamConnectionsPerSite: file.upstream_connections_per_site,
+    ...(file.upstream_max_connections !== undefined && {
+      upstreamMaxConnections: file.upstream_max_connections,
+    }),
   }
 }
 

@@ -53,6 +53,11 @@ export class ResponseParser {
     return this.#hasBegun
   }
 
+  /** The head of the final response has come. */
+  get hasHead(): boolean {
+    return this.#state !== 'head'
+  }
+
   get isComplete(): boolean {
     return this.#state === 'complete'
   }

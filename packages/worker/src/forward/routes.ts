@@ -39,13 +39,17 @@ export class Routes {
     return this.#router
   }
 
-  configure(sites: readonly Site[], limits: Pick<Limits, 'upstreamConnectionsPerSite'>): void {
+  configure(
+    sites: readonly Site[],
+    limits: Pick<Limits, 'upstreamConnectionsPerSite' | 'upstreamMaxConnections'>,
+  ): void {
     const pools = new Map<string, UpstreamPool>()
     const entries: [string, ServedSite][] = []
     for (const site of sites) {
       const address = this.#addressOf(site)
       const poolLimits = {
-        maxConnections: limits.upstreamConnectionsPerSite,
+        maxAwaitingHead: limits.upstreamConnectionsPerSite,
+        maxConnections: limits.upstreamMaxConnections ?? Infinity,
         connectTimeoutMs: site.connectTimeoutMs,
       }
       const before = this.#pools.get(site.host)

@@ -46,6 +46,8 @@ export interface ResponseReceiver {
 }
 
 export interface ConnectionOwner {
+  /** The head of the final response has come, and the rest is still under way. */
+  onAnswered(connection: UpstreamConnection): void
   /** The connection can take another request. */
   onFree(connection: UpstreamConnection): void
   /** It is gone for good. Called once, and before its receiver hears why. */
@@ -56,6 +58,8 @@ export interface ConnectionOwner {
 const READ_BUFFER = Buffer.allocUnsafeSlow(65_536)
 
 export class UpstreamConnection implements ResponseEvents, UploadEvents {
+  /** Kept by the owner: it counts this connection among those that wait for a response head. */
+  awaitsHead = false
   readonly #owner: ConnectionOwner
   readonly #connector: UpstreamConnector
   readonly #connectTimeoutMs: number
@@ -243,8 +247,12 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
       this.#fail(error)
       return
     }
-    if (this.#parser.isComplete) this.#complete()
-    else this.#setDeadline()
+    if (this.#parser.isComplete) {
+      this.#complete()
+      return
+    }
+    this.#setDeadline()
+    if (this.awaitsHead && this.#parser.hasHead) this.#owner.onAnswered(this)
   }
 
   #onEnd(): void {

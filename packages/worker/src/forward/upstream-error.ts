@@ -23,6 +23,7 @@ const WORDS_BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
   UPSTREAM_CONNECT_TIMEOUT: 'connect timeout',
   UPSTREAM_NAME_TIMEOUT: 'name look-up timeout',
   UPSTREAM_TIMEOUT: 'timeout',
+  UPSTREAM_MAX_CONNECTIONS: 'max connections',
   UPSTREAM_QUEUE_FULL: 'queue full',
   UPSTREAM_QUEUE_TIMEOUT: 'queue timeout',
 }
