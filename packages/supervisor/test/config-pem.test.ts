@@ -1,8 +1,9 @@
 // What `validate` says of keys, before a listener serves with them.
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { test } from 'node:test'
-import { certificateFault, keyFault, withoutByteOrderMark } from '../src/config/pem.ts'
+import { certificateDoubts, certificateFault, keyFault, withoutByteOrderMark } from '../src/config/pem.ts'
 
 function ecKey(namedCurve: string): string {
   return generateKeyPairSync('ec', { namedCurve }).privateKey.export({ type: 'pkcs8', format: 'pem' })
@@ -33,4 +34,28 @@ test('a certificate under a label of old OpenSSL is refused by that name, and wi
     assert.equal(fault?.message, `holds a certificate under the label ${label}, which is not read`)
     assert.match(fault.hint, /openssl x509 -in/u)
   }
+})
+
+function selfSigned(extension: string): string {
+  const options = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-noenc', '-keyout', '/dev/null']
+  const subject = ['-subj', `/CN=${extension}`, '-addext', `extendedKeyUsage=${extension}`, '-days', '2']
+  return execFileSync('openssl', ['req', '-x509', ...options, ...subject, '-out', '-'], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
+}
+
+test('a certificate that clients will refuse is a doubt that says why; a sound one is none', () => {
+  const [server, client] = [selfSigned('serverAuth'), selfSigned('clientAuth')]
+  const dayMs = 86_400_000
+  const said = (pem: string, days = 0): string[] =>
+    certificateDoubts(pem, Date.now() + 1000 + days * dayMs).map(({ message }) => message)
+  assert.deepEqual(said(server), [])
+  assert.match(said(server, 3).join(), /^expired at \d{4}-/u)
+  assert.match(said(server, -1).join(), /^is not valid before \d{4}-/u)
+  assert.match(said(client).join(), /^is not for servers: its extended key usage lacks serverAuth$/u)
+  assert.match(
+    said(server + client).join(),
+    /^has a broken chain: certificate 1 is not issued by certificate 2$/u,
+  )
 })

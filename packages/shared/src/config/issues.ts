@@ -61,6 +61,7 @@ export const ISSUES = {
   ACME_CHALLENGE_PORT: { rules: [25], severity: 'warning' },
   FILE_UNREADABLE: { rules: [5], severity: 'error' },
   CERTIFICATE_INVALID: { rules: [5], severity: 'error' },
+  CERTIFICATE_DOUBTFUL: { rules: [5], severity: 'warning' },
   KEY_INVALID: { rules: [5], severity: 'error' },
   KEY_MISMATCH: { rules: [5], severity: 'error' },
 } as const satisfies Record<string, IssueRow>

@@ -12,7 +12,7 @@ import {
 import { uncoveredHost } from '@reverse-proxy/shared/config/rules-tls'
 import type { ConfigFile, ListenerFile, Sound } from '@reverse-proxy/shared/config/schema'
 import { inspectPair } from '../certificates/inspect.ts'
-import { certificateFault, keyFault, withoutByteOrderMark, type PemFault } from './pem.ts'
+import { certificateDoubts, certificateFault, keyFault, withoutByteOrderMark, type PemFault } from './pem.ts'
 import { READ_HINTS, ReadError, readSmallFile } from './read.ts'
 
 export interface CheckedFiles {
@@ -97,7 +97,11 @@ function pairNames(
   issues.push(...found)
   if (certificate === undefined || key === undefined || found.length > 0) return undefined
   const inspection = inspectPair(certificate.text, key.text)
-  if (inspection.ok) return inspection.facts.names
+  if (inspection.ok) {
+    for (const { message, hint } of certificateDoubts(certificate.text, Date.now()))
+      issues.push(configIssue('CERTIFICATE_DOUBTFUL', certificate.at, `${certificate.path} ${message}`, hint))
+    return inspection.facts.names
+  }
   const { reason, isTooWeak } = inspection
   issues.push(
     isTooWeak

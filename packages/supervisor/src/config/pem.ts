@@ -34,6 +34,44 @@ export function certificateFault(pem: string): PemFault | undefined {
   }
 }
 
+export interface PemDoubt {
+  /** Continues a sentence that begins with the path of the file. */
+  readonly message: string
+  readonly hint: string
+}
+
+const SERVER_AUTH = '1.3.6.1.5.5.7.3.1'
+const ANY_PURPOSE = '2.5.29.37.0'
+
+/** What clients will refuse in a chain that can be served all the same; `pem` has no certificateFault. */
+export function certificateDoubts(pem: string, nowMs: number): readonly PemDoubt[] {
+  const chain = (pem.match(BLOCK) ?? []).map((block) => new X509Certificate(block))
+  const [leaf] = chain
+  if (leaf === undefined) return []
+  const doubts: PemDoubt[] = []
+  const renew = 'put the new certificate there and reload'
+  const { validFromDate: from, validToDate: until, keyUsage: purposes } = leaf
+  if (until.getTime() <= nowMs) doubts.push({ message: `expired at ${until.toISOString()}`, hint: renew })
+  if (from.getTime() > nowMs)
+    doubts.push({
+      message: `is not valid before ${from.toISOString()}`,
+      hint: "is this machine's clock right (NTP)?",
+    })
+  // Undefined for a certificate that may be used for anything.
+  if (purposes !== undefined && !purposes.some((one) => one === SERVER_AUTH || one === ANY_PURPOSE))
+    doubts.push({
+      message: 'is not for servers: its extended key usage lacks serverAuth',
+      hint: 'have it issued again for a server',
+    })
+  const broken = chain.findIndex((one, index) => index > 0 && chain[index - 1]?.checkIssued(one) === false)
+  if (broken > 0)
+    doubts.push({
+      message: `has a broken chain: certificate ${broken} is not issued by certificate ${broken + 1}`,
+      hint: 'the certificate of the site is first, then the one of its issuer, and so on (fullchain.pem)',
+    })
+  return doubts
+}
+
 /** Undefined when `pem` holds a private key that needs no passphrase. */
 export function keyFault(pem: string): PemFault | undefined {
   if (/-----BEGIN ENCRYPTED|Proc-Type: 4,ENCRYPTED/u.test(pem)) {
