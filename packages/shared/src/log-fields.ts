@@ -29,6 +29,7 @@ export type LogEvent =
   | 'WORKER_READY'
   | 'WORKER_EXIT'
   | 'ROLL_WAITING'
+  | 'ACME_CONTACT'
   | 'CERT_LOADED'
   | 'CERT_ORDER'
   | 'CERT_ISSUED'

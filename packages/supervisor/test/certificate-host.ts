@@ -23,6 +23,8 @@ export interface LogEntry {
 /** Keeps what it is told; a test may move its clock. */
 export class FakeHost implements CertificateHost {
   readonly jobs = createCertificateJobs()
+  /** See CertificateHost. */
+  stateDir?: string | undefined
   readonly published: (readonly PushedCertificate[])[] = []
   readonly armed: (readonly ArmedChallenge[])[] = []
   readonly logged: LogEntry[] = []

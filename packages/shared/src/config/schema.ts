@@ -260,7 +260,10 @@ export const configSchema = table(
     }),
     user: text('Account that the workers run as when the program is started as root.', 'reverse-proxy'),
     group: text('Group that the workers run as; without it the main group of user.', 'reverse-proxy'),
-    state_dir: text('Directory for the internal CA and its certificates.', '/var/lib/reverse-proxy'),
+    state_dir: text(
+      'Directory for accounts at ACME CAs, and for the internal CA and its certificates.',
+      '/var/lib/reverse-proxy',
+    ),
     allow_wildcard_bind: Type.Boolean({
       default: false,
       description: 'Permits bind_addr 0.0.0.0 and ::, which listen on every address of the machine.',

@@ -1,12 +1,22 @@
-// The account at each CA: its key, made once, and its URL. Both lie in the cache directory, since a new
-// account for every order would soon be refused.
+// Accounts at CAs: their keys and URLs on disk. CAs count accounts for a machine, not for a listener: one for each
+// CA, external account and contact lies in state_dir, for all listeners and all supervisors there. A cache directory
+// has a copy of the account that its listener orders by. A listener that had one of its own before stays with it,
+// since the CA knows that its names are proved and what its certificate replaces; if the machine has none, that
+// account becomes the machine's. When it is gone, its listener goes over to the machine's.
 import { createHash, createPrivateKey } from 'node:crypto'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { AcmeError } from './acme-problem.ts'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { parseRecord } from './json.ts'
-import type { AcmeTransport } from './acme-transport.ts'
 import { readCacheFile } from './cache-file.ts'
-import { cacheError, makePrivateSubdirectory, replaceFile, sweepTemporary } from './durable.ts'
+import {
+  cacheError,
+  makePrivateDirectory,
+  makePrivateSubdirectory,
+  replaceFile,
+  sweepTemporary,
+} from './durable.ts'
 import type { OnQuarantined } from './quarantine.ts'
 
 export interface Account {
@@ -16,6 +26,19 @@ export interface Account {
   /** Unset until the CA has confirmed the account. */
   readonly url: string | undefined
   readonly contact: string | undefined
+  /** Key identifier of the external account it is bound to; null: none; undefined: not written down. */
+  readonly eabKid?: string | null | undefined
+}
+
+/** Which account an order needs. */
+export interface AccountId {
+  readonly directoryUrl: string
+  readonly contact: string
+  readonly eabKid: string | undefined
+}
+
+export function accountIdOf({ directoryUrl, contact, eab }: AcmeSettings): AccountId {
+  return { directoryUrl, contact, eabKid: eab?.kid }
 }
 
 /** The accounts of one cache directory; the caller holds its lock. */
@@ -54,20 +77,84 @@ const DIRECTORY = 'accounts'
 
 /** Inside the cache directory. */
 function nameOf(directoryUrl: string): string {
-  const digest = createHash('sha256').update(directoryUrl).digest('hex').slice(0, 12)
-  return join(DIRECTORY, `${new URL(directoryUrl).hostname}-${digest}.json`)
+  return join(DIRECTORY, `${new URL(directoryUrl).hostname}-${digestOf(directoryUrl)}.json`)
+}
+
+function digestOf(...parts: readonly string[]): string {
+  return createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 12)
+}
+
+/** The accounts of the machine at one CA, with one external account or none. Whoever changes them has locked `directory`. */
+export class SharedAccounts {
+  /** A directory for each CA: one that is slow to register delays no other. */
+  readonly directory: string
+  readonly #onQuarantined: OnQuarantined
+
+  constructor(stateDir: string, { directoryUrl, eabKid = '' }: AccountId, onQuarantined: OnQuarantined) {
+    const name = `${new URL(directoryUrl).hostname}-${digestOf(directoryUrl, eabKid)}`
+    this.directory = join(stateDir, 'acme', DIRECTORY, name)
+    this.#onQuarantined = onQuarantined
+  }
+
+  /** Throws CACHE, naming the directory that cannot be made or written. */
+  async prepare(): Promise<void> {
+    try {
+      await makePrivateDirectory(this.directory)
+    } catch (error) {
+      throw sharedError(this.directory, error)
+    }
+  }
+
+  /** Undefined if there is none. Throws CACHE. */
+  async load({ directoryUrl, contact }: AccountId): Promise<Account | undefined> {
+    return await readCacheFile({
+      directory: this.directory,
+      name: fileOf(contact),
+      parse: (text) => parseAccount(text, directoryUrl),
+      onQuarantined: this.#onQuarantined,
+    })
+  }
+
+  /** Throws CACHE. */
+  async save(account: Account, contact: string): Promise<void> {
+    try {
+      await makePrivateDirectory(this.directory)
+      await replaceFile(join(this.directory, fileOf(contact)), `${JSON.stringify(account)}\n`)
+      await sweepTemporary(this.directory)
+    } catch (error) {
+      throw sharedError(this.directory, error)
+    }
+  }
+
+  /** Of a contact that the account no longer has. */
+  async remove(contact: string): Promise<void> {
+    await rm(join(this.directory, fileOf(contact)), { force: true })
+  }
+}
+
+function fileOf(contact: string): string {
+  return `${digestOf(contact)}.json`
+}
+
+function sharedError(directory: string, error: unknown): ProxyError {
+  const { message, hint } = cacheError(directory, error)
+  return new ProxyError('CACHE', `${message} (accounts at CAs are kept there, below state_dir)`, {
+    cause: error,
+    hint: `${hint ?? 'check the directory'}; or set state_dir to another one`,
+  })
 }
 
 function parseAccount(text: string, expectedUrl: string): Account | undefined {
   const account = parseRecord(text)
   if (account === undefined) return undefined
-  const { directoryUrl, keyPem, url, contact } = account
+  const { directoryUrl, keyPem, url, contact, eabKid } = account
   if (directoryUrl !== expectedUrl || typeof keyPem !== 'string' || !isAccountKey(keyPem)) return undefined
   return {
     directoryUrl: expectedUrl,
     keyPem,
     url: typeof url === 'string' ? url : undefined,
     contact: typeof contact === 'string' ? contact : undefined,
+    ...((typeof eabKid === 'string' || eabKid === null) && { eabKid }),
   }
 }
 
@@ -79,45 +166,4 @@ function isAccountKey(keyPem: string): boolean {
   } catch {
     return false
   }
-}
-
-export interface Registration {
-  readonly contact: string
-  readonly bindExternalAccount: boolean
-  /** Asked directly before an account is created; throws to stop that. */
-  readonly mayOrder: () => Promise<void>
-}
-
-/** Makes sure that the CA knows the account, and returns it with its URL. Throws AcmeError. */
-export async function register(
-  transport: AcmeTransport,
-  account: Account,
-  { contact, bindExternalAccount, mayOrder }: Registration,
-): Promise<Account & { readonly url: string }> {
-  const newAccount = await transport.urlOf('newAccount')
-  const key = { bindExternalAccount: false }
-  // Binding codes may be single-use (RFC 8555 7.3.4): an account whose URL got lost is looked up, not made again.
-  let reply = await transport
-    .post('cannot look up the account', newAccount, { onlyReturnExisting: true }, key)
-    .catch((error: unknown) => {
-      // Some CAs want the binding with every newAccount, this one included.
-      if (isUnknownAccount(error) || (bindExternalAccount && wantsBinding(error))) return undefined
-      throw error
-    })
-  if (reply === undefined) {
-    await mayOrder()
-    const payload = { termsOfServiceAgreed: true, contact: [contact] }
-    reply = await transport.post('cannot create an account', newAccount, payload, { bindExternalAccount })
-  }
-  if (reply.location === undefined) throw transport.error('the CA gives the account no URL')
-  return { ...account, url: reply.location, contact }
-}
-
-function wantsBinding(error: unknown): boolean {
-  return error instanceof AcmeError && error.problem?.type === 'externalAccountRequired'
-}
-
-/** The CA has forgotten the account, or never knew it. */
-export function isUnknownAccount(error: unknown): boolean {
-  return error instanceof AcmeError && error.problem?.type === 'accountDoesNotExist'
 }

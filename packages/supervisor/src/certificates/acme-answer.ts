@@ -18,13 +18,20 @@ export interface AcmeReply {
   readonly alternateUrls: readonly string[]
 }
 
-export function replyOf(answer: RawAnswer, nowMs: number): AcmeReply {
+/** `url` is what was asked for: links may be relative to it (RFC 9110 10.2.2, RFC 8288 3.2). */
+export function replyOf(answer: RawAnswer, url: string, nowMs: number): AcmeReply {
+  const location = headerOf(answer, 'location')
   return {
     data: answer.data,
-    location: headerOf(answer, 'location'),
+    location: location === undefined ? undefined : absoluteUrl(location, url),
     retryAfterMs: retryAfterMsOf(answer, nowMs),
-    alternateUrls: parseAlternates(headerOf(answer, 'link')),
+    alternateUrls: parseAlternates(headerOf(answer, 'link')).map((link) => absoluteUrl(link, url)),
   }
+}
+
+/** As it is, where it cannot be read: whoever uses it says what is wrong. */
+export function absoluteUrl(reference: string, base: string): string {
+  return URL.parse(reference, base)?.href ?? reference
 }
 
 export function retryAfterMsOf(answer: RawAnswer, nowMs: number): number | undefined {

@@ -2,7 +2,7 @@
 // for it, the last failure that still counts, and the accounts.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { AccountStore } from './acme-account.ts'
+import { accountIdOf, AccountStore, SharedAccounts } from './acme-account.ts'
 import type { CertificateClock } from './certificate-clock.ts'
 import { missingNames } from './coverage.ts'
 import type { Exposure } from './exposure.ts'
@@ -18,6 +18,8 @@ import { CertificateStore } from './store.ts'
 
 export interface AcmeCacheOptions {
   readonly settings: AcmeSettings
+  /** See CertificateHost. */
+  readonly stateDir?: string | undefined
   readonly clock: Pick<CertificateClock, 'steadyMs' | 'wallOffsetMs'>
   readonly inspect: PairInspector
   readonly onQuarantined: OnQuarantined
@@ -28,16 +30,20 @@ export class AcmeCache {
   readonly accounts: AccountStore
   /** Its order that is under way. */
   readonly orders: OrderStore
+  /** The machine's; undefined where there is no place for them. */
+  readonly sharedAccounts: SharedAccounts | undefined
   readonly #options: AcmeCacheOptions
   readonly #certificates: CertificateStore
   readonly #failures: FailureStore
 
   constructor(options: AcmeCacheOptions) {
-    const { onQuarantined, settings } = options
+    const { onQuarantined, settings, stateDir } = options
     const { cacheDir } = settings
     this.#options = options
     this.accounts = new AccountStore(cacheDir, onQuarantined)
     this.orders = new OrderStore(cacheDir, onQuarantined)
+    this.sharedAccounts =
+      stateDir === undefined ? undefined : new SharedAccounts(stateDir, accountIdOf(settings), onQuarantined)
     this.#certificates = new CertificateStore(cacheDir)
     this.#failures = new FailureStore(cacheDir, onQuarantined)
   }

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { ExternalAccount } from './acme-transport.ts'
+import type { ExternalAccount } from './acme-signature.ts'
 
 /** What binds a new account to one at the CA. Throws CONFIG. */
 export async function readExternalAccount({ eab }: AcmeSettings): Promise<ExternalAccount | undefined> {

@@ -7,7 +7,7 @@ import type { OrderRequest } from './acme-order.ts'
 import type { PolledState } from './acme-poll.ts'
 import { pauseAfter, poll, readPatiently, RETRY_AFTER_CEILING_MS, stateOf } from './acme-poll.ts'
 import { AcmeError, describeProblem, parseProblem } from './acme-problem.ts'
-import type { AcmeTransport } from './acme-transport.ts'
+import type { AcmeTransport, PostOptions } from './acme-transport.ts'
 import type { OrderRecord } from './order-record.ts'
 import type { StoredCertificate } from './store.ts'
 
@@ -19,7 +19,7 @@ const SERVER_ERROR = 500
 /** Statuses below 500 that say nothing about the request: RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4. */
 const PASSING: readonly number[] = [408, 425, 429]
 
-type Post = (doing: string, url: string, payload: object | null) => Promise<AcmeReply>
+type Post = (doing: string, url: string, payload: object | null, options?: PostOptions) => Promise<AcmeReply>
 
 export interface OrderEnding {
   readonly request: OrderRequest
@@ -102,7 +102,8 @@ async function sendFinalize(ending: OrderEnding, record: OrderRecord, finalizeUr
   for (let repeats = 0; ; repeats++) {
     if (repeats > 0) await mayOrder()
     try {
-      await post('the request is refused', finalizeUrl, { csr: record.csr })
+      // Once: what became of it, the order says.
+      await post('the request is refused', finalizeUrl, { csr: record.csr }, { tries: 1 })
       return
     } catch (error) {
       const isLongWait = error instanceof AcmeError && (error.retryAfterMs ?? 0) > RETRY_AFTER_CEILING_MS

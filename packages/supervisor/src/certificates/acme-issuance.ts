@@ -93,6 +93,14 @@ export class AcmeIssuance {
     }
   }
 
+  /** Throws AcmeError, or ProxyError CACHE or CONFIG. */
+  async syncContact(signal: AbortSignal): Promise<void> {
+    const { settings, host, limits, authority, cache, clock } = this.#options
+    const { accounts, sharedAccounts } = cache
+    const order = { settings, accounts, sharedAccounts, limits, signal }
+    await authority.syncContact({ ...order, host: { jobs: host.jobs, clock } })
+  }
+
   async #attemptOnce(signal: AbortSignal, reason: AttemptReason): Promise<void> {
     const { cache, failures, served } = this.#options
     this.#held = []
@@ -183,6 +191,7 @@ export class AcmeIssuance {
       predecessor: served.certificate,
       accounts: cache.accounts,
       orders: cache.orders,
+      sharedAccounts: cache.sharedAccounts,
       host: { jobs: host.jobs, clock },
       limits,
       signal: AbortSignal.any([signal, lock.signal]),

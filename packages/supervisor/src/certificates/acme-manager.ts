@@ -2,6 +2,7 @@
 // SPEC 5's table of situations is decided here and in acme-issuance.ts, which makes the attempts; when the
 // next one is due is renewal-plan.ts, what is on disk is acme-cache.ts.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { AcmeCache } from './acme-cache.ts'
@@ -35,6 +36,7 @@ export class AcmeManager implements CertificateManager {
   readonly #served: ServedSet
   readonly #failures: FailureBook
   readonly #issuance: AcmeIssuance
+  readonly #report: AcmeReporter
   readonly #closing = new AbortController()
 
   /** Why the cache could not be read. */
@@ -56,6 +58,7 @@ export class AcmeManager implements CertificateManager {
     this.#host = host
     const { jobs, log } = host
     const report = new AcmeReporter(listenerId, settings, host)
+    this.#report = report
     const clock = new CertificateClock({
       wall: host.clock,
       validity: () => this.#served.certificate?.facts,
@@ -65,6 +68,7 @@ export class AcmeManager implements CertificateManager {
     const onQuarantined: OnQuarantined = (quarantined) => report.quarantined(quarantined)
     const cache = new AcmeCache({
       settings,
+      stateDir: host.stateDir,
       clock,
       inspect: async (pair) => await jobs.run('inspectPair', pair, this.#closing.signal),
       onQuarantined,
@@ -143,7 +147,7 @@ export class AcmeManager implements CertificateManager {
 
   start(pauseMs?: number): void {
     if (this.#loadError !== undefined) void this.#failures.noteFailed(this.#loadError, [], false)
-    this.#work = this.loop.run(pauseMs)
+    this.#work = this.#run(pauseMs)
   }
 
   async renew(): Promise<void> {
@@ -154,6 +158,21 @@ export class AcmeManager implements CertificateManager {
   async close(): Promise<void> {
     this.#closing.abort(new ProxyError('ACME', 'the supervisor is stopping'))
     await this.#work
+  }
+
+  async #run(pauseMs: number | undefined): Promise<void> {
+    await Promise.all([this.loop.run(pauseMs), this.#syncContact()])
+  }
+
+  /** A changed contact is told to the CA now: the next order may be months away, and will try again. Never rejects. */
+  async #syncContact(): Promise<void> {
+    const { signal } = this.#closing
+    try {
+      await this.#issuance.syncContact(signal)
+    } catch (error) {
+      if (signal.aborted) return
+      this.#report.contactNotChanged(messageOf(error))
+    }
   }
 
   /** When there is something to do: an attempt, a question to the CA, a look at the expiry. */

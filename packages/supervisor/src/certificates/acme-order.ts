@@ -3,8 +3,7 @@
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { ArmedChallenge } from '@reverse-proxy/shared/ipc/messages'
-import type { Account, AccountStore } from './acme-account.ts'
-import { isUnknownAccount, register } from './acme-account.ts'
+import type { AccountStore, SharedAccounts } from './acme-account.ts'
 import type { OrderEnding } from './acme-finalize.ts'
 import { finishOrder, resumeOrder } from './acme-finalize.ts'
 import type { AcmeLimits } from './acme-limits.ts'
@@ -13,6 +12,9 @@ import { AcmeError } from './acme-problem.ts'
 import { mayBlameReplaces, mayReplace } from './acme-replaces.ts'
 import { readCaRoots, readExternalAccount } from './acme-files.ts'
 import type { AcmeReply } from './acme-answer.ts'
+import { pacerFor } from './acme-pacer.ts'
+import { AcmeRegistration } from './acme-registration.ts'
+import type { PostOptions } from './acme-transport.ts'
 import { AcmeTransport } from './acme-transport.ts'
 import { proveNames } from './acme-validation.ts'
 import type { PendingAuthorization } from './challenges.ts'
@@ -31,6 +33,8 @@ export interface OrderRequest {
   readonly predecessor: StoredCertificate | undefined
   readonly accounts: AccountStore
   readonly orders: OrderStore
+  /** The machine's; undefined: the listener has an account of its own. */
+  readonly sharedAccounts?: SharedAccounts | undefined
   readonly host: Pick<CertificateHost, 'jobs'> & { readonly clock: ListeningClock }
   readonly limits: AcmeLimits
   readonly signal: AbortSignal
@@ -45,11 +49,9 @@ export interface OrderRequest {
   readonly mayOrder: () => Promise<void>
 }
 
-/** Throws AcmeError, or ProxyError CACHE, CERTIFICATE or CONFIG. */
+/** Waits while there are too many others at the CA. Throws AcmeError, or ProxyError CACHE, CERTIFICATE or CONFIG. */
 export async function placeOrder(request: OrderRequest): Promise<StoredCertificate> {
-  const { settings, accounts } = request
-  const account = (await accounts.load(settings.directoryUrl)) ?? (await createAccountKey(request))
-  return await converse(request, account, async (order) => await order.run())
+  return await converse(request, async (order) => await order.run())
 }
 
 /**
@@ -59,41 +61,59 @@ export async function placeOrder(request: OrderRequest): Promise<StoredCertifica
 export async function resumeRecorded(
   request: Omit<OrderRequest, 'names'>,
 ): Promise<StoredCertificate | undefined> {
-  const { settings, accounts, orders, predecessor } = request
+  const { settings, orders, predecessor } = request
   const record = await orders.load()
   if (record === undefined) return undefined
-  const account = await accounts.load(settings.directoryUrl)
   const isWanted =
-    account !== undefined &&
     record.directoryUrl === settings.directoryUrl &&
     record.names.every((name) => settings.domains.includes(name)) &&
     // Issued, saved and in service.
     record.keyPem !== predecessor?.keyPem
   if (isWanted) {
     const named = { ...request, names: record.names }
-    return await converse(named, account, async (order) => await order.resume(record))
+    return await converse(named, async (order) => await order.resume(record))
   }
   await orders.clear()
   return undefined
 }
 
+export type ContactRequest = Pick<
+  OrderRequest,
+  'settings' | 'accounts' | 'sharedAccounts' | 'host' | 'limits' | 'signal'
+>
+
+/** Tells the CA of a contact that has changed since the last order. Throws as placeOrder does. */
+export async function syncContact(request: ContactRequest): Promise<void> {
+  const [transport, account] = await approach({
+    ...request,
+    // Nothing is registered for a contact alone.
+    mayOrder: async () => {},
+    progress: () => {},
+  })
+  try {
+    await account.syncContact()
+  } finally {
+    transport.close()
+  }
+}
+
 async function converse<Result>(
   request: OrderRequest,
-  account: Account,
   act: (order: Order) => Promise<Result>,
 ): Promise<Result> {
-  const { settings, host, limits } = request
+  const { settings, signal } = request
+  const work = async (): Promise<Result> => await converseNow(request, act)
+  return await pacerFor(settings.directoryUrl).order(signal, work)
+}
+
+async function converseNow<Result>(
+  request: OrderRequest,
+  act: (order: Order) => Promise<Result>,
+): Promise<Result> {
+  const { limits } = request
   const overdue = AbortSignal.timeout(limits.orderMs)
   const signal = AbortSignal.any([request.signal, overdue])
-  const transport = new AcmeTransport({
-    directoryUrl: settings.directoryUrl,
-    accountKeyPem: account.keyPem,
-    externalAccount: await readExternalAccount(settings),
-    caPem: await readCaRoots(settings),
-    clock: host.clock,
-    limits,
-    signal,
-  })
+  const [transport, account] = await approach({ ...request, signal })
   try {
     return await act(new Order({ ...request, signal }, transport, account))
   } catch (error) {
@@ -104,12 +124,36 @@ async function converse<Result>(
   }
 }
 
+async function approach(
+  request: ContactRequest & Pick<OrderRequest, 'mayOrder' | 'progress'>,
+): Promise<[AcmeTransport, AcmeRegistration]> {
+  const { settings, accounts, sharedAccounts, host, limits, signal, mayOrder, progress } = request
+  const transport = new AcmeTransport({
+    directoryUrl: settings.directoryUrl,
+    externalAccount: await readExternalAccount(settings),
+    caPem: await readCaRoots(settings),
+    clock: host.clock,
+    limits,
+    signal,
+  })
+  const registration = new AcmeRegistration(transport, {
+    settings,
+    accounts,
+    shared: sharedAccounts,
+    jobs: host.jobs,
+    signal,
+    mayOrder,
+    progress: (detail) => progress('account', detail),
+  })
+  return [transport, registration]
+}
+
 class Order {
   readonly #request: OrderRequest
   readonly #transport: AcmeTransport
-  #account: Account
+  readonly #account: AcmeRegistration
 
-  constructor(request: OrderRequest, transport: AcmeTransport, account: Account) {
+  constructor(request: OrderRequest, transport: AcmeTransport, account: AcmeRegistration) {
     this.#request = request
     this.#transport = transport
     this.#account = account
@@ -118,7 +162,7 @@ class Order {
   async run(): Promise<StoredCertificate> {
     const { settings, names, progress } = this.#request
     progress('account')
-    await this.#ensureAccount()
+    await this.#account.ensure()
 
     progress('order')
     const order = await this.#open()
@@ -142,7 +186,7 @@ class Order {
 
   /** Undefined if the record is no longer of use; it is gone then. */
   async resume(record: OrderRecord): Promise<StoredCertificate | undefined> {
-    if (record.accountUrl !== this.#account.url) {
+    if (!(await this.#account.find(record.accountUrl))) {
       await this.#request.orders.clear()
       return undefined
     }
@@ -151,31 +195,6 @@ class Order {
 
   get #ending(): OrderEnding {
     return { request: this.#request, transport: this.#transport, post: this.#post.bind(this) }
-  }
-
-  async #ensureAccount(): Promise<void> {
-    const { settings, accounts, mayOrder, progress } = this.#request
-    const { contact } = settings
-    if (this.#account.url === undefined) {
-      const bindExternalAccount = settings.eab !== undefined
-      const registered = await register(this.#transport, this.#account, {
-        contact,
-        bindExternalAccount,
-        mayOrder,
-      })
-      this.#account = registered
-      await accounts.save(registered)
-    } else if (this.#account.contact !== contact) {
-      try {
-        await this.#post('cannot change the contact', this.#account.url, { contact: [contact] })
-      } catch (error) {
-        if (!(error instanceof AcmeError)) throw error
-        // A contact is no reason to let a certificate expire: the next order tries to change it again.
-        if (!isUnknownAccount(error)) return progress('account', error.message)
-      }
-      this.#account = { ...this.#account, contact }
-      await accounts.save(this.#account)
-    }
   }
 
   async #open(): Promise<{ readonly url: string; readonly resource: Readonly<Record<string, unknown>> }> {
@@ -194,17 +213,13 @@ class Order {
     const identifiers = names.map((value) => ({ type: 'dns', value }))
     const order = { identifiers, ...(profile !== undefined && { profile }) }
     const replaces = await this.#replaces()
-    const send = async (payload: object): Promise<AcmeReply> => {
-      await mayOrder()
-      return await this.#post('the order is refused', url, payload)
-    }
+    const send = async (payload: object): Promise<AcmeReply> =>
+      await this.#post('the order is refused', url, payload, { before: mayOrder })
     try {
       return await send({ ...order, ...(replaces !== undefined && { replaces }) })
     } catch (error) {
-      if (isUnknownAccount(error)) {
-        // The CA has lost the account: the key is good for a new one, which has nothing to replace.
-        this.#account = { ...this.#account, url: undefined }
-        await this.#ensureAccount()
+      if (await this.#account.replaceIfGone(error)) {
+        progress('order', 'once more, by another account, which has nothing to replace')
       } else if (replaces !== undefined && mayBlameReplaces(error)) {
         progress('order', `once more, without replaces: ${messageOf(error)}`)
       } else {
@@ -266,15 +281,7 @@ class Order {
     return url
   }
 
-  async #post(doing: string, url: string, payload: object | null): Promise<AcmeReply> {
-    return await this.#transport.post(doing, url, payload, { accountUrl: this.#accountUrl() })
+  async #post(doing: string, url: string, payload: object | null, options?: PostOptions): Promise<AcmeReply> {
+    return await this.#account.post(doing, url, payload, options)
   }
-}
-
-async function createAccountKey({ settings, accounts, host, signal }: OrderRequest): Promise<Account> {
-  const keyPem = await host.jobs.run('generateKey', 'ecdsa-p256', signal)
-  const account = { directoryUrl: settings.directoryUrl, keyPem, url: undefined, contact: undefined }
-  // Before the CA hears of it: a key that is lost after that is an account that is lost.
-  await accounts.save(account)
-  return account
 }

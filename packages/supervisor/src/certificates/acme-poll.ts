@@ -1,6 +1,7 @@
 // Asks the CA again and again how far it is, at the pace it wants: RFC 8555 7.5.1 and 7.4.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { AcmeReply } from './acme-answer.ts'
+import { isPassing } from './acme-patience.ts'
 import { AcmeError } from './acme-problem.ts'
 import { isRecord } from './json.ts'
 
@@ -75,6 +76,8 @@ async function persist(
       return await ask()
     } catch (error) {
       if (!(error instanceof AcmeError) || failures === TOLERATED_FAILURES || !isTolerable(error)) throw error
+      // What passes by itself has been waited for by the transport.
+      if (isPassing(error)) throw error
       // For the next attempt: a look in between would only make it longer.
       if ((error.retryAfterMs ?? 0) > RETRY_AFTER_CEILING_MS) throw error
       await pauseAfter(error, failures, signal)

@@ -54,6 +54,10 @@ export interface AcmeErrorOptions {
   readonly retryAfterMs?: number | undefined
   /** Of the answer, if it was one of HTTP. */
   readonly answerStatus?: number
+  /** There was no response, and the request may be sent again: its connection broke off, or took too long. */
+  readonly isUnsettled?: boolean
+  /** The request had been sent before, and nobody knows what that has led to. */
+  readonly isRepeat?: boolean
   /** Whether the CA had answered anything at all; if not, the attempt cost nothing there. */
   readonly reachedCa: boolean
   /** It has issued a certificate, which is not used. */
@@ -69,6 +73,8 @@ export class AcmeError extends ProxyError {
   readonly failedNames: readonly string[]
   readonly retryAfterMs: number | undefined
   readonly answerStatus: number | undefined
+  readonly isUnsettled: boolean
+  readonly isRepeat: boolean
   readonly reachedCa: boolean
   readonly isIssued: boolean
 
@@ -80,6 +86,8 @@ export class AcmeError extends ProxyError {
     this.failedNames = options.failedNames ?? namesBlamedBy(this.problem)
     this.retryAfterMs = options.retryAfterMs
     this.answerStatus = options.answerStatus
+    this.isUnsettled = options.isUnsettled ?? false
+    this.isRepeat = options.isRepeat ?? false
     this.reachedCa = options.reachedCa
     this.isIssued = options.isIssued ?? false
   }

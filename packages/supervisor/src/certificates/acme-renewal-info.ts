@@ -29,8 +29,6 @@ export async function askRenewalInfo(question: RenewalQuestion): Promise<Renewal
   if (id === undefined) return undefined
   const transport = new AcmeTransport({
     directoryUrl: settings.directoryUrl,
-    // acme-client wants one even where nothing is signed.
-    accountKeyPem: await jobs.run('generateKey', 'ecdsa-p256', signal),
     externalAccount: undefined,
     caPem: await readCaRoots(settings),
     clock,

@@ -73,6 +73,11 @@ export class AcmeReporter {
     })
   }
 
+  /** The certificate is not in danger: the next order tries again. */
+  contactNotChanged(error: string): void {
+    this.#host.log.warn('ACME_CONTACT', { listener: this.#listenerId, error })
+  }
+
   quarantined({ path, reason }: Quarantined): void {
     this.#host.log.error('CERT_QUARANTINED', { listener: this.#listenerId, path, error: reason })
   }

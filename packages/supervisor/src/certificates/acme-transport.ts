@@ -1,37 +1,36 @@
-// Signed requests to one CA, through acme-client's own signing but not its retries: every request has
-// a time limit and a size limit, no answer is retried here (but a bad nonce), no proxy of the
-// environment is used, and errors keep what the CA said. One transport per attempt.
-import { Agent } from 'node:https'
-import { checkServerIdentity, rootCertificates } from 'node:tls'
-import { codeOf, messageOf } from '@reverse-proxy/shared/error-text'
-import { ProxyError } from '@reverse-proxy/shared/errors'
+// Signed requests to one CA, through acme-client's own signing but not its HTTP: every request has a time limit and
+// a size limit, is paced with all others to that CA, and is sent again where the trouble passes by itself; errors
+// keep what the CA said. One transport per attempt.
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import acme from 'acme-client'
 import { version } from '../version.ts'
 import type { AcmeLimits } from './acme-limits.ts'
 import type { AcmeReply, RawAnswer } from './acme-answer.ts'
-import { connectionHint, headerOf, hintFor, replyOf, retryAfterMsOf } from './acme-answer.ts'
+import { absoluteUrl, connectionHint, headerOf, hintFor, replyOf, retryAfterMsOf } from './acme-answer.ts'
+import type { CaPacer } from './acme-pacer.ts'
+import { pacerFor } from './acme-pacer.ts'
+import { holdOf, isBusy, isPassingCode, persist, REQUEST_TRIES } from './acme-patience.ts'
 import { AcmeError, describeProblem, parseProblem } from './acme-problem.ts'
+import type { ExternalAccount, Signer } from './acme-signature.ts'
+import { signedBody } from './acme-signature.ts'
+import { createCaAgent } from './ca-agent.ts'
 import type { ListeningClock } from './certificate-clock.ts'
 import { isRecord } from './json.ts'
 
 const ANSWER_BYTES = 1024 * 1024
 const OK_BELOW = 300
+const REDIRECTS_BELOW = 400
+const REDIRECT_LIMIT = 3
+/** To HEAD, by servers that know GET and POST alone. */
+const METHOD_REFUSED: readonly number[] = [405, 501]
 
 // acme-client's interceptors sleep through any Retry-After and turn network errors into TypeErrors
 // (its issue 101). They sit on one object for the whole process.
 acme.axios.interceptors.request.clear()
 acme.axios.interceptors.response.clear()
 
-export interface ExternalAccount {
-  readonly kid: string
-  /** base64url */
-  readonly hmacKey: string
-}
-
 export interface TransportOptions {
   readonly directoryUrl: string
-  /** PKCS#8 PEM. */
-  readonly accountKeyPem: string
   readonly externalAccount: ExternalAccount | undefined
   /** Roots to trust beside the well-known ones. */
   readonly caPem: string | undefined
@@ -39,28 +38,22 @@ export interface TransportOptions {
   readonly clock: ListeningClock
   readonly limits: Pick<AcmeLimits, 'requestMs'>
   readonly signal: AbortSignal
+  /** How often a request is sent, at most; several times by default. */
+  readonly tries?: number
 }
 
-/** Who signs: the account (by its URL) or, where there is none yet, the bare key. */
-type Signer = { readonly accountUrl: string } | { readonly bindExternalAccount: boolean }
-
-// The parts of acme-client that its types leave out.
-interface ClientInternals {
-  readonly http: {
-    request(url: string, method: string, options?: { data?: unknown }): Promise<RawAnswer>
-    signedRequest(
-      url: string,
-      payload: object | null,
-      options: { kid: string | null; nonce: string; includeExternalAccountBinding: boolean },
-    ): Promise<RawAnswer>
-  }
+export interface PostOptions {
+  /** Asked directly before each time that the request is sent; throws to stop that. */
+  readonly before?: (() => Promise<void>) | undefined
+  readonly tries?: number | undefined
 }
 
 export class AcmeTransport {
   readonly #options: TransportOptions
-  readonly #client: acme.Client
-  readonly #http: ClientInternals['http']
-  readonly #agent: Agent
+  readonly #agent: ReturnType<typeof createCaAgent>
+  readonly #pacer: CaPacer
+  /** Unset where nothing is signed. */
+  #client: acme.Client | undefined
   #directory: Readonly<Record<string, unknown>> | undefined
   #nonce: string | undefined
   /** Of the certificate that the CA's server showed last. */
@@ -68,24 +61,14 @@ export class AcmeTransport {
   #reached = false
 
   constructor(options: TransportOptions) {
-    const { directoryUrl, accountKeyPem, externalAccount, caPem } = options
     this.#options = options
-    this.#agent = new Agent({
-      keepAlive: true,
-      checkServerIdentity: (host, peer) => {
-        this.#peerValidity = { fromMs: Date.parse(peer.valid_from), untilMs: Date.parse(peer.valid_to) }
-        return checkServerIdentity(host, peer)
-      },
-      ...(caPem !== undefined && { ca: [...rootCertificates, caPem] }),
-    })
-    this.#client = new acme.Client({
-      directoryUrl,
-      accountKey: accountKeyPem,
-      ...(externalAccount !== undefined && { externalAccountBinding: externalAccount }),
-    })
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its types hide the layer below
-    this.#http = (this.#client as unknown as ClientInternals).http
-    this.#http.request = async (url, method, request = {}) => await this.#send(url, method, request.data)
+    this.#pacer = pacerFor(options.directoryUrl)
+    this.#agent = createCaAgent(options.caPem, (validity) => (this.#peerValidity = validity))
+  }
+
+  /** From now on this key signs; PKCS#8 PEM. */
+  useKey(accountKey: string): void {
+    this.#client = new acme.Client({ directoryUrl: this.#options.directoryUrl, accountKey })
   }
 
   /** Whether the CA has answered anything yet. */
@@ -118,40 +101,41 @@ export class AcmeTransport {
 
   /** A request that needs no signature. Throws AcmeError for anything but success. */
   async get(doing: string, url: string): Promise<AcmeReply> {
-    const response = await this.#send(url, 'get', undefined)
-    if (response.status >= OK_BELOW) throw this.#refusal(doing, response)
-    return replyOf(response, this.#options.clock.nowMs())
+    return await this.#persist(async () => {
+      const { response, at } = await this.#get(url)
+      if (response.status >= OK_BELOW) throw this.#refusal(doing, response)
+      return replyOf(response, at, this.#options.clock.nowMs())
+    })
   }
 
   /**
    * One signed request; a `payload` of null is a POST-as-GET. `doing` begins the error's message.
    * Throws AcmeError for anything but success.
    */
-  async post(doing: string, url: string, payload: object | null, signer: Signer): Promise<AcmeReply> {
-    const byAccount = 'accountUrl' in signer
-    const nonce = await this.#takeNonce()
-    let response: RawAnswer
-    try {
-      response = await this.#http.signedRequest(url, payload, {
-        kid: byAccount ? signer.accountUrl : null,
-        nonce,
-        includeExternalAccountBinding: !byAccount && signer.bindExternalAccount,
+  async post(
+    doing: string,
+    url: string,
+    payload: object | null,
+    signer: Signer,
+    { before, tries }: PostOptions = {},
+  ): Promise<AcmeReply> {
+    await this.#readDirectory()
+    return await this.#persist(async (isRepeat) => {
+      const data = signedBody(this.#signing(), url, payload, {
+        signer,
+        nonce: await this.#takeNonce(),
+        externalAccount: this.#options.externalAccount,
       })
-    } catch (error) {
-      if (error instanceof ProxyError) throw error
-      this.#options.signal.throwIfAborted()
-      throw this.error(`${doing}: ${messageOf(error)}`, {
-        cause: error,
-      })
-    }
-    if (response.status >= OK_BELOW) throw this.#refusal(doing, response)
-    return replyOf(response, this.#options.clock.nowMs())
+      const response = await this.#send(url, 'post', data, before)
+      if (response.status >= OK_BELOW) throw this.#refusal(doing, response, isRepeat)
+      return replyOf(response, url, this.#options.clock.nowMs())
+    }, tries)
   }
 
   /** RFC 8555 8.1 */
   async keyAuthorization(token: string): Promise<string> {
     // The text is the same for every type; acme-client reads nothing of the challenge but type and token.
-    return await this.#client.getChallengeKeyAuthorization({
+    return await this.#signing().getChallengeKeyAuthorization({
       type: 'http-01',
       token,
       url: '',
@@ -171,21 +155,47 @@ export class AcmeTransport {
     this.#agent.destroy()
   }
 
+  #signing(): acme.Client {
+    if (this.#client === undefined) throw this.error('there is no account key yet')
+    return this.#client
+  }
+
+  async #persist<Result>(ask: (isRepeat: boolean) => Promise<Result>, tries?: number): Promise<Result> {
+    const { clock, signal, tries: limit = tries ?? REQUEST_TRIES } = this.#options
+    const result = await persist(ask, { clock, signal, limit })
+    this.#pacer.noteSuccess()
+    return result
+  }
+
   async #readDirectory(): Promise<Readonly<Record<string, unknown>>> {
-    if (this.#directory === undefined) {
-      const response = await this.#send(this.#options.directoryUrl, 'get', undefined)
+    this.#directory ??= await this.#persist(async () => {
+      const { response } = await this.#get(this.#options.directoryUrl)
       if (response.status >= OK_BELOW || !isRecord(response.data)) {
         throw this.#refusal('cannot read the directory', response)
       }
-      this.#directory = response.data
-    }
+      return response.data
+    })
     return this.#directory
+  }
+
+  /** Follows redirections, which a signed request cannot: its signature is for one URL (RFC 8555 6.4). */
+  async #get(url: string): Promise<{ readonly response: RawAnswer; readonly at: string }> {
+    let at = url
+    for (let redirects = 0; ; redirects++) {
+      const response = await this.#send(at, 'get', undefined)
+      const location = headerOf(response, 'location')
+      const isRedirect = response.status >= OK_BELOW && response.status < REDIRECTS_BELOW
+      if (!isRedirect || location === undefined || redirects === REDIRECT_LIMIT) return { response, at }
+      at = absoluteUrl(location, at)
+    }
   }
 
   /** The nonce of the last answer, or a new one: saves a round trip for every request. */
   async #takeNonce(): Promise<string> {
     if (this.#nonce === undefined) {
-      const response = await this.#send(await this.urlOf('newNonce'), 'head', undefined)
+      const url = await this.urlOf('newNonce')
+      let response = await this.#send(url, 'head', undefined)
+      if (METHOD_REFUSED.includes(response.status)) response = await this.#send(url, 'get', undefined)
       if (response.status >= OK_BELOW) throw this.#refusal('cannot get a nonce', response)
     }
     const nonce = this.#nonce
@@ -194,11 +204,18 @@ export class AcmeTransport {
     return nonce
   }
 
-  async #send(url: string, method: string, data: unknown): Promise<RawAnswer> {
-    const { signal, directoryUrl, limits } = this.#options
+  async #send(
+    url: string,
+    method: string,
+    data: object | undefined,
+    before?: () => Promise<void>,
+  ): Promise<RawAnswer> {
+    const { clock, signal, directoryUrl, limits } = this.#options
     if (!URL.canParse(url) || new URL(url).protocol !== 'https:') {
       throw this.error(`the CA names a URL that is not https: ${url.slice(0, 200)}`)
     }
+    await this.#pacer.take(clock, signal)
+    await before?.()
     let response: RawAnswer
     try {
       response = await acme.axios.request({
@@ -216,7 +233,6 @@ export class AcmeTransport {
         signal: AbortSignal.any([signal, AbortSignal.timeout(limits.requestMs)]),
         maxContentLength: ANSWER_BYTES,
         maxRedirects: 0,
-        proxy: false,
         decompress: false,
         validateStatus: null,
       })
@@ -249,18 +265,23 @@ export class AcmeTransport {
     return this.error(`cannot reach the ACME server ${directoryUrl}: ${what}`, {
       cause: error,
       hint: connectionHint(code),
+      isUnsettled: isPassingCode(code),
     })
   }
 
-  #refusal(doing: string, response: RawAnswer): AcmeError {
+  #refusal(doing: string, response: RawAnswer, isRepeat = false): AcmeError {
+    const { clock } = this.#options
     const problem = parseProblem(response.data)
     const said = problem === undefined ? `the CA answered ${response.status}` : describeProblem(problem)
     const hint = problem === undefined ? undefined : hintFor(problem)
-    return this.error(`${doing}: ${said}`, {
+    const error = this.error(`${doing}: ${said}`, {
       document: problem === undefined ? undefined : response.data,
-      retryAfterMs: retryAfterMsOf(response, this.#options.clock.nowMs()),
+      retryAfterMs: retryAfterMsOf(response, clock.nowMs()),
       answerStatus: response.status,
+      isRepeat,
       ...(hint !== undefined && { hint }),
     })
+    if (isBusy(error)) this.#pacer.noteBusy(clock.timerMs(), holdOf(error))
+    return error
   }
 }

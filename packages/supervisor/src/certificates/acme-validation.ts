@@ -3,7 +3,7 @@
 import type { AcmeReply } from './acme-answer.ts'
 import type { OrderRequest } from './acme-order.ts'
 import { poll } from './acme-poll.ts'
-import { describeProblem, parseProblem } from './acme-problem.ts'
+import { AcmeError, describeProblem, parseProblem } from './acme-problem.ts'
 import type { AcmeTransport } from './acme-transport.ts'
 import type { PendingAuthorization } from './challenges.ts'
 import { prepareChallenge } from './challenges.ts'
@@ -34,7 +34,10 @@ export async function proveNames(
     await arm(challenges)
     signal.throwIfAborted()
     for (const { challengeUrl, name } of pending) {
-      await post(`the challenge for ${name} is refused`, challengeUrl, {})
+      await post(`the challenge for ${name} is refused`, challengeUrl, {}).catch((error: unknown) => {
+        // CAs refuse a second one while they look: the first had reached them, though its response got lost.
+        if (!(error instanceof AcmeError) || !error.isRepeat) throw error
+      })
     }
     progress('validating')
     await awaitValidation(pending, validation)

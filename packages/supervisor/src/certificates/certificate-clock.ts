@@ -2,14 +2,13 @@
 // Under a clock that is a year fast a good certificate seems to have expired, and each new one too: without
 // this the names would be ordered again and again. A correction ends as soon as somebody sets the clock.
 // Waiting times are counted by another one, which neither a CA's answers nor whoever sets the clock can move.
-import type { Clock } from '@reverse-proxy/shared/clock'
 import { HOUR_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
 import type { Validity } from './renewal.ts'
 import { marginAtMs } from './renewal.ts'
 import type { WaitableClock } from './sleep-until.ts'
 
 /** A clock that is told by a CA what time it is there. */
-export interface ListeningClock extends Clock {
+export interface ListeningClock extends WaitableClock {
   /** `dateMs`: Unix time in the CA's answer, just received. */
   heard(dateMs: number): void
 }
@@ -36,7 +35,7 @@ interface Correction {
   readonly epochMs: number
 }
 
-export class CertificateClock implements WaitableClock, ListeningClock {
+export class CertificateClock implements ListeningClock {
   readonly #options: CertificateClockOptions
   /** Wall clock minus timers, when we began. */
   readonly #epochMs: number

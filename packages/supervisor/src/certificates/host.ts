@@ -10,6 +10,8 @@ export interface CertificateHost {
   readonly log: Log
   readonly clock: WaitableClock
   readonly jobs: CertificateJobs
+  /** Where the machine's accounts at CAs are kept; undefined: each cache directory has an account of its own. */
+  readonly stateDir?: string | undefined
   /** Replaces what a listener serves, in every worker; resolves when each living worker has acknowledged. */
   publish(listenerId: string, certificates: readonly PushedCertificate[]): Promise<void>
   /** Replaces a listener's armed challenges, in every worker; resolves when each has acknowledged. */

@@ -5,7 +5,7 @@ import { readCaRoots } from '../certificates/acme-files.ts'
 import { ACME_LIMITS } from '../certificates/acme-limits.ts'
 import { AcmeTransport } from '../certificates/acme-transport.ts'
 import { isRecord } from '../certificates/json.ts'
-import { generateKey } from '../certificates/keys.ts'
+import { withTimers } from '../certificates/sleep-until.ts'
 import type { CaDirectory } from './probes.ts'
 
 /** Throws AcmeError, or ProxyError CONFIG, with a hint. */
@@ -14,12 +14,11 @@ export async function readCaDirectory(settings: AcmeSettings): Promise<CaDirecto
   let dateMs: number | undefined
   const transport = new AcmeTransport({
     directoryUrl,
-    // acme-client wants one even where nothing is signed.
-    accountKeyPem: generateKey('ecdsa-p256'),
     externalAccount: undefined,
     caPem: await readCaRoots(settings),
-    clock: { nowMs: () => systemClock.nowMs(), heard: (heardMs) => (dateMs = heardMs) },
+    clock: { ...withTimers(systemClock), heard: (heardMs) => (dateMs = heardMs) },
     limits: ACME_LIMITS,
+    tries: 1,
     signal: AbortSignal.timeout(ACME_LIMITS.requestMs * 2),
   })
   try {

@@ -86,9 +86,9 @@ async function examineUpstreams({ listeners }: Config, probes: Probes): Promise<
   return untried === 0 ? findings : [...findings, judgeUntried(untried)]
 }
 
-/** Only the internal CA writes there. */
+/** The internal CA writes there, and accounts at ACME CAs are kept there. */
 async function examineState({ stateDir, listeners }: Config, probes: Probes): Promise<Finding[]> {
-  if (!listeners.some(({ tls }) => tls.mode === 'internal')) return []
+  if (listeners.every(({ tls }) => tls.mode === 'manual')) return []
   return [judgeDirectory('state', stateDir, await probes.directory(stateDir))]
 }
 

@@ -101,6 +101,7 @@ export class VirtualWorld {
     this.#authority = {
       placeOrder: async (request) => await this.#placeOrder(request),
       resumeRecorded: async () => undefined,
+      syncContact: async () => {},
       askRenewalInfo: async (question) => await this.#askRenewalInfo(question),
     }
   }
