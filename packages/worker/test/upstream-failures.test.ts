@@ -326,6 +326,33 @@ test(
 )
 
 test(
+  'a POST on a connection that has just been closed goes to another: nobody has read it',
+  TIMEOUT,
+  async (t) => {
+    const upstream = await startUpstream(t, (connection) => {
+      const [first, second] = readRequests(connection.received)
+      if (first === undefined || second !== undefined) return
+      connection.socket.write(OK)
+      if (upstream.connections.length === 1) connection.socket.end()
+    })
+    const { port, requests } = await startSiteServer(t, [siteOf(upstream.port)])
+    const client = await connectRaw(t, port)
+    const post = 'POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 2\r\n\r\nhi'
+    client.send(post + post)
+    assert.equal((await client.response()).status, 200)
+    assert.equal((await client.response()).status, 200)
+    assert.deepEqual(
+      upstream.connections.map(({ received }) => readRequests(received).length),
+      [1, 1],
+    )
+    assert.deepEqual(
+      requests.map(({ status }) => status),
+      [200, 200],
+    )
+  },
+)
+
+test(
   'the queue of an upstream: first come, first served; when full, 503 with Retry-After',
   TIMEOUT,
   async (t) => {

@@ -65,6 +65,7 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     const stallTimeoutMs = deps.limits().bodyStallTimeoutMs
     this.#request = {
       method,
+      isRepeatable: body.kind === 'none' && IDEMPOTENT.has(method),
       head: requestHeadText(method, path, headers, body, isLast),
       body: body.kind === 'none' ? null : new RequestBody(exchange, { limitBytes, stallTimeoutMs }),
       contentLength: body.kind === 'length' ? body.bytes : undefined,
@@ -142,10 +143,10 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     this.#exchange.end(this.#hasContent && trailers.length > 0 ? clientTrailers(trailers) : NO_TRAILERS)
   }
 
-  onResponseError(error: unknown, hadBegun: boolean): void {
+  onResponseError(error: unknown, hadBegun: boolean, isUnsent: boolean): void {
     const isReused = this.#connection?.isReused === true
     this.#connection = undefined
-    if (isReused && !hadBegun && this.#mayRetry(error)) {
+    if (isReused && !hadBegun && this.#mayRetry(error, isUnsent)) {
       this.#isRetried = true
       this.#deps.accessLog.upstreamRetried(this.#route.pool.label)
       this.#route.pool.acquire(this, true)
@@ -154,13 +155,12 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     }
   }
 
-  /** SPEC 7: on a reused connection, before any byte of response, and safe to repeat; once. */
-  #mayRetry(error: unknown): boolean {
+  /** On a reused connection, before any byte of response, and unsent or safe to repeat; once. */
+  #mayRetry(error: unknown, isUnsent: boolean): boolean {
     return (
       !this.#isRetried &&
       !this.#isClientGone &&
-      this.#request.body === null &&
-      IDEMPOTENT.has(this.#request.method) &&
+      (isUnsent || this.#request.isRepeatable) &&
       ERRORS[upstreamFault(error).code].retry === 'if-reused'
     )
   }

@@ -20,6 +20,8 @@ export interface UpstreamRequest {
   readonly body: RequestBody | null
   /** Of the body, as the head declares it; undefined: it is sent in chunks. */
   readonly contentLength: number | undefined
+  /** It may be sent again although the upstream may have read it. */
+  readonly isRepeatable: boolean
   /** After it the connection is of no more use, whatever the upstream says. */
   readonly isLast: boolean
   /**
@@ -41,8 +43,11 @@ export interface ResponseReceiver {
   onResponseData(chunk: Buffer, isLast: boolean): boolean
   /** @param trailers name, value, name, value ...; names in lower case */
   onResponseEnd(trailers: readonly string[]): void
-  /** @param hadBegun a byte of the response has come */
-  onResponseError(error: unknown, hadBegun: boolean): void
+  /**
+   * @param hadBegun a byte of the response has come
+   * @param isUnsent nothing of the request has been written on this connection, which had served others
+   */
+  onResponseError(error: unknown, hadBegun: boolean, isUnsent: boolean): void
 }
 
 export interface ConnectionOwner {
@@ -76,6 +81,8 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
   #isHeldBack = false
   #isConnecting = false
   #isGone = false
+  /** There is a request, and it has not been written yet. */
+  #isUnsent = false
   #writeError: ProxyError | undefined
   readonly #silence = new Deadline(() => this.#fail(new ProxyError('UPSTREAM_TIMEOUT', 'timeout')))
   readonly #idle = new Deadline(() => this.destroy())
@@ -96,8 +103,10 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     this.#request = request
     this.#receiver = receiver
     this.#requests += 1
-    if (this.#socket !== undefined) this.#write(this.#socket, request)
-    else if (!this.#isConnecting) this.#connect()
+    if (this.#socket !== undefined) {
+      if (request.isRepeatable) this.#write(this.#socket, request)
+      else this.#writeIfOpen(this.#socket, request)
+    } else if (!this.#isConnecting) this.#connect()
   }
 
   /** After `onResponseData` said false: goes on. */
@@ -199,6 +208,17 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
       .on('drain', () => this.#onDrain())
   }
 
+  /** A close that has come by now is seen before anything is written, so that the request can go elsewhere. */
+  #writeIfOpen(socket: Socket, request: UpstreamRequest): void {
+    this.#idle.off()
+    this.#isUnsent = true
+    afterNextReads(() => {
+      if (this.#isGone) return
+      this.#isUnsent = false
+      this.#write(socket, request)
+    })
+  }
+
   #write(socket: Socket, request: UpstreamRequest): void {
     this.#idle.off()
     this.#parser.begin(request.method)
@@ -241,6 +261,10 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
       this.destroy()
       return
     }
+    if (this.#isUnsent) {
+      this.#fail(new ProxyError('UPSTREAM_RESET', 'closed'))
+      return
+    }
     try {
       this.#parser.execute(chunk)
     } catch (error) {
@@ -258,6 +282,10 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
   #onEnd(): void {
     if (this.#receiver === undefined) {
       this.destroy()
+      return
+    }
+    if (this.#isUnsent) {
+      this.#fail(new ProxyError('UPSTREAM_RESET', 'closed'))
       return
     }
     try {
@@ -298,9 +326,10 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
 
   #fail(error: unknown): void {
     const receiver = this.#receiver
-    const { hasBegun } = this.#parser
+    const isUnsent = this.#isUnsent
+    const hasBegun = this.#parser.hasBegun && !isUnsent
     this.destroy()
-    receiver?.onResponseError(error, hasBegun)
+    receiver?.onResponseError(error, hasBegun, isUnsent)
   }
 
   /** From now on the upstream has `timeoutMs` to do something; none while it is the client's turn to send or to read. */
