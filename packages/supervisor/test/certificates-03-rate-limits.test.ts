@@ -170,7 +170,7 @@ test('rate limits: a real CA that refuses', TEST, async (t) => {
     async (st) => {
       const life = scene.enter(st, { domains: ['bad.example', 'good.example'] })
       ca.inject({ on: 'newOrder', answer: rejectIdentifiers(['bad.example']), when: hasBad })
-      ca.inject({ on: 'newOrder', answer: unavailable(), times: 1, when: (request) => !hasBad(request) })
+      ca.inject({ on: 'newOrder', answer: unavailable(), times: 4, when: (request) => !hasBad(request) })
       await assert.rejects(life.attempt())
       host.clockOffsetMs += 2 * MINUTE_MS
       const manager = await life.attempt()
