@@ -26,6 +26,24 @@ async function issuesOf(path: string): Promise<readonly PlacedIssue[]> {
   return error.issues
 }
 
+test(
+  'root without a user for the workers is a warning; with one, or without root, there is none',
+  TIMEOUT,
+  async (t) => {
+    const directory = await makeDirectory(t)
+    const warningsOf = async (head: string, isRoot: boolean) => {
+      const options = { ...OPTIONS, environment: { ...OPTIONS.environment, isRoot } }
+      const { warnings } = await loadConfig(await writeConfig(directory, head + HEAD + LISTENER), options)
+      return warnings.map(({ code, path, severity }) => ({ code, path, severity }))
+    }
+    assert.deepEqual(await warningsOf('', true), [
+      { code: 'WORKERS_AS_ROOT', path: 'user', severity: 'warning' },
+    ])
+    assert.deepEqual(await warningsOf('user = "nobody"\n', true), [])
+    assert.deepEqual(await warningsOf('', false), [])
+  },
+)
+
 test('what is not written has the documented default', TIMEOUT, async (t) => {
   const path = await writeConfig(await makeDirectory(t), HEAD + LISTENER)
   const { config, warnings } = await loadConfig(path, OPTIONS)

@@ -66,7 +66,9 @@ test('unknown keys: what was probably meant', () => {
   for (const [key, hint] of Object.entries(hints)) assert.equal(describeUnknownKey(key, known).hint, hint)
 })
 
-const GOOD = `${HEAD}
+/** Root is advised to give the workers an account of their own. */
+const USER = process.getuid?.() === 0 ? 'user = "nobody"' : ''
+const GOOD = `${USER}${HEAD}
 [[listeners]]
 bind_addr = "127.0.0.1"
 tls = { mode = "internal" }

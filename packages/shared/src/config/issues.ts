@@ -21,6 +21,7 @@ export const ISSUES = {
   LIMIT_INVALID: { rules: [8, 9], severity: 'error' },
   // What the machine has.
   ACCOUNT_UNKNOWN: { rules: [], severity: 'error' },
+  WORKERS_AS_ROOT: { rules: [], severity: 'warning' },
   LOG_FILE_UNUSABLE: { rules: [], severity: 'error' },
   PATH_TILDE: { rules: [], severity: 'error' },
   PATH_CLASH: { rules: [], severity: 'error' },

@@ -9,7 +9,7 @@ import { checkCaches, checkSharedCaches } from './cache-directories.ts'
 import { ConfigErrors, fileError, type PlacedIssue } from './config-errors.ts'
 import type { Environment } from './environment.ts'
 import { checkFiles } from './files.ts'
-import { checkMachine } from './machine.ts'
+import { adviseAccount, checkMachine } from './machine.ts'
 import { toConfig } from './normalise.ts'
 import { decodeText, parseToml } from './parse.ts'
 import { locator } from './positions.ts'
@@ -60,7 +60,8 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
     throw new ConfigErrors(path, issues)
   }
   const config = toConfig(complete, { environment, allowWildcardBindFlag, resolvePath, upstreamCaPem })
-  return { config, warnings: issues }
+  const advice = adviseAccount(complete.user, environment.isRoot)
+  return { config, warnings: [...(await placed(path, text, advice)), ...issues] }
 }
 
 /** A path that is not the one that was meant has no further faults. */

@@ -27,6 +27,19 @@ export async function checkMachine(
   return issues.filter((issue) => issue !== undefined)
 }
 
+/** Advice about a file that is otherwise sound: beside errors it would be noise. */
+export function adviseAccount(user: string | undefined, isRoot: boolean): readonly ConfigIssue[] {
+  if (!isRoot || user !== undefined) return []
+  return [
+    configIssue(
+      'WORKERS_AS_ROOT',
+      ['user'],
+      'the workers, which read what strangers send, run as root',
+      'set user to an account of their own, such as reverse-proxy or nobody',
+    ),
+  ]
+}
+
 /** Who is not root cannot become anybody else. */
 function idleAccount(user: string | undefined): ConfigIssue | undefined {
   if (user === undefined) return undefined
