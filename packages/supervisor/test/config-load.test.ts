@@ -66,7 +66,7 @@ test('what is not written has the documented default', TIMEOUT, async (t) => {
       headerBytes: 32_768,
       headerCount: 100,
       keepAliveTimeoutMs: 60_000,
-      bodyStallTimeoutMs: 30_000,
+      bodyStallTimeoutMs: 60_000,
       connectionsPerWorker: 10_000,
       connectionsPerClient: 256,
       requestsPerConnection: 10_000,

@@ -2,13 +2,16 @@
 // still sends of the body is dropped.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
+import { ADMITTED } from '../src/ratelimit/limiter.ts'
 import { answerOf, connectHttp2, open, request } from './support/http2-client.ts'
 import { connectRaw } from './support/raw-client.ts'
 import { OK, startUpstream } from './support/raw-upstream.ts'
+import { ScriptedLimiter } from './support/scripted-limiter.ts'
 import { siteOf, startSiteServer } from './support/site-server.ts'
 import { waitUntil } from './support/wait-until.ts'
 
-const TIMEOUT = { timeout: 15_000 }
+const TIMEOUT = { timeout: 30_000 }
 const MEGABYTE = 1024 * 1024
 
 test('a client that sends all of its body before it looks at the answer has it read', TIMEOUT, async (t) => {
@@ -97,3 +100,58 @@ test(
     assert.notEqual(answer.resetCode, 0)
   },
 )
+
+const SLOW_PIECES = 4
+const SLOW_PIECE_MS = 700
+
+for (const [name, status, response, retryAfterSecs, length] of [
+  ['our own 413', 413, OK, ADMITTED, 2 * MEGABYTE],
+  ['our own 429', 429, OK, 1, MEGABYTE],
+  [
+    'a 401 of the upstream, in chunks',
+    401,
+    'HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n',
+    ADMITTED,
+    MEGABYTE,
+  ],
+] as const) {
+  test(`${name} reaches a client that reads only when it has sent, slowly`, TIMEOUT, async (t) => {
+    const limiter = new ScriptedLimiter()
+    limiter.verdict = retryAfterSecs
+    const upstream = await startUpstream(t, ({ socket, received }) => {
+      if (received.endsWith('\r\n\r\n')) socket.write(response)
+    })
+    const site = siteOf(upstream.port, { bodyLimitBytes: MEGABYTE })
+    const { port, server } = await startSiteServer(t, [site], {}, limiter)
+    const client = await connectRaw(t, port)
+    client.socket.allowHalfOpen = true
+    client.socket.pause()
+    client.send(`POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: ${length}\r\n\r\n`)
+    const session = await connectHttp2(t, port)
+    const stream = open(session, { ':path': '/', ':method': 'POST', 'content-length': length }, false)
+    const answer = answerOf(stream)
+    for (let i = 0; i < SLOW_PIECES; i++) {
+      await delay(SLOW_PIECE_MS)
+      const piece = Buffer.alloc(length / SLOW_PIECES)
+      const error = await new Promise((resolve) => client.socket.write(piece, resolve))
+      assert.equal(error ?? null, null)
+      if (!stream.destroyed && stream.writable) stream.write(piece)
+    }
+    client.socket.resume()
+    assert.equal((await client.response()).status, status)
+    await waitUntil('the connection to be let go', () => server.connectionCount === 1)
+    const overHttp2 = await answer
+    assert.deepEqual([overHttp2.status, overHttp2.resetCode], [status, 0])
+    assert.equal(session.destroyed, false)
+  })
+}
+
+test('a client that falls silent within its body is not waited for', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, ({ socket }) => void socket.write(OK))
+  const { port, server } = await startSiteServer(t, [siteOf(upstream.port)])
+  const client = await connectRaw(t, port)
+  client.socket.allowHalfOpen = true
+  client.send('POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 9\r\n\r\nx')
+  assert.equal((await client.response()).body, 'ok')
+  await waitUntil('the connection to be let go', () => server.connectionCount === 0)
+})

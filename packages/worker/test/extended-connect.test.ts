@@ -154,8 +154,8 @@ test('what is no WebSocket, or not of version 13, or has a body, goes nowhere', 
   const outcomes: readonly (readonly [OutgoingHttpHeaders, number, boolean])[] = [
     [{ ':protocol': 'connect-udp' }, 405, false],
     [{ ':protocol': 'WebSocket' }, 405, false],
-    [{ 'sec-websocket-version': '8' }, 400, false],
-    [{ 'sec-websocket-version': '' }, 400, false],
+    [{ 'sec-websocket-version': '8' }, 426, false],
+    [{ 'sec-websocket-version': '' }, 426, false],
     [{ 'content-length': '5' }, 400, false],
     [{}, 400, true],
     [{ ':authority': 'unknown.example' }, 404, false],
@@ -164,6 +164,7 @@ test('what is no WebSocket, or not of version 13, or has a body, goes nowhere', 
   ]
   for (const [headers, status, endStream] of outcomes) {
     const answer = await answerOf(open(session, { ...HANDSHAKE, ...headers }, endStream))
+    if (status === 426) assert.equal(answer.headers['sec-websocket-version'], '13')
     if (answer.resetCode === 0) assert.equal(answer.status, status, JSON.stringify(headers))
     // Or the runtime has refused the stream as malformed, before it came to us.
     else assert.ok(Number.isNaN(answer.status) || answer.status === status, JSON.stringify(headers))
@@ -249,6 +250,7 @@ test('either side ending or resetting does the same to the other', TIMEOUT, asyn
   const { port } = await startSiteServer(t, [siteOf(upstream.port)])
   const session = await connectHttp2(t, port)
   const ended = await openTunnel(session)
+  ended.stream.once('end', () => ended.stream.end())
   ended.stream.write('end')
   await once(ended.stream, 'close')
   assert.deepEqual([ended.received(), ended.stream.rstCode], ['last', 0])
@@ -271,6 +273,60 @@ test('either side ending or resetting does the same to the other', TIMEOUT, asyn
     upstream.connections.every(({ socket }) => socket.destroyed),
   )
   assert.equal((await request(session, { ':authority': 'unknown.example' })).status, 404)
+})
+
+test('the end of one direction is passed on, and the other goes on', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(
+    t,
+    switchingUpstream(() => {}),
+  )
+  const { port } = await startSiteServer(t, [siteOf(upstream.port)])
+  const session = await connectHttp2(t, port)
+  const first = await openTunnel(session)
+  const { socket } = upstream.newest()
+  socket.allowHalfOpen = true
+  first.stream.end('last')
+  await once(socket, 'end')
+  socket.write('more')
+  await waitUntil('what comes after it', () => first.received() === 'more')
+  socket.end()
+  await once(first.stream, 'close')
+  assert.equal(first.stream.rstCode, 0)
+
+  const second = await openTunnel(session)
+  const connection = upstream.newest()
+  connection.socket.allowHalfOpen = true
+  connection.socket.end('last')
+  await once(second.stream, 'end')
+  second.stream.write('more')
+  await waitUntil('the rest', () => connection.received.endsWith('more'))
+  const large = 'x'.repeat(1_000_000)
+  second.stream.end(large)
+  await once(connection.socket, 'end')
+  assert.ok(connection.received.endsWith(`more${large}`))
+  await waitUntil('the stream to be over', () => second.stream.destroyed)
+  assert.deepEqual([second.received(), second.stream.rstCode], ['last', 0])
+})
+
+test('a client that has ended its side before the upstream switches', TIMEOUT, async (t) => {
+  let isSwitched = false
+  const upstream = await startUpstream(t, ({ received, socket }) => {
+    socket.allowHalfOpen = true
+    if (!isSwitched) void session.then((one) => one.ping(() => socket.write(switching(received), 'latin1')))
+    isSwitched = true
+  })
+  const { port } = await startSiteServer(t, [siteOf(upstream.port)])
+  const session = connectHttp2(t, port)
+  const stream = open(await session, HANDSHAKE, false)
+  stream.on('error', () => {})
+  stream.end()
+  await waitUntil('the upstream', () => upstream.connections.length === 1)
+  const { socket } = upstream.newest()
+  await waitUntil('the end', () => socket.readableEnded)
+  stream.resume()
+  socket.end()
+  await once(stream, 'close')
+  assert.equal(stream.rstCode, 0)
 })
 
 test('whoever does not read holds the other back, both ways, and loses nothing', TIMEOUT, async (t) => {

@@ -123,8 +123,8 @@ test('the target: origin-form as it is, absolute-form only for the same host', (
 
 test('the body: one length, or exactly chunked, or none', () => {
   for (const [fields, body] of [
-    [[], { kind: 'none' }],
-    [['Content-Length', '0'], { kind: 'none' }],
+    [[], { kind: 'none', isDeclared: false }],
+    [['Content-Length', '0'], { kind: 'none', isDeclared: true }],
     [['Content-Length', '5'], { kind: 'length', bytes: 5 }],
     [['content-LENGTH', '005'], { kind: 'length', bytes: 5 }],
     [['Transfer-Encoding', 'chunked'], { kind: 'unknown' }],
@@ -200,6 +200,21 @@ test('limits: 431 at one header, or one byte, too many', () => {
   assert.equal(codeOf(head(HOST, { target: `/${'x'.repeat(1000)}` })), 'HEADERS_TOO_LARGE')
 })
 
+function crumbs(count: number): string[] {
+  return Array.from({ length: count }, () => ['cookie', 'a=b']).flat()
+}
+
+test('limits: the cookie crumbs of HTTP/2 count as the one field that they are', () => {
+  assert.equal(codeOf(http2({}, [...crumbs(100), ...manyFields(19)])), undefined)
+  assert.equal(codeOf(http2({}, [...crumbs(100), ...manyFields(20)])), 'HEADERS_TOO_LARGE')
+  assert.equal(codeOf(head([...HOST, ...crumbs(20)])), 'HEADERS_TOO_LARGE')
+  // `/`, `cookie: `, CRLF, and crumbs of three bytes with two between each and the next.
+  const used = '/'.length + 'cookie'.length + 4 + 197 * 3 + 196 * 2
+  assert.equal(used, 994)
+  assert.equal(codeOf(http2({}, [...crumbs(197), 'cookie', 'abcd'])), undefined)
+  assert.equal(codeOf(http2({}, [...crumbs(197), 'cookie', 'abcde'])), 'HEADERS_TOO_LARGE')
+})
+
 test('limits: 400 at more than a hundred connection options', () => {
   for (const [count, code] of [
     [100, undefined],
@@ -231,6 +246,7 @@ test('a WebSocket handshake is a GET without a body that wants one upgrade, to w
   assert.ok(!isWebSocketHandshake('GET', '1.0', wish))
   assert.ok(!isWebSocketHandshake('GET', '1.1', ['Upgrade', 'h2c, websocket']))
   assert.ok(!isWebSocketHandshake('GET', '1.1', [...wish, 'Upgrade', 'websocket']))
+  assert.ok(isWebSocketHandshake('GET', '1.1', [...wish, 'Content-Length', '0']))
   assert.ok(!isWebSocketHandshake('GET', '1.1', [...wish, 'Content-Length', '1']))
   assert.ok(!isWebSocketHandshake('GET', '1.1', [...wish, 'Transfer-Encoding', 'chunked']))
 })

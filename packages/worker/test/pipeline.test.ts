@@ -67,7 +67,7 @@ class RecordedExchange extends ClientExchange {
     throw new TypeError('a GET has no body')
   }
 
-  isHeldUp(): boolean {
+  override isHeldUp(): boolean {
     return false
   }
 

@@ -78,6 +78,31 @@ test('HTTP/2: :authority becomes Host, cookie crumbs one Cookie, bodies arrive',
   assert.deepEqual(new Set(requests.map(({ proto, status }) => `${proto} ${status}`)), new Set(['h2 200']))
 })
 
+test('a client that offers http/1.0 alone, over TLS, is served over HTTP/1', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, answering(OK))
+  const { port } = await startSiteServer(t, [siteOf(upstream.port)])
+  const client = await connectRaw(t, port, 'a.example', ['http/1.0'])
+  client.send('GET / HTTP/1.0\r\nHost: a.example\r\n\r\n')
+  assert.equal((await client.response()).body, 'ok')
+  await client.closed()
+})
+
+function cookies(count: number, value: string): string[] {
+  return Array.from({ length: count }, (_, i) => `c${i}=${value}`)
+}
+
+test('HTTP/2: as many cookies as a browser keeps are one field', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, answering(OK))
+  const { port } = await startSiteServer(t, [siteOf(upstream.port)])
+  const session = await connectHttp2(t, port)
+  for (const cookie of [cookies(95, 'v'), cookies(180, 'v'.repeat(150)), cookies(1_500, 'v')]) {
+    assert.equal((await request(session, { cookie })).status, 200)
+    const sent = readRequests(upstream.received()).at(-1)
+    assert.deepEqual(valuesOf(sent?.headers ?? [], 'cookie'), [cookie.join('; ')])
+  }
+  assert.equal((await request(session, { cookie: cookies(180, 'v'.repeat(200)) })).status, 431)
+})
+
 test(
   "the proxy's own headers are there once, whatever the client sends or names in Connection",
   TIMEOUT,

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { answerOf, connectHttp2, open, request } from './support/http2-client.ts'
 import { dataFrame, frame, FRAME, headersFrame, uint32 } from './support/http2-frames.ts'
 import { connectRaw } from './support/raw-client.ts'
@@ -306,3 +307,45 @@ test(
     }
   },
 )
+
+function post(path: string): string {
+  return `POST ${path} HTTP/1.1\r\nHost: a.example\r\nContent-Length: 100\r\n\r\n`
+}
+
+test('an exchange is idle only when neither direction moves', TIMEOUT, async (t) => {
+  const PAUSE_MS = 3_000
+  const STEP_MS = 250
+  const DOWNLOAD_BYTES = 32 * MEGABYTE
+  const upstream = await startUpstream(t, (connection) => {
+    const { socket, received } = connection
+    if (received.startsWith('POST /events')) {
+      if (!received.endsWith('\r\n\r\n')) return
+      socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n')
+      const events = setInterval(() => socket.write('2\r\nev\r\n'), STEP_MS)
+      socket.once('close', () => clearInterval(events))
+    } else if (received.endsWith('\r\n\r\n')) {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${DOWNLOAD_BYTES}\r\n\r\n`)
+      socket.write(Buffer.alloc(DOWNLOAD_BYTES))
+    }
+  })
+  const { port } = await startSiteServer(t, [siteOf(upstream.port)], { bodyStallTimeoutMs: 1_000 })
+  const events = await connectRaw(t, port)
+  events.send(post('/events'))
+  const session = await connectHttp2(t, port)
+  const stream = open(session, { ':path': '/events', ':method': 'POST' }, false)
+  stream.on('error', () => {})
+  let eventsOverHttp2 = 0
+  stream.on('data', (bytes: Buffer) => (eventsOverHttp2 += bytes.length))
+
+  const download = await connectRaw(t, port)
+  download.socket.pause()
+  download.send(post('/download'))
+  const sending = setInterval(() => download.send('x'), STEP_MS)
+  t.after(() => clearInterval(sending))
+  await delay(PAUSE_MS)
+
+  const [before, beforeOverHttp2] = [events.received().length, eventsOverHttp2]
+  await waitUntil('more', () => events.received().length > before && eventsOverHttp2 > beforeOverHttp2)
+  download.socket.resume()
+  await waitUntil('all of the download', () => download.received().length > DOWNLOAD_BYTES)
+})

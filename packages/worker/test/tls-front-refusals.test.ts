@@ -6,6 +6,7 @@ import { buffer } from 'node:stream/consumers'
 import { before, test, type TestContext } from 'node:test'
 import tls from 'node:tls'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import { LINGER_MS } from '../src/tls/farewell.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { makeCertificate } from './support/certificates.ts'
 import { alpnExtension, encodeHello, encodeRecords, serverNameExtension } from './support/client-hello.ts'
@@ -108,10 +109,15 @@ test('an alert arrives whole at a client that goes on sending', TIMEOUT, async (
 test('a client that never stops sending is cut all the same', TIMEOUT, async (t) => {
   const running = await startFront(t, {})
   const socket = connect(t, running.port, true)
+  t.mock.timers.enable({ apis: ['setTimeout'] })
   socket.write(encodeRecords(encodeHello({ extensions: [] })))
   await next(socket, 'data')
   const sending = setInterval(() => socket.write('x'), 20)
   t.after(() => clearInterval(sending))
+  t.mock.timers.tick(LINGER_MS - 1)
+  assert.equal(running.connections.open, 1)
+  t.mock.timers.tick(1)
+  t.mock.timers.reset()
   await nothingLeft(running)
 })
 

@@ -110,6 +110,49 @@ test('either side ending ends the other', TIMEOUT, async (t) => {
   await waitUntil('every connection to be gone', () => server.connectionCount === 0)
 })
 
+test('a handshake with Content-Length: 0 is a handshake', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, echo)
+  const { port } = await startSiteServer(t, [siteOf(upstream.port)])
+  const client = await connectRaw(t, port)
+  client.send(`${handshake('/', `${KEY}Content-Length: 0\r\n`)}first`)
+  assert.equal((await client.response()).status, 101)
+  await client.until((text) => text === 'first')
+})
+
+test('the end of one direction is passed on, and the other goes on', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, ({ received, socket }) => {
+    if (received.endsWith('\r\n\r\n')) socket.write(SWITCHING, 'latin1')
+  })
+  const { port, server } = await startSiteServer(t, [siteOf(upstream.port)])
+  const open = async () => {
+    const client = await connectRaw(t, port)
+    client.send(handshake())
+    assert.equal((await client.response()).status, 101)
+    const { socket } = upstream.newest()
+    for (const side of [client.socket, socket]) side.allowHalfOpen = true
+    return { client, socket }
+  }
+  const first = await open()
+  first.client.socket.end('last')
+  await once(first.socket, 'end')
+  first.socket.write('more')
+  await first.client.until((text) => text === 'more')
+  first.socket.end()
+  await first.client.closed()
+
+  const second = await open()
+  const ended = once(second.client.socket, 'end')
+  second.socket.end('last')
+  await ended
+  second.client.send('more')
+  await waitUntil('the rest', () => upstream.newest().received.endsWith('more'))
+  const large = 'x'.repeat(1_000_000)
+  second.client.socket.end(large)
+  await once(second.socket, 'end')
+  assert.ok(upstream.newest().received.endsWith(`more${large}`))
+  await waitUntil('every connection to be gone', () => server.connectionCount === 0)
+})
+
 test('a client that resets before the upstream has answered harms nobody', TIMEOUT, async (t) => {
   const upstream = await startUpstream(t, () => {})
   const { port, requests, server } = await startSiteServer(t, [siteOf(upstream.port)])
@@ -205,35 +248,36 @@ test('upstream_max_connections bounds tunnels: 101, then 503 for who waits in va
   assert.equal((await next.response()).status, 101)
 })
 
-test('a handshake without a proper key is 400; for an unknown host 404', TIMEOUT, async (t) => {
-  const upstream = await startUpstream(t, echo)
-  const { port } = await startSiteServer(t, [siteOf(upstream.port)])
-  for (const [bytes, status] of [
-    [handshake('/', ''), 400],
-    [handshake('/', VERSION), 400],
-    [handshake('/', `Sec-WebSocket-Key: short\r\n${VERSION}`), 400],
-    [handshake('/', KEY + KEY_ALONE), 400],
-    [handshake('/', KEY_ALONE), 400],
-    [handshake('/', KEY + VERSION), 400],
-    [handshake('/', `${KEY_ALONE}Sec-WebSocket-Version: 13, 8\r\n`), 400],
-    [handshake('/', `${KEY_ALONE}Sec-WebSocket-Version: 8\r\n`), 400],
-    [handshake().replace('a.example', 'x.example'), 404],
-  ] as const) {
-    const client = await connectRaw(t, port)
-    client.send(bytes)
-    const answer = await client.response()
-    assert.equal(answer.status, status)
-    assert.equal(
-      /sec-websocket-version: 13/iu.test(answer.head),
-      bytes.includes(KEY_ALONE) &&
-        !bytes.includes(KEY + KEY_ALONE) &&
-        !/Key: .*Key: /su.test(bytes) &&
-        status === 400,
-    )
-    await client.closed()
-  }
-  assert.equal(upstream.connections.length, 0)
-})
+test(
+  'a handshake without a proper key is 400, of another version 426; for an unknown host 404',
+  TIMEOUT,
+  async (t) => {
+    const upstream = await startUpstream(t, echo)
+    const { port } = await startSiteServer(t, [siteOf(upstream.port)])
+    for (const [bytes, status] of [
+      [handshake('/', ''), 400],
+      [handshake('/', VERSION), 400],
+      [handshake('/', `Sec-WebSocket-Key: short\r\n${VERSION}`), 400],
+      [handshake('/', KEY + KEY_ALONE), 400],
+      [handshake('/', KEY_ALONE), 426],
+      [handshake('/', KEY + VERSION), 426],
+      [handshake('/', `${KEY_ALONE}Sec-WebSocket-Version: 13, 8\r\n`), 426],
+      [handshake('/', `${KEY_ALONE}Sec-WebSocket-Version: 8\r\n`), 426],
+      [handshake().replace('a.example', 'x.example'), 404],
+    ] as const) {
+      const client = await connectRaw(t, port)
+      client.send(bytes)
+      const answer = await client.response()
+      assert.equal(answer.status, status)
+      // RFC 6455 4.2.2, RFC 9110 15.5.22.
+      for (const field of [/^sec-websocket-version: 13\r?$/imu, /^upgrade: websocket\r?$/imu]) {
+        assert.equal(field.test(answer.head), status === 426, bytes)
+      }
+      await client.closed()
+    }
+    assert.equal(upstream.connections.length, 0)
+  },
+)
 
 test(
   'any other upgrade is removed, and the request served as an ordinary one: its connection’s last',

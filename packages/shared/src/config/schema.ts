@@ -60,8 +60,8 @@ const limits = table(
     header_count: count('Most header fields of a request.', 100),
     keep_alive_timeout_secs: seconds('How long an idle client connection is kept open.', 60),
     body_stall_timeout_secs: seconds(
-      'Longest silence of a client in the middle of a body, or of an answer that it does not read; not counted while the upstream holds it back.',
-      30,
+      'Longest silence of a client that still has a body to send or a response to read; not counted while the upstream holds it back, nor while the other direction moves.',
+      60,
     ),
     connections_per_worker: count('Client connections that one worker holds at once.', 10_000),
     connections_per_client: count(

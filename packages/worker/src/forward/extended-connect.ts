@@ -83,7 +83,9 @@ class StreamTunnel implements AnswerSource, Tunnel {
     clearTimeout(this.#headTimeout)
     this.#deps.tunnels.closed(this)
     this.#request?.destroy()
-    this.#upstream?.destroy()
+    // What the client had sent before its end is still to be written.
+    if (this.#upstream?.writableEnded === true) this.#upstream.destroySoon()
+    else this.#upstream?.destroy()
   }
 
   goAway(): void {
@@ -112,6 +114,7 @@ class StreamTunnel implements AnswerSource, Tunnel {
       return
     }
     this.#upstream = upstream
+    upstream.allowHalfOpen = true
     this.#deps.tunnels.opened(this)
     exchange.respond({ status: 200, reason: '', headers: headersOf(response), contentLength: undefined })
     exchange.onIdle(this.#deps.limits().upgradeIdleTimeoutMs, () => this.#cut())
@@ -126,9 +129,12 @@ class StreamTunnel implements AnswerSource, Tunnel {
       this.#toClient.see(chunk)
       if (!exchange.write(chunk)) upstream.pause()
     })
-    upstream.on('end', () => exchange.end([]))
-    // Without an end before it, this is a reset.
-    upstream.on('close', () => this.#cut())
+    upstream.on('end', () => exchange.endHalf())
+    upstream.on('close', () => {
+      // Nobody takes what the client still sends. Without an end before it, this is a reset.
+      if (upstream.readableEnded) exchange.end([])
+      this.#cut()
+    })
   }
 
   #passToUpstream(upstream: Socket): void {
@@ -137,7 +143,9 @@ class StreamTunnel implements AnswerSource, Tunnel {
       // What comes after the upstream has ended is dropped.
       if (upstream.writable && !upstream.write(chunk)) body.pause()
     })
-    body.on('end', () => upstream.end())
+    // A client may have ended its side while the upstream was being asked.
+    if (body.readableEnded) upstream.end()
+    else body.on('end', () => upstream.end())
     upstream.on('drain', () => body.resume())
   }
 

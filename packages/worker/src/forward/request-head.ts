@@ -5,6 +5,8 @@ import { isFieldName, isToken } from '../http/field-names.ts'
 import { isFieldValue } from '../http/field-values.ts'
 import type { BodyFraming } from '../http/framing.ts'
 
+/** RFC 9110 8.6: their meaning anticipates content, so that a length is sent where there is none, too. */
+const WITH_CONTENT: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])
 // RFC 9112 3.2: the target ends at a space, and the line at CR or LF.
 const UNSAFE_TARGET = /[^\u0021-\u007e\u0080-\u00ff]/
 
@@ -31,6 +33,7 @@ export function requestHeadText(
   }
   if (body.kind === 'length') text += `Content-Length: ${body.bytes}\r\n`
   else if (body.kind === 'unknown') text += 'Transfer-Encoding: chunked\r\n'
+  else if (body.isDeclared || WITH_CONTENT.has(method)) text += 'Content-Length: 0\r\n'
   return `${text}Connection: ${isLast ? 'close' : 'keep-alive'}\r\n\r\n`
 }
 

@@ -11,7 +11,7 @@ import { clientResponseHeaders } from '../http/headers.ts'
 import type { UpgradeExchange } from '../http/upgrade-exchange.ts'
 import type { ConnectionLimits } from '../limits/connections.ts'
 import type { RefusalLog } from '../limits/refusal-log.ts'
-import { destroyAfter } from '../tls/farewell.ts'
+import { closeLingering, LINGER_MS } from '../tls/farewell.ts'
 import type { Handshake, WebSocketProxy } from './http-proxy.ts'
 import { passRefusal } from './refusal.ts'
 import type { Route } from './route.ts'
@@ -30,9 +30,6 @@ export interface UpgradeDeps {
 }
 
 type Join = (response: IncomingMessage, upstream: Socket, firstBytes: NonSharedBuffer) => void
-
-/** How long a client whose upstream has hung up may take to do the same. */
-const CLOSE_TIMEOUT_MS = 1000
 
 export function openTunnel(
   proxy: WebSocketProxy,
@@ -127,7 +124,7 @@ class SocketTunnel implements AnswerSource, Handshake, Tunnel {
     failHandshake(this.#exchange, this.#deps.accessLog, badResponse('101 that switches to something else'))
   }
 
-  /** Has the pass join the two sockets. From then on each takes the other with it, and silence takes both. */
+  /** Has the pass join the two sockets. From then on the end of each is passed to the other, and silence ends both. */
   #open(
     response: IncomingMessage,
     upstream: Socket,
@@ -136,6 +133,9 @@ class SocketTunnel implements AnswerSource, Handshake, Tunnel {
   ): void {
     const { socket } = this.#exchange
     this.#upstream = upstream
+    // The pass hands on the end of either side; without this the runtime would end the other direction with it.
+    socket.allowHalfOpen = true
+    upstream.allowHalfOpen = true
     trimHead(response)
     // The pass writes the head as a string: a character for each byte, as it was read.
     socket.setDefaultEncoding('latin1')
@@ -146,12 +146,17 @@ class SocketTunnel implements AnswerSource, Handshake, Tunnel {
     socket.setTimeout(this.#deps.limits().upgradeIdleTimeoutMs, () => socket.destroy())
     socket.once('close', () => {
       this.#deps.tunnels.closed(this)
-      upstream.destroy()
+      // What the client had sent before its end is still to be written.
+      if (upstream.writableEnded) upstream.destroySoon()
+      else upstream.destroy()
     })
     if (socket.destroyed) upstream.destroy()
     upstream.once('close', () => {
       socket.end()
-      destroyAfter(socket, CLOSE_TIMEOUT_MS)
+      // For a client that reads what is left for it, but not for one that does not.
+      socket.setTimeout(LINGER_MS)
+      if (socket.writableFinished) closeLingering(socket)
+      else socket.once('finish', () => closeLingering(socket))
     })
   }
 }

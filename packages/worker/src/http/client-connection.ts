@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net'
 import { clientKey } from '@reverse-proxy/shared/client-key'
 import type { SiteContext } from '../tls/contexts.ts'
-import { destroyAfter } from '../tls/farewell.ts'
+import { destroyAfter, isLingering } from '../tls/farewell.ts'
 import type { Peeked } from '../tls/peeked.ts'
 import type { ClientConnections } from './client-connections.ts'
 import { ClientReading } from './client-reading.ts'
@@ -62,6 +62,7 @@ export class Http1Connection implements ClientConnection {
   #waitingFromBytes = 0
   /** Of what comes from now on, nothing becomes a request. */
   #hasReadLast = false
+  #hasDropped = false
   #isUnreadable = false
   #requests = 0
 
@@ -82,6 +83,11 @@ export class Http1Connection implements ClientConnection {
     return this.#open !== undefined
   }
 
+  /** The client has sent requests that nobody is going to read, and may send more. */
+  get isSentTooMuch(): boolean {
+    return this.#hasDropped || (this.isClosing && this.#waiting.length > 0)
+  }
+
   /** What comes after the newest request cannot be read, nor what is missing of that. */
   get isUnreadable(): boolean {
     return this.#isUnreadable
@@ -98,7 +104,10 @@ export class Http1Connection implements ClientConnection {
     if (this.#waiting.length === 0) this.#waitingFromBytes = bytesRead
     const isDropped = this.isClosing || this.#hasReadLast
     if (isDropped || bytesRead - this.#waitingFromBytes >= READ_AHEAD_BYTES) this.#reading.hold()
-    if (isDropped) return
+    if (isDropped) {
+      this.#hasDropped = true
+      return
+    }
     this.#waiting.push(begin)
     if (this.isLosingBytes || this.#waiting.length + 1 >= MAX_PIPELINED) this.#hasReadLast = true
   }
@@ -172,6 +181,7 @@ export class Http1Connection implements ClientConnection {
     this.#waiting.length = 0
     if (socket.destroyed) return
     socket.destroySoon()
+    if (isLingering(socket)) return
     // The farewell of TLS waits for a client to read; all else is with the kernel.
     destroyAfter(socket, CLOSE_TIMEOUT_MS)
   }

@@ -1,6 +1,6 @@
 // What an HTTP/1 client gets when its bytes are no request, or come too slowly to be one.
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { sayFarewell } from '../tls/farewell.ts'
+import { closeLingering, sayFarewell } from '../tls/farewell.ts'
 import type { Http1Connection } from './client-connection.ts'
 import { rawErrorAnswer } from './error-response.ts'
 
@@ -27,6 +27,11 @@ export function answerClientError(error: Error, connection: Http1Connection, dep
   const isLate = code === HEAD_TIMED_OUT
   if (isLate && connection.excusesHead(deps.headTimeoutMs, () => answerClientError(error, connection, deps)))
     return
+  // Browsers open connections ahead of need: a response to nothing could be taken for that to a first request.
+  if (isLate && socket.bytesRead === 0) {
+    closeLingering(socket)
+    return
+  }
   const status = statusOf(code)
   deps.log.info('CLIENT_ERROR', { client_ip: client.ip, status, error: code })
   connection.unreadable()

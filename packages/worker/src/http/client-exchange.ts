@@ -69,11 +69,15 @@ export abstract class ClientExchange implements PendingAnswer {
   onOver: (() => void) | undefined
   /** `host:port` of the upstream that has been asked. */
   upstream: string | undefined
-  protected bytesSent = 0
+  /** Of the response, without its head. */
+  bytesSent = 0
+  /** Of the request's body, as far as it was wanted. */
+  bytesReceived = 0
   /** Of the answer; 0 until its head has been written. */
   protected status = 0
   protected isEnded = false
   #isOver = false
+  #bytesReceivedSeen = 0
   #request: ParsedRequest | undefined
   readonly #deps: ExchangeDeps
   readonly #startMs: number
@@ -122,7 +126,13 @@ export abstract class ClientExchange implements PendingAnswer {
   /** The trailer field itself is allowed in this protocol's answer. */
   abstract get canAnnounceTrailers(): boolean
 
-  abstract isHeldUp(nowMs: number, timeoutMs: number): boolean
+  /** An exchange whose request goes on is not idle. */
+  isHeldUp(_nowMs: number, _timeoutMs: number): boolean {
+    if (this.bytesReceived === this.#bytesReceivedSeen) return false
+    this.#bytesReceivedSeen = this.bytesReceived
+    return true
+  }
+
   abstract onStalled(): void
   /** An interim response (1xx, not 101). Left out where the protocol has none. */
   abstract inform(status: number, headers: readonly string[]): void
@@ -154,6 +164,7 @@ export abstract class ClientExchange implements PendingAnswer {
 
   /** What has been written waits for the client to read. */
   protected awaitClient(): void {
+    this.#bytesReceivedSeen = this.bytesReceived
     this.#deps.stalls.watch(this)
   }
 

@@ -35,7 +35,11 @@ export function answerError(exchange: ClientExchange, code: ErrorCode, retryAfte
   if (retryAfterSecs !== undefined) extra.push('retry-after', String(retryAfterSecs))
   if (code === 'METHOD_NOT_ALLOWED') extra.push('allow', ALLOW)
   if (code === 'TOO_MANY_TUNNELS') extra.push('retry-after', '1')
-  if (code === 'WEBSOCKET_VERSION') extra.push('sec-websocket-version', WEBSOCKET_VERSION)
+  if (code === 'WEBSOCKET_VERSION') {
+    extra.push('sec-websocket-version', WEBSOCKET_VERSION)
+    // RFC 9110 15.5.22; HTTP/2 has no such fields.
+    if (exchange.head.protocol !== 'h2') extra.push('upgrade', 'websocket', 'connection', 'Upgrade, close')
+  }
   if (CLOSING.has(code)) exchange.closeAfterwards()
   answerText(exchange, status, extra)
 }

@@ -33,7 +33,8 @@ export interface RequestHead {
 }
 
 export type BodyFraming =
-  | { readonly kind: 'none' }
+  /** `isDeclared`: the head says so with `Content-Length: 0`. */
+  | { readonly kind: 'none'; readonly isDeclared: boolean }
   | { readonly kind: 'length'; readonly bytes: number }
   | { readonly kind: 'unknown' }
 
@@ -52,11 +53,14 @@ export interface ParsedRequest {
 
 type HeadLimits = Pick<Limits, 'headerBytes' | 'headerCount'>
 
-const NO_BODY: BodyFraming = { kind: 'none' }
+const NO_BODY: BodyFraming = { kind: 'none', isDeclared: false }
+const EMPTY_BODY: BodyFraming = { kind: 'none', isDeclared: true }
 const UNKNOWN_LENGTH: BodyFraming = { kind: 'unknown' }
 const NO_VALUES: readonly string[] = []
 /** `: ` and CRLF: what a header line costs beside its name and value. */
 const LINE_OVERHEAD_BYTES = 4
+/** `; `: what joins two cookies. */
+const COOKIE_SEPARATOR_BYTES = 2
 export const WEBSOCKET_VERSION = '13'
 // RFC 6455 4.1: sixteen bytes in base64.
 const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/
@@ -64,6 +68,8 @@ const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/
 /** The headers that decide about framing and routing, each with every value it came with. */
 class Framing {
   bytes = 0
+  /** Of the message: the cookie crumbs of HTTP/2 are one (RFC 9113 8.2.3). */
+  fields: number
   hosts = NO_VALUES
   contentLengths = NO_VALUES
   transferEncodings = NO_VALUES
@@ -72,8 +78,12 @@ class Framing {
   websocketKeys = NO_VALUES
   websocketVersions = NO_VALUES
   hasConnectionSpecific = false
+  readonly #joinsCookies: boolean
+  #hasCookie = false
 
-  constructor(rawHeaders: readonly string[]) {
+  constructor({ rawHeaders, protocol }: RequestHead) {
+    this.#joinsCookies = protocol === 'h2'
+    this.fields = rawHeaders.length / 2
     for (let i = 0; i < rawHeaders.length; i += 2) {
       this.#add(lowerFieldName(rawHeaders[i]!), rawHeaders[i + 1]!)
     }
@@ -103,6 +113,13 @@ class Framing {
       case 'sec-websocket-version':
         this.websocketVersions = withValue(this.websocketVersions, value)
         break
+      case 'cookie':
+        if (this.#hasCookie && this.#joinsCookies) {
+          this.fields -= 1
+          this.bytes -= name.length + LINE_OVERHEAD_BYTES - COOKIE_SEPARATOR_BYTES
+        }
+        this.#hasCookie = true
+        break
       case 'keep-alive':
       case 'proxy-connection':
       case 'upgrade':
@@ -122,9 +139,8 @@ function withValue(values: readonly string[], value: string): readonly string[] 
  * @throws ProxyError BAD_HOST, BAD_TARGET, BAD_FRAMING, HEADERS_TOO_LARGE, METHOD_NOT_ALLOWED, EXPECTATION_FAILED, WEBSOCKET_VERSION
  */
 export function parseRequest(head: RequestHead, limits: HeadLimits): ParsedRequest {
-  const { rawHeaders } = head
-  if (rawHeaders.length / 2 > limits.headerCount) throw headersTooLarge()
-  const framing = new Framing(rawHeaders)
+  const framing = new Framing(head)
+  if (framing.fields > limits.headerCount) throw headersTooLarge()
   if (framing.bytes + head.target.length > limits.headerBytes) throw headersTooLarge()
   // RFC 9112 2.3: of another version nobody knows how its messages are framed.
   if (head.protocol === 'other') throw new ProxyError('BAD_FRAMING', 'unknown HTTP version')
@@ -163,7 +179,8 @@ export function isWebSocketHandshake(
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = lowerFieldName(rawHeaders[i]!)
     if (name === 'upgrade') upgrades.push(rawHeaders[i + 1]!)
-    else if (name === 'content-length' || name === 'transfer-encoding') return false
+    else if (name === 'transfer-encoding') return false
+    else if (name === 'content-length' && rawHeaders[i + 1] !== '0') return false
   }
   return upgrades.length === 1 && upgrades[0]?.toLowerCase() === 'websocket'
 }
@@ -201,7 +218,7 @@ function bodyFraming(head: RequestHead, { contentLengths, transferEncodings }: F
     if (!isContentLength(declared)) throw new ProxyError('BAD_FRAMING', 'malformed Content-Length')
     const bytes = Number(declared)
     if (head.endsWithHead && bytes > 0) throw new ProxyError('BAD_FRAMING', 'Content-Length without a body')
-    return bytes === 0 ? NO_BODY : { kind: 'length', bytes }
+    return bytes === 0 ? EMPTY_BODY : { kind: 'length', bytes }
   }
   return head.protocol === 'h2' && !head.endsWithHead ? UNKNOWN_LENGTH : NO_BODY
 }
@@ -209,7 +226,8 @@ function bodyFraming(head: RequestHead, { contentLengths, transferEncodings }: F
 function checkWebSocket(head: RequestHead, framing: Framing): void {
   const { websocketKeys, websocketVersions, contentLengths } = framing
   // What comes after the head is the tunnel's.
-  if (contentLengths.length > 0 || head.endsWithHead) {
+  const isEmpty = contentLengths.length === 0 || (contentLengths.length === 1 && contentLengths[0] === '0')
+  if (!isEmpty || (head.protocol === 'h2' && contentLengths.length > 0) || head.endsWithHead) {
     throw new ProxyError('BAD_FRAMING', 'a WebSocket handshake with a body, or without a tunnel')
   }
   // RFC 8441 5: over HTTP/2 there is no key.

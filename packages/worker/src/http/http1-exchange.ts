@@ -2,6 +2,7 @@
 // what they lack: a head that leaves at once, an answer that reaches a client which is still sending.
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
+import { destroyWhenSent, lingerOnClose } from '../tls/farewell.ts'
 import { copyChunk, giveBack, isShort } from './chunk-pool.ts'
 import { ClientExchange, type Answer, type ExchangeDeps, type OnWritten } from './client-exchange.ts'
 import type { Http1Connection } from './client-connection.ts'
@@ -14,17 +15,13 @@ export interface Http1Deps extends ExchangeDeps {
   readonly requestsPerConnection: () => number
 }
 
-/** How long a client that is still sending may take to read its answer and stop. */
-const LINGER_MS = 1000
 const CONTINUE = 100
 
 export class Http1Exchange extends ClientExchange {
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
   readonly #http1: Http1Connection
-  #isContinued = false
   #hearsOfDrain = false
-  #lingering: NodeJS.Timeout | undefined
 
   constructor(
     req: IncomingMessage,
@@ -72,12 +69,8 @@ export class Http1Exchange extends ClientExchange {
     // RFC 9110 15.2: an HTTP/1.0 client knows no interim responses.
     const res = this.#res
     if (this.head.protocol === 'http/1.0' || this.isOver || res.headersSent) return
-    if (status === CONTINUE) {
-      this.#isContinued = true
-      res.writeContinue()
-    } else {
-      res.writeInformation(status, [...headers])
-    }
+    if (status === CONTINUE) res.writeContinue()
+    else res.writeInformation(status, [...headers])
   }
 
   protected override writeHead({ status, reason, headers, contentLength }: Answer): void {
@@ -118,17 +111,11 @@ export class Http1Exchange extends ClientExchange {
     this.isEnded = true
     if (trailers.length > 0) this.#addTrailers(trailers)
     this.#beginEnd()
-    if (this.#mayEnd) this.#res.end()
-    else this.#linger()
+    this.#res.end()
   }
 
   endWith(last: Buffer): void {
     if (this.isOver || this.isEnded) return
-    if (!this.#mayEnd) {
-      this.write(Buffer.from(last))
-      this.end([])
-      return
-    }
     this.isEnded = true
     this.bytesSent += last.length
     this.#beginEnd()
@@ -145,12 +132,8 @@ export class Http1Exchange extends ClientExchange {
   #beginEnd(): void {
     // What nobody has read of the body would hold up the next request.
     if (this.mayHaveBody) this.#req.resume()
+    if (!this.isRequestComplete || this.#http1.isSentTooMuch) this.#linger()
     this.awaitClient()
-  }
-
-  /** A client that waits for 100 Continue is not sending. */
-  get #mayEnd(): boolean {
-    return this.isRequestComplete || (this.expectsContinue && !this.#isContinued)
   }
 
   truncate(): void {
@@ -162,10 +145,6 @@ export class Http1Exchange extends ClientExchange {
   closeAfterwards(): void {
     this.#res.shouldKeepAlive = false
     this.#http1.isClosing = true
-  }
-
-  isHeldUp(): boolean {
-    return false
   }
 
   onStalled(): void {
@@ -186,7 +165,6 @@ export class Http1Exchange extends ClientExchange {
   }
 
   finished(): void {
-    clearTimeout(this.#lingering)
     this.#http1.ended()
     this.over()
   }
@@ -203,17 +181,11 @@ export class Http1Exchange extends ClientExchange {
     this.#res.addTrailers(pairs)
   }
 
-  // RFC 9112 9.6: closing while the client still sends resets the connection, and the reset can destroy
-  // an answer it has not read yet. All but the end is with the client by now; the end waits until the
-  // client has stopped, or has had the time to.
+  /** The client gets the whole response while it sends, and the connection ends once it has stopped. */
   #linger(): void {
-    const res = this.#res
     const { socket } = this.#http1
-    this.#req.once('end', () => res.end())
-    this.#lingering = setTimeout(() => {
-      if (socket.writable) res.end()
-      else socket.destroy()
-    }, LINGER_MS)
+    lingerOnClose(socket)
+    this.#req.once('end', () => destroyWhenSent(socket))
   }
 }
 

@@ -120,7 +120,9 @@ export class Http2Exchange extends ClientExchange {
     // What is left of the request's body is dropped, and once the answer is out the client is told to
     // stop (RFC 9113 8.1).
     stream.resume()
-    if (!stream.endAfterHeaders) stream.once('finish', onAnsweredEarly)
+    if (stream.endAfterHeaders) return
+    if (stream.writableFinished) stream.close(NGHTTP2_NO_ERROR)
+    else stream.once('finish', onAnsweredEarly)
   }
 
   truncate(): void {
@@ -128,6 +130,11 @@ export class Http2Exchange extends ClientExchange {
     this.isEnded = true
     // INTERNAL_ERROR to the client. `close` would end what has been written first, as if that were all.
     this.#stream.destroy(new ProxyError('UPSTREAM_TRUNCATED', 'the answer was cut'))
+  }
+
+  /** Ends a tunnel towards the client, who may go on sending. */
+  endHalf(): void {
+    if (!this.#isClosed && !this.isEnded) this.#stream.end()
   }
 
   /** Cuts a tunnel. Without effect once it has been ended. */
@@ -147,7 +154,8 @@ export class Http2Exchange extends ClientExchange {
   }
 
   /** On a slow link many streams share what there is, and each may get little of it for long. */
-  isHeldUp(nowMs: number, timeoutMs: number): boolean {
+  override isHeldUp(nowMs: number, timeoutMs: number): boolean {
+    if (super.isHeldUp(nowMs, timeoutMs)) return true
     this.#turnsMissed += 1
     return this.#turnsMissed < MAX_TURNS_MISSED && nowMs - this.#http2.lastWroteMs < timeoutMs / 2
   }

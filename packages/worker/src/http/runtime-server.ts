@@ -15,6 +15,11 @@ import { peekedOf } from '../tls/peeked.ts'
 import { SESSION_ID_CONTEXT, TLS_OPTIONS } from '../tls/policy.ts'
 import { http1Timeouts, http2Options, runtimeHeaderBytes } from './runtime-limits.ts'
 
+/** For a client that offers nothing else; its requests are read by the same parser as those of HTTP/1.1. */
+const HTTP_1_0 = 'http/1.0'
+/** The one that we like best comes first. */
+const PROTOCOLS = ['h2', 'http/1.1', HTTP_1_0] as const
+
 interface RuntimeServerEvents {
   listening: []
   connection: [socket: Socket]
@@ -57,7 +62,7 @@ export function createRuntimeServer(limits: Limits, ticketKeys: Uint8Array): Run
     ...http2Options(limits),
     http1Options,
     allowHTTP1: true,
-    ALPNProtocols: ['h2', 'http/1.1'],
+    ALPNCallback: ({ protocols }) => PROTOCOLS.find((protocol) => protocols.includes(protocol)),
     sessionIdContext: SESSION_ID_CONTEXT,
     ticketKeys: Buffer.from(ticketKeys),
     handshakeTimeout: limits.tlsHandshakeTimeoutMs,
@@ -65,6 +70,10 @@ export function createRuntimeServer(limits: Limits, ticketKeys: Uint8Array): Run
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- see the head of this file
   const server = created as unknown as RuntimeServer
+  // The runtime takes every protocol but http/1.1 for HTTP/2.
+  server.prependListener('secureConnection', (socket) => {
+    if (socket.alpnProtocol === HTTP_1_0) socket.alpnProtocol = 'http/1.1'
+  })
   // 0: however many there are, we see them all. A limit here would hide what is beyond it.
   server.maxHeadersCount = 0
   // A listener for requests brings http2's compatibility layer with it, which would answer streams, too.

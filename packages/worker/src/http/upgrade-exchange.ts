@@ -2,6 +2,7 @@
 // an ordinary HTTP/1 exchange would for as long as there is no tunnel.
 import { ServerResponse, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
+import { closeLingering } from '../tls/farewell.ts'
 import type { Http1Connection } from './client-connection.ts'
 import { Http1Exchange, type Http1Deps } from './http1-exchange.ts'
 
@@ -17,7 +18,8 @@ export class UpgradeExchange extends Http1Exchange {
     const res = new ServerResponse(req)
     res.shouldKeepAlive = false
     res.assignSocket(socket)
-    res.on('finish', () => socket.destroySoon())
+    // What the client has sent for the tunnel may not have been read.
+    res.on('finish', () => closeLingering(socket))
     super(req, res, connection, deps, req.method !== 'CONNECT')
     this.socket = socket
     this.firstBytes = firstBytes

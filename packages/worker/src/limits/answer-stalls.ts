@@ -8,7 +8,10 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 /** An answer of which something has been written that may not have left yet. */
 export interface PendingAnswer {
   readonly client: { readonly ip: string }
-  /** Its time is up: whether it waits for something else than its client, such as the answer before it. */
+  /**
+   * Its time is up: whether it waits for something else than its client, such as the answer before it, or its
+   * client has been sending meanwhile.
+   */
   isHeldUp(nowMs: number, timeoutMs: number): boolean
   /** May come again if that does not end it. */
   onStalled(): void

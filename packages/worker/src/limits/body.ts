@@ -6,7 +6,10 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 
 export interface BodyLimits {
   readonly limitBytes: number
-  /** The longest time between two reads from the client, while the upstream wants more. */
+  /**
+   * The longest time without a byte from the client while the upstream wants more, nor one of the response to it;
+   * up to twice as long when the response was the last to move.
+   */
   readonly stallTimeoutMs: number
 }
 
@@ -29,6 +32,10 @@ interface BodyOwner {
   readonly body: Readable
   /** It has been read to its end, and that is not just where its client gave up. */
   readonly isRequestComplete: boolean
+  /** Of the response. */
+  readonly bytesSent: number
+  /** Of the body. */
+  bytesReceived: number
 }
 
 export class RequestBody {
@@ -36,7 +43,8 @@ export class RequestBody {
   readonly #source: Readable
   readonly #limits: BodyLimits
   #sink: BodySink | undefined
-  #bytes = 0
+  /** Of the response, when the body last moved or was found to be silent. */
+  #bytesSent = 0
   #stall: NodeJS.Timeout | undefined
 
   constructor(owner: BodyOwner, limits: BodyLimits) {
@@ -49,6 +57,11 @@ export class RequestBody {
   sendTo(sink: BodySink): void {
     const source = this.#source
     this.#sink = sink
+    // An empty body of HTTP/2 may end while nobody listens yet; 'end' does not come a second time.
+    if (source.readableEnded) {
+      this.#onEnd()
+      return
+    }
     if (source.destroyed) {
       this.#fail(gone())
       return
@@ -87,10 +100,19 @@ export class RequestBody {
   }
 
   #awaitClient(): void {
-    this.#stall ??= setTimeout(() => {
-      this.#fail(new ProxyError('BODY_STALLED', 'the request body stalled'))
-    }, this.#limits.stallTimeoutMs)
+    this.#stall ??= setTimeout(() => this.#onSilence(), this.#limits.stallTimeoutMs)
     this.#stall.refresh()
+  }
+
+  /** An exchange whose response goes on is not idle. */
+  #onSilence(): void {
+    const { bytesSent } = this.#owner
+    if (bytesSent === this.#bytesSent) {
+      this.#fail(new ProxyError('BODY_STALLED', 'the request body stalled'))
+      return
+    }
+    this.#bytesSent = bytesSent
+    this.#stall?.refresh()
   }
 
   #stopStall(): void {
@@ -105,12 +127,13 @@ export class RequestBody {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    this.#bytes += chunk.length
-    if (this.#bytes > this.#limits.limitBytes) {
+    this.#owner.bytesReceived += chunk.length
+    if (this.#owner.bytesReceived > this.#limits.limitBytes) {
       this.#fail(new ProxyError('BODY_TOO_LARGE', 'body beyond the limit'))
       return
     }
     this.#stall?.refresh()
+    this.#bytesSent = this.#owner.bytesSent
     this.#sink?.onBodyData(chunk)
   }
 

@@ -7,7 +7,7 @@ import { constants, type ServerHttp2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { runtimeHeaderBytes } from '../http/runtime-limits.ts'
-import { destroyAfter } from '../tls/farewell.ts'
+import { destroyAfter, LINGER_MS } from '../tls/farewell.ts'
 
 const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_NO_ERROR } = constants
 
@@ -56,6 +56,7 @@ interface Watched {
   hadBodies: boolean
   bytesRead: number
   bytesWritten: number
+  isEnding: boolean
 }
 
 export class Http2Sessions {
@@ -85,6 +86,7 @@ export class Http2Sessions {
       hadBodies: false,
       bytesRead: 0,
       bytesWritten: 0,
+      isEnding: false,
     }
     this.#watched.set(session, watched)
     session.once('close', () => this.#watched.delete(session))
@@ -100,8 +102,7 @@ export class Http2Sessions {
     const elapsedMs = nowMs - this.#sweptMs
     this.#sweptMs = nowMs
     for (const [session, watched] of this.#watched) {
-      // The runtime waits for what it was writing, even if nobody is going to read that.
-      if (session.destroyed) destroyAfter(watched.requests.socket, FAREWELL_MS)
+      if (session.destroyed) endSoon(watched)
       else this.#look(session, watched, nowMs, elapsedMs)
     }
   }
@@ -145,6 +146,13 @@ export class Http2Sessions {
     }
     destroyAfter(watched.requests.socket, FAREWELL_MS)
   }
+}
+
+/** The runtime waits for what it was writing, the end of a response perhaps, even if nobody is going to read that. */
+function endSoon(watched: Watched): void {
+  if (watched.isEnding) return
+  watched.isEnding = true
+  destroyAfter(watched.requests.socket, LINGER_MS)
 }
 
 /** A head that has begun raises the session's last stream id; we hear of its stream when it is complete. */

@@ -1,21 +1,54 @@
-// The end of a connection that has got all it will get.
+// The end of a connection whose client may still be sending. Closing over bytes that nobody has read resets
+// the connection, and the reset can destroy a response that the client has not read yet (RFC 9112 9.6). So
+// our side is closed first, and what still comes is read and dropped for as long as it comes.
 import type { Socket } from 'node:net'
 
-/** How long a client has to read its last bytes and go. */
-const FAREWELL_MS = 1000
+/** How long bytes that nobody wants are read after our side has been closed. */
+export const LINGER_MS = 30_000
+/** The longest silence within that time; before it, the longest time in which the client reads nothing. */
+const LINGER_SILENCE_MS = 5_000
+
+const closing = new WeakSet<Socket>()
+
+/** Sends `lastBytes` after what has been written, and closes as `closeLingering` does. */
+export function sayFarewell(socket: Socket, lastBytes: Uint8Array): void {
+  socket.write(lastBytes)
+  closeLingering(socket)
+}
 
 /**
- * Sends `lastBytes` and closes. What the client still sends is read and dropped meanwhile: closing
- * over unread data would reset the connection, and the reset could overtake `lastBytes`.
+ * Sends what has been written and closes our side. The connection ends with the client's side, after
+ * LINGER_SILENCE_MS without a byte in either direction, or LINGER_MS after the last byte has been sent.
+ * Idempotent.
  */
-export function sayFarewell(socket: Socket, lastBytes: Uint8Array): void {
-  socket.end(lastBytes)
+export function closeLingering(socket: Socket): void {
+  if (socket.destroyed || closing.has(socket)) return
+  closing.add(socket)
+  socket.end()
   socket.resume()
-  destroyAfter(socket, FAREWELL_MS)
+  socket.once('end', () => destroyWhenSent(socket))
+  socket.setTimeout(LINGER_SILENCE_MS, () => socket.destroy())
+  if (socket.writableFinished) destroyAfter(socket, LINGER_MS)
+  else socket.once('finish', () => destroyAfter(socket, LINGER_MS))
+}
+
+export function isLingering(socket: Socket): boolean {
+  return closing.has(socket)
+}
+
+/** Has whoever closes `socket` through the runtime's `destroySoon` close it as `closeLingering` does. */
+export function lingerOnClose(socket: Socket): void {
+  socket.destroySoon = () => closeLingering(socket)
 }
 
 /** A limit that no amount of activity on the socket moves. */
 export function destroyAfter(socket: Socket, timeoutMs: number): void {
   const timer = setTimeout(() => socket.destroy(), timeoutMs)
   socket.once('close', () => clearTimeout(timer))
+}
+
+/** Nothing more is expected from the client. */
+export function destroyWhenSent(socket: Socket): void {
+  if (socket.writableFinished) socket.destroy()
+  else socket.once('finish', () => socket.destroy())
 }
