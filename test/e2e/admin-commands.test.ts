@@ -124,7 +124,7 @@ test('a running proxy says how it is, and does what it is told', TEST, async (t)
       const applied = { status: 'ok', sites: 3, workers: 'kept', certificates: 'current' }
       const { warnings, ...report } = await askAdmin(socket, 'reload')
       assert.deepEqual(report, applied)
-      const expected = process.getuid?.() === 0 ? [/WORKERS_AS_ROOT/u] : []
+      const expected = process.getuid?.() === 0 ? [/run as root/u] : []
       assert.equal(warnings.length, expected.length)
       for (const [index, pattern] of expected.entries()) assert.match(warnings[index], pattern)
       const answer = await request({ host: 'b.test', port: manualPort, ca: ca.certPem })

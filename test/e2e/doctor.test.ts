@@ -101,6 +101,7 @@ test('a machine that is ready: all is well before the start, and while the proxy
       'clock ok',
       'caa ok',
       'cache ok',
+      'state ok',
       'last order ok',
       'contact warn',
       'certificate ok',
