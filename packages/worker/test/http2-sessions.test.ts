@@ -5,6 +5,7 @@ import http2, { type ServerHttp2Session, type ServerHttp2Stream } from 'node:htt
 import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { Http2Sessions } from '../src/limits/http2-sessions.ts'
+import { LINGER_MS } from '../src/tls/farewell.ts'
 import { frame, FRAME, headersFrame, preface, uint32 } from './support/http2-frames.ts'
 import { requestFields } from './support/raw-http2-client.ts'
 import { LIMITS } from './support/site-server.ts'
@@ -90,7 +91,13 @@ test(
     session.destroy()
     await new Promise((resolve) => setImmediate(resolve))
     assert.ok(!socket.destroyed)
+    const closed = once(socket, 'close')
+    t.mock.timers.enable({ apis: ['setTimeout'] })
     sessions.sweep()
-    await once(socket, 'close')
+    t.mock.timers.tick(LINGER_MS - 1)
+    assert.ok(!socket.destroyed)
+    t.mock.timers.tick(1)
+    t.mock.timers.reset()
+    await closed
   },
 )
