@@ -100,10 +100,9 @@ async function sendFinalize(ending: OrderEnding, record: OrderRecord, finalizeUr
   if (typeof finalizeUrl !== 'string') throw transport.error('the CA sends an order that cannot be read')
   const look = async (): Promise<AcmeReply> => await post('cannot read the order', record.orderUrl, null)
   for (let repeats = 0; ; repeats++) {
-    if (repeats > 0) await mayOrder()
     try {
       // Once: what became of it, the order says.
-      await post('the request is refused', finalizeUrl, { csr: record.csr }, { tries: 1 })
+      await post('the request is refused', finalizeUrl, { csr: record.csr }, { before: mayOrder, tries: 1 })
       return
     } catch (error) {
       const isLongWait = error instanceof AcmeError && (error.retryAfterMs ?? 0) > RETRY_AFTER_CEILING_MS
