@@ -21,10 +21,19 @@ export interface SiteCounts {
   responseBytes: number
 }
 
-/** How often something was logged: `TLS_REJECTED`, `timeout`. */
+export type CountedEvent =
+  | 'tls_handshake'
+  | 'tls_rejected'
+  | 'tls_failed'
+  | 'connection_refused'
+  | 'client_error'
+  | 'rate_limited'
+  | 'upstream_error'
+  | 'upstream_retry'
+
 export interface EventCount {
-  readonly event: string
-  /** What tells its kinds apart; '' where there is but one. */
+  readonly event: CountedEvent
+  /** The cause or kind, such as `timeout`; '' if the event has only one. */
   readonly detail: string
   count: number
 }

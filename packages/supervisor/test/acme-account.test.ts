@@ -79,7 +79,7 @@ class Machine {
     changes: Partial<AcmeSettings> = {},
     host: Partial<CertificateHost> = {},
   ): Promise<AcmeManager> {
-    const { jobs, log, clock } = this.host
+    const { jobs, log, clock, counts } = this.host
     const settings = settingsFor(this.ca, join(this.stateDir, `cache-${index}`), {
       domains: [`site${index}.example`],
       ...changes,
@@ -87,6 +87,7 @@ class Machine {
     const manager = new AcmeManager(`listener-${index}`, settings, {
       jobs,
       log,
+      counts,
       clock,
       stateDir: this.stateDir,
       publish: async () => {},

@@ -7,6 +7,7 @@ import tls from 'node:tls'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
+import { CertificateCounts } from '../src/certificates/event-counts.ts'
 import type { CertificateHost } from '../src/certificates/host.ts'
 import { createCertificateJobs } from '../src/certificates/jobs.ts'
 import type { OrderProgress } from '../src/certificates/progress.ts'
@@ -23,6 +24,7 @@ export interface LogEntry {
 /** Keeps what it is told; a test may move its clock. */
 export class FakeHost implements CertificateHost {
   readonly jobs = createCertificateJobs()
+  readonly counts = new CertificateCounts()
   /** See CertificateHost. */
   stateDir?: string | undefined
   readonly published: (readonly PushedCertificate[])[] = []

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { reportCertificates } from '../src/admin/certificate-report.ts'
 import { assertDue } from '../src/certificates/attempt-reason.ts'
-import { CountingLog } from '../src/certificates/event-counts.ts'
+import { CertificateCounts } from '../src/certificates/event-counts.ts'
+import { ExpiryWatch } from '../src/certificates/expiry-watch.ts'
 import type { FailureRecord } from '../src/certificates/failure-record.ts'
 import { failureAsOf, nextFailure } from '../src/certificates/failure-record.ts'
 import { AcmeError } from '../src/certificates/acme-problem.ts'
 import type { ListenerStatus } from '../src/certificates/status.ts'
-import { recordingLog } from './support/recording-log.ts'
 
 const NOW_MS = Date.parse('2026-01-01T00:00:00Z')
 const DAY_MS = 86_400_000
@@ -156,20 +156,14 @@ test('somebody may demand an attempt at any time, but not against the Retry-Afte
   assert.equal(failureAsOf(absurd, NOW_MS - DAY_MS).caWaitUntilMs, NOW_MS)
 })
 
-test('what is logged of a certificate is counted, by listener', () => {
-  const inner = recordingLog()
-  const log = new CountingLog(inner)
-  const listener = 'l'
-  log.info('CERT_ORDER', { listener })
-  log.info('CERT_ISSUED', { listener })
-  log.warn('CERT_FAILED', { listener, next_attempt: 'x' })
-  log.error('CERT_FAILED', { listener, error: 'the certificate lacks a.test' })
-  log.warn('CERT_EXPIRING', { listener })
-  log.error('CERT_EXPIRED', { listener: 'other' })
-  log.debug('PHASE')
-  log.info('CERT_LOADED', { listener })
-  assert.deepEqual(log.countsOf(listener), { ordered: 1, issued: 1, failed: 1, expiring: 1, expired: 0 })
-  assert.equal(log.countsOf('other').expired, 1)
-  assert.deepEqual(log.countsOf('third'), NO_EVENTS)
-  assert.equal(inner.lines.length, 8)
+test('a certificate that is about to expire, and one that has, is counted once, whatever is logged', () => {
+  const counts = new CertificateCounts()
+  const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} }
+  let nowMs = 0
+  const clock = { nowMs: () => nowMs, timerMs: () => nowMs, sleep: async () => {} }
+  const watch = new ExpiryWatch('l', { log: silent, clock, counts })
+  const facts = { names: ['a.test'], serial: '1', issuer: '', notBeforeMs: 0, notAfterMs: 10 * DAY_MS }
+  for (nowMs of [0, 9.9 * DAY_MS, 9.95 * DAY_MS, 11 * DAY_MS, 12 * DAY_MS]) watch.look(facts)
+  assert.deepEqual(counts.countsOf('l'), { ...NO_EVENTS, expiring: 1, expired: 1 })
+  assert.deepEqual(counts.countsOf('other'), NO_EVENTS)
 })

@@ -62,7 +62,7 @@ async function start(t: TestContext, changes: Partial<StatusReport> = {}): Promi
   const counts = emptySiteCounts('a"b\\c.example')
   counts.requests[8] = 5
   counts.durations[0] = 5
-  traffic.add({ sites: [counts], events: [{ event: 'UPSTREAM_ERROR', detail: 'closed', count: 2 }] })
+  traffic.add({ sites: [counts], events: [{ event: 'upstream_error', detail: 'closed', count: 2 }] })
   const events = new RecentEvents({ debug: nothing, info: nothing, warn: nothing, error: nothing })
   events.debug('PHASE')
   events.info('READY', { workers: 2 })

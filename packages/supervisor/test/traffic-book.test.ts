@@ -7,7 +7,7 @@ test('the book has an end: of kinds of events, and of sites that are configured 
   const book = new TrafficBook()
   for (let worker = 0; worker < 100; worker++) {
     const events = Array.from({ length: 100 }, (_, kind) => ({
-      event: 'TLS_FAILED',
+      event: 'tls_failed' as const,
       detail: `${worker}-${kind}`,
       count: 2,
     }))

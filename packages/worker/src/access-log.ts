@@ -21,8 +21,12 @@ export function createAccessLog(log: Log, metrics: TrafficMetrics, workerNumber:
         worker: workerNumber,
       })
     },
-    upstreamRetried: (upstream) => log.debug('UPSTREAM_RETRY', { upstream }),
+    upstreamRetried: (upstream) => {
+      metrics.count('upstream_retry')
+      log.debug('UPSTREAM_RETRY', { upstream })
+    },
     upstreamError: ({ host, upstream, error, excerpt }) => {
+      metrics.count('upstream_error', error)
       log.warn('UPSTREAM_ERROR', { host, upstream, error })
       if (excerpt !== undefined) log.debug('UPSTREAM_BYTES', { host, upstream, error, bytes: excerpt })
     },

@@ -23,7 +23,7 @@ import { ConnectionLimits } from './limits/connections.ts'
 import { RateLimiter } from './ratelimit/limiter.ts'
 import { systemTimers } from './limits/timers.ts'
 import { TrafficListener } from './listener.ts'
-import { CountingLog, TrafficMetrics } from './metrics.ts'
+import { TrafficMetrics } from './metrics.ts'
 import type { Welcome } from './welcome/server.ts'
 import { startWelcome } from './welcome/server.ts'
 
@@ -136,7 +136,7 @@ export class WorkerLifecycle {
     try {
       this.#config = start.config
       this.#logs = openLogs(start.config.logging)
-      const logs = new CountingLog(this.#logs, this.#metrics)
+      const logs = this.#logs
       const needsWelcome = start.config.listeners.some(({ sites }) =>
         sites.some(({ upstream }) => upstream.kind === 'welcome'),
       )
@@ -163,6 +163,7 @@ export class WorkerLifecycle {
           connections,
           rateLimiter,
           log: logs,
+          metrics: this.#metrics,
           accessLog,
           welcome: this.#welcome,
           trust: this.#trust,

@@ -18,6 +18,7 @@ import type { AccessLog } from './http/access-log-entry.ts'
 import { RedirectServer } from './http/redirect.ts'
 import { SiteServer } from './http/server.ts'
 import type { ConnectionLimits } from './limits/connections.ts'
+import type { EventCounter } from './metrics.ts'
 import { RefusalLog } from './limits/refusal-log.ts'
 import { systemTimers } from './limits/timers.ts'
 import { ChallengeContexts, SiteContexts } from './tls/contexts.ts'
@@ -42,6 +43,7 @@ export interface TrafficListenerOptions {
   readonly connections: ConnectionLimits
   readonly rateLimiter: RateLimitDecisions
   readonly log: Log
+  readonly metrics: EventCounter
   readonly accessLog: AccessLog
   readonly welcome: Welcome | undefined
   /** Shared by all listeners of the worker. */
@@ -63,16 +65,17 @@ export class TrafficListener {
   readonly #redirect: RedirectServer
 
   constructor(options: TrafficListenerOptions) {
-    const { config, workerConfig, log, accessLog, connections, rateLimiter } = options
+    const { config, workerConfig, log, metrics, accessLog, connections, rateLimiter } = options
     this.#config = config
     this.#connections = connections
-    this.#refusalLog = new RefusalLog(log, systemTimers)
+    this.#refusalLog = new RefusalLog(log, metrics, systemTimers)
     this.#sockets = new BoundSockets(options.inheritedSockets)
     this.#sites = new SiteServer(
       { sites: config.sites, limits: workerConfig.limits },
       {
         accessLog,
         log,
+        metrics,
         rateLimiter,
         ticketKeys: options.ticketKeys,
         trust: options.trust,
@@ -92,6 +95,7 @@ export class TrafficListener {
       connections,
       refusalLog: this.#refusalLog,
       log,
+      metrics,
       stage: 'challenge',
       handshakeTimeoutMs: workerConfig.limits.tlsHandshakeTimeoutMs,
       serve: (socket, peeked) => this.#sites.adopt(socket, peeked),
@@ -99,7 +103,13 @@ export class TrafficListener {
     this.#redirect = new RedirectServer(
       { sites: config.sites, limits: workerConfig.limits, httpsPort: config.httpsPort },
       'challenge',
-      { accessLog, log, rateLimiter, keyAuthorizationOf: (token) => this.#keyAuthorizations.get(token) },
+      {
+        accessLog,
+        log,
+        metrics,
+        rateLimiter,
+        keyAuthorizationOf: (token) => this.#keyAuthorizations.get(token),
+      },
     )
     this.setCertificates(options.certificates)
     this.setChallenges(options.challenges)

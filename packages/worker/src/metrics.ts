@@ -1,8 +1,10 @@
-// Counts what happens, by looking at what the log is told: every request in its site's row, every other event
-// by its kind. The supervisor is told with each beat what is new.
-import type { Log, LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
-import { ObservedLog, type LogLevel } from '@reverse-proxy/shared/observed-log'
-import type { EventCount, SiteCounts, TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
+// Counts requests by site and other events by kind. Each heartbeat carries the new counts to the supervisor.
+import type {
+  CountedEvent,
+  EventCount,
+  SiteCounts,
+  TrafficCounts,
+} from '@reverse-proxy/shared/traffic-counts'
 import {
   DURATION_BOUNDS_MS,
   emptySiteCounts,
@@ -11,19 +13,16 @@ import {
 } from '@reverse-proxy/shared/traffic-counts'
 import type { RequestEntry } from './http/access-log-entry.ts'
 
-/** The field that tells the kinds of an event apart; its values are words of ours or codes of the runtime. */
-const DETAIL_FIELDS: Partial<Record<LogEvent, string>> = {
-  TLS_ESTABLISHED: 'resumed',
-  TLS_REJECTED: 'reason',
-  TLS_FAILED: 'error',
-  UPSTREAM_ERROR: 'error',
-  CLIENT_ERROR: 'error',
-  CONNECTION_LIMIT: 'limit',
+/** Counts an event where it happens. */
+export interface EventCounter {
+  /** @param detail a word of ours or a code of the runtime; '' if the event has only one kind */
+  count(event: CountedEvent, detail?: string, by?: number): void
 }
-/** Kinds that are counted one by one: whatever a peer brings forth beyond is counted together. */
+
+/** Kinds that are counted one by one; further ones that a peer provokes are counted together. */
 const MAX_KINDS = 200
 
-export class TrafficMetrics {
+export class TrafficMetrics implements EventCounter {
   #sites = new Map<string, SiteCounts>()
   #events = new Map<string, EventCount>()
   #requests = 0
@@ -56,35 +55,18 @@ export class TrafficMetrics {
     counts.responseBytes += bytes
   }
 
-  countEvent(event: LogEvent, fields: LogFields = {}): void {
-    const detail = String(fields[DETAIL_FIELDS[event] ?? ''] ?? '')
-    // Some lines stand for many of their kind.
-    const count = typeof fields['count'] === 'number' ? fields['count'] : 1
-    // The kind without detail has its place also where others have none left; of events there are not many.
-    if (!this.#addTo(event, detail, count, MAX_KINDS)) this.#addTo(event, '', count, Infinity)
+  count(event: CountedEvent, detail = '', by = 1): void {
+    // The kind without detail has a place also when there is none for others: there are few events.
+    if (!this.#addTo(event, detail, by, MAX_KINDS)) this.#addTo(event, '', by, Infinity)
   }
 
-  #addTo(event: LogEvent, detail: string, count: number, maxKinds: number): boolean {
+  #addTo(event: CountedEvent, detail: string, count: number, maxKinds: number): boolean {
     const key = `${event} ${detail}`
     const known = this.#events.get(key)
     if (known !== undefined) known.count += count
     else if (this.#events.size < maxKinds) this.#events.set(key, { event, detail, count })
     else return false
     return true
-  }
-}
-
-/** Passes everything on, and counts it, also what is below the log's level. */
-export class CountingLog extends ObservedLog {
-  readonly #metrics: TrafficMetrics
-
-  constructor(log: Log, metrics: TrafficMetrics) {
-    super(log)
-    this.#metrics = metrics
-  }
-
-  protected override observe(_level: LogLevel, event: LogEvent, fields?: LogFields): void {
-    this.#metrics.countEvent(event, fields)
   }
 }
 

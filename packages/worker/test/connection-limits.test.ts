@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { ConnectionLimits } from '../src/limits/connections.ts'
+import { TrafficMetrics } from '../src/metrics.ts'
 import { RefusalLog } from '../src/limits/refusal-log.ts'
 import type { Logged } from './support/front.ts'
 import { recordingLog } from './support/front.ts'
@@ -63,7 +64,8 @@ test('refused connections: a line at once, then one a second with a count; the h
     due = []
     for (const run of now) run()
   }
-  const refusals = new RefusalLog(recordingLog(logged), timers)
+  const metrics = new TrafficMetrics()
+  const refusals = new RefusalLog(recordingLog(logged), metrics, timers)
   for (let i = 0; i < 50; i++) refusals.add('2001:db8:0:1::/64', '2001:db8:0:1::7', 'connections_per_client')
   const line = { level: 'warn', event: 'CONNECTION_LIMIT', limit: 'connections_per_client' }
   assert.deepEqual(logged, [{ ...line, client_ip: '2001:db8:0:1::7', count: 1 }])
@@ -77,4 +79,7 @@ test('refused connections: a line at once, then one a second with a count; the h
   assert.equal(logged.length, 100)
   pass()
   assert.deepEqual(logged.slice(100), [{ ...line, client_ip: undefined, count: 900 }])
+  assert.deepEqual(metrics.take().events, [
+    { event: 'connection_refused', detail: 'connections_per_client', count: 1_050 },
+  ])
 })

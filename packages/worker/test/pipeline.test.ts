@@ -12,6 +12,7 @@ import {
 import { answerText } from '../src/http/error-response.ts'
 import { AnswerStalls } from '../src/limits/answer-stalls.ts'
 import { ADMITTED } from '../src/ratelimit/limiter.ts'
+import { TrafficMetrics } from '../src/metrics.ts'
 import { Pipeline } from '../src/pipeline/pipeline.ts'
 import { DONE, NEXT, type Stage } from '../src/pipeline/stage.ts'
 import { DispatchStage } from '../src/pipeline/stages/dispatch.ts'
@@ -52,6 +53,7 @@ class RecordedExchange extends ClientExchange {
           () => LIMITS.bodyStallTimeoutMs,
           () => 0,
           recordingLog([]),
+          new TrafficMetrics(),
         ),
         nowMs: () => 0,
       },
@@ -113,7 +115,7 @@ function pipelineOf(limiter: ScriptedLimiter, behind: readonly Stage[]): Pipelin
     [
       new ParseStage(() => LIMITS),
       toSite,
-      new RateLimitStage(limiter, log, (exchange) => pipeline.resume(exchange)),
+      new RateLimitStage(limiter, log, new TrafficMetrics(), (exchange) => pipeline.resume(exchange)),
       ...behind,
       new DispatchStage(),
     ],

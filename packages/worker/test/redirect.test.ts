@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import type { RequestEntry } from '../src/http/access-log-entry.ts'
+import { TrafficMetrics } from '../src/metrics.ts'
 import { RedirectServer } from '../src/http/redirect.ts'
 import { ADMITTED } from '../src/ratelimit/limiter.ts'
 import type { Stage } from '../src/tls/decision.ts'
@@ -26,6 +27,7 @@ async function start(t: TestContext, httpsPort: number, stage: Stage = 'serve', 
       upstreamRetried: () => assert.fail(),
     },
     log: recordingLog([]),
+    metrics: new TrafficMetrics(),
     rateLimiter,
     keyAuthorizationOf: (token) => (token === 'armed' ? 'armed.thumbprint' : undefined),
   })

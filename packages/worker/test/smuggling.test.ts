@@ -8,6 +8,7 @@ import tls from 'node:tls'
 import { Http1Connection } from '../src/http/client-connection.ts'
 import { answerError } from '../src/http/error-response.ts'
 import { Http1Requests } from '../src/http/http1-requests.ts'
+import { TrafficMetrics } from '../src/metrics.ts'
 import { AnswerStalls } from '../src/limits/answer-stalls.ts'
 import { recordingLog } from './support/front.ts'
 import { connectHttp2, request } from './support/http2-client.ts'
@@ -201,7 +202,7 @@ test(
     const requests = new Http1Requests(
       {
         accessLog: { request: () => {}, upstreamError: () => {}, upstreamRetried: () => {} },
-        stalls: new AnswerStalls(() => 5_000, nowMs, recordingLog([])),
+        stalls: new AnswerStalls(() => 5_000, nowMs, recordingLog([]), new TrafficMetrics()),
         nowMs,
         requestsPerConnection: () => 100,
       },

@@ -57,6 +57,7 @@ async function perform({ task, settings, trap, takenForDead }: ManagerRun): Prom
     }
   const manager = new AcmeManager('listener', settings, {
     jobs,
+    counts: { add: () => {} },
     clock: withTimers({ nowMs: () => Date.now() }),
     log: { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error') },
     publish: async (_id, certificates) => void published.push(...certificates.map(({ serial }) => serial)),

@@ -74,7 +74,7 @@ export class AcmeManager implements CertificateManager {
       onQuarantined,
       onExposed: (exposure) => report.exposed(exposure),
     })
-    this.#expiry = new ExpiryWatch(listenerId, { log, clock })
+    this.#expiry = new ExpiryWatch(listenerId, { log, clock, counts: host.counts })
     const plan = new RenewalPlan({
       listenerId,
       directoryUrl: settings.directoryUrl,

@@ -11,12 +11,14 @@ import { fieldsOf } from './pushed.ts'
 import type { Quarantined } from './quarantine.ts'
 import type { StoredCertificate } from './store.ts'
 
+type ReporterHost = Pick<CertificateHost, 'log' | 'progress' | 'counts'>
+
 export class AcmeReporter {
   readonly #listenerId: string
   readonly #settings: AcmeSettings
-  readonly #host: Pick<CertificateHost, 'log' | 'progress'>
+  readonly #host: ReporterHost
 
-  constructor(listenerId: string, settings: AcmeSettings, host: Pick<CertificateHost, 'log' | 'progress'>) {
+  constructor(listenerId: string, settings: AcmeSettings, host: ReporterHost) {
     this.#listenerId = listenerId
     this.#settings = settings
     this.#host = host
@@ -27,6 +29,7 @@ export class AcmeReporter {
   }
 
   ordering(names: readonly string[]): void {
+    this.#host.counts.add(this.#listenerId, 'ordered')
     this.#host.log.info('CERT_ORDER', {
       listener: this.#listenerId,
       names: names.join(','),
@@ -35,6 +38,7 @@ export class AcmeReporter {
   }
 
   issued(certificate: StoredCertificate): void {
+    this.#host.counts.add(this.#listenerId, 'issued')
     this.#host.log.info('CERT_ISSUED', fieldsOf(this.#listenerId, certificate))
   }
 
@@ -46,6 +50,7 @@ export class AcmeReporter {
 
   /** @param isServing the listener has a good certificate meanwhile */
   failed(record: FailureRecord, isServing: boolean): void {
+    this.#host.counts.add(this.#listenerId, 'failed')
     this.#host.log[isServing ? 'warn' : 'error']('CERT_FAILED', {
       listener: this.#listenerId,
       names: this.#settings.domains.join(','),

@@ -1,32 +1,31 @@
 // Says in the log that a certificate in service is about to expire, or has: once each.
-import type { Clock } from '@reverse-proxy/shared/clock'
 import { isoTime } from '@reverse-proxy/shared/clock'
-import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { CertificateHost } from './host.ts'
 import type { CertificateFacts } from './inspect.ts'
 import { marginAtMs } from './renewal.ts'
 
+type ExpiryHost = Pick<CertificateHost, 'log' | 'clock' | 'counts'>
+
 export class ExpiryWatch {
   readonly #listenerId: string
-  readonly #log: Log
-  readonly #clock: Clock
+  readonly #host: ExpiryHost
   readonly #told = new Set<string>()
 
-  constructor(listenerId: string, { log, clock }: { readonly log: Log; readonly clock: Clock }) {
+  constructor(listenerId: string, host: ExpiryHost) {
     this.#listenerId = listenerId
-    this.#log = log
-    this.#clock = clock
+    this.#host = host
   }
 
   /** Looks at one certificate, and says what has not been said of it. */
   look(facts: CertificateFacts): void {
-    const nowMs = this.#clock.nowMs()
+    const nowMs = this.#host.clock.nowMs()
     if (nowMs >= facts.notAfterMs) this.#tell('CERT_EXPIRED', facts)
     else if (nowMs >= marginAtMs(facts)) this.#tell('CERT_EXPIRING', facts)
   }
 
   /** When to look at it again. */
   nextLookMs(facts: CertificateFacts): number {
-    const nowMs = this.#clock.nowMs()
+    const nowMs = this.#host.clock.nowMs()
     return [marginAtMs(facts), facts.notAfterMs].find((timeMs) => timeMs > nowMs) ?? Infinity
   }
 
@@ -40,7 +39,13 @@ export class ExpiryWatch {
       serial: facts.serial,
       not_after: isoTime(facts.notAfterMs),
     }
-    if (event === 'CERT_EXPIRED') this.#log.error(event, fields)
-    else this.#log.warn(event, fields)
+    const { counts, log } = this.#host
+    if (event === 'CERT_EXPIRED') {
+      counts.add(this.#listenerId, 'expired')
+      log.error(event, fields)
+    } else {
+      counts.add(this.#listenerId, 'expiring')
+      log.warn(event, fields)
+    }
   }
 }

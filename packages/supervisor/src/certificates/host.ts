@@ -2,12 +2,14 @@
 // and the pool in which keys are made.
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { CertificateCounts } from './event-counts.ts'
 import type { CertificateJobs } from './jobs.ts'
 import type { OrderProgress } from './progress.ts'
 import type { WaitableClock } from './sleep-until.ts'
 
 export interface CertificateHost {
   readonly log: Log
+  readonly counts: Pick<CertificateCounts, 'add'>
   readonly clock: WaitableClock
   readonly jobs: CertificateJobs
   /** Where the machine's accounts at CAs are kept; undefined: each cache directory has an account of its own. */

@@ -33,9 +33,13 @@ export class InternalLeaf {
   async obtain(authority: StoredCertificate, replacedSerial?: string): Promise<StoredCertificate> {
     const { listenerId, host } = this.#options
     let leaf = await this.#readLeaf(authority, replacedSerial)
-    const source = leaf === undefined ? 'issued' : 'cache'
-    leaf ??= await this.#issue(authority, replacedSerial)
-    host.log.info(source === 'issued' ? 'CERT_ISSUED' : 'CERT_LOADED', fieldsOf(listenerId, leaf))
+    if (leaf !== undefined) {
+      host.log.info('CERT_LOADED', fieldsOf(listenerId, leaf))
+      return leaf
+    }
+    leaf = await this.#issue(authority, replacedSerial)
+    host.counts.add(listenerId, 'issued')
+    host.log.info('CERT_ISSUED', fieldsOf(listenerId, leaf))
     return leaf
   }
 

@@ -13,7 +13,7 @@ import type {
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Broadcast } from '../workers/handle.ts'
 import { NotDueError } from './attempt-reason.ts'
-import { CountingLog } from './event-counts.ts'
+import { CertificateCounts } from './event-counts.ts'
 import type { ManagedListener } from './handover.ts'
 import { Handover } from './handover.ts'
 import type { CertificateHost } from './host.ts'
@@ -42,7 +42,7 @@ export class CertificateRegistry {
   readonly #options: CertificateRegistryOptions
   readonly #jobs = createCertificateJobs()
   readonly #host: CertificateHost
-  readonly #log: CountingLog
+  readonly #counts = new CertificateCounts()
   readonly #watch: RenewalWatch
   readonly #managed = new Map<string, ManagedListener>()
   readonly #served: ServedCertificates
@@ -56,13 +56,12 @@ export class CertificateRegistry {
 
   constructor(options: CertificateRegistryOptions) {
     this.#options = options
-    this.#log = new CountingLog(options.log)
-    this.#served = new ServedCertificates({ log: this.#log, broadcast: options.broadcast })
-    const { clock } = options
-    this.#watch = new RenewalWatch({ clock, log: this.#log, loops: () => this.#loops() })
+    const { broadcast, clock, log } = options
+    this.#served = new ServedCertificates({ log, broadcast })
+    this.#watch = new RenewalWatch({ clock, log, loops: () => this.#loops() })
     this.#host = {
       ...options,
-      log: this.#log,
+      counts: this.#counts,
       jobs: this.#jobs,
       publish: async (id, certificates) => await this.#served.publish(id, certificates),
       arm: async (id, challenges) => await this.#arm(id, challenges),
@@ -127,7 +126,7 @@ export class CertificateRegistry {
   /** Begins a reload, as Handover.prepare does. */
   async prepare(change: ConfigChange): Promise<Handover> {
     const options = {
-      log: this.#log,
+      log: this.#options.log,
       managed: this.#managed,
       served: this.#served,
       create: (listener: Listener) => this.#create(listener),
@@ -169,7 +168,7 @@ export class CertificateRegistry {
   #statusOf(manager: CertificateManager): ListenerStatus {
     const { listenerId } = manager
     const alarm = this.#watch.alarmOf(listenerId)
-    return { ...manager.status(), alarm, counts: this.#log.countsOf(listenerId) }
+    return { ...manager.status(), alarm, counts: this.#counts.countsOf(listenerId) }
   }
 
   #create(listener: Listener): CertificateManager {
@@ -183,7 +182,7 @@ export class CertificateRegistry {
     manager.start(pauseMs)
     if (!isMissing) return
     if (obstacle instanceof NotDueError)
-      this.#log.error('CERT_FAILED', { listener: manager.listenerId, error: messageOf(obstacle) })
+      this.#options.log.error('CERT_FAILED', { listener: manager.listenerId, error: messageOf(obstacle) })
     if (obstacle !== undefined) return
     this.#unsettled++
     manager.loop.firstAttempt

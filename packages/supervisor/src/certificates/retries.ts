@@ -7,13 +7,15 @@ import type { Validity } from './renewal.ts'
 import { retryAtMs } from './renewal.ts'
 import type { LastFailure } from './status.ts'
 
+type RetriesHost = Pick<CertificateHost, 'log' | 'clock' | 'counts'>
+
 export class Retries {
   readonly #listenerId: string
-  readonly #host: Pick<CertificateHost, 'log' | 'clock'>
+  readonly #host: RetriesHost
   #inARow = 0
   #last: LastFailure | undefined
 
-  constructor(listenerId: string, host: Pick<CertificateHost, 'log' | 'clock'>) {
+  constructor(listenerId: string, host: RetriesHost) {
     this.#listenerId = listenerId
     this.#host = host
   }
@@ -35,7 +37,7 @@ export class Retries {
 
   /** @param validity of the certificate that is served meanwhile, if there is one */
   noteFailed(error: unknown, validity: Validity | undefined): void {
-    const { clock, log } = this.#host
+    const { clock, counts, log } = this.#host
     const reason = messageOf(error)
     const failedAtMs = clock.nowMs()
     const nextAttemptMs = retryAtMs({
@@ -48,6 +50,7 @@ export class Retries {
       jitter: Math.random(),
     })
     this.#last = { failedAtMs, nextAttemptMs, failedNames: [], reason, document: undefined }
+    counts.add(this.#listenerId, 'failed')
     log[validity === undefined ? 'error' : 'warn']('CERT_FAILED', {
       listener: this.#listenerId,
       error: reason,

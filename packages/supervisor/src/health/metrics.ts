@@ -1,6 +1,6 @@
 // What /metrics says: the workers' counts, and the state that the admin commands report. Pure. Every label comes
 // from the configuration or is one of our own words, so that no client makes a series.
-import type { SiteCounts } from '@reverse-proxy/shared/traffic-counts'
+import type { CountedEvent, SiteCounts } from '@reverse-proxy/shared/traffic-counts'
 import { DURATION_BOUNDS_MS, PROTOCOLS, STATUS_CLASSES } from '@reverse-proxy/shared/traffic-counts'
 import type { CertsReport, StatusReport, WorkersReport } from '../admin/reports.ts'
 import type { MetricFamily, Sample } from './exposition.ts'
@@ -27,7 +27,7 @@ export function metricFamilies(sources: MetricSources): MetricFamily[] {
 }
 
 function trafficFamilies({ sites, events }: MetricSources['traffic']): MetricFamily[] {
-  const eventCounter = (name: string, help: string, event: string, label?: string): MetricFamily => ({
+  const eventCounter = (name: string, help: string, event: CountedEvent, label?: string): MetricFamily => ({
     name: `${PREFIX}_${name}`,
     type: 'counter',
     help,
@@ -57,34 +57,34 @@ function trafficFamilies({ sites, events }: MetricSources['traffic']): MetricFam
     eventCounter(
       'upstream_errors_total',
       'Requests that an upstream failed, by cause.',
-      'UPSTREAM_ERROR',
+      'upstream_error',
       'error',
     ),
-    eventCounter('upstream_retries_total', 'Requests sent again on another connection.', 'UPSTREAM_RETRY'),
-    eventCounter('rate_limited_total', 'Requests answered 429.', 'RATE_LIMIT'),
+    eventCounter('upstream_retries_total', 'Requests sent again on another connection.', 'upstream_retry'),
+    eventCounter('rate_limited_total', 'Requests answered 429.', 'rate_limited'),
     eventCounter(
       'tls_handshakes_total',
       'Handshakes that succeeded; resumed: with a ticket.',
-      'TLS_ESTABLISHED',
+      'tls_handshake',
       'resumed',
     ),
     eventCounter(
       'tls_rejected_total',
       'Connections turned away at their ClientHello or before, by cause.',
-      'TLS_REJECTED',
+      'tls_rejected',
       'reason',
     ),
-    eventCounter('tls_failures_total', 'Handshakes that failed later, by cause.', 'TLS_FAILED', 'error'),
+    eventCounter('tls_failures_total', 'Handshakes that failed later, by cause.', 'tls_failed', 'error'),
     eventCounter(
       'connections_refused_total',
       'Connections refused for their number, by limit.',
-      'CONNECTION_LIMIT',
+      'connection_refused',
       'limit',
     ),
     eventCounter(
       'client_errors_total',
       'Connections that broke the protocol or a limit, by cause.',
-      'CLIENT_ERROR',
+      'client_error',
       'reason',
     ),
   ]

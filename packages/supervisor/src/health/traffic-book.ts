@@ -1,7 +1,12 @@
 // The sums of what all workers have counted since the supervisor started; those of workers that
 // are gone stay, those of sites that are no longer configured do not.
 import type { Listener } from '@reverse-proxy/shared/config/config'
-import type { EventCount, SiteCounts, TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
+import type {
+  CountedEvent,
+  EventCount,
+  SiteCounts,
+  TrafficCounts,
+} from '@reverse-proxy/shared/traffic-counts'
 import { addSiteCounts, emptySiteCounts } from '@reverse-proxy/shared/traffic-counts'
 
 /** As many as a worker tells apart; what comes beyond is added to its event's kind without detail. */
@@ -50,6 +55,6 @@ export class TrafficBook {
   }
 }
 
-function keyOf(event: string, detail: string): string {
+function keyOf(event: CountedEvent, detail: string): string {
   return `${event} ${detail}`
 }

@@ -12,6 +12,7 @@ import { ACME_LIMITS } from '../../src/certificates/acme-limits.ts'
 import { AcmeManager } from '../../src/certificates/acme-manager.ts'
 import { AcmeError } from '../../src/certificates/acme-problem.ts'
 import type { CertificateAuthority } from '../../src/certificates/certificate-authority.ts'
+import { CertificateCounts } from '../../src/certificates/event-counts.ts'
 import type { CertificateHost } from '../../src/certificates/host.ts'
 import type { CertificateFacts } from '../../src/certificates/inspect.ts'
 import { reasonAgainstDates } from '../../src/certificates/issued-chain.ts'
@@ -90,6 +91,7 @@ export class VirtualWorld {
     }
     this.#host = {
       log: this.log,
+      counts: new CertificateCounts(),
       clock: this.clock,
       jobs: READING_JOBS,
       publish: async (_listenerId, [certificate]) => {

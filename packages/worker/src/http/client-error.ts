@@ -1,5 +1,6 @@
 // What an HTTP/1 client gets when its bytes are no request, or come too slowly to be one.
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { EventCounter } from '../metrics.ts'
 import { closeLingering, sayFarewell } from '../tls/farewell.ts'
 import type { Http1Connection } from './client-connection.ts'
 import { rawErrorAnswer } from './error-response.ts'
@@ -9,6 +10,7 @@ const HEAD_TIMED_OUT = 'ERR_HTTP_REQUEST_TIMEOUT'
 
 interface ClientErrorDeps {
   readonly log: Log
+  readonly metrics: EventCounter
   /** What a client has for a head. */
   readonly headTimeoutMs: number
 }
@@ -33,6 +35,7 @@ export function answerClientError(error: Error, connection: Http1Connection, dep
     return
   }
   const status = statusOf(code)
+  deps.metrics.count('client_error', code)
   deps.log.info('CLIENT_ERROR', { client_ip: client.ip, status, error: code })
   connection.unreadable()
   if (isOwed) return

@@ -7,6 +7,7 @@ import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { AnswerStalls } from '../limits/answer-stalls.ts'
 import { nowMs } from '../limits/timers.ts'
+import type { EventCounter } from '../metrics.ts'
 import { HttpsRedirectHandler } from '../pipeline/handlers/redirect.ts'
 import { Pipeline } from '../pipeline/pipeline.ts'
 import { DONE, NEXT, type StageResult } from '../pipeline/stage.ts'
@@ -35,6 +36,7 @@ export interface RedirectSettings {
 export interface RedirectDeps {
   readonly accessLog: AccessLog
   readonly log: Log
+  readonly metrics: EventCounter
   readonly rateLimiter: RateLimitDecisions
   /** What to answer for the token of an armed http-01 challenge. */
   readonly keyAuthorizationOf: (token: string) => string | undefined
@@ -55,7 +57,12 @@ export class RedirectServer {
     this.#deps = deps
     this.#stage = stage
     this.#settings = settings
-    const stalls = new AnswerStalls(() => this.#settings.limits.bodyStallTimeoutMs, nowMs, deps.log)
+    const stalls = new AnswerStalls(
+      () => this.#settings.limits.bodyStallTimeoutMs,
+      nowMs,
+      deps.log,
+      deps.metrics,
+    )
     this.#sweep = setInterval(() => stalls.sweep(), SWEEP_INTERVAL_MS).unref()
     this.#requests = new Http1Requests(
       {
@@ -77,7 +84,9 @@ export class RedirectServer {
         new AcmeHttp01Stage(deps.keyAuthorizationOf),
         { run: (exchange) => this.#refuseWhileStarting(exchange) },
         new RouteStage(() => this.#router),
-        new RateLimitStage(deps.rateLimiter, deps.log, (exchange) => this.#pipeline.resume(exchange)),
+        new RateLimitStage(deps.rateLimiter, deps.log, deps.metrics, (exchange) =>
+          this.#pipeline.resume(exchange),
+        ),
         new DispatchStage(),
       ],
       deps.log,
@@ -137,6 +146,7 @@ export class RedirectServer {
       if (!(socket instanceof Socket)) return
       answerClientError(error, this.#requests.connectionOf(socket), {
         log: this.#deps.log,
+        metrics: this.#deps.metrics,
         headTimeoutMs: this.#settings.limits.requestHeaderTimeoutMs,
       })
     })

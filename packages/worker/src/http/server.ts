@@ -13,6 +13,7 @@ import { Routes, type WelcomeAddress } from '../forward/routes.ts'
 import { AnswerStalls } from '../limits/answer-stalls.ts'
 import { Http2Sessions } from '../limits/http2-sessions.ts'
 import { nowMs } from '../limits/timers.ts'
+import type { EventCounter } from '../metrics.ts'
 import { Tunnels } from '../forward/tunnels.ts'
 import type { NameResolver } from '../forward/name-resolver.ts'
 import type { UpstreamTrust } from '../forward/upstream-trust.ts'
@@ -45,6 +46,7 @@ export interface SiteServerSettings {
 export interface SiteServerDeps {
   readonly accessLog: AccessLog
   readonly log: Log
+  readonly metrics: EventCounter
   readonly rateLimiter: RateLimitDecisions
   /** 48 bytes, the same in all workers. */
   readonly ticketKeys: Uint8Array
@@ -63,6 +65,7 @@ const GONE: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE'])
 
 export class SiteServer {
   readonly #log: Log
+  readonly #metrics: EventCounter
   readonly #server: RuntimeServer
   readonly #tunnels = new Tunnels()
   readonly #connections = new ClientConnections(() => this.#server.closeIdleConnections(), this.#tunnels)
@@ -79,6 +82,7 @@ export class SiteServer {
 
   constructor(settings: SiteServerSettings, deps: SiteServerDeps) {
     this.#log = deps.log
+    this.#metrics = deps.metrics
     this.#limits = settings.limits
     const { accessLog, log, connections, refusalLog } = deps
     const limits = (): Limits => this.#limits
@@ -101,13 +105,15 @@ export class SiteServer {
       [
         new ParseStage(limits),
         new RouteStage(() => this.#routes.router),
-        new RateLimitStage(deps.rateLimiter, log, (exchange) => this.#pipeline.resume(exchange)),
+        new RateLimitStage(deps.rateLimiter, log, deps.metrics, (exchange) =>
+          this.#pipeline.resume(exchange),
+        ),
         new BodyLimitStage(),
         new DispatchStage(),
       ],
       log,
     )
-    this.#stalls = new AnswerStalls(() => this.#limits.bodyStallTimeoutMs, nowMs, log)
+    this.#stalls = new AnswerStalls(() => this.#limits.bodyStallTimeoutMs, nowMs, log, deps.metrics)
     this.#sessions = new Http2Sessions(() => this.#limits, nowMs)
     this.#sweep = setInterval(() => {
       // First: it finds out which sessions have been sending.
@@ -137,6 +143,7 @@ export class SiteServer {
     // The runtime's own handshake timeout starts anew with every byte.
     const leftMs = peeked.acceptedMs + this.#limits.tlsHandshakeTimeoutMs - nowMs()
     const timer = setTimeout(() => {
+      this.#metrics.count('tls_rejected', 'timeout')
       this.#log.warn('TLS_REJECTED', { client_ip: peeked.clientIp, reason: 'timeout' })
       socket.destroy()
     }, leftMs)
@@ -198,7 +205,9 @@ export class SiteServer {
   #onSecure(socket: TLSSocket): void {
     const peeked = peekedOf(socket)
     this.#endHandshake(peeked)
-    this.#log.debug('TLS_ESTABLISHED', { client_ip: peeked.clientIp, resumed: socket.isSessionReused() })
+    const resumed = socket.isSessionReused()
+    this.#metrics.count('tls_handshake', String(resumed))
+    this.#log.debug('TLS_ESTABLISHED', { client_ip: peeked.clientIp, resumed })
   }
 
   #onTlsError(cause: Error, socket: TLSSocket): void {
@@ -206,6 +215,7 @@ export class SiteServer {
     const error = codeOf(cause) ?? cause.message
     // Who just hangs up has tried nothing.
     const level = error.startsWith('ERR_SSL') ? 'info' : 'debug'
+    this.#metrics.count('tls_failed', error)
     this.#log[level]('TLS_FAILED', { client_ip: clientIp, error })
     socket.destroy()
   }
@@ -215,6 +225,7 @@ export class SiteServer {
     if (socket.destroyed) return
     answerClientError(error, this.#requests.connectionOf(socket), {
       log: this.#log,
+      metrics: this.#metrics,
       headTimeoutMs: this.#limits.requestHeaderTimeoutMs,
     })
   }
@@ -232,6 +243,7 @@ export class SiteServer {
   #onSessionError(error: Error, session: ServerHttp2Session): void {
     const fields = { client_ip: this.#http2.get(session)?.client.ip, error: codeOf(error) ?? error.message }
     // The runtime's guards speak through this, too; a client that has gone is no news.
+    this.#metrics.count('client_error', fields.error)
     if (GONE.has(fields.error)) this.#log.debug('CLIENT_ERROR', fields)
     else this.#log.info('CLIENT_ERROR', fields)
   }

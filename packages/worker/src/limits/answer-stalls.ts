@@ -4,6 +4,7 @@
 // the exchange's business.
 
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { EventCounter } from '../metrics.ts'
 
 /** An answer of which something has been written that may not have left yet. */
 export interface PendingAnswer {
@@ -21,12 +22,14 @@ export class AnswerStalls {
   readonly #timeoutMs: () => number
   readonly #nowMs: () => number
   readonly #log: Log
+  readonly #metrics: EventCounter
   /** Since when it is the client's turn; the one that has waited longest comes first. */
   readonly #pending = new Map<PendingAnswer, number>()
 
   /** @param nowMs monotonic */
-  constructor(timeoutMs: () => number, nowMs: () => number, log: Log) {
+  constructor(timeoutMs: () => number, nowMs: () => number, log: Log, metrics: EventCounter) {
     this.#log = log
+    this.#metrics = metrics
     this.#timeoutMs = timeoutMs
     this.#nowMs = nowMs
   }
@@ -49,6 +52,7 @@ export class AnswerStalls {
       if (nowMs - sinceMs < timeoutMs) break
       this.watch(answer)
       if (answer.isHeldUp(nowMs, timeoutMs)) continue
+      this.#metrics.count('client_error', 'answer not read')
       this.#log.info('CLIENT_ERROR', { client_ip: answer.client.ip, error: 'answer not read' })
       answer.onStalled()
     }

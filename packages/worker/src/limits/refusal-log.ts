@@ -1,6 +1,7 @@
 // The log lines of connections refused for their number. Who is refused costs next to nothing and can come
 // again at once, so there is one line a second for a client and a limit, with a count.
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { EventCounter } from '../metrics.ts'
 import type { ConnectionRefusal } from './connections.ts'
 import type { Timers } from './timers.ts'
 
@@ -17,11 +18,13 @@ interface Refused {
 
 export class RefusalLog {
   readonly #log: Log
+  readonly #metrics: EventCounter
   readonly #timers: Timers
   readonly #refused = new Map<string, Refused>()
 
-  constructor(log: Log, timers: Timers) {
+  constructor(log: Log, metrics: EventCounter, timers: Timers) {
     this.#log = log
+    this.#metrics = metrics
     this.#timers = timers
   }
 
@@ -44,6 +47,7 @@ export class RefusalLog {
   #write(refused: Refused): void {
     const { clientIp, limit, count } = refused
     refused.count = 0
+    this.#metrics.count('connection_refused', limit, count)
     this.#log.warn('CONNECTION_LIMIT', { client_ip: clientIp, limit, count })
   }
 

@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { EventCounter } from '../metrics.ts'
 import { destroyAfter } from './farewell.ts'
 import { peekedOf } from './peeked.ts'
 import { TLS_OPTIONS } from './policy.ts'
@@ -13,7 +14,7 @@ export class ChallengeServer {
   // Never listens: connections are handed to it.
   readonly #server: Server
 
-  constructor(log: Log) {
+  constructor(log: Log, metrics: EventCounter) {
     this.#server = createServer({
       ...TLS_OPTIONS,
       ALPNProtocols: [ACME_TLS_PROTOCOL],
@@ -29,6 +30,7 @@ export class ChallengeServer {
     })
     this.#server.on('tlsClientError', (error, socket) => {
       const { clientIp, serverName } = peekedOf(socket)
+      metrics.count('tls_failed', error.message)
       log.warn('TLS_FAILED', { client_ip: clientIp, server_name: serverName, error: error.message })
     })
   }

@@ -6,6 +6,7 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { ConnectionLimits } from '../limits/connections.ts'
 import type { RefusalLog } from '../limits/refusal-log.ts'
 import { nowMs } from '../limits/timers.ts'
+import type { EventCounter } from '../metrics.ts'
 import { alertRecord } from './alerts.ts'
 import { ChallengeServer } from './challenge-server.ts'
 import type { ClientHello, ClientHelloFault } from './client-hello.ts'
@@ -26,6 +27,7 @@ export interface TlsFrontOptions {
   readonly connections: ConnectionLimits
   readonly refusalLog: RefusalLog
   readonly log: Log
+  readonly metrics: EventCounter
   readonly stage: Stage
   /** From accept to the end of the ClientHello; who serves the connection counts from accept as well. */
   readonly handshakeTimeoutMs: number
@@ -51,7 +53,7 @@ export class TlsFront {
 
   constructor(options: TlsFrontOptions) {
     this.#options = options
-    this.#challengeServer = new ChallengeServer(options.log)
+    this.#challengeServer = new ChallengeServer(options.log, options.metrics)
     this.#stage = options.stage
     this.#handshakeTimeoutMs = options.handshakeTimeoutMs
   }
@@ -162,6 +164,7 @@ export class TlsFront {
   }
 
   #logRefusal(clientIp: string, reason: Refusal, serverName?: string): void {
+    this.#options.metrics.count('tls_rejected', reason)
     this.#options.log.warn('TLS_REJECTED', { client_ip: clientIp, reason, server_name: serverName })
   }
 }

@@ -9,6 +9,7 @@ import type { Log, LogFields } from '@reverse-proxy/shared/log-fields'
 import { ConnectionLimits, type ConnectionCaps } from '../../src/limits/connections.ts'
 import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
 import type { Stage } from '../../src/tls/decision.ts'
+import { TrafficMetrics } from '../../src/metrics.ts'
 import { RefusalLog } from '../../src/limits/refusal-log.ts'
 import { systemTimers } from '../../src/limits/timers.ts'
 import { TlsFront } from '../../src/tls/front.ts'
@@ -56,14 +57,16 @@ export async function startFront(t: TestContext, options: FrontOptions): Promise
     options.caps ?? { connectionsPerWorker: 1000, connectionsPerClient: 1000 },
   )
   const logged: Logged[] = []
+  const metrics = new TrafficMetrics()
   const served: Served[] = []
   const httpServer = siteServer(served)
   const front = new TlsFront({
     contexts,
     challenges,
     connections,
-    refusalLog: new RefusalLog(recordingLog(logged), systemTimers),
+    refusalLog: new RefusalLog(recordingLog(logged), metrics, systemTimers),
     log: recordingLog(logged),
+    metrics,
     stage: options.stage ?? 'serve',
     handshakeTimeoutMs: options.handshakeTimeoutMs ?? 10_000,
     serve: (socket) => httpServer.emit('connection', socket),

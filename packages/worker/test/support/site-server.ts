@@ -7,6 +7,7 @@ import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { RequestEntry, UpstreamErrorEntry } from '../../src/http/access-log-entry.ts'
 import { NameResolver } from '../../src/forward/name-resolver.ts'
 import { UpstreamTrust } from '../../src/forward/upstream-trust.ts'
+import { TrafficMetrics } from '../../src/metrics.ts'
 import { SiteServer } from '../../src/http/server.ts'
 import { ConnectionLimits } from '../../src/limits/connections.ts'
 import { RefusalLog } from '../../src/limits/refusal-log.ts'
@@ -52,6 +53,7 @@ export interface RunningSiteServer {
   readonly upstreamErrors: UpstreamErrorEntry[]
   readonly connections: ConnectionLimits
   readonly logged: Logged[]
+  readonly metrics: TrafficMetrics
   /** Accepts nothing more. */
   readonly closeListener: () => void
 }
@@ -77,10 +79,11 @@ export async function startSiteServer(
   const requests: RequestEntry[] = []
   const upstreamErrors: UpstreamErrorEntry[] = []
   const logged: Logged[] = []
+  const metrics = new TrafficMetrics()
   const log = recordingLog(logged)
   const allLimits = { ...LIMITS, ...limits }
   const connections = new ConnectionLimits(allLimits)
-  const refusalLog = new RefusalLog(log, systemTimers)
+  const refusalLog = new RefusalLog(log, metrics, systemTimers)
   const server = new SiteServer(
     { sites, limits: allLimits },
     {
@@ -90,6 +93,7 @@ export async function startSiteServer(
         upstreamRetried: () => {},
       },
       log,
+      metrics,
       rateLimiter,
       ticketKeys: randomBytes(48),
       resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
@@ -107,6 +111,7 @@ export async function startSiteServer(
     connections,
     refusalLog,
     log,
+    metrics,
     stage: 'serve',
     handshakeTimeoutMs: allLimits.tlsHandshakeTimeoutMs,
     serve: (socket, peeked) => server.adopt(socket, peeked),
@@ -121,6 +126,7 @@ export async function startSiteServer(
     upstreamErrors,
     connections,
     logged,
+    metrics,
     closeListener: () => listener.close(),
   }
 }

@@ -5,6 +5,7 @@ import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
 import { servedSiteOf, type ClientExchange } from '../../http/client-exchange.ts'
 import { answerError } from '../../http/error-response.ts'
 import type { RateWaiter } from '../../ratelimit/lease.ts'
+import type { EventCounter } from '../../metrics.ts'
 import { ADMITTED, type RateLimiter } from '../../ratelimit/limiter.ts'
 import { DONE, NEXT, WAIT, type Stage, type StageResult } from '../stage.ts'
 
@@ -13,12 +14,19 @@ export type RateLimitDecisions = Pick<RateLimiter, 'admit' | 'wait'>
 export class RateLimitStage implements Stage {
   readonly #limiter: RateLimitDecisions
   readonly #log: Log
+  readonly #metrics: EventCounter
   readonly #resume: (exchange: ClientExchange) => void
 
   /** @param resume goes on with a request that had to wait and is admitted */
-  constructor(limiter: RateLimitDecisions, log: Log, resume: (exchange: ClientExchange) => void) {
+  constructor(
+    limiter: RateLimitDecisions,
+    log: Log,
+    metrics: EventCounter,
+    resume: (exchange: ClientExchange) => void,
+  ) {
     this.#limiter = limiter
     this.#log = log
+    this.#metrics = metrics
     this.#resume = resume
   }
 
@@ -44,6 +52,7 @@ export class RateLimitStage implements Stage {
 
   reject(exchange: ClientExchange, retryAfterSecs: number): void {
     const { client, request, head } = exchange
+    this.#metrics.count('rate_limited')
     this.#log.warn('RATE_LIMIT', {
       client_ip: client.ip,
       host: request.host,
