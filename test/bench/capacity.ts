@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { Router } from '../../packages/worker/dist/http/router.js'
+import { Router } from '../../packages/worker/dist/pipeline/router.js'
 import { SiteContexts } from '../../packages/worker/dist/tls/contexts.js'
 import { freePort } from '../harness/ports.ts'
 import type { BenchCertificate } from './certificates.ts'

@@ -1,4 +1,4 @@
-// SPEC 4 and 5: while a certificate is ordered, every worker answers the CA's challenge, and nobody but
+// While a certificate is ordered, every worker answers the CA's challenge, and nobody but
 // the CA is ever shown what proves it; afterwards every worker serves what was issued.
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'

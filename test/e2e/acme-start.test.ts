@@ -1,4 +1,4 @@
-// SPEC 4 and 5, with a real CA: a start orders what is missing, and only that.
+// With a real CA: a start orders what is missing, and only that.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'

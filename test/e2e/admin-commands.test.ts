@@ -1,4 +1,4 @@
-// SPEC 10 and 3: a running proxy is asked over its admin socket, and told to reload, restart, renew.
+// A running proxy is asked over its admin socket, and told to reload, restart, renew.
 import assert from 'node:assert/strict'
 import { existsSync, lstatSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import net from 'node:net'

@@ -1,4 +1,4 @@
-// SPEC 10: whatever is done to the admin socket of a running proxy, the next honest question is answered,
+// Whatever is done to the admin socket of a running proxy, the next honest question is answered,
 // nobody who is served notices, and nothing is left of it.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'

@@ -1,4 +1,4 @@
-// SPEC 2: any Node that can run npx is enough to type the two commands; what they run is the pinned one.
+// Any Node that can run npx is enough to type the two commands; what they run is the pinned one.
 import assert from 'node:assert/strict'
 import { realpathSync } from 'node:fs'
 import { join } from 'node:path'

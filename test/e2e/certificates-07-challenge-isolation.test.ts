@@ -1,4 +1,4 @@
-// SPEC 5: while names are being proved, the CA gets its answer from whichever worker, and nobody else notices.
+// While names are being proved, the CA gets its answer from whichever worker, and nobody else notices.
 // The order is one that a reload asks for: everything is served meanwhile, and every worker is replaced.
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'

@@ -1,4 +1,4 @@
-// SPEC 5 and 6: a new certificate, or new ticket keys, take hold in every worker at once, and no client feels it.
+// A new certificate, or new ticket keys, take hold in every worker at once, and no client feels it.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { join } from 'node:path'
@@ -24,7 +24,7 @@ const PLAIN_SWAPS = IS_FULL ? 20 : 1
 /** How long a worker stands still, and how many clients come to the others meanwhile; it is killed after 10 s. */
 const STALL = { ms: IS_FULL ? 5_000 : 2_500, visits: 20 }
 const TEST = { timeout: IS_FULL ? 400_000 : 120_000 }
-/** SPEC 6, and the acceptance test: after this nobody gets what was before. */
+/** After this time no client gets the old certificate or ticket keys. */
 const SWITCH_MS = 1_000
 const HOUR_MS = 3_600_000
 

@@ -1,4 +1,4 @@
-// SPEC 5, the whole program: a dozen certificates are renewed at a CA that cheats each listener in another way.
+// The whole program: a dozen certificates are renewed at a CA that cheats each listener in another way.
 // Nothing of that is served, what the CA said can be read, and no client of any listener notices.
 import assert from 'node:assert/strict'
 import { join } from 'node:path'

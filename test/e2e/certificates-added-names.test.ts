@@ -1,4 +1,4 @@
-// SPEC 3 and 5: a reload adds names, or whole listeners, that can be had or cannot, while everything is busy.
+// A reload adds names, or whole listeners, that can be had or cannot, while everything is busy.
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'

@@ -1,4 +1,4 @@
-// SPEC 3: bad input never half-starts anything. The program itself over every broken file there is.
+// Bad input never half-starts anything. The program itself over every broken file there is.
 import assert from 'node:assert/strict'
 import { copyFileSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'

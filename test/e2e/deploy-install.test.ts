@@ -1,4 +1,4 @@
-// SPEC 13: what deploy/install.sh puts on a machine, in a scratch root, and the program it installed.
+// What deploy/install.sh puts on a machine, in a scratch root, and the program it installed.
 import assert from 'node:assert/strict'
 import {
   appendFileSync,

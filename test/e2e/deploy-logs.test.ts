@@ -1,4 +1,4 @@
-// SPEC 13: what reads and moves the log of the proxy, run on what the proxy really wrote.
+// What reads and moves the log of the proxy, run on what the proxy really wrote.
 import assert from 'node:assert/strict'
 import { cpSync, copyFileSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// SPEC 10 and 5: `doctor` before anything is ordered, with a real CA and a real name server; nothing is ordered.
+// `doctor` before anything is ordered, with a real CA and a real name server; nothing is ordered.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-// SPEC 3: one listener on an IPv4 and an IPv6 address serves on both and is proved on both.
+// One listener on an IPv4 and an IPv6 address serves on both and is proved on both.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { acmeListener } from '../harness/acme-listener.ts'

@@ -1,4 +1,4 @@
-// SPEC 7: what the upstream and the client get to see of each other's header fields.
+// What the upstream and the client get to see of each other's header fields.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { RawClient } from '../harness/raw-client.ts'

@@ -1,4 +1,4 @@
-// SPEC 10: what 127.0.0.1:health_check_port says, to probes, scrapers and people.
+// What 127.0.0.1:health_check_port says, to probes, scrapers and people.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import http from 'node:http'

@@ -1,4 +1,4 @@
-// SPEC 7: bodies are streamed with backpressure, never held. The slower side takes 50 MB/s, the
+// Bodies are streamed with backpressure, never held. The slower side takes 50 MB/s, the
 // faster one offers all it can: what a worker held back would show in its memory.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

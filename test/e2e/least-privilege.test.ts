@@ -1,4 +1,4 @@
-// SPEC 12: what somebody who has taken over a worker can do with it.
+// What somebody who has taken over a worker can do with it.
 import assert from 'node:assert/strict'
 import { readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

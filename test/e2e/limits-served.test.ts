@@ -1,4 +1,4 @@
-// SPEC 8's numbers in the program as a whole: what is counted for a client and for a worker, and what a reload
+// The limits in the program as a whole: what is counted for a client and for a worker, and what a reload
 // makes of it.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

@@ -1,4 +1,4 @@
-// SPEC 8 against the tool people attack with: slow heads, slow bodies, slow reading and long lists of ranges,
+// The limits against the tool people attack with: slow heads, slow bodies, slow reading and long lists of ranges,
 // all at once and from many connections, on both ports. Whoever is honest is served meanwhile, and of the rest nothing stays.
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'

@@ -1,4 +1,4 @@
-// SPEC 2, first contact: one command, typed on a machine with any Node, and HTTPS answers.
+// First contact: one command, typed on a machine with any Node, and HTTPS answers.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { realpathSync, writeFileSync } from 'node:fs'

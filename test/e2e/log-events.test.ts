@@ -1,4 +1,4 @@
-// SPEC 9: what goes wrong has its line, with the client's address where there is one; and what clients
+// What goes wrong has its line, with the client's address where there is one; and what clients
 // write into theirs, over the wire, makes no other.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
@@ -59,7 +59,7 @@ test('TLS failures, upstream errors and limits have their lines, and no client w
   await proxy.stdout.waitForLine(
     / WARN TLS_REJECTED client_ip=127\.0\.0\.1 reason=unknown_server_name server_name=unknown\.test$/u,
   )
-  // A suite that SPEC 6 leaves out.
+  // A suite that the policy leaves out.
   const old = { maxVersion: 'TLSv1.2', ciphers: 'AES128-SHA', rejectUnauthorized: false } as const
   const refused = tls.connect({ host: '127.0.0.1', port: httpsPort, servername: HOST, ...old })
   t.after(() => refused.destroy())

@@ -1,4 +1,4 @@
-// SPEC 9: whatever becomes of the disk or of whoever reads the log, requests are served, the other
+// Whatever becomes of the disk or of whoever reads the log, requests are served, the other
 // destination has every line, and what could be written has been.
 import assert from 'node:assert/strict'
 import { mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'

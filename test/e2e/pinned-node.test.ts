@@ -1,4 +1,4 @@
-// DESIGN, first decision: tests run on the runtime that users get. bootstrap-node.test.ts runs this
+// Tests run on the runtime that users get. bootstrap-node.test.ts runs this
 // file from another Node.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'

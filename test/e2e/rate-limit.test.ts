@@ -1,4 +1,4 @@
-// SPEC 8 as a client meets it: one bucket over all workers, protocols and ports, exact also while limits
+// The rate limit as a client meets it: one bucket over all workers, protocols and ports, exact also while limits
 // change, workers are replaced or killed, and the supervisor says nothing.
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -103,7 +103,7 @@ test(
     const last = admittedIn(outcomes, reloadedMs, endMs)
     const lastEntitled = entitledIn(outcomes, reloadedMs, endMs, after, 0)
     const all = admittedIn(outcomes, startMs, endMs)
-    // On a machine that stands still for 250 ms a worker may have had to decide alone (SPEC 8).
+    // On a machine that stands still for 250 ms a worker may have had to decide alone.
     const silences = proxy.stdout.text.split(' RATE_LIMIT_LOCAL ').length - 1
     const alone = (silences * before.burst) / WORKERS
     const firstAllowed = before.burst + due(before, startMs, signalledMs) + alone

@@ -1,4 +1,4 @@
-// SPEC 3, reload: certificates that cannot be served, and files that have changed when a reload is taken back.
+// Certificates that cannot be served, and files that have changed when a reload is taken back.
 // What serves goes on serving, also in a worker that starts afterwards.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'

@@ -1,4 +1,4 @@
-// SPEC 11: workers are replaced under a load of every kind of client, and nobody notices.
+// Workers are replaced under a load of every kind of client, and nobody notices.
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'

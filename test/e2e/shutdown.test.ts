@@ -1,4 +1,4 @@
-// SPEC 4: told to stop, the program finishes what is in flight, takes nothing new, and is gone.
+// Told to stop, the program finishes what is in flight, takes nothing new, and is gone.
 import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'

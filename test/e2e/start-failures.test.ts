@@ -1,4 +1,4 @@
-// SPEC 4: a start that fails says why in one clear error, exits 1 and leaves nothing behind.
+// A start that fails says why in one clear error, exits 1 and leaves nothing behind.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'

@@ -1,4 +1,4 @@
-// SPEC 11: workers and supervisors that are killed, stopped, or cannot start, under load.
+// Workers and supervisors that are killed, stopped, or cannot start, under load.
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'

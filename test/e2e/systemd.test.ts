@@ -1,4 +1,4 @@
-// SPEC 11, systemd: what it is told and when, and sockets that it has bound.
+// What it is told and when, and sockets that it has bound.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-// SPEC 4: Ctrl-C, or closing the terminal, drains and leaves nothing behind; typed by hand as through
+// Ctrl-C, or closing the terminal, drains and leaves nothing behind; typed by hand as through
 // the package manager, whose own processes sit between the terminal and the program.
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'

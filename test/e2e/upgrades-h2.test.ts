@@ -1,4 +1,4 @@
-// SPEC 7 and 8: WebSockets of both protocols against a real WebSocket server, and what becomes of them
+// WebSockets of both protocols against a real WebSocket server, and what becomes of them
 // when the program stops or its workers are replaced.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

@@ -1,4 +1,4 @@
-// SPEC 3 and 7: an https upstream is believed only with a certificate that names it, from a root of the
+// An https upstream is believed only with a certificate that names it, from a root of the
 // system or of the site's own file, which the supervisor reads and a reload reads again.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'

@@ -1,4 +1,4 @@
-// SPEC 7: conversations and streams pass through as they happen.
+// Conversations and streams pass through as they happen.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'

@@ -11,7 +11,7 @@ import { childrenOf, commandLineOf } from './processes.ts'
 /** The built program: what a deployed package runs. */
 export const PROGRAM = join(import.meta.dirname, '../../packages/supervisor/dist/main.js')
 
-/** A configuration as the file says it: SPEC 3. */
+/** A configuration as the file spells it. */
 export type FileConfig = Readonly<Record<string, unknown>>
 
 export interface ProxyOptions extends ProgramOptions {

@@ -1,4 +1,4 @@
-// Memory of the rate limits at a million clients (SPEC 8); a twentieth of it in the everyday run.
+// Memory of the rate limits at a million clients; a twentieth of it in the everyday run.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'

@@ -1,4 +1,4 @@
-// SPEC 11: a roll that comes too soon waits for older workers to end; not for longer than 30 s, and then they are
+// A roll that comes too soon waits for older workers to end; not for longer than 30 s, and then they are
 // told to go. Waits for that long, and for a worker that hangs where it boots: in the long run only.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// Who a client is, as far as limits are concerned: an IPv4 address, or the /64 that an IPv6 address
-// lies in, because one IPv6 customer owns at least that many addresses. Pure.
+// The key by which limits count a client: an IPv4 address, or the /64 of an IPv6 address, because one IPv6 customer
+// owns at least that many addresses. Pure.
 
 const GROUPS = 8
 const PREFIX_GROUPS = 4

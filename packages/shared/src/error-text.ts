@@ -1,4 +1,4 @@
-// What can be said of something that was thrown, whatever it is.
+// Describes thrown values of any type.
 
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)

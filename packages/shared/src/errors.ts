@@ -14,7 +14,7 @@ interface ErrorRow {
   readonly status: number
 }
 
-/** SPEC 7 (error table). Codes are stable: logs and programs rely on them. */
+/** Codes are stable: logs and programs rely on them. */
 export const ERRORS = {
   BAD_HOST: { source: 'client', retry: 'never', status: 400 },
   BAD_TARGET: { source: 'client', retry: 'never', status: 400 },
@@ -55,7 +55,7 @@ export type ErrorCode = keyof typeof ERRORS
 
 export interface ProxyErrorOptions {
   readonly cause?: unknown
-  /** What the operator can do about it; never shown to clients. */
+  /** Tells the operator what to do; never shown to clients. */
   readonly hint?: string
 }
 

@@ -2,7 +2,7 @@
 // A value can forge neither a line nor a field: see formatValue. Lines are ASCII, in both formats.
 import { isoTime } from './clock.ts'
 
-/** SPEC 9: the words programs (fail2ban, logrotate, people's scripts) look for. */
+/** Programs (fail2ban, people's scripts) look for these words, so they are stable. */
 export type LogEvent =
   | 'REQUEST'
   | 'RATE_LIMIT'
@@ -49,7 +49,7 @@ export type LogEvent =
 export type LogValue = string | number | boolean | undefined
 export type LogFields = Readonly<Record<string, LogValue>>
 
-/** What every part of the program logs through; the process decides where it goes. */
+/** The log as every part of the program sees it; the process decides where lines go. */
 export interface Log {
   debug(event: LogEvent, fields?: LogFields): void
   info(event: LogEvent, fields?: LogFields): void

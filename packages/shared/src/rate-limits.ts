@@ -8,7 +8,7 @@ import type { RateLimit, Site } from './config/config.ts'
  */
 export const GENERAL_SCOPE = ''
 
-/** SPEC 8: a lease ends after this time, and what is left of it is returned. */
+/** A lease ends after this time, and what is left of it is returned. */
 export const RATE_LEASE_MS = 1_000
 
 /** In no host name and in no client key. */
@@ -20,7 +20,7 @@ export interface RateLimits {
   readonly sites: ReadonlyMap<string, RateLimit>
 }
 
-/** What Config and WorkerConfig have in common. */
+/** The part that Config and WorkerConfig share. */
 interface LimitedConfig {
   readonly rateLimit: RateLimit
   readonly listeners: readonly { readonly sites: readonly Site[] }[]
@@ -68,7 +68,7 @@ export interface BucketName {
   readonly client: string
 }
 
-/** What bucketKey() has put together. */
+/** Splits a key that bucketKey() has built. */
 export function parseBucketKey(key: string): BucketName {
   const end = key.indexOf(SEPARATOR)
   if (end < 0) return { scope: GENERAL_SCOPE, client: key }

@@ -1,4 +1,4 @@
-// SPEC 6 in the words of Node's TLS, as far as it decides which certificates and which clients are taken:
+// The TLS policy in Node's terms, as far as it decides which certificates and which clients are accepted:
 // for the workers, who serve by it, and for whoever judges beforehand what they could serve.
 
 const TLS12_SUITES = [

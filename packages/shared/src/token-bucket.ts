@@ -1,8 +1,8 @@
 // A token bucket as a value: what it holds, and what time, a lease or a request makes of it. Pure;
 // who keeps buckets, and how many, is decided elsewhere.
 //
-// What is leased (handed out, perhaps not spent yet) still counts against the capacity: nothing may
-// fill the room it leaves, or it would come on top of a bucket that is full again. So at any moment
+// Leased tokens (handed out, perhaps not spent yet) still count against the capacity: if time could fill their room,
+// they would come on top of a full bucket. So at any moment
 // `tokens + leased` is at most `burst`, and from then on only time adds to it: within t seconds no
 // more than `burst + rate * t` tokens can be spent, whoever holds them and whenever they are spent.
 import type { RateLimit } from './config/config.ts'
@@ -46,7 +46,7 @@ export function lease(bucket: BucketState, count: number): BucketState {
   return { ...bucket, tokens: bucket.tokens - count, leased: bucket.leased + count }
 }
 
-/** Of what was leased, `spent` is gone and `returned` is back. */
+/** Settles leased tokens: `spent` are gone, `returned` are back. */
 export function settle(bucket: BucketState, spent: number, returned: number): BucketState {
   return { ...bucket, tokens: bucket.tokens + returned, leased: bucket.leased - spent - returned }
 }

@@ -1,5 +1,5 @@
-// What a worker has counted since it last said so, and the sums the supervisor keeps of it: plain numbers in
-// fixed places, so that counting costs a request next to nothing and a dead worker's sums live on. Pure.
+// Counts of a worker since its last report, and the sums that the supervisor keeps: plain numbers in fixed places, so
+// that counting costs a request almost nothing and the counts of a dead worker survive. Pure.
 
 export const PROTOCOLS = ['http/1.0', 'http/1.1', 'h2', 'other'] as const
 /** The first digit of a status, at its own index. */
@@ -9,15 +9,15 @@ export const DURATION_BOUNDS_MS = [
   1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 60_000,
 ] as const
 
-/** Of one site, by its host as configured; '' for requests that reached none. */
+/** Counts of one site, by its host as configured; '' for requests that reached no site. */
 export interface SiteCounts {
   readonly site: string
   /** At protocol index * STATUS_CLASSES.length + status class. */
   readonly requests: number[]
-  /** Of DURATION_BOUNDS_MS, not cumulated, and one more. */
+  /** One count per bound of DURATION_BOUNDS_MS, not cumulated, and one for longer requests. */
   readonly durations: number[]
   durationSumMs: number
-  /** Of response bodies. */
+  /** Bytes of response bodies. */
   responseBytes: number
 }
 

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { formatLine, formatValue } from '../src/log-fields.ts'
 
-test('a line reads as SPEC 9 shows it', () => {
+test('a text line has time, level, event and fields', () => {
   const fields = {
     client_ip: '203.0.113.5',
     host: 'a.example',

@@ -1,15 +1,15 @@
-// What the supervisor has been asked to do, in order. Handlers of signals, IPC and timers only
-// push here; the one loop in supervisor.ts takes from here and acts.
+// The queue of intents: what the supervisor was asked to do, in order. Handlers of signals, IPC and timers only push;
+// the loop in supervisor.ts takes and acts.
 import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
-import type { RenewResult } from './admin/renew.ts'
-import type { ReloadKind, ReloadResult } from './reloads.ts'
+import type { RenewResult } from './management/reports/renew.ts'
+import type { ReloadKind, ReloadResult } from './reload.ts'
 
 /** Called once, when what was asked for is done or refused; never called if the supervisor stops before. */
 export type Reply<Result> = (result: Result) => void
 
-/** What became of a demand whose success says nothing more. */
+/** The outcome of an operation without further results. */
 export type Outcome = { readonly status: 'ok' } | { readonly status: 'error'; readonly message: string }
 
 export type Intent =

@@ -1,11 +1,11 @@
-// What the supervisor is given by the command that runs it.
+// The options that the `run` command gives the supervisor.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { OrderProgress } from './certificates/progress.ts'
 import type { LoadedConfig } from './config/load.ts'
-import type { RecentEvents } from './health/recent-events.ts'
+import type { RecentEvents } from './management/health/recent-events.ts'
 import type { InheritedSockets } from './systemd/inherited-sockets.ts'
 import type { ServiceManager } from './systemd/notify.ts'
 
@@ -19,7 +19,7 @@ export interface SupervisorOptions {
   readonly reopenLogs: () => Promise<void>
   readonly clock: Clock
   readonly log: Log
-  /** What the log has been told lately; for the status page. */
+  /** Recent log lines, for the status page. */
   readonly events: RecentEvents
   readonly serviceManager: ServiceManager
   /** Bound by systemd before we began. */

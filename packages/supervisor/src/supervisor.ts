@@ -4,9 +4,9 @@ import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { stackOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_FAILURE, EXIT_OK, EXIT_WORKERS_DIED } from '@reverse-proxy/shared/exit-codes'
-import { siteCount } from './counts.ts'
+import { siteCount } from './config/counts.ts'
 import type { Intent } from './intents.ts'
-import { Parts } from './parts.ts'
+import { Parts } from './compose.ts'
 import type { Phase } from './phase.ts'
 import { mayFollow } from './phase.ts'
 import { listenForSignals } from './signals.ts'
@@ -60,7 +60,7 @@ export class Supervisor {
     try {
       await operators.open(config)
       await registry.load(config)
-      // Nobody is served by workers that could only wait.
+      // Workers that could only wait serve nobody.
       if (registry.hopelessness !== undefined) this.#fail(registry.hopelessness)
     } catch (error) {
       this.#fail(error)

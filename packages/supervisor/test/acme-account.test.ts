@@ -22,9 +22,9 @@ import type { Pebble, PebbleOptions } from '../../../test/harness/pebble.ts'
 import { startPebble } from '../../../test/harness/pebble.ts'
 import { IS_FULL } from '../../../test/harness/size.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
-import { AcmeManager } from '../src/certificates/acme-manager.ts'
-import type { CertificateHost } from '../src/certificates/host.ts'
-import { withTimers } from '../src/certificates/sleep-until.ts'
+import { AcmeManager } from '../src/certificates/acme/manager.ts'
+import type { CertificateHost } from '../src/certificates/services.ts'
+import { withTimers } from '../src/certificates/renewal/sleep-until.ts'
 import { answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 
 const TEST = { timeout: IS_FULL ? 600_000 : 120_000 }
@@ -344,7 +344,7 @@ test("the system's roots are trusted towards a CA", TEST, async (t) => {
   const { ca } = await Machine.start(t)
   const script = `
     import https from 'node:https'
-    import { createCaAgent } from ${JSON.stringify(join(import.meta.dirname, '../src/certificates/ca-agent.ts'))}
+    import { createCaAgent } from ${JSON.stringify(join(import.meta.dirname, '../src/certificates/acme-client/ca-agent.ts'))}
     const agent = createCaAgent(undefined, () => {})
     https.get(${JSON.stringify(ca.directoryUrl)}, { agent }, ({ statusCode }) => {
       console.log(statusCode)

@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { startPebble } from '../../../test/harness/pebble.ts'
-import { AcmeManager } from '../src/certificates/acme-manager.ts'
+import { AcmeManager } from '../src/certificates/acme/manager.ts'
 import { answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 
 const TEST = { timeout: 60_000 }

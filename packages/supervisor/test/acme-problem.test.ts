@@ -2,15 +2,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import type { AcmeReply } from '../src/certificates/acme-answer.ts'
-import { connectionHint, hintFor } from '../src/certificates/acme-answer.ts'
-import { poll } from '../src/certificates/acme-poll.ts'
+import type { AcmeReply } from '../src/certificates/acme-client/response.ts'
+import { connectionHint, hintFor } from '../src/certificates/acme-client/response.ts'
+import { poll } from '../src/certificates/acme-client/polling.ts'
 import {
   AcmeError,
   describeProblem,
   parseProblem,
   parseRetryAfter,
-} from '../src/certificates/acme-problem.ts'
+} from '../src/certificates/acme-client/problem.ts'
 
 const NOW_MS = Date.UTC(2026, 0, 1)
 const never = new AbortController().signal

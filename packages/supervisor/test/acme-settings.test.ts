@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { X509Certificate } from 'node:crypto'
 import { test } from 'node:test'
 import type { KeyType } from '@reverse-proxy/shared/config/config'
-import { mayReplace } from '../src/certificates/acme-replaces.ts'
+import { mayReplace } from '../src/certificates/acme-client/replaces.ts'
 import { CaScene } from './support/ca-scene.ts'
 
 const TEST = { timeout: 60_000 }

@@ -17,7 +17,7 @@ import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { IS_FULL } from '../../../test/harness/size.ts'
-import { AdminRefusal } from '../src/admin/protocol.ts'
+import { AdminRefusal } from '../src/management/admin/protocol.ts'
 import { connectTo, exchange, readAll, startAdmin } from './support/admin.ts'
 
 const HOSTILE_CONNECTIONS = IS_FULL ? 10_000 : 300

@@ -19,9 +19,9 @@ import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
-import { AcmeCache } from '../src/certificates/acme-cache.ts'
-import { inspectPair } from '../src/certificates/inspect.ts'
-import { generateKey } from '../src/certificates/keys.ts'
+import { AcmeCache } from '../src/certificates/acme/cache.ts'
+import { inspectPair } from '../src/certificates/crypto/inspect.ts'
+import { generateKey } from '../src/certificates/crypto/keys.ts'
 
 const DIRECTORY_URL = 'https://ca.example/dir'
 const ACCOUNT = {

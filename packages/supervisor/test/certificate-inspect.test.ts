@@ -5,10 +5,10 @@ import { test } from 'node:test'
 import * as x509 from '@peculiar/x509'
 import type { CertificatePair } from '../../../test/harness/tls-material.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
-import { inspectPair } from '../src/certificates/inspect.ts'
-import { inspectIssuedChain } from '../src/certificates/issued-chain.ts'
-import { generateKey, importSigningKey } from '../src/certificates/keys.ts'
-import { createAuthority, createLeaf } from '../src/certificates/signing.ts'
+import { inspectPair } from '../src/certificates/crypto/inspect.ts'
+import { inspectIssuedChain } from '../src/certificates/acme-client/issued-chain.ts'
+import { generateKey, importSigningKey } from '../src/certificates/crypto/keys.ts'
+import { createAuthority, createLeaf } from '../src/certificates/crypto/signing.ts'
 
 const DAY_MS = 86_400_000
 

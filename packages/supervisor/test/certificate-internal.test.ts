@@ -9,8 +9,8 @@ import { test } from 'node:test'
 import tls from 'node:tls'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
-import { internalCaPath } from '../src/certificates/internal-ca.ts'
-import { InternalManager } from '../src/certificates/internal-manager.ts'
+import { internalCaPath } from '../src/certificates/internal/ca.ts'
+import { InternalManager } from '../src/certificates/internal/manager.ts'
 import { FakeHost } from './certificate-host.ts'
 
 const DAY_MS = 86_400_000

@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
-import { takeHostGuard } from '../src/certificates/host-guard.ts'
-import { LockFile } from '../src/certificates/lock-file.ts'
-import { lockDirectory } from '../src/certificates/lock.ts'
-import { StaleLock } from '../src/certificates/stale-lock.ts'
+import { takeHostGuard } from '../src/certificates/storage/host-lock.ts'
+import { LockFile } from '../src/certificates/storage/lock-file.ts'
+import { lockDirectory } from '../src/certificates/storage/lock.ts'
+import { StaleLock } from '../src/certificates/storage/stale-lock.ts'
 
 const never = new AbortController().signal
 const silent = (): void => {}
@@ -73,7 +73,7 @@ test('a directory that is gone is no lock to wait for', TEST, async (t) => {
 test('what a killed process of this host left is taken over at once', TEST, async (t) => {
   const directory = temporaryDirectory(t)
   const code = `
-    import { lockDirectory } from ${JSON.stringify(import.meta.resolve('../src/certificates/lock.ts'))}
+    import { lockDirectory } from ${JSON.stringify(import.meta.resolve('../src/certificates/storage/lock.ts'))}
     await lockDirectory(${JSON.stringify(directory)}, { signal: new AbortController().signal })
     process.kill(process.pid, 'SIGKILL')`
   const killed = Promise.withResolvers<NodeJS.Signals | undefined>()

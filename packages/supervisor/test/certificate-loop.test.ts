@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
-import { RenewalLoop } from '../src/certificates/renewal-loop.ts'
-import type { LoopView } from '../src/certificates/renewal-watch.ts'
-import { RenewalWatch } from '../src/certificates/renewal-watch.ts'
+import { RenewalLoop } from '../src/certificates/renewal/loop.ts'
+import type { LoopView } from '../src/certificates/renewal/watch.ts'
+import { RenewalWatch } from '../src/certificates/renewal/watch.ts'
 import { ManualClock } from './support/manual-clock.ts'
 import { recordingLog } from './support/recording-log.ts'
 

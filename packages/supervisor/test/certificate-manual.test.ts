@@ -5,7 +5,7 @@ import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { TestCa } from '../../../test/harness/tls-material.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
-import { ManualManager } from '../src/certificates/manual-manager.ts'
+import { ManualManager } from '../src/certificates/manual/manager.ts'
 import { FakeHost } from './certificate-host.ts'
 
 const DAY_MS = 86_400_000

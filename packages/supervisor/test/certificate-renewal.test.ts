@@ -9,7 +9,7 @@ import {
   mayLeaveOut,
   renewAtMs,
   retryAtMs,
-} from '../src/certificates/renewal.ts'
+} from '../src/certificates/renewal/schedule.ts'
 
 const MINUTE_MS = 60_000
 const HOUR_MS = 60 * MINUTE_MS

@@ -1,13 +1,13 @@
 // `certs`, health and the counters: what is made of the state of the certificates.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { reportCertificates } from '../src/admin/certificate-report.ts'
-import { assertDue } from '../src/certificates/attempt-reason.ts'
+import { reportCertificates } from '../src/management/reports/certificate-report.ts'
+import { assertDue } from '../src/certificates/renewal/order-trigger.ts'
 import { CertificateCounts } from '../src/certificates/event-counts.ts'
-import { ExpiryWatch } from '../src/certificates/expiry-watch.ts'
-import type { FailureRecord } from '../src/certificates/failure-record.ts'
-import { failureAsOf, nextFailure } from '../src/certificates/failure-record.ts'
-import { AcmeError } from '../src/certificates/acme-problem.ts'
+import { ExpiryWatch } from '../src/certificates/renewal/expiry-log.ts'
+import type { FailureRecord } from '../src/certificates/renewal/failure-record.ts'
+import { failureAsOf, nextFailure } from '../src/certificates/renewal/failure-record.ts'
+import { AcmeError } from '../src/certificates/acme-client/problem.ts'
 import type { ListenerStatus } from '../src/certificates/status.ts'
 
 const NOW_MS = Date.parse('2026-01-01T00:00:00Z')

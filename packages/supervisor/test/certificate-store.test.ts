@@ -6,9 +6,9 @@ import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
-import { inspectPair } from '../src/certificates/inspect.ts'
-import type { StoredCertificate } from '../src/certificates/store.ts'
-import { CertificateStore } from '../src/certificates/store.ts'
+import { inspectPair } from '../src/certificates/crypto/inspect.ts'
+import type { StoredCertificate } from '../src/certificates/storage/generations.ts'
+import { CertificateStore } from '../src/certificates/storage/generations.ts'
 
 const inspect = async (pair: { certPem: string; keyPem: string }) => inspectPair(pair.certPem, pair.keyPem)
 const allowed = async (): Promise<void> => {}

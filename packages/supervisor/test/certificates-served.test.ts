@@ -8,7 +8,7 @@ import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { startPebble } from '../../../test/harness/pebble.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
-import { AcmeManager } from '../src/certificates/acme-manager.ts'
+import { AcmeManager } from '../src/certificates/acme/manager.ts'
 import { answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 
 const TEST = { timeout: 60_000 }

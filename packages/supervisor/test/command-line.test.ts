@@ -5,11 +5,11 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
-import { renderCompletion } from '../src/command-line/completion.ts'
-import { renderHelp } from '../src/command-line/help.ts'
-import { renderManPage } from '../src/command-line/man-page.ts'
-import { COMMANDS, optionRows, SHELLS, type CommandName } from '../src/command-line/table.ts'
-import { version } from '../src/version.ts'
+import { renderCompletion } from '../src/cli/completion.ts'
+import { renderHelp } from '../src/cli/help.ts'
+import { renderManPage } from '../src/cli/man-page.ts'
+import { COMMANDS, optionRows, SHELLS, type CommandName } from '../src/cli/table.ts'
+import { version } from '../src/cli/version.ts'
 
 const NAMES = [...COMMANDS.keys()]
 const FLAGS = optionRows().map(([name]) => `--${name}`)

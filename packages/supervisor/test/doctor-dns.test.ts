@@ -4,7 +4,7 @@ import dgram from 'node:dgram'
 import { once } from 'node:events'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
-import { DnsProbe } from '../src/doctor/dns-probe.ts'
+import { DnsProbe } from '../src/cli/doctor/dns-probe.ts'
 
 const NOERROR = 0
 const SERVFAIL = 2

@@ -8,9 +8,9 @@ import { test } from 'node:test'
 import tls from 'node:tls'
 import { freePort } from '../../../test/harness/ports.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
-import { judgeUntried, judgeUpstream } from '../src/doctor/judge-upstreams.ts'
-import type { TcpUpstream, UpstreamState } from '../src/doctor/probes.ts'
-import { tryUpstream } from '../src/doctor/upstream-probe.ts'
+import { judgeUntried, judgeUpstream } from '../src/cli/doctor/check-upstreams.ts'
+import type { TcpUpstream, UpstreamState } from '../src/cli/doctor/probes.ts'
+import { tryUpstream } from '../src/cli/doctor/upstream-probe.ts'
 
 const TEST = { timeout: 60_000 }
 const NEVER = new AbortController().signal

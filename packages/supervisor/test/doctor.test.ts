@@ -4,22 +4,22 @@ import type { CaaRecord } from 'node:dns'
 import { test } from 'node:test'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { DAY_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
-import { nextFailure } from '../src/certificates/failure-record.ts'
-import { AcmeError } from '../src/certificates/acme-problem.ts'
-import type { Finding } from '../src/doctor/finding.ts'
-import { caaIdentitiesOf, judgeCa, judgeClock } from '../src/doctor/judge-ca.ts'
-import { climb, judgeCaa } from '../src/doctor/judge-caa.ts'
-import { contactDomain, judgeContact } from '../src/doctor/judge-contact.ts'
-import { judgeName } from '../src/doctor/judge-names.ts'
-import { judgePort } from '../src/doctor/judge-ports.ts'
+import { nextFailure } from '../src/certificates/renewal/failure-record.ts'
+import { AcmeError } from '../src/certificates/acme-client/problem.ts'
+import type { Finding } from '../src/cli/doctor/finding.ts'
+import { caaIdentitiesOf, judgeCa, judgeClock } from '../src/cli/doctor/check-ca.ts'
+import { climb, judgeCaa } from '../src/cli/doctor/check-caa.ts'
+import { contactDomain, judgeContact } from '../src/cli/doctor/check-contact.ts'
+import { judgeName } from '../src/cli/doctor/check-names.ts'
+import { judgePort } from '../src/cli/doctor/check-ports.ts'
 import {
   isUsableCache,
   judgeCached,
   judgeDirectory,
   judgeManual,
   judgeMemory,
-} from '../src/doctor/judge-storage.ts'
-import { renderFindings } from '../src/doctor/render.ts'
+} from '../src/cli/doctor/check-storage.ts'
+import { renderFindings } from '../src/cli/doctor/render.ts'
 
 const NOW_MS = Date.parse('2026-01-01T00:00:00Z')
 

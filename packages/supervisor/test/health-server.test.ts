@@ -1,4 +1,4 @@
-// SPEC 10: the health port in this process, with made-up state: what is said of it in each of its forms.
+// The health port in this process, with made-up state: what is said of it in each of its forms.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http from 'node:http'
@@ -7,11 +7,11 @@ import { text } from 'node:stream/consumers'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { emptySiteCounts } from '@reverse-proxy/shared/traffic-counts'
-import type { CertsReport, StatusReport, WorkersReport } from '../src/admin/reports.ts'
-import type { HealthSources } from '../src/health/health-server.ts'
-import { startHealthServer } from '../src/health/health-server.ts'
-import { RecentEvents } from '../src/health/recent-events.ts'
-import { TrafficBook } from '../src/health/traffic-book.ts'
+import type { CertsReport, StatusReport, WorkersReport } from '../src/management/reports/reports.ts'
+import type { HealthSources } from '../src/management/health/health-server.ts'
+import { startHealthServer } from '../src/management/health/health-server.ts'
+import { RecentEvents } from '../src/management/health/recent-events.ts'
+import { TrafficBook } from '../src/management/health/traffic-totals.ts'
 
 const STATUS: StatusReport = {
   version: '1.2.3',

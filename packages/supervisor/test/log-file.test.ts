@@ -7,8 +7,8 @@ import fs from 'node:fs'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
-import type { Account } from '../src/account.ts'
-import { openLogFile, prepareLogFile } from '../src/log-file.ts'
+import type { Account } from '../src/os/account.ts'
+import { openLogFile, prepareLogFile } from '../src/os/log-file.ts'
 
 const isRoot = process.geteuid?.() === 0
 const ACCOUNT: Account = isRoot

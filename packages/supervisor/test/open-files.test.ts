@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { localProfile } from '../src/config/local-profile.ts'
-import { fitConnections, openFileLimit } from '../src/open-files.ts'
+import { fitConnections, openFileLimit } from '../src/os/open-files.ts'
 
 test('connections_per_worker is lowered to what fits into the open-file limit, with both numbers in the warning', async () => {
   const config = localProfile({ isRoot: false, env: {}, homeDir: '/home/x' })

@@ -1,9 +1,9 @@
-// SPEC 12: an account that cannot read the program is refused before a worker dies of it.
+// An account that cannot read the program is refused before a worker dies of it.
 import assert from 'node:assert/strict'
 import { chmodSync, mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { assertProgramReadable } from '../src/program-access.ts'
+import { assertProgramReadable } from '../src/os/program-access.ts'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 
 const STRANGER = { uid: 65_533, gid: 65_533 }

@@ -1,4 +1,4 @@
-// SPEC 8: "exact over the whole proxy", with the real authority and the real workers' side of it in
+// "exact over the whole proxy", with the real authority and the real workers' side of it in
 // simulated time.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,4 +1,4 @@
-// The promise of SPEC 8 over real processes and real messages: what one client gets on 60 connections.
+// The promise of exact limits over real processes and real messages: one client on 60 connections.
 import assert from 'node:assert/strict'
 import type { Worker } from 'node:cluster'
 import cluster from 'node:cluster'

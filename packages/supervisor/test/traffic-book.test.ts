@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { emptySiteCounts } from '@reverse-proxy/shared/traffic-counts'
-import { TrafficBook } from '../src/health/traffic-book.ts'
+import { TrafficBook } from '../src/management/health/traffic-totals.ts'
 
 test('the book has an end: of kinds of events, and of sites that are configured no longer', () => {
   const book = new TrafficBook()

@@ -1,4 +1,4 @@
-// SPEC 11: which end of a worker is a death, and which was planned.
+// Which end of a worker is a death, and which was planned.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { endingOf, NOT_WANTED } from '../src/workers/ending.ts'

@@ -1,4 +1,4 @@
-// SPEC 3 and 11: whoever asked for fresh or more workers hears of it when the last one is ready, or why not.
+// Whoever asked for fresh or more workers hears of it when the last one is ready, or why not.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Rolls } from '../src/workers/rolls.ts'

@@ -15,19 +15,19 @@ import type {
 } from '@reverse-proxy/shared/ipc/messages'
 import { openLogs, type Logs } from '@reverse-proxy/shared/log/logs'
 import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
-import { createAccessLog } from './access-log.ts'
-import { BindError } from './bound-sockets.ts'
-import { NameResolver } from './forward/name-resolver.ts'
-import { UpstreamTrust, type TrustSettings } from './forward/upstream-trust.ts'
-import { ConnectionLimits } from './limits/connections.ts'
+import { createAccessLog } from './observability/access-log.ts'
+import { BindError } from './listen/bound-sockets.ts'
+import { NameResolver } from './upstream/name-resolver.ts'
+import { UpstreamTrust, type TrustSettings } from './upstream/trust.ts'
+import { ConnectionLimits } from './connection/connection-limits.ts'
 import { RateLimiter } from './ratelimit/limiter.ts'
-import { systemTimers } from './limits/timers.ts'
-import { TrafficListener } from './listener.ts'
-import { TrafficMetrics } from './metrics.ts'
+import { systemTimers } from './node/timers.ts'
+import { TrafficListener } from './listen/listener.ts'
+import { TrafficMetrics } from './observability/metrics.ts'
 import type { Welcome } from './welcome/server.ts'
 import { startWelcome } from './welcome/server.ts'
 
-/** SPEC 9: a shutdown waits 2 s for the log, of which the supervisor needs the other half after this. */
+/** A shutdown waits 2 s for the log, of which the supervisor needs the other half after this. */
 const FLUSH_TIMEOUT_MS = 800
 
 const EVENT_LOOP_SAMPLE_MS = 20
@@ -121,7 +121,7 @@ export class WorkerLifecycle {
   }
 
   /**
-   * The supervisor died: finish what is in flight and go (SPEC 11). Without waiting for the messages before: a port
+   * The supervisor died: finish what is in flight and go. Without waiting for the messages before: a port
    * that is being bound waits for the supervisor's answer, which never comes.
    */
   onSupervisorGone(): void {

@@ -37,7 +37,7 @@ cluster.worker?.on('disconnect', () => {
   if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true
   lifecycle.onSupervisorGone()
 })
-// What node:cluster itself cannot tell a supervisor that has just died: the disconnection follows.
+// node:cluster fails to send to a supervisor that has just died; the disconnect event follows.
 cluster.worker?.on('error', () => {})
 // Unreferenced: a worker with nothing left to do may end.
 setInterval(() => lifecycle.beat(), BEAT_INTERVAL_MS).unref()

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { ConnectionLimits } from '../src/limits/connections.ts'
-import { TrafficMetrics } from '../src/metrics.ts'
-import { RefusalLog } from '../src/limits/refusal-log.ts'
+import { ConnectionLimits } from '../src/connection/connection-limits.ts'
+import { TrafficMetrics } from '../src/observability/metrics.ts'
+import { RefusalLog } from '../src/connection/connection-limit-log.ts'
 import type { Logged } from './support/front.ts'
 import { recordingLog } from './support/front.ts'
 

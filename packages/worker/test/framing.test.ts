@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { ERRORS, ProxyError, type ErrorCode } from '@reverse-proxy/shared/errors'
-import { isWebSocketHandshake, parseRequest, type RequestHead } from '../src/http/framing.ts'
+import { isWebSocketHandshake, parseRequest, type RequestHead } from '../src/message/request-parser.ts'
 
 const LIMITS = { headerBytes: 1000, headerCount: 20 }
 

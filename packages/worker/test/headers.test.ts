@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { clientResponseHeaders, clientTrailers, upstreamRequestHeaders } from '../src/http/headers.ts'
+import { clientResponseHeaders, clientTrailers, upstreamRequestHeaders } from '../src/message/headers.ts'
 
 const OURS = ['x-real-ip', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const NEVER_UP = [

@@ -1,4 +1,4 @@
-// Every way of being slow has its deadline, over HTTP/1 and HTTP/2 alike (SPEC 8); who is merely idle, or
+// Every way of being slow has its deadline, over HTTP/1 and HTTP/2 alike; who is merely idle, or
 // slow but getting on, keeps its connection.
 import assert from 'node:assert/strict'
 import net from 'node:net'

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { TrafficMetrics } from '../src/metrics.ts'
+import { TrafficMetrics } from '../src/observability/metrics.ts'
 
 test('kinds of events beyond the limit are counted together, also of an event that has come late', () => {
   const metrics = new TrafficMetrics()

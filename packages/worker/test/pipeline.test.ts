@@ -8,11 +8,11 @@ import {
   type Answer,
   type ResponseFilter,
   type ServedSite,
-} from '../src/http/client-exchange.ts'
-import { answerText } from '../src/http/error-response.ts'
-import { AnswerStalls } from '../src/limits/answer-stalls.ts'
+} from '../src/protocol/exchange.ts'
+import { answerText } from '../src/protocol/error-response.ts'
+import { AnswerStalls } from '../src/protocol/write-timeouts.ts'
 import { ADMITTED } from '../src/ratelimit/limiter.ts'
-import { TrafficMetrics } from '../src/metrics.ts'
+import { TrafficMetrics } from '../src/observability/metrics.ts'
 import { Pipeline } from '../src/pipeline/pipeline.ts'
 import { DONE, NEXT, type Stage } from '../src/pipeline/stage.ts'
 import { DispatchStage } from '../src/pipeline/stages/dispatch.ts'

@@ -5,8 +5,8 @@ import { request } from 'node:http'
 import net from 'node:net'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { ResponseParser } from '../src/forward/response-parser.ts'
-import { excerptOf } from '../src/forward/upstream-error.ts'
+import { ResponseParser } from '../src/upstream/http1/response-parser.ts'
+import { excerptOf } from '../src/upstream/errors.ts'
 import { listen } from './support/sockets.ts'
 
 interface Response {

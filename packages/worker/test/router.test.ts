@@ -1,7 +1,7 @@
 // Which site a host belongs to.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Router } from '../src/http/router.ts'
+import { Router } from '../src/pipeline/router.ts'
 
 test('exact before wildcard; a wildcard stands for one label, and for one there is', () => {
   const router = new Router([

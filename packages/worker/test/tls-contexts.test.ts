@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { ChallengeContexts, SiteContexts } from '../src/tls/contexts.ts'
-import { decide } from '../src/tls/decision.ts'
+import { decide } from '../src/tls/sni-policy.ts'
 import { makeCertificate } from './support/certificates.ts'
 
 let exact: PushedCertificate

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { CLOSE_GOING_AWAY, FrameBoundary } from '../src/forward/websocket-frames.ts'
+import { CLOSE_GOING_AWAY, FrameBoundary } from '../src/tunnel/websocket-frames.ts'
 
 interface FrameShape {
   readonly opcode: number

@@ -4,11 +4,11 @@
 import { countCalls, releaseTrap, setTrap } from './fs-trap.ts'
 import { once } from 'node:events'
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
-import { AcmeManager } from '../../../packages/supervisor/dist/certificates/acme-manager.js'
-import type { CertificateHost } from '../../../packages/supervisor/dist/certificates/host.js'
-import { JOBS } from '../../../packages/supervisor/dist/certificates/job-table.js'
-import type { CertificateJobs } from '../../../packages/supervisor/dist/certificates/jobs.js'
-import { withTimers } from '../../../packages/supervisor/dist/certificates/sleep-until.js'
+import { AcmeManager } from '../../../packages/supervisor/dist/certificates/acme/manager.js'
+import type { CertificateHost } from '../../../packages/supervisor/dist/certificates/services.js'
+import { JOBS } from '../../../packages/supervisor/dist/certificates/crypto/job-table.js'
+import type { CertificateJobs } from '../../../packages/supervisor/dist/certificates/crypto/jobs.js'
+import { withTimers } from '../../../packages/supervisor/dist/certificates/renewal/sleep-until.js'
 import type { FromManager, ManagerOutcome, ManagerRun, ToManager } from './messages.ts'
 
 const never = new AbortController().signal

@@ -6,7 +6,6 @@ export interface RateLimit {
   readonly burst: number
 }
 
-/** SPEC 8. */
 export interface Limits {
   readonly tlsHandshakeTimeoutMs: number
   readonly requestHeaderTimeoutMs: number

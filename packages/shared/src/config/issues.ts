@@ -1,4 +1,4 @@
-// Everything that can be wrong with a configuration: one stable code each, and the rules of SPEC 3
+// Every issue of a configuration: one stable code each, and the numbers of the rules
 // it stands for. Messages are for people; programs compare codes.
 
 interface IssueRow {
@@ -19,7 +19,7 @@ export const ISSUES = {
   KEY_UNUSED: { rules: [], severity: 'warning' },
   VALUE_INVALID: { rules: [], severity: 'error' },
   LIMIT_INVALID: { rules: [8, 9], severity: 'error' },
-  // What the machine has.
+  // Settings that depend on the machine.
   ACCOUNT_UNKNOWN: { rules: [], severity: 'error' },
   WORKERS_AS_ROOT: { rules: [], severity: 'warning' },
   LOG_FILE_UNUSABLE: { rules: [], severity: 'error' },
@@ -74,14 +74,14 @@ export type ConfigPath = readonly (string | number)[]
 
 export interface ConfigIssue {
   readonly code: IssueCode
-  /** Numbers in SPEC 3; empty where a code is of the shape alone. */
+  /** Numbers of the rules; empty for a code that is about the shape alone. */
   readonly rules: readonly number[]
   readonly severity: 'error' | 'warning'
   readonly at: ConfigPath
   /** `at` as people write it: `listeners[0].sites[1].host`; empty for the file as a whole. */
   readonly path: string
   readonly message: string
-  /** What to write instead. */
+  /** Tells what to write instead. */
   readonly hint: string
 }
 

@@ -1,4 +1,4 @@
-// What a rule is, and how rules walk a file of which parts may be missing.
+// The shape of a rule, and how rules walk a file with missing parts.
 import type { ConfigIssue, ConfigPath } from './issues.ts'
 import type { ConfigFile, ListenerFile, SiteFile, Sound, TlsFile } from './schema.ts'
 

@@ -1,4 +1,4 @@
-// The rules of SPEC 3 that need no file, in one list; each yields every breach it finds.
+// The rules that need no file, in one list; each yields every violation it finds.
 // They are given what is sound of a file (schema.ts) and have no opinion on the rest, so that a
 // mistake in one place hides none in another. Rules 1, 8, 9, 12, 13, 18 and 22 are the schema's.
 import type { ConfigIssue } from './issues.ts'

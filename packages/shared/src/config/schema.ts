@@ -296,8 +296,8 @@ export type SiteFile = ListenerFile['sites'][number]
 export type TlsFile = ListenerFile['tls']
 
 /**
- * What is left of a file when every value that breaks the schema is made undefined. A key that was
- * written wrongly is there, with the value undefined; a key that was not written is not there.
+ * A file in which every value that breaks the schema is undefined. A key with a bad value is present and undefined; a
+ * key that was not written is absent.
  */
 export type Sound<T> = T extends readonly (infer Element)[]
   ? readonly (Sound<Element> | undefined)[]

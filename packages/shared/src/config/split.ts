@@ -1,5 +1,5 @@
-// What a reload changes: which settings are swapped in place, which need fresh workers, and which
-// only a full restart applies (SPEC 3, Reload). Pure.
+// Compares two configurations: which settings are swapped in place, which need fresh workers, and which
+// only a full restart applies. Pure.
 import type { Config, Listener } from './config.ts'
 
 export interface ConfigChange {

@@ -3,7 +3,7 @@
 import type { TrafficCounts } from '../traffic-counts.ts'
 import type { ChallengeType, Limits, Logging, RateLimit, Site } from '../config/config.ts'
 
-/** What a worker needs to know of a listener: where to bind, what to serve. */
+/** A listener as workers know it: where to bind, which sites to serve. */
 export interface WorkerListener {
   readonly id: string
   readonly bindAddrs: readonly string[]
@@ -24,7 +24,7 @@ export interface WorkerConfig {
 
 /** One certificate as a worker holds it: in memory only. */
 export interface PushedCertificate {
-  /** Of the leaf's subjectAltName, what it serves: DNS names (lower case, `*.` possible) and IP addresses. */
+  /** Names of the leaf's subjectAltName that it serves: DNS names (lower case, `*.` possible) and IP addresses. */
   readonly names: readonly string[]
   /** Leaf first, then its chain. */
   readonly certPem: string
@@ -60,7 +60,7 @@ export interface ListenerChallenges {
 
 /** A listening socket that the supervisor was started with, by systemd: bound already, to this address. */
 export interface InheritedSocket {
-  /** Of the supervisor. */
+  /** Descriptor of the supervisor. */
   readonly fd: number
   /** RFC 5952; as configured addresses are written. */
   readonly address: string
@@ -79,7 +79,7 @@ export interface WorkerStart {
   readonly inheritedSockets: readonly InheritedSocket[]
 }
 
-/** What may be pushed to a running worker; it answers each with an `ack` of the same `seq`. */
+/** Sent to a running worker, which confirms each with an `ack` of the same `seq`. */
 export type Push =
   | { readonly type: 'configure'; readonly config: WorkerConfig }
   | { readonly type: 'certificates'; readonly listener: ListenerCertificates }
@@ -122,10 +122,10 @@ export interface WorkerLoad {
   readonly eventLoopLagMs: number
 }
 
-/** What one listener of a worker serves from the next handshake on. */
+/** The certificates that one listener of a worker serves from the next handshake on. */
 export interface ServedSerials {
   readonly listenerId: string
-  /** Of the leaves, upper-case hex, as parsed by whoever serves them. */
+  /** Serial numbers of the leaves as the worker parsed them, upper-case hex. */
   readonly serials: readonly string[]
 }
 
@@ -146,7 +146,7 @@ export type BootFailure =
 export interface LeaseRequest {
   readonly type: 'lease-request'
   readonly seq: number
-  /** What became of leased tokens since the last report. */
+  /** Leased tokens that were spent or returned since the last report. */
   readonly reports: readonly LeaseReport[]
   /** Admitted while the authority was silent, out of no lease. */
   readonly charges: readonly { readonly key: string; readonly count: number }[]
@@ -165,7 +165,7 @@ export interface LeaseAsk {
   readonly key: string
   /** Requests that wait for the answer. */
   readonly needed: number
-  /** What more the client is likely to spend soon. */
+  /** Tokens beyond `needed` that the client is likely to spend soon. */
   readonly ahead: number
 }
 

@@ -12,7 +12,7 @@ export interface LogDeviceError {
   readonly code?: string | undefined
 }
 
-/** What a process can do with a descriptor. Every callback comes later, never from within the call. */
+/** Operations on descriptors. Callbacks are always asynchronous. */
 export interface LogDevice {
   open(path: string, done: (error: LogDeviceError | null, target?: LogTarget) => void): void
   /** Appends. May write a part only; waits for nobody: EAGAIN says that there is no room now. */
@@ -34,7 +34,7 @@ export interface LogDestinationOptions {
   readonly onFailing: (code: string) => void
 }
 
-/** SPEC 9: what a process may hold back for one destination before the newest lines are dropped. */
+/** Bytes that a process buffers for one destination before it drops the newest lines. */
 export const LOG_BUFFER_BYTES = 8 * 1024 * 1024
 /** After dropping has begun, lines are taken again from here on: few gaps instead of many. */
 const ROOM_AGAIN_BYTES = LOG_BUFFER_BYTES / 2
@@ -57,11 +57,11 @@ export class LogDestination {
   readonly #flushes: (() => void)[] = []
   #target: LogTarget | undefined
   #isOpening = false
-  /** Of lines that have come together while a write was under way. */
+  /** Lines that arrived during a write, grouped for the next ones. */
   readonly #batches: string[] = []
-  /** What is being written, or was when it failed. */
+  /** The bytes of the current write, kept when it fails. */
   #current: Uint8Array | undefined
-  /** Of the write that is under way. */
+  /** Descriptor of the current write. */
   #writingFd: number | undefined
   #heldBytes = 0
   #dropped = 0
@@ -87,7 +87,7 @@ export class LogDestination {
     this.#pump()
   }
 
-  /** What is still to be written goes to the file that has the path now. Without effect if there is no path. */
+  /** Unwritten lines go to the file that has the path now. No effect without a path. */
   reopen(): void {
     const { device, source } = this.#options
     if (typeof source !== 'string' || this.#isOpening || this.#isAbandoned) return
@@ -112,7 +112,7 @@ export class LogDestination {
     })
   }
 
-  /** What is not written by now is lost. Idempotent. */
+  /** Drops unwritten lines. Idempotent. */
   abandon(): void {
     if (this.#isAbandoned) return
     this.#isAbandoned = true
@@ -132,7 +132,7 @@ export class LogDestination {
   }
 
   #pump(): void {
-    // What comes after the command to reopen is for the new file.
+    // Lines that arrive after the command to reopen belong in the new file.
     if (this.#target === undefined || this.#isOpening) return
     if (this.#writingFd !== undefined || this.#cancelRetry !== undefined) return
     if (this.#cancelGathering !== undefined && this.#batches.length <= 1) return
@@ -193,7 +193,7 @@ export class LogDestination {
     this.#target = target
     this.#isOpenFailing = false
     if (this.#isAbandoned) this.#close()
-    // What is being written there is closed after it.
+    // A descriptor with a pending write is closed after the write.
     else if (before !== undefined && before.fd !== this.#writingFd) this.#options.device.close(before.fd)
     this.#cancelRetry?.()
     this.#cancelRetry = undefined
@@ -249,8 +249,8 @@ export class LogDestination {
 }
 
 /**
- * What is left to write. If a line was cut, it comes again as a whole, on a line of its own: what another
- * process wrote meanwhile would otherwise stand behind the first half of ours, as a part of that line.
+ * The bytes left after a short write. A line that was cut is written again as a whole on a new line: otherwise a line
+ * that another process wrote meanwhile would continue the first half of ours.
  */
 function afterShortWrite(bytes: Uint8Array, written: number): Uint8Array {
   const isBetweenLines = written === 0 || bytes[written - 1] === NEWLINE

@@ -2,16 +2,16 @@
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Listener } from '@reverse-proxy/shared/config/config'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
-import { AcmeManager } from './acme-manager.ts'
-import type { CertificateHost } from './host.ts'
-import { InternalManager } from './internal-manager.ts'
-import { ManualManager } from './manual-manager.ts'
-import type { RenewalLoop } from './renewal-loop.ts'
+import { AcmeManager } from './acme/manager.ts'
+import type { CertificateHost } from './services.ts'
+import { InternalManager } from './internal/manager.ts'
+import { ManualManager } from './manual/manager.ts'
+import type { RenewalLoop } from './renewal/loop.ts'
 import type { ManagerStatus } from './status.ts'
 
 export interface CertificateManager {
   readonly listenerId: string
-  /** What renews in the background. */
+  /** Renews in the background. */
   readonly loop: RenewalLoop
   /**
    * Reads what is cached or configured; internal certificates are issued here. Afterwards, also when it has
@@ -19,13 +19,13 @@ export interface CertificateManager {
    * what is cached serves on. Throws ProxyError CERTIFICATE or CACHE.
    */
   load(predecessor?: CertificateManager): Promise<void>
-  /** What workers serve; empty while nothing usable is there. */
+  /** The certificates that workers serve; empty if none is usable. */
   current(): readonly PushedCertificate[]
   /** Nothing can be served before an attempt has succeeded. */
   needsOrder(): boolean
   /** Why no attempt is due although one is needed: what `load` has thrown, or a waiting time. */
   obstacle(): unknown
-  /** What is served has every name that is configured; if not, the rest is ordered in the background. */
+  /** True if the served certificates cover every configured name; missing ones are ordered in the background. */
   isComplete(): boolean
   status(): ManagerStatus
   /** From now on renews in the background and publishes what is new; what is ordered waits for `pauseMs` first. */

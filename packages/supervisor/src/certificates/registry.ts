@@ -12,19 +12,19 @@ import type {
   ListenerChallenges,
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Broadcast } from '../workers/handle.ts'
-import { NotDueError } from './attempt-reason.ts'
+import { NotDueError } from './renewal/order-trigger.ts'
 import { CertificateCounts } from './event-counts.ts'
-import type { ManagedListener } from './handover.ts'
-import { Handover } from './handover.ts'
-import type { CertificateHost } from './host.ts'
-import { createCertificateJobs } from './jobs.ts'
+import type { ManagedListener } from './reload-transaction.ts'
+import { Handover } from './reload-transaction.ts'
+import type { CertificateHost } from './services.ts'
+import { createCertificateJobs } from './crypto/jobs.ts'
 import type { CertificateManager } from './manager.ts'
 import { createCertificateManager } from './manager.ts'
-import type { ReloadPause } from './reload-pause.ts'
-import { pauseAfterReload } from './reload-pause.ts'
-import type { LoopView } from './renewal-watch.ts'
-import { RenewalWatch } from './renewal-watch.ts'
-import { ServedCertificates } from './served-certificates.ts'
+import type { ReloadPause } from './reload-debounce.ts'
+import { pauseAfterReload } from './reload-debounce.ts'
+import type { LoopView } from './renewal/watch.ts'
+import { RenewalWatch } from './renewal/watch.ts'
+import { ServedCertificates } from './served-payloads.ts'
 import type { ListenerStatus, ManagerStatus } from './status.ts'
 
 /** Longer than a worker takes to boot. */
@@ -68,7 +68,7 @@ export class CertificateRegistry {
     }
   }
 
-  /** What a worker that boots now begins with. */
+  /** The state that a newly booted worker starts with. */
   get certificates(): readonly ListenerCertificates[] {
     return this.#served.all
   }
@@ -201,7 +201,7 @@ export class CertificateRegistry {
     this.#challenges.delete(listenerId)
   }
 
-  /** SPEC 5: the CA is told only when somebody answers it. Every worker that is there has acknowledged then. */
+  /** The CA is told only when somebody answers it. Every worker that is there has acknowledged then. */
   async #arm(listenerId: string, challenges: readonly ArmedChallenge[]): Promise<void> {
     this.#challenges.set(listenerId, challenges)
     for (let tries = 1; ; tries++) {
@@ -214,7 +214,7 @@ export class CertificateRegistry {
           throw new ProxyError('ACME', `a worker cannot answer the challenge: ${outcome.error}`)
       }
       if (challenges.length === 0 || outcomes.some(({ result }) => result === 'done')) return
-      // Whoever was asked has died, and a successor is on its way.
+      // The worker has died; its successor is booting.
       if (tries === ARM_TRIES) throw new ProxyError('ACME', 'there is no worker to answer the challenge')
       await sleep(ARM_PAUSE_MS)
     }

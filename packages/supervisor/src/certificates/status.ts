@@ -1,38 +1,37 @@
-// What can be asked of one listener's certificates while it serves: for `certs`, health and metrics.
-// Times are milliseconds of the wall clock.
+// The status of one listener's certificates, for `certs`, health and metrics. Times are wall-clock milliseconds.
 import type { TlsSettings } from '@reverse-proxy/shared/config/config'
 import type { EventCounts } from './event-counts.ts'
-import type { FailureRecord } from './failure-record.ts'
-import type { RenewalWindow } from './ari.ts'
-import type { CertificateFacts } from './inspect.ts'
-import type { RenewalAlarm } from './renewal-watch.ts'
+import type { FailureRecord } from './renewal/failure-record.ts'
+import type { RenewalWindow } from './renewal/ari.ts'
+import type { CertificateFacts } from './crypto/inspect.ts'
+import type { RenewalAlarm } from './renewal/watch.ts'
 
 export type LastFailure = Pick<
   FailureRecord,
   'failedAtMs' | 'nextAttemptMs' | 'failedNames' | 'reason' | 'document'
 >
 
-/** What is served, and would not be there after a restart. */
+/** A served certificate that could not be saved and would be lost by a restart. */
 export interface UnsavedStatus {
   readonly reason: string
   readonly nextTryMs: number
 }
 
-/** What its manager knows. */
+/** The status that a manager reports. */
 export interface ManagerStatus {
   readonly listenerId: string
   readonly mode: TlsSettings['mode']
-  /** What is served; empty while the first certificate is being ordered. */
+  /** The served certificates; empty while the first one is being ordered. */
   readonly certificates: readonly CertificateFacts[]
   /** Wanted, but in no certificate that is served. */
   readonly missing: readonly string[]
   /** When the next attempt is due; one in the past is under way. Undefined: nothing is renewed here. */
   readonly nextAttemptMs: number | undefined
-  /** What the CA suggests for the renewal (RFC 9773); undefined if it suggests nothing. */
+  /** The renewal window of the CA (RFC 9773); undefined without one. */
   readonly renewalWindow: RenewalWindow | undefined
-  /** Of the last attempt; undefined if it succeeded. */
+  /** Failure of the last attempt; undefined if it succeeded. */
   readonly failure: LastFailure | undefined
-  /** Of the first of `certificates`: issued, but not on disk; undefined if it is. */
+  /** Set if the first of `certificates` was issued but could not be saved. */
   readonly unsaved: UnsavedStatus | undefined
 }
 

@@ -11,7 +11,7 @@ import { readConfigFile } from './read.ts'
 
 export interface AdminSocketPlace {
   readonly path: string
-  /** What is wrong with the file, where it is: `path` is what could still be made out, or the default. */
+  /** The error of the file, if it has one; `path` is then the best guess or the default. */
   readonly fault: string | undefined
 }
 

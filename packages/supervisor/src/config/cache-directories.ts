@@ -1,5 +1,5 @@
-// What only the file system knows of the cache directories: whether two of them are the same one (rule 20), and
-// whether a start could use each. Looks, and changes nothing.
+// Checks of the cache directories that need the file system: whether two of them are the same (rule 20), and whether a
+// start could use each. Changes nothing.
 import type { Stats } from 'node:fs'
 import { constants } from 'node:fs'
 import { access, realpath, stat } from 'node:fs/promises'
@@ -13,8 +13,8 @@ import {
 import { tlsOf, type RuleContext } from '@reverse-proxy/shared/config/rule'
 import type { ConfigFile, Sound } from '@reverse-proxy/shared/config/schema'
 import { codeOf } from '@reverse-proxy/shared/error-text'
-import { cacheError } from '../certificates/durable.ts'
-import { foreignEntry } from '../certificates/exposure.ts'
+import { cacheError } from '../certificates/storage/atomic-file.ts'
+import { foreignEntry } from '../certificates/storage/permissions.ts'
 
 type PathContext = Pick<RuleContext, 'resolvePath'>
 
@@ -43,7 +43,7 @@ export async function checkSharedCaches(
   return issues
 }
 
-/** What a start would stumble over, or change, in directories that may not be there yet. */
+/** Reports what a start would fail on or change in the directories, which need not exist yet. */
 export async function checkCaches(
   file: Sound<ConfigFile>,
   context: PathContext,
@@ -63,7 +63,7 @@ function* cacheDirectoriesOf(
   }
 }
 
-/** Of a path whose last parts may not exist yet. */
+/** The real path of a path whose last parts may not exist yet. */
 export async function realPathOf(path: string): Promise<string> {
   try {
     return await realpath(path)
@@ -101,7 +101,7 @@ async function faultOf({ path, at }: CacheDirectory): Promise<ConfigIssue | unde
   }
 }
 
-/** Whoever checks need not be whom the service runs as, nor see its mounts. */
+/** The account that validates may differ from the service's, and may not see its mounts. */
 const ACCOUNT_CODES = new Set(['EACCES', 'EPERM', 'EROFS'])
 const OPEN_TO_OTHERS = 0o077
 

@@ -1,7 +1,7 @@
-// What loading a configuration throws: every issue of the file, each with its place.
+// Thrown by the loading of a configuration: every issue of the file with its position.
 import type { ConfigIssue } from '@reverse-proxy/shared/config/issues'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { plural } from '../counts.ts'
+import { plural } from './counts.ts'
 
 /** An issue with the place it has in the file, where it has one. */
 export interface PlacedIssue extends ConfigIssue {

@@ -1,4 +1,4 @@
-// What the configuration takes from the process it is read in, and the directories that follow from it.
+// The parts of the process environment that the configuration depends on, and the directories that follow from them.
 import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 
@@ -12,7 +12,7 @@ export function processEnvironment(): Environment {
   return { isRoot: process.getuid?.() === 0, env: process.env, homeDir: homedir() }
 }
 
-/** SPEC 3 `state_dir`. */
+/** The default of `state_dir`. */
 export function defaultStateDir({ isRoot, env, homeDir }: Environment): string {
   if (isRoot) return '/var/lib/reverse-proxy'
   const given = firstDirectory(env['STATE_DIRECTORY'])
@@ -21,7 +21,7 @@ export function defaultStateDir({ isRoot, env, homeDir }: Environment): string {
   return join(base, 'reverse-proxy')
 }
 
-/** SPEC 3 `admin_socket_path`. */
+/** The default of `admin_socket_path`. */
 export function defaultAdminSocketPath({ isRoot, env }: Environment, stateDir: string): string {
   if (isRoot) return '/run/reverse-proxy/admin.sock'
   const given = firstDirectory(env['RUNTIME_DIRECTORY'])

@@ -11,7 +11,7 @@ import {
 } from '@reverse-proxy/shared/config/rule'
 import { uncoveredHost } from '@reverse-proxy/shared/config/rules-tls'
 import type { ConfigFile, ListenerFile, Sound } from '@reverse-proxy/shared/config/schema'
-import { inspectPair } from '../certificates/inspect.ts'
+import { inspectPair } from '../certificates/crypto/inspect.ts'
 import { certificateDoubts, certificateFault, keyFault, withoutByteOrderMark, type PemFault } from './pem.ts'
 import { READ_HINTS, ReadError, readSmallFile } from './read.ts'
 

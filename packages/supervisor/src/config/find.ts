@@ -1,4 +1,4 @@
-// Which configuration file to read (SPEC 2).
+// Which configuration file to read.
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { codeOf } from '@reverse-proxy/shared/error-text'

@@ -1,4 +1,4 @@
-// The configuration of a start without any file (SPEC 2): this machine alone, an internal CA, and
+// The configuration of a start without any file: this machine alone, an internal CA, and
 // the welcome page that is built into every worker.
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -35,7 +35,7 @@ export function localProfile(environment: Environment): Config {
     ...config,
     listeners: config.listeners.map((listener) => ({
       ...listener,
-      // What the file cannot say: there is no address behind the welcome page.
+      // The file format has no spelling for the built-in welcome upstream.
       sites: listener.sites.map((site) => ({ ...site, upstream: { kind: 'welcome' } as const })),
     })),
   }

@@ -1,5 +1,5 @@
-// What a configuration wants of the machine besides files to read: the account of the workers, and a place
-// for the log. Looks, and changes nothing.
+// Checks what a configuration needs of the machine besides files to read: the account of the workers and a place for
+// the log. Changes nothing.
 import { constants } from 'node:fs'
 import { access, lstat, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -7,7 +7,7 @@ import { configIssue, type ConfigIssue } from '@reverse-proxy/shared/config/issu
 import type { RuleContext } from '@reverse-proxy/shared/config/rule'
 import type { ConfigFile, Sound } from '@reverse-proxy/shared/config/schema'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { findAccount, findGroup } from '../account.ts'
+import { findAccount, findGroup } from '../os/account.ts'
 import type { Environment } from './environment.ts'
 
 export async function checkMachine(
@@ -40,7 +40,7 @@ export function adviseAccount(user: string | undefined, isRoot: boolean): readon
   ]
 }
 
-/** Who is not root cannot become anybody else. */
+/** Only root can change accounts, so `user` has no effect otherwise. */
 function idleAccount(user: string | undefined): ConfigIssue | undefined {
   if (user === undefined) return undefined
   return configIssue(

@@ -6,8 +6,8 @@ import { configIssue, formatPath, type ConfigIssue } from '@reverse-proxy/shared
 import type { RuleContext } from '@reverse-proxy/shared/config/rule'
 import { writtenPathsOf, type WrittenPath } from '@reverse-proxy/shared/config/rules-paths'
 import type { ConfigFile, Sound } from '@reverse-proxy/shared/config/schema'
-import { internalCaDirectory } from '../certificates/internal-ca.ts'
-import { isSocketPathTooLong, LONGEST_PATH_BYTES } from '../admin/socket-file.ts'
+import { internalCaDirectory } from '../certificates/internal/ca.ts'
+import { isSocketPathTooLong, LONGEST_PATH_BYTES } from '../management/admin/socket-file.ts'
 import { realPathOf } from './cache-directories.ts'
 import { defaultAdminSocketPath, defaultStateDir, type Environment } from './environment.ts'
 
@@ -64,7 +64,7 @@ function tooLong({ at, text }: WrittenPath, resolvePath: (path: string) => strin
 function* clashes(places: readonly Place[]): Generator<ConfigIssue> {
   for (const [index, place] of places.entries()) {
     if (place.at.length === 0 || place.use === 'read' || place.use === 'state') continue
-    // Of two that are written, the later one is told about the earlier one.
+    // Of two written paths, the later one is reported.
     const others = places.filter((other, at) => at < index || other.use === 'read' || other.use === 'state')
     const other = others.find((one) => one !== place && collides(place, one))
     if (other !== undefined) yield clashIssue(place, other)

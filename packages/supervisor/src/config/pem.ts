@@ -1,4 +1,4 @@
-// What can be wrong with certificates and keys in PEM. Pure: text in, verdict out.
+// Checks certificates and keys in PEM. Pure: text in, verdict out.
 import type { KeyObject } from 'node:crypto'
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import type { IssueCode } from '@reverse-proxy/shared/config/issues'
@@ -12,7 +12,7 @@ export interface PemFault {
 
 const BLOCK = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/gu
 
-/** What old versions of OpenSSL write: the same certificate, or one with settings for OpenSSL alone behind it. */
+/** Labels of old OpenSSL versions: the same certificate, or one followed by settings for OpenSSL alone. */
 const OTHER_LABEL = /^-----BEGIN (TRUSTED CERTIFICATE|X509 CERTIFICATE)-----/mu
 const RELABEL_HINT = 'write it as a plain certificate: openssl x509 -in old.pem -out new.pem'
 
@@ -43,7 +43,7 @@ export interface PemDoubt {
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1'
 const ANY_PURPOSE = '2.5.29.37.0'
 
-/** What clients will refuse in a chain that can be served all the same; `pem` has no certificateFault. */
+/** Faults that clients will refuse in a chain that can be served; `pem` has no certificateFault. */
 export function certificateDoubts(pem: string, nowMs: number): readonly PemDoubt[] {
   const chain = (pem.match(BLOCK) ?? []).map((block) => new X509Certificate(block))
   const [leaf] = chain

@@ -81,7 +81,7 @@ function readError(path: string, cause: unknown): ReadError {
   }
 }
 
-/** What an operator can do about it. */
+/** Hints for the operator. */
 export const READ_HINTS: Readonly<Record<ReadFault, string>> = {
   missing: 'check the spelling; a relative path counts from the directory of the configuration file',
   denied: 'let the account that starts the program read it (and enter its directories)',

@@ -1,5 +1,5 @@
-// What a breach of the schema is called and how it is put to people. Every phrase comes from the
-// schema itself, so that a new key needs nothing here.
+// Names violations of the schema and describes them to people. Every phrase comes from the schema itself, so a new key
+// needs nothing here.
 import {
   configIssue,
   formatPath,

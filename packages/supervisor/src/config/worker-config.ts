@@ -1,4 +1,4 @@
-// What of the configuration a worker is told: nothing about keys, files or the CA.
+// The part of the configuration that workers get: nothing about keys, files or the CA.
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { WorkerConfig } from '@reverse-proxy/shared/ipc/messages'
 import { systemRoots } from './system-roots.ts'

@@ -4,7 +4,7 @@ import { readlink } from 'node:fs/promises'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { InheritedSocket } from '@reverse-proxy/shared/ipc/messages'
-import { readListeningSockets } from '../listening-sockets.ts'
+import { readListeningSockets } from '../os/listening-sockets.ts'
 
 /** SD_LISTEN_FDS_START. */
 const FIRST_FD = 3

@@ -1,5 +1,5 @@
-// What systemd is told of the supervisor: sd_notify(3). Node cannot send a datagram to a unix socket, so
-// systemd's own `systemd-notify` does; one at a time, in order. Without NOTIFY_SOCKET nothing is sent.
+// Notifies systemd: sd_notify(3). Node cannot send a datagram to a unix socket, so systemd's own `systemd-notify` does,
+// one at a time, in order. Without NOTIFY_SOCKET nothing is sent.
 import { execFile } from 'node:child_process'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
@@ -65,7 +65,7 @@ export class ServiceManager {
     this.#notify(['RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`])
   }
 
-  /** Who configures a longer drain than the unit's TimeoutStopSec need not know of that. */
+  /** Extends the unit's TimeoutStopSec when the configured drain is longer. */
   stopping(timeoutMs: number): void {
     clearInterval(this.#extension)
     const extension = `EXTEND_TIMEOUT_USEC=${(timeoutMs + STOP_MARGIN_MS) * 1000}`

@@ -14,7 +14,7 @@ export interface Backoff {
 
 export const NO_BACKOFF: Backoff = { deaths: 0, retryAtMs: 0 }
 
-/** SPEC 11: replaced at once, then after 0.1 s doubling to 30 s. */
+/** Replaced at once, then after 0.1 s doubling to 30 s. */
 export function afterDeath(previous: Backoff, bornAtMs: number, diedAtMs: number): Backoff {
   const deaths = diedAtMs - bornAtMs >= HEALTHY_AFTER_MS ? 1 : previous.deaths + 1
   const delayMs = deaths === 1 ? 0 : Math.min(FIRST_DELAY_MS * 2 ** (deaths - 2), LONGEST_DELAY_MS)

@@ -1,7 +1,7 @@
 // Why a worker could not start, in words for the operator.
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { BootFailure } from '@reverse-proxy/shared/ipc/messages'
-import { findPortHolder } from '../port-holder.ts'
+import { findPortHolder } from '../os/port-holder.ts'
 
 /** `undefined`: it died without a word. */
 export async function describeBootFailure(failure: BootFailure | undefined): Promise<ProxyError> {

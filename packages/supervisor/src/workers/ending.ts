@@ -10,7 +10,7 @@ export const TOO_MANY_GENERATIONS = 'too many generations are draining'
 
 export interface EndedWorker {
   readonly stage: WorkerStage
-  /** Of whoever cut or killed it. */
+  /** The reason why it was cut or killed. */
   readonly endReason: string | undefined
   readonly code: number | null
 }

@@ -1,5 +1,5 @@
-// What the end of a worker means: a line in the log, a count, and when its slot may have the next one. Kept by slot,
-// over the lives of many workers; a start that cannot succeed is told by it from one hiccup.
+// Handles the exit of a worker: a log line, a count, and the time when its slot may fork again. Kept by slot over many
+// workers, which tells a start that cannot succeed from one failure.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { Backoff } from './backoff.ts'
@@ -34,7 +34,7 @@ export class Exits {
     return this.#unexpected
   }
 
-  /** Of the worst slot. */
+  /** Deaths in a row of the worst slot. */
   get inARow(): number {
     return Math.max(0, ...[...this.#backoffs.values()].map(({ deaths }) => deaths))
   }
@@ -70,7 +70,7 @@ export class Exits {
   }
 }
 
-/** What a worker has said itself is reported as that; and one that is not to start any more is no news. */
+/** A worker that reported its failure is logged by that report; one that is no longer wanted is not worth a line. */
 function levelOf(
   { stage, bootFailure }: WorkerHandle,
   ending: Ending,
@@ -83,7 +83,7 @@ function levelOf(
   return stage === 'booting' ? 'debug' : 'warn'
 }
 
-/** Nobody here sent it: as often as not it was the kernel. */
+/** Guesses the sender of a signal that we did not send; often it is the kernel. */
 function guessReason(signal: string | null): string | undefined {
   return signal === 'SIGKILL' ? 'killed: perhaps out of memory' : undefined
 }

@@ -23,7 +23,7 @@ const DRAIN_GRACE_MS = 1_500
 const BUSY_LOOK_MS = 100
 const QUIET_LOOK_MS = 1_000
 
-/** What a replacement of the workers is at: it replaces them, or those that drain are too many for that yet. */
+/** State of a roll: it replaces workers, or waits because too many old generations drain. */
 export type RollState = 'replacing' | 'waiting'
 
 export interface FleetOptions extends Omit<InboxOptions, 'clock'> {
@@ -60,7 +60,7 @@ export class Fleet {
     this.#rolls = new Rolls(clock, options.log)
   }
 
-  /** Of every time that a worker's handle tells. */
+  /** The clock of every time in a worker's handle. */
   get clock(): Clock {
     return this.#clock
   }
@@ -134,7 +134,7 @@ export class Fleet {
     }
     const plan = planWorkers(wanted, [...this.#handles.values()], this.#exits.backoffs, this.#clock.nowMs())
     for (const action of plan.actions) this.#act(action)
-    // Who has been forked, drained or cut has a deadline that is not in the plan yet.
+    // Forked, drained and cut workers have new deadlines that this plan does not know.
     if (plan.actions.length > 0) this.#options.onChange()
     this.#rolls.waitFor(plan.awaited)
     // Here, because a fleet that has become smaller needs no further worker to be complete.

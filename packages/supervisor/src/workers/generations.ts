@@ -9,7 +9,7 @@ const OLD_GENERATIONS = 2
 const ROLL_PATIENCE_MS = 30_000
 
 export interface WantedGeneration {
-  /** Of the workers forked from now on. */
+  /** The generation of workers forked from now on. */
   readonly generation: number
   /** Since when this one is wanted (ms). */
   readonly sinceMs: number
@@ -32,8 +32,8 @@ export function isCurrent(generation: number, wanted: WantedGeneration): boolean
 }
 
 /**
- * Who is in the way of the wanted generation, because it would make one old generation too many: workers that drain,
- * of the oldest generations. Who still serves is never in the way, being what a roll replaces.
+ * The draining workers of the oldest generations that exceed the number of old generations allowed beside the wanted
+ * one. Serving workers never count: the roll replaces them.
  */
 export function crowdOf<Member extends GenerationMember>(
   wanted: WantedGeneration,

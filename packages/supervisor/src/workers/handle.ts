@@ -12,7 +12,7 @@ import type {
 } from '@reverse-proxy/shared/ipc/messages'
 import type { WorkerStage, WorkerView } from './plan.ts'
 
-/** What became of one push. `gone`: the worker died first, and its successor starts with the new state. */
+/** The outcome of one push. `gone`: the worker died first, and its successor starts with the new state. */
 export type PushOutcome = { readonly pid: number; readonly slot: number } & (
   | { readonly result: 'done' | 'gone' }
   | { readonly result: 'refused'; readonly error: string }
@@ -35,7 +35,7 @@ export class WorkerHandle implements WorkerView {
   killed = false
   /** Said in the log when it exits; set by whoever ends it. */
   endReason: string | undefined
-  /** What it said before it ended itself. */
+  /** The failure that it reported before it exited. */
   bootFailure: BootFailure | undefined
   /** As it said with its last beat. */
   load: WorkerLoad | undefined

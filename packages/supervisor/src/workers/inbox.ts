@@ -1,5 +1,4 @@
-// What each message of a worker means. Keeps what it says of itself in its handle; everything else is passed on to
-// whom it concerns.
+// Handles the messages of workers: state goes into the worker's handle, everything else to the part that needs it.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
@@ -17,9 +16,9 @@ export interface InboxOptions {
   /** The state a worker begins with, asked for when it has booted. */
   readonly startOf: (slot: number) => WorkerStart
   readonly recycle: () => RecycleLimits
-  /** What a worker has counted since it last said so. */
+  /** Receives the counts of a worker since its last heartbeat. */
   readonly onCounts: (counts: TrafficCounts) => void
-  /** Who leases the workers what clients may spend. */
+  /** The authority that leases tokens to workers. */
   readonly rateLimits: Pick<RateLimitAuthority, 'request' | 'forgetWorker'>
   /** Anything changed: the loop should converge. */
   readonly onChange: () => void

@@ -1,5 +1,5 @@
-// What to do about the workers now. Pure: (what is wanted, what is there, the time) -> actions.
-// Every time here is of workers/watch.ts, which does not count time in which nobody could be heard.
+// Decides what to do about the workers now. Pure: (wanted, present, time) -> actions.
+// Every time is of workers/watch.ts, which does not count time in which the supervisor could not listen.
 // A slot is a worker's place (1..wanted); a generation is one rolling replacement of all of them.
 import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
 import type { Backoff } from './backoff.ts'

@@ -11,7 +11,7 @@ export interface RecyclableWorker {
 
 /** A limit that every worker exceeds at once must not become a loop. */
 const YOUNGEST_MS = 60_000
-/** Of the age, towards earlier. */
+/** Spread of the maximum age, towards earlier. */
 const SPREAD = 0.1
 
 /** From when on it is due (ms, the fleet's clock); Infinity if nothing says so yet. */

@@ -2,7 +2,7 @@
 // its workers, and stands still while it was not: during a fork, or while the machine did not let it run.
 import type { Clock } from '@reverse-proxy/shared/clock'
 
-/** What has been counted (ms), and from when until when (ms, the underlying clock) it is counted on. */
+/** The time counted so far (ms), and the span (ms, underlying clock) over which it continues. */
 export interface Watch {
   readonly countedMs: number
   readonly sinceMs: number

@@ -4,8 +4,8 @@ import net from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { temporaryDirectory } from '../../../../test/harness/directory.ts'
-import { startAdminSocket, type AdminSocket } from '../../src/admin/admin-socket.ts'
-import type { AdminHandlers } from '../../src/admin/protocol.ts'
+import { startAdminSocket, type AdminSocket } from '../../src/management/admin/admin-socket.ts'
+import type { AdminHandlers } from '../../src/management/admin/protocol.ts'
 import { recordingLog } from './recording-log.ts'
 
 const RELOADED = { sites: 1, workers: 'kept', certificates: 'current', warnings: [] } as const

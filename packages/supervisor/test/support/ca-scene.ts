@@ -9,8 +9,8 @@ import { startAcmeFaultProxy } from '../../../../test/harness/acme-fault-proxy.t
 import { temporaryDirectory } from '../../../../test/harness/directory.ts'
 import type { Pebble } from '../../../../test/harness/pebble.ts'
 import { startPebble } from '../../../../test/harness/pebble.ts'
-import { AcmeManager } from '../../src/certificates/acme-manager.ts'
-import { parseRecord } from '../../src/certificates/json.ts'
+import { AcmeManager } from '../../src/certificates/acme/manager.ts'
+import { parseRecord } from '../../src/certificates/storage/json.ts'
 import { answerTlsAlpn, FakeHost, settingsFor } from '../certificate-host.ts'
 
 const NEVER = new AbortController().signal

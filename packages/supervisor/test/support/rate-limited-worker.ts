@@ -4,7 +4,7 @@ import type { LeaseGrant, LeaseRequest } from '@reverse-proxy/shared/ipc/message
 import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
 import { GENERAL_SCOPE } from '@reverse-proxy/shared/rate-limits'
 import { ADMITTED, RateLimiter } from '../../../worker/src/ratelimit/limiter.ts'
-import { systemTimers } from '../../../worker/src/limits/timers.ts'
+import { systemTimers } from '../../../worker/src/node/timers.ts'
 
 export type ToWorker =
   | LeaseGrant

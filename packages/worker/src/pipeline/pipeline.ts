@@ -3,8 +3,8 @@
 import { stackOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { ClientExchange } from '../http/client-exchange.ts'
-import { answerError } from '../http/error-response.ts'
+import type { ClientExchange } from '../protocol/exchange.ts'
+import { answerError } from '../protocol/error-response.ts'
 import { NEXT, type Stage } from './stage.ts'
 
 export class Pipeline {

@@ -1,5 +1,5 @@
 // One step on a request's way through the pipeline: it judges the request or finds something out about it.
-import type { ClientExchange } from '../http/client-exchange.ts'
+import type { ClientExchange } from '../protocol/exchange.ts'
 
 /** The next stage may run. */
 export const NEXT = 0

@@ -1,11 +1,11 @@
 // Answers tls-alpn-01 validations (RFC 8737): one handshake with the challenge certificate, then goodbye.
-// Whoever hands a socket over has seen that its ClientHello asks for nothing but `acme-tls/1`.
+// The caller has checked that the ClientHello offers nothing but `acme-tls/1`.
 import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { EventCounter } from '../metrics.ts'
-import { destroyAfter } from './farewell.ts'
-import { peekedOf } from './peeked.ts'
+import type { EventCounter } from '../observability/metrics.ts'
+import { destroyAfter } from '../connection/lingering-close.ts'
+import { peekedOf } from '../connection/connection-info.ts'
 import { TLS_OPTIONS } from './policy.ts'
 
 export const ACME_TLS_PROTOCOL = 'acme-tls/1'

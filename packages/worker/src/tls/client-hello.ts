@@ -2,7 +2,7 @@
 // the client's first bytes. Pure. Judges only the structure that leads to them: whatever else may be
 // wrong with a ClientHello is left to the TLS library, which sees the same bytes next.
 
-/** Of the wire, record headers included. The largest hellos of today (post-quantum key shares) have 2 KB. */
+/** Bytes on the wire, record headers included. The largest hellos today (post-quantum key shares) have 2 KB. */
 export const MAX_CLIENT_HELLO_BYTES = 16 * 1024
 
 export interface ClientHello {
@@ -70,7 +70,7 @@ function complete(bytes: Uint8Array, end: number, messageBytes: number): ParsedC
   return typeof hello === 'string' ? bad(hello) : { status: 'complete', ...hello }
 }
 
-/** What is wrong with the record that begins at `at`, as far as it is there. */
+/** The fault of the record header at `at`, as far as it has arrived. */
 function faultOfRecordHeader(bytes: Uint8Array, at: number): ClientHelloFault | undefined {
   const type = bytes[at]
   const majorVersion = bytes[at + 1]

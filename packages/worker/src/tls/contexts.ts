@@ -26,8 +26,8 @@ interface LoadedCertificate {
  * 1. a certificate that has exactly this name;
  * 2. a certificate that has `*.` in place of the name's first label (never of more than one).
  *
- * Of several certificates with the same name the one that expires last is taken, so that a renewed
- * file put beside the old one wins; if they expire together, the first of the list.
+ * Among certificates with the same name the one that expires last wins, so that a renewed file beside the old one is
+ * used; if they expire together, the first of the list.
  */
 export class SiteContexts {
   #loaded: ReadonlyMap<string, LoadedCertificate> = new Map()

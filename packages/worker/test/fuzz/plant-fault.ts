@@ -4,8 +4,7 @@ import { registerHooks } from 'node:module'
 registerHooks({
   resolve(specifier, context, nextResolve) {
     const isSending =
-      specifier === '../../forward/transport.ts' &&
-      context.parentURL?.endsWith('/src/pipeline/handlers/proxy.ts')
+      specifier === './forward.ts' && context.parentURL?.endsWith('/src/pipeline/handlers/proxy.ts')
     if (isSending !== true) return nextResolve(specifier, context)
     return nextResolve(new URL('unframed-transport.ts', import.meta.url).href, context)
   },

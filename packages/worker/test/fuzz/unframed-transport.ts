@@ -2,8 +2,8 @@
 // to the body of a DELETE or OPTIONS in chunks. It drops the framing and sends the body all the same.
 import { Agent, request } from 'node:http'
 import { buffer } from 'node:stream/consumers'
-import type { forward as framedForward } from '../../src/forward/transport.ts'
-import { clientResponseHeaders, upstreamRequestHeaders } from '../../src/http/headers.ts'
+import type { forward as framedForward } from '../../src/pipeline/handlers/forward.ts'
+import { clientResponseHeaders, upstreamRequestHeaders } from '../../src/message/headers.ts'
 
 const agent = new Agent({ keepAlive: true })
 const LOSE_THEIR_FRAMING: ReadonlySet<string> = new Set(['DELETE', 'OPTIONS'])

@@ -1,12 +1,12 @@
 // Handler of a site with an upstream: a request is forwarded, a WebSocket handshake becomes a tunnel.
-import { openStreamTunnel } from '../../forward/extended-connect.ts'
-import type { WebSocketProxy } from '../../forward/http-proxy.ts'
-import type { Route } from '../../forward/route.ts'
-import { forward, type TransportDeps } from '../../forward/transport.ts'
-import { openTunnel, type UpgradeDeps } from '../../forward/upgrade.ts'
-import type { ClientExchange, Handler } from '../../http/client-exchange.ts'
-import { Http2Exchange } from '../../http/http2-exchange.ts'
-import { UpgradeExchange } from '../../http/upgrade-exchange.ts'
+import { openStreamTunnel } from '../../tunnel/http2-tunnel.ts'
+import type { WebSocketProxy } from '../../tunnel/http-proxy.ts'
+import type { Route } from '../../upstream/route.ts'
+import { forward, type TransportDeps } from './forward.ts'
+import { openTunnel, type UpgradeDeps } from '../../tunnel/http1-tunnel.ts'
+import type { ClientExchange, Handler } from '../../protocol/exchange.ts'
+import { Http2Exchange } from '../../protocol/http2-exchange.ts'
+import { UpgradeExchange } from '../../protocol/upgrade-exchange.ts'
 
 export interface ProxyDeps extends TransportDeps, UpgradeDeps {
   readonly limits: TransportDeps['limits'] & UpgradeDeps['limits']

@@ -1,6 +1,6 @@
 // Handler of the plain-HTTP port: sends the client to the same host, path and query over HTTPS.
-import { answerText } from '../../http/error-response.ts'
-import type { ClientExchange, Handler } from '../../http/client-exchange.ts'
+import { answerText } from '../../protocol/error-response.ts'
+import type { ClientExchange, Handler } from '../../protocol/exchange.ts'
 
 const DEFAULT_HTTPS_PORT = 443
 

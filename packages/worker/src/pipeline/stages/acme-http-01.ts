@@ -1,7 +1,7 @@
 // Answers http-01 challenges (RFC 8555 8.3) before a request is matched to a site: the CA may ask for a name that is
 // not served yet.
-import type { ClientExchange } from '../../http/client-exchange.ts'
-import { answerBody, answerText } from '../../http/error-response.ts'
+import type { ClientExchange } from '../../protocol/exchange.ts'
+import { answerBody, answerText } from '../../protocol/error-response.ts'
 import { DONE, NEXT, type Stage, type StageResult } from '../stage.ts'
 
 const CHALLENGE_PATH = '/.well-known/acme-challenge/'

@@ -1,7 +1,7 @@
 // Refuses a request whose declared length exceeds the limit of its site, and sends 100 Continue to the others
 // that ask for it. A body without a declared length is counted while it streams: limits/body.ts.
-import { checkDeclaredLength } from '../../limits/body.ts'
-import { servedSiteOf, type ClientExchange } from '../../http/client-exchange.ts'
+import { checkDeclaredLength } from '../../protocol/request-body.ts'
+import { servedSiteOf, type ClientExchange } from '../../protocol/exchange.ts'
 import { NEXT, type Stage, type StageResult } from '../stage.ts'
 
 const CONTINUE = 100

@@ -1,5 +1,5 @@
 // The last stage: hands the request to the handler of its site.
-import { servedSiteOf, type ClientExchange } from '../../http/client-exchange.ts'
+import { servedSiteOf, type ClientExchange } from '../../protocol/exchange.ts'
 import { DONE, type Stage, type StageResult } from '../stage.ts'
 
 export class DispatchStage implements Stage {

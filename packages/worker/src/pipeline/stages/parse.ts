@@ -1,7 +1,7 @@
 // Parses the head of a request and refuses what is malformed or too large.
 import type { Limits } from '@reverse-proxy/shared/config/config'
-import type { ClientExchange } from '../../http/client-exchange.ts'
-import { parseRequest } from '../../http/framing.ts'
+import type { ClientExchange } from '../../protocol/exchange.ts'
+import { parseRequest } from '../../message/request-parser.ts'
 import { NEXT, type Stage, type StageResult } from '../stage.ts'
 
 export class ParseStage implements Stage {

@@ -2,10 +2,10 @@
 // While it waits its body is not read; a client that leaves meanwhile has spent its token.
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
-import { servedSiteOf, type ClientExchange } from '../../http/client-exchange.ts'
-import { answerError } from '../../http/error-response.ts'
+import { servedSiteOf, type ClientExchange } from '../../protocol/exchange.ts'
+import { answerError } from '../../protocol/error-response.ts'
 import type { RateWaiter } from '../../ratelimit/lease.ts'
-import type { EventCounter } from '../../metrics.ts'
+import type { EventCounter } from '../../observability/metrics.ts'
 import { ADMITTED, type RateLimiter } from '../../ratelimit/limiter.ts'
 import { DONE, NEXT, WAIT, type Stage, type StageResult } from '../stage.ts'
 

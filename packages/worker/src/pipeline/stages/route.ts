@@ -1,7 +1,7 @@
 // Finds the site that a request is for.
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { ClientExchange, ServedSite } from '../../http/client-exchange.ts'
-import type { Router } from '../../http/router.ts'
+import type { ClientExchange, ServedSite } from '../../protocol/exchange.ts'
+import type { Router } from '../router.ts'
 import { NEXT, type Stage, type StageResult } from '../stage.ts'
 
 export class RouteStage implements Stage {

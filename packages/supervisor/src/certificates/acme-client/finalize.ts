@@ -1,0 +1,204 @@
+// The end of an order, from `ready` to a certificate that has been checked: RFC 8555 7.4. The order is recorded
+// before it is finalized, and one odd response does not end it: the order itself says how far it is.
+import { messageOf } from '@reverse-proxy/shared/error-text'
+import type { AcmeReply } from './response.ts'
+import { downloadChain } from './chain.ts'
+import type { OrderRequest } from './order.ts'
+import type { PolledState } from './polling.ts'
+import { pauseAfter, poll, readPatiently, RETRY_AFTER_CEILING_MS, stateOf } from './polling.ts'
+import { AcmeError, describeProblem, parseProblem } from './problem.ts'
+import type { AcmeTransport, PostOptions } from './transport.ts'
+import type { OrderRecord } from './order-record.ts'
+import type { StoredCertificate } from '../storage/generations.ts'
+
+/** Times that finalize is sent again to an order that still is `ready`. */
+const REPEATS = 3
+/** Attempts to resume an order that may fail at the CA: then a new one is placed. */
+const RESUMES = 2
+const SERVER_ERROR = 500
+/** Statuses below 500 that say nothing about the request: RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4. */
+const PASSING: readonly number[] = [408, 425, 429]
+
+type Post = (doing: string, url: string, payload: object | null, options?: PostOptions) => Promise<AcmeReply>
+
+export interface OrderEnding {
+  readonly request: OrderRequest
+  readonly transport: AcmeTransport
+  readonly post: Post
+}
+
+/** Records the order, finalizes it and fetches the certificate. Throws AcmeError. */
+export async function finishOrder(
+  ending: OrderEnding,
+  opened: Omit<OrderRecord, 'csr' | 'keyPem' | 'failures'> & { readonly finalizeUrl: unknown },
+): Promise<StoredCertificate> {
+  const { host, settings, signal, progress, orders } = ending.request
+  const { finalizeUrl, ...order } = opened
+  progress('finalizing')
+  assertNotInvalid(ending, await pollOrder(ending, order.orderUrl, (status) => status !== 'pending'))
+
+  const { names } = order
+  const keyPem = await host.jobs.run('generateKey', settings.keyType, signal)
+  const csr = await host.jobs.run('createCsr', { names, keyPem }, signal)
+  const record: OrderRecord = { ...order, keyPem, csr, failures: 0 }
+  await ending.request.mayOrder()
+  try {
+    await orders.save(record)
+  } catch (error) {
+    // The order has its worth without the record, which only a crash needs.
+    progress('finalizing', `not recorded: ${messageOf(error)}`)
+  }
+  try {
+    await sendFinalize(ending, record, finalizeUrl)
+    return await fetchCertificate(ending, record)
+  } catch (error) {
+    if (error instanceof AcmeError && isRefusal(error)) await orders.clear()
+    throw error
+  }
+}
+
+/**
+ * The certificate of an order that was recorded; undefined, and no longer recorded, if the CA will not issue it any
+ * more. Throws AcmeError where that is not known; the record stays then.
+ */
+export async function resumeOrder(
+  ending: OrderEnding,
+  record: OrderRecord,
+): Promise<StoredCertificate | undefined> {
+  const { request, post } = ending
+  const { orders, signal, progress } = request
+  try {
+    progress('finalizing', 'the order of an earlier attempt')
+    const look = async (): Promise<AcmeReply> => await post('cannot read the order', record.orderUrl, null)
+    const state = stateOf((await readPatiently(look, signal)).data)
+    if (state?.status === 'ready') {
+      await request.mayOrder()
+      await sendFinalize(ending, record, state.resource['finalize'])
+    } else if (state?.status !== 'processing' && state?.status !== 'valid') {
+      await orders.clear()
+      return undefined
+    }
+    return await fetchCertificate(ending, record)
+  } catch (error) {
+    if (!(error instanceof AcmeError)) throw error
+    const failures = record.failures + (error.reachedCa ? 1 : 0)
+    // A CA that only fails at this order must not block the next one.
+    if (isRefusal(error) || error.isIssued || failures >= RESUMES) {
+      await orders.clear()
+      progress('order', `the earlier order is given up: ${error.message}`)
+      return undefined
+    }
+    if (failures > record.failures) await orders.save({ ...record, failures })
+    throw error
+  }
+}
+
+/** Leaves the order to be polled: whatever the response was, the order says whether the CA is at work. */
+async function sendFinalize(ending: OrderEnding, record: OrderRecord, finalizeUrl: unknown): Promise<void> {
+  const { transport, post, request } = ending
+  const { signal, mayOrder } = request
+  if (typeof finalizeUrl !== 'string') throw transport.error('the CA sends an order that cannot be read')
+  const look = async (): Promise<AcmeReply> => await post('cannot read the order', record.orderUrl, null)
+  for (let repeats = 0; ; repeats++) {
+    try {
+      // Once: what became of it, the order says.
+      await post('the request is refused', finalizeUrl, { csr: record.csr }, { before: mayOrder, tries: 1 })
+      return
+    } catch (error) {
+      const isLongWait = error instanceof AcmeError && (error.retryAfterMs ?? 0) > RETRY_AFTER_CEILING_MS
+      if (!(error instanceof AcmeError) || isLongWait) throw error
+      const status = await statusAfter(error, look, signal)
+      if (status === 'processing' || status === 'valid' || status === 'invalid') return
+      if (repeats === REPEATS || isRefusal(error)) throw error
+      await pauseAfter(error, repeats, signal)
+    }
+  }
+}
+
+/** Throws `error`, the cause of the look, where the order cannot be read either. */
+async function statusAfter(
+  error: AcmeError,
+  look: () => Promise<AcmeReply>,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    return stateOf((await readPatiently(look, signal)).data)?.status
+  } catch {
+    signal.throwIfAborted()
+    throw error
+  }
+}
+
+/** A refusal that would be the same a second time. */
+function isRefusal({ answerStatus, failedNames }: AcmeError): boolean {
+  if (failedNames.length > 0) return true
+  return answerStatus !== undefined && answerStatus < SERVER_ERROR && !PASSING.includes(answerStatus)
+}
+
+async function fetchCertificate(ending: OrderEnding, record: OrderRecord): Promise<StoredCertificate> {
+  const { transport, post, request } = ending
+  const { settings, host, signal, progress, predecessor, orders } = request
+  const { orderUrl, names, keyPem, accountUrl } = record
+  const order = assertNotInvalid(ending, await pollOrder(ending, orderUrl, isFinished))
+  const certificateUrl = order['certificate']
+  if (typeof certificateUrl !== 'string') throw transport.error('the CA sends an order without certificate')
+
+  progress('downloading')
+  const knownPem = predecessor?.certPem
+  const inspection = await downloadChain({
+    url: certificateUrl,
+    preferred: settings.preferredChain,
+    fetch: async (url) => await post('cannot download the certificate', url, null),
+    inspect: async (certPem) =>
+      await host.jobs.run(
+        'inspectIssuedChain',
+        { certPem, keyPem, names, knownPem, nowMs: host.clock.nowMs() },
+        signal,
+      ),
+    signal,
+  })
+  if (!inspection.ok) {
+    await orders.clear()
+    throw transport.error(`the CA's certificate is not used: ${inspection.reason}`, { isIssued: true })
+  }
+  const { certPem, facts, warning } = inspection
+  if (warning !== undefined) request.warn(warning)
+  return {
+    certPem,
+    keyPem,
+    facts,
+    origin: settings.directoryUrl,
+    accountUrl,
+    obtainedMs: host.clock.nowMs(),
+  }
+}
+
+async function pollOrder(
+  { post, request }: OrderEnding,
+  orderUrl: string,
+  isFinal: (status: string) => boolean,
+): Promise<PolledState | undefined> {
+  const { limits, signal } = request
+  const look = async (): Promise<AcmeReply> => await post('cannot read the order', orderUrl, null)
+  return await poll({ limitMs: limits.finalizationMs, signal, look, isFinal })
+}
+
+/** The order; throws what the CA says of one that has failed. */
+function assertNotInvalid(
+  { transport }: OrderEnding,
+  state: PolledState | undefined,
+): Readonly<Record<string, unknown>> {
+  if (state === undefined) throw transport.error('the CA does not finish the order')
+  if (state.status !== 'invalid') return state.resource
+  const document = state.resource['error']
+  const problem = parseProblem(document)
+  throw transport.error(
+    `the CA ends the order: ${problem === undefined ? 'no reason given' : describeProblem(problem)}`,
+    { document },
+  )
+}
+
+/** Some CAs still answer `ready` for a while after finalization. */
+function isFinished(status: string): boolean {
+  return status === 'valid' || status === 'invalid'
+}

@@ -1,0 +1,125 @@
+// Judges what a CA has just issued, and puts its chain in order: the leaf with our key first, then what certifies
+// it. Strict about the key, the names and the dates of the leaf; the shape of the rest is ours to mend, since the
+// certificate has been paid for. Slow: run it through jobs.ts.
+import type { KeyObject } from 'node:crypto'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
+import { nameCovers } from '@reverse-proxy/shared/config/host-name'
+import { messageOf } from '@reverse-proxy/shared/error-text'
+import { HOUR_MS } from '@reverse-proxy/shared/time-units'
+import type { Inspection } from '../crypto/inspect.ts'
+import { certificateBlocks, inspectPair, refuse } from '../crypto/inspect.ts'
+import type { Validity } from '../renewal/schedule.ts'
+
+/** A CA's clock may be ahead of ours by this much. */
+const CLOCK_TOLERANCE_MS = HOUR_MS
+
+/** CAs send two to four; each costs every handshake. */
+const LONGEST_CHAIN = 10
+/** Certificates of one response that are looked at. */
+const MOST_CERTIFICATES = 50
+
+export interface IssuedChain {
+  /** As the CA sent it: any order, with duplicates, roots and strangers. */
+  readonly certPem: string
+  /** The key we made for it. */
+  readonly keyPem: string
+  /** The names of the order, lower case. */
+  readonly names: readonly string[]
+  /** The chain in service, PEM: its issuers complete one that lacks them. */
+  readonly knownPem?: string | undefined
+  readonly nowMs: number
+}
+
+/** `warning` says what clients may not like about a chain that is used all the same. */
+export type IssuedInspection =
+  | (Extract<Inspection, { ok: true }> & { readonly warning?: string })
+  | Extract<Inspection, { ok: false }>
+
+/** Whether what a CA has just issued may be installed: the leaf has our key, every name and sensible dates. */
+export function inspectIssuedChain({
+  certPem,
+  keyPem,
+  names,
+  knownPem,
+  nowMs,
+}: IssuedChain): IssuedInspection {
+  const sent = parseAll(certPem)
+  if (typeof sent === 'string') return refuse(sent)
+  const leaf = leafFor(sent, createPrivateKey(keyPem))
+  if (leaf === undefined) return refuse('the key does not match the certificate')
+
+  const known = knownPem === undefined ? [] : parseAll(knownPem)
+  const pool = typeof known === 'string' ? sent : [...sent, ...known]
+  const path = pathOf(leaf, pool, nowMs)
+  const inspection = inspectPair(path.map(String).join('\n'), keyPem)
+  if (!inspection.ok) return inspection
+  const { facts } = inspection
+  const missing = names.filter((name) => !facts.names.some((covering) => nameCovers(covering, name)))
+  if (missing.length > 0) return refuse(`the issued certificate lacks ${missing.join(', ')}`)
+  const untimely = reasonAgainstDates(facts, nowMs)
+  if (untimely !== undefined) return refuse(untimely)
+  // A root that signs leaves by itself is in the clients' stores.
+  if (path.length > 1 || isSignedByRoot(leaf, pool)) return inspection
+  return {
+    ...inspection,
+    warning: `the CA sent no valid certificate of the issuer (${facts.issuer}): some clients will not trust this one`,
+  }
+}
+
+/** Why what a CA has just issued cannot be right, by its dates alone; undefined if it can. */
+export function reasonAgainstDates({ notBeforeMs, notAfterMs }: Validity, nowMs: number): string | undefined {
+  if (notAfterMs <= nowMs) return 'the issued certificate has expired'
+  return notBeforeMs > nowMs + CLOCK_TOLERANCE_MS ? 'the issued certificate is not valid yet' : undefined
+}
+
+/** Those that can be parsed, without duplicates; or why there are none. */
+function parseAll(pem: string): readonly X509Certificate[] | string {
+  const blocks = certificateBlocks(pem)
+  if (blocks.length === 0) return 'the certificate file holds no PEM certificate'
+  const byFingerprint = new Map<string, X509Certificate>()
+  let fault: string | undefined
+  for (const block of blocks.slice(0, MOST_CERTIFICATES)) {
+    try {
+      const certificate = new X509Certificate(block)
+      if (!byFingerprint.has(certificate.fingerprint256))
+        byFingerprint.set(certificate.fingerprint256, certificate)
+    } catch (error) {
+      fault = `a certificate cannot be parsed: ${messageOf(error)}`
+    }
+  }
+  return byFingerprint.size === 0 ? (fault ?? 'no certificate can be parsed') : [...byFingerprint.values()]
+}
+
+/** The one with our key; of several, the one that is valid longest. */
+function leafFor(certificates: readonly X509Certificate[], key: KeyObject): X509Certificate | undefined {
+  return certificates
+    .filter((certificate) => certificate.checkPrivateKey(key))
+    .toSorted((a, b) => b.validToDate.getTime() - a.validToDate.getTime())[0]
+}
+
+/** The leaf and its issuers, without the root and without what has expired; what the CA sent first is preferred. */
+function pathOf(leaf: X509Certificate, pool: readonly X509Certificate[], nowMs: number): X509Certificate[] {
+  const path = [leaf]
+  const usable = pool.filter((one) => one.ca && !isSelfSigned(one) && one.validToDate.getTime() > nowMs)
+  while (path.length < LONGEST_CHAIN) {
+    const subject = path.at(-1)
+    const issuer = usable.find(
+      (one) => !path.includes(one) && subject !== undefined && isIssuedBy(subject, one),
+    )
+    if (issuer === undefined) break
+    path.push(issuer)
+  }
+  return path
+}
+
+function isSignedByRoot(leaf: X509Certificate, pool: readonly X509Certificate[]): boolean {
+  return pool.some((one) => one.ca && isSelfSigned(one) && isIssuedBy(leaf, one))
+}
+
+function isSelfSigned(certificate: X509Certificate): boolean {
+  return certificate.subject === certificate.issuer && isIssuedBy(certificate, certificate)
+}
+
+function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
+  return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey)
+}

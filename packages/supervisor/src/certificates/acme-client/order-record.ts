@@ -1,0 +1,77 @@
+// The order that is about to be finalized, with the key it is for: kept in the cache directory until its certificate
+// has been saved, so that a process that is killed in between does not order, and pay for, a second one. One JSON
+// value, replaced as a whole. The caller holds the lock of the directory.
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { readCacheFile } from '../storage/cache-file.ts'
+import { cacheError, replaceFile, syncDirectory } from '../storage/atomic-file.ts'
+import { isTime, parseRecord } from '../storage/json.ts'
+import type { OnQuarantined } from '../storage/quarantine.ts'
+
+export interface OrderRecord {
+  readonly directoryUrl: string
+  readonly accountUrl: string
+  readonly orderUrl: string
+  /** Lower case. */
+  readonly names: readonly string[]
+  /** PKCS#8 PEM. */
+  readonly keyPem: string
+  /** base64url DER, as it is sent with finalize. */
+  readonly csr: string
+  /** Attempts to resume it that the CA did not let succeed. */
+  readonly failures: number
+}
+
+const FILE_NAME = 'order.json'
+const FORMAT_VERSION = 1
+
+export class OrderStore {
+  readonly #directory: string
+  readonly #onQuarantined: OnQuarantined
+
+  constructor(cacheDirectory: string, onQuarantined: OnQuarantined) {
+    this.#directory = cacheDirectory
+    this.#onQuarantined = onQuarantined
+  }
+
+  /** Undefined if there is none. A damaged file is put aside. Throws CACHE. */
+  async load(): Promise<OrderRecord | undefined> {
+    return await readCacheFile({
+      directory: this.#directory,
+      name: FILE_NAME,
+      parse: parseOrder,
+      onQuarantined: this.#onQuarantined,
+    })
+  }
+
+  /** On the disk when it resolves. Throws CACHE. */
+  async save(record: OrderRecord): Promise<void> {
+    try {
+      const text = JSON.stringify({ version: FORMAT_VERSION, ...record })
+      await replaceFile(join(this.#directory, FILE_NAME), `${text}\n`)
+    } catch (error) {
+      throw cacheError(this.#directory, error)
+    }
+  }
+
+  /** Idempotent. Never rejects: a record that stays is known by its key, which is in service, or by its failures. */
+  async clear(): Promise<void> {
+    try {
+      await rm(join(this.#directory, FILE_NAME), { force: true })
+      await syncDirectory(this.#directory)
+    } catch {
+      // The next attempt tries again.
+    }
+  }
+}
+
+function parseOrder(text: string): OrderRecord | undefined {
+  const record = parseRecord(text)
+  if (record?.['version'] !== FORMAT_VERSION) return undefined
+  const { directoryUrl, accountUrl, orderUrl, names, keyPem, csr, failures } = record
+  if (typeof directoryUrl !== 'string' || typeof accountUrl !== 'string' || typeof orderUrl !== 'string')
+    return undefined
+  if (typeof keyPem !== 'string' || typeof csr !== 'string' || !isTime(failures)) return undefined
+  if (!Array.isArray(names) || !names.every((name) => typeof name === 'string')) return undefined
+  return { directoryUrl, accountUrl, orderUrl, names, keyPem, csr, failures }
+}

@@ -1,0 +1,102 @@
+// Asks the CA again and again how far it is, at the pace it wants: RFC 8555 7.5.1 and 7.4.
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { AcmeReply } from './response.ts'
+import { isPassing } from './patience.ts'
+import { AcmeError } from './problem.ts'
+import { isRecord } from '../storage/json.ts'
+
+const FIRST_PAUSE_MS = 500
+const LONGEST_PAUSE_MS = 10_000
+/** Upper bound of Retry-After between two polls. */
+export const RETRY_AFTER_CEILING_MS = 60_000
+/** Looks that may fail in a row: the order itself goes on at the CA. */
+const TOLERATED_FAILURES = 3
+/** RFC 9110 15.6: from here on the trouble is the server's. */
+const SERVER_ERROR = 500
+/** RFC 6585 4 */
+const TOO_MANY_REQUESTS = 429
+
+export interface Poll {
+  /** One look; rejects with AcmeError. */
+  readonly look: () => Promise<AcmeReply>
+  /** Whether `status` will change no more, or is what was waited for. */
+  readonly isFinal: (status: string) => boolean
+  readonly limitMs: number
+  readonly signal: AbortSignal
+}
+
+export interface PolledState {
+  readonly status: string
+  readonly resource: Readonly<Record<string, unknown>>
+}
+
+/** The first final state; undefined when `limitMs` has passed without one. */
+export async function poll({ look, isFinal, limitMs, signal }: Poll): Promise<PolledState | undefined> {
+  const giveUpMs = performance.now() + limitMs
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    const { data, retryAfterMs } = await persist(look, signal, () => true)
+    const state = stateOf(data)
+    if (state !== undefined && isFinal(state.status)) return state
+    const waitMs = paceOf(retryAfterMs, pauseMs)
+    if (performance.now() + waitMs > giveUpMs) return undefined
+    await pause(waitMs, signal)
+  }
+}
+
+/**
+ * Reads what the CA has already made: one request that fails, on the way or by a server in trouble, is no reason to
+ * give up what has been paid for. Rejects with the last AcmeError; at once when the CA says that there is no such thing.
+ */
+export async function readPatiently(read: () => Promise<AcmeReply>, signal: AbortSignal): Promise<AcmeReply> {
+  return await persist(read, signal, ({ answerStatus = SERVER_ERROR }) => {
+    return answerStatus >= SERVER_ERROR || answerStatus === TOO_MANY_REQUESTS
+  })
+}
+
+/** As `readPatiently`, for what is known to be there: no status is final. */
+export async function readUntilThere(
+  read: () => Promise<AcmeReply>,
+  signal: AbortSignal,
+): Promise<AcmeReply> {
+  return await persist(read, signal, () => true)
+}
+
+/** Waits before the request that failed with `error` is sent again, having failed `failures` times before. */
+export async function pauseAfter(error: AcmeError, failures: number, signal: AbortSignal): Promise<void> {
+  await pause(paceOf(error.retryAfterMs, FIRST_PAUSE_MS * 2 ** failures), signal)
+}
+
+async function persist(
+  ask: () => Promise<AcmeReply>,
+  signal: AbortSignal,
+  isTolerable: (error: AcmeError) => boolean,
+): Promise<AcmeReply> {
+  for (let failures = 0; ; failures++) {
+    try {
+      return await ask()
+    } catch (error) {
+      if (!(error instanceof AcmeError) || failures === TOLERATED_FAILURES || !isTolerable(error)) throw error
+      // The transport has already waited for passing trouble.
+      if (isPassing(error)) throw error
+      // For the next attempt: a look in between would only make it longer.
+      if ((error.retryAfterMs ?? 0) > RETRY_AFTER_CEILING_MS) throw error
+      await pauseAfter(error, failures, signal)
+    }
+  }
+}
+
+function paceOf(askedMs: number | undefined, ownMs: number): number {
+  if (askedMs === undefined) return ownMs
+  return Math.min(Math.max(askedMs, FIRST_PAUSE_MS), RETRY_AFTER_CEILING_MS)
+}
+
+async function pause(delayMs: number, signal: AbortSignal): Promise<void> {
+  await sleep(delayMs, undefined, { signal }).catch(() => {})
+  signal.throwIfAborted()
+}
+
+/** A resource that says its status; undefined for anything else. */
+export function stateOf(data: unknown): PolledState | undefined {
+  if (!isRecord(data) || typeof data['status'] !== 'string') return undefined
+  return { status: data['status'], resource: data }
+}

@@ -1,0 +1,45 @@
+// Asks a CA when it would like a certificate to be renewed: RFC 9773 4. Nothing is signed, nothing counts.
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { readCaRoots } from '../acme/operator-files.ts'
+import type { AcmeLimits } from './time-limits.ts'
+import { AcmeTransport } from './transport.ts'
+import type { ListeningClock } from '../clock.ts'
+import type { CertificateJobs } from '../crypto/jobs.ts'
+
+export interface RenewalQuestion {
+  readonly settings: AcmeSettings
+  /** The chain that is in service, leaf first. */
+  readonly certPem: string
+  readonly clock: ListeningClock
+  readonly jobs: CertificateJobs
+  readonly limits: Pick<AcmeLimits, 'requestMs'>
+  readonly signal: AbortSignal
+}
+
+export interface RenewalAnswer {
+  /** As the CA sent it. */
+  readonly data: unknown
+  readonly retryAfterMs: number | undefined
+}
+
+/** Undefined if the CA offers nothing of the kind. Throws AcmeError, or ProxyError CONFIG. */
+export async function askRenewalInfo(question: RenewalQuestion): Promise<RenewalAnswer | undefined> {
+  const { settings, certPem, clock, jobs, limits, signal } = question
+  const id = await jobs.run('certificateIdOf', certPem, signal)
+  if (id === undefined) return undefined
+  const transport = new AcmeTransport({
+    directoryUrl: settings.directoryUrl,
+    externalAccount: undefined,
+    caPem: await readCaRoots(settings),
+    clock,
+    limits,
+    signal,
+  })
+  try {
+    const url = await transport.optionalUrlOf('renewalInfo')
+    if (url === undefined) return undefined
+    return await transport.get('cannot read the renewal information', `${url.replace(/\/$/u, '')}/${id}`)
+  } finally {
+    transport.close()
+  }
+}

@@ -1,0 +1,24 @@
+// How long a CA, or another process of ours, may take. Past these an attempt has failed, and what is served stays as it is.
+import { MINUTE_MS } from '@reverse-proxy/shared/time-units'
+import { LOCK_WAIT_LIMIT_MS } from '../storage/lock.ts'
+
+export interface AcmeLimits {
+  /** One request, to the last byte of its answer. */
+  readonly requestMs: number
+  /** For looking at every name, once it has been told to. */
+  readonly validationMs: number
+  /** For being ready to sign, and again for signing. */
+  readonly finalizationMs: number
+  /** One order from the first request to the last: others may be waiting for the cache directory. */
+  readonly orderMs: number
+  /** For another process to be done with the cache directory. */
+  readonly lockMs: number
+}
+
+export const ACME_LIMITS: AcmeLimits = {
+  requestMs: 30_000,
+  validationMs: 5 * MINUTE_MS,
+  finalizationMs: 10 * MINUTE_MS,
+  orderMs: 30 * MINUTE_MS,
+  lockMs: LOCK_WAIT_LIMIT_MS,
+}

@@ -1,0 +1,107 @@
+// The content of one listener's cache directory, as its configuration sees it: the usable certificate, the last
+// failure that still counts, and the accounts.
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import { accountIdOf, AccountStore, SharedAccounts } from '../acme-client/account.ts'
+import type { CertificateClock } from '../clock.ts'
+import { missingNames } from './coverage.ts'
+import type { Exposure } from '../storage/permissions.ts'
+import { closeToOthers, foreignEntry, strangersIn } from '../storage/permissions.ts'
+import type { FailureRecord } from '../renewal/failure-record.ts'
+import { failureAsOf, shifted } from '../renewal/failure-record.ts'
+import { FailureStore } from '../renewal/failure-store.ts'
+import { carriedOver } from '../renewal/excluded-names.ts'
+import { OrderStore } from '../acme-client/order-record.ts'
+import type { OnQuarantined } from '../storage/quarantine.ts'
+import type { PairInspector, StoredCertificate } from '../storage/generations.ts'
+import { CertificateStore } from '../storage/generations.ts'
+
+export interface AcmeCacheOptions {
+  readonly settings: AcmeSettings
+  /** See CertificateHost. */
+  readonly stateDir?: string | undefined
+  readonly clock: Pick<CertificateClock, 'steadyMs' | 'wallOffsetMs'>
+  readonly inspect: PairInspector
+  readonly onQuarantined: OnQuarantined
+  readonly onExposed: (exposure: Exposure) => void
+}
+
+export class AcmeCache {
+  readonly accounts: AccountStore
+  /** Its order that is under way. */
+  readonly orders: OrderStore
+  /** The machine's; undefined where there is no place for them. */
+  readonly sharedAccounts: SharedAccounts | undefined
+  readonly #options: AcmeCacheOptions
+  readonly #certificates: CertificateStore
+  readonly #failures: FailureStore
+
+  constructor(options: AcmeCacheOptions) {
+    const { onQuarantined, settings, stateDir } = options
+    const { cacheDir } = settings
+    this.#options = options
+    this.accounts = new AccountStore(cacheDir, onQuarantined)
+    this.orders = new OrderStore(cacheDir, onQuarantined)
+    this.sharedAccounts =
+      stateDir === undefined ? undefined : new SharedAccounts(stateDir, accountIdOf(settings), onQuarantined)
+    this.#certificates = new CertificateStore(cacheDir)
+    this.#failures = new FailureStore(cacheDir, onQuarantined)
+  }
+
+  /** Where the failure is recorded: removing the file allows an attempt at once. */
+  get failurePath(): string {
+    return this.#failures.path
+  }
+
+  /** Closes to others what they could get at, and tells of it. Throws CACHE where it is no cache. */
+  async secure(): Promise<void> {
+    const { cacheDir } = this.#options.settings
+    const foreign = await foreignEntry(cacheDir)
+    if (foreign !== undefined) {
+      throw new ProxyError('CACHE', `${cacheDir} is no certificate cache: it holds ${foreign}`, {
+        hint: 'tls.acme_cache_dir must be a directory of its own; nothing in this one has been changed',
+      })
+    }
+    const exposures = [...(await closeToOthers(cacheDir)), ...(await strangersIn(cacheDir))]
+    exposures.forEach(this.#options.onExposed)
+  }
+
+  /** Finds out, before anything is ordered, whether a certificate could be saved. Throws CACHE. */
+  async prepare(): Promise<void> {
+    await this.#certificates.prepare()
+  }
+
+  /** The cached certificates, expired or not, that cover any of our names: the current one first. Throws CACHE. */
+  async readCertificates(): Promise<readonly StoredCertificate[]> {
+    const { inspect, onQuarantined, settings } = this.#options
+    const { certificates, quarantined } = await this.#certificates.loadAll(inspect)
+    quarantined.forEach(onQuarantined)
+    return certificates.filter((one) => missingNames(settings, one).length < settings.domains.length)
+  }
+
+  async saveCertificate(certificate: StoredCertificate, mayCommit: () => Promise<void>): Promise<void> {
+    await this.#certificates.save(certificate, mayCommit)
+  }
+
+  /** The last attempt's failure, if it means anything for these names at this CA; with steady times. Throws CACHE. */
+  async readFailure(): Promise<FailureRecord | undefined> {
+    const { clock, settings } = this.#options
+    const written = await this.#failures.load()
+    if (written === undefined) return undefined
+    const recorded = shifted(written, -clock.wallOffsetMs)
+    const record = failureAsOf(recorded, clock.steadyMs())
+    // Record it, or each restart would date the failure anew. If it cannot be saved, nothing is ordered.
+    if (record !== recorded) await this.saveFailure(record).catch(() => {})
+    const { directoryUrl, domains: names } = settings
+    return carriedOver(record, { directoryUrl, names }, clock.steadyMs())
+  }
+
+  /** Throws CACHE. */
+  async saveFailure(record: FailureRecord): Promise<void> {
+    await this.#failures.save(shifted(record, this.#options.clock.wallOffsetMs))
+  }
+
+  async clearFailure(): Promise<void> {
+    await this.#failures.clear()
+  }
+}

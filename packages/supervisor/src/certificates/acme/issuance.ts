@@ -1,0 +1,282 @@
+// The attempts to get one listener's ACME certificate: alone in the cache directory, using what another
+// process has left there, else ordering; saved and installed. When an attempt is due is the manager's to say, how
+// an order goes acme-order.ts's; what a failure leads to is failure-book.ts's, and acme-rounds.ts's if it is about names.
+import { isoTime } from '@reverse-proxy/shared/clock'
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { messageOf } from '@reverse-proxy/shared/error-text'
+import type { AcmeCache } from './cache.ts'
+import type { AcmeLimits } from '../acme-client/time-limits.ts'
+import type { AcmeReporter } from './reporter.ts'
+import type { Refusal } from './partial-order.ts'
+import { AcmeRounds } from './partial-order.ts'
+import type { OrderRequest } from '../acme-client/order.ts'
+import type { AttemptReason } from '../renewal/order-trigger.ts'
+import { assertStartAllowed, NotDueError } from '../renewal/order-trigger.ts'
+import type { CertificateAuthority } from '../acme-client/certificate-authority.ts'
+import type { CertificateClock } from '../clock.ts'
+import { missingNames } from './coverage.ts'
+import type { FailureBook } from '../renewal/retry-state.ts'
+import type { CertificateHost } from '../services.ts'
+import type { DirectoryLock } from '../storage/lock.ts'
+import { againIfLost, lockDirectory } from '../storage/lock.ts'
+import type { RenewalPlan } from '../renewal/plan.ts'
+import type { ServedSet } from './served-certificates.ts'
+import type { StoredCertificate } from '../storage/generations.ts'
+
+export interface IssuanceOptions {
+  readonly listenerId: string
+  readonly settings: AcmeSettings
+  readonly host: CertificateHost
+  readonly limits: AcmeLimits
+  readonly authority: CertificateAuthority
+  readonly cache: AcmeCache
+  readonly clock: CertificateClock
+  readonly plan: RenewalPlan
+  readonly failures: FailureBook
+  readonly served: ServedSet
+  readonly report: AcmeReporter
+}
+
+export class AcmeIssuance {
+  readonly #options: IssuanceOptions
+  readonly #rounds: AcmeRounds
+  /** The names that the attempt leaves out from the start. */
+  #held: readonly string[] = []
+  /** Issued, when the lock had gone to another process. */
+  #inHand: StoredCertificate | undefined
+
+  constructor(options: IssuanceOptions) {
+    this.#options = options
+    this.#rounds = new AcmeRounds(options)
+  }
+
+  /** When the next attempt is due: the certificate's own time, put off by a failure; at a start, see startObstacle. */
+  dueMs(reason: AttemptReason): number {
+    const { served, failures, plan, clock } = this.#options
+    if (reason === 'start') {
+      const waitsForCa = failures.last?.reachedCa === true && !this.#isRestDue()
+      const allowedMs = clock.timeOf(plan.startAllowedMs(served.certificate))
+      return Math.max(waitsForCa ? failures.nextAttemptMs : 0, allowedMs)
+    }
+    if (this.#isRestDue()) return 0
+    return Math.max(served.isComplete ? this.#renewAtMs() : 0, failures.nextAttemptMs)
+  }
+
+  /** Why a start would not make an attempt now: it would be one of many. */
+  startObstacle(): NotDueError | undefined {
+    try {
+      this.assertDue('start')
+      this.#assertStartAllowed()
+      return undefined
+    } catch (error) {
+      if (error instanceof NotDueError) return error
+      throw error
+    }
+  }
+
+  /** Throws NotDueError if an attempt would have to wait. */
+  assertDue(reason: AttemptReason): void {
+    if (!this.#isRestDue()) this.#options.failures.assertDue(reason)
+  }
+
+  /** Leaves a new certificate installed; or throws, having said why and noted when the next attempt is due. */
+  async attempt(signal: AbortSignal, reason: AttemptReason): Promise<void> {
+    try {
+      await againIfLost(async () => await this.#attemptOnce(signal, reason))
+    } catch (error) {
+      if (this.#inHand === undefined || signal.aborted) throw error
+      // The cache has no better certificate.
+      this.#options.served.noteUnsaved(error)
+      await this.#use(this.#inHand)
+    } finally {
+      this.#inHand = undefined
+    }
+  }
+
+  /** Throws AcmeError, or ProxyError CACHE or CONFIG. */
+  async syncContact(signal: AbortSignal): Promise<void> {
+    const { settings, host, limits, authority, cache, clock } = this.#options
+    const { accounts, sharedAccounts } = cache
+    const order = { settings, accounts, sharedAccounts, limits, signal }
+    await authority.syncContact({ ...order, host: { jobs: host.jobs, clock } })
+  }
+
+  async #attemptOnce(signal: AbortSignal, reason: AttemptReason): Promise<void> {
+    const { cache, failures, served } = this.#options
+    this.#held = []
+    failures.begin()
+    let lock: DirectoryLock | undefined
+    try {
+      await cache.prepare()
+      lock = await this.#lock(signal, reason)
+      if (lock === undefined) return
+      const isDone = await this.#takeOver(reason)
+      await failures.reread()
+      if (isDone) return
+      if (this.#inHand !== undefined) {
+        await this.#keep(this.#inHand, lock)
+        return
+      }
+      // Before the waiting time is over, which is for new orders.
+      if (failures.mayAskCa && (await this.#resume(lock, signal))) return
+      this.assertDue(reason)
+      if (reason === 'start') this.#assertStartAllowed()
+      if (reason !== 'demand' && this.#isRestDue()) this.#held = failures.heldNames
+      await this.#order(lock, signal, this.#without(this.#held))
+    } catch (cause) {
+      if (cause instanceof NothingDueError) {
+        await failures.settle()
+        if (reason === 'start') await served.publishAgain()
+        return
+      }
+      if (signal.aborted || cause instanceof NotDueError) throw cause
+      // Whatever the order died of then, this is why.
+      const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
+      const rest = this.#rounds.restWorthOrdering(error, this.#without(this.#held))
+      await failures.noteFailed(error, this.#held, lock?.signal.aborted === false)
+      if (lock === undefined || rest.length === 0) throw error
+      await this.#orderRest(lock, signal, { error, rest })
+    } finally {
+      await lock?.release()
+    }
+  }
+
+  /** Undefined when another process has outlasted our patience, yet left something that will do. */
+  async #lock(signal: AbortSignal, reason: AttemptReason): Promise<DirectoryLock | undefined> {
+    const { settings, limits, report } = this.#options
+    try {
+      return await lockDirectory(settings.cacheDir, {
+        signal,
+        waitLimitMs: limits.lockMs,
+        onWaiting: (holder) => report.progress('waiting', `for ${holder}`),
+      })
+    } catch (error) {
+      if (signal.aborted || !(await this.#takeOver(reason))) throw error
+      return undefined
+    }
+  }
+
+  /** True if what another process has put into the cache meanwhile leaves nothing to do. */
+  async #takeOver(reason: AttemptReason): Promise<boolean> {
+    const { served, plan, clock } = this.#options
+    if (!(await served.takeOver())) return false
+    // With what has been issued there, and agreed about it.
+    await plan.load()
+    // A start needs no more than something to serve: the rest is ordered in the background.
+    return reason === 'start' || (served.isComplete && this.#renewAtMs() > clock.nowMs())
+  }
+
+  async #order(lock: DirectoryLock, signal: AbortSignal, names: readonly string[]): Promise<void> {
+    const { authority, report } = this.#options
+    report.ordering(names)
+    const issued = await authority.placeOrder({ ...this.#orderRequest(lock, signal), names })
+    report.issued(issued)
+    await this.#keep(issued, lock)
+  }
+
+  /** True if the order that an earlier attempt had begun has left its certificate installed: it costs no new one. */
+  async #resume(lock: DirectoryLock, signal: AbortSignal): Promise<boolean> {
+    const { authority, report } = this.#options
+    const issued = await authority.resumeRecorded(this.#orderRequest(lock, signal))
+    if (issued === undefined) return false
+    report.issued(issued)
+    await this.#keep(issued, lock)
+    return true
+  }
+
+  #orderRequest(lock: DirectoryLock, signal: AbortSignal): Omit<OrderRequest, 'names'> {
+    const { listenerId, settings, host, limits, cache, clock, served, report } = this.#options
+    return {
+      settings,
+      predecessor: served.certificate,
+      accounts: cache.accounts,
+      orders: cache.orders,
+      sharedAccounts: cache.sharedAccounts,
+      host: { jobs: host.jobs, clock },
+      limits,
+      signal: AbortSignal.any([signal, lock.signal]),
+      arm: async (challenges) => await host.arm(listenerId, challenges),
+      disarm: async () => await this.#disarm(),
+      progress: (step, detail) => report.progress(step, detail),
+      warn: (text) => report.warn(text),
+      mayOrder: async () => {
+        await lock.assertHeld()
+        this.#assertWorthIt()
+        await this.#options.failures.noteBegun(this.#held)
+      },
+    }
+  }
+
+  /** Saves and installs it; throws, with the certificate in hand, if another process has the lock and so decides. */
+  async #keep(issued: StoredCertificate, lock: DirectoryLock): Promise<void> {
+    const { settings, cache, failures, served } = this.#options
+    if (missingNames(settings, issued).length === 0) failures.noteSuccess()
+    else failures.noteLeftOut()
+    try {
+      await cache.saveCertificate(issued, async () => await lock.assertHeld())
+      served.noteSaved()
+      await cache.orders.clear()
+      await failures.settle()
+    } catch (error) {
+      if (lock.signal.aborted) {
+        this.#inHand = issued
+        throw error
+      }
+      served.noteUnsaved(error)
+    }
+    await this.#use(issued)
+  }
+
+  async #use(issued: StoredCertificate): Promise<void> {
+    const { plan, served, report } = this.#options
+    await plan.noteIssued(issued)
+    await served.install(issued)
+    report.progress('issued', `until ${isoTime(issued.facts.notAfterMs)}`)
+  }
+
+  async #orderRest(lock: DirectoryLock, signal: AbortSignal, refusal: Refusal): Promise<void> {
+    const order = async (names: readonly string[]): Promise<void> => await this.#order(lock, signal, names)
+    await this.#rounds.run(refusal, order, AbortSignal.any([signal, lock.signal]))
+  }
+
+  async #disarm(): Promise<void> {
+    const { listenerId, host, report } = this.#options
+    try {
+      await host.arm(listenerId, [])
+    } catch (error) {
+      report.error(`not disarmed: ${messageOf(error)}`)
+    }
+  }
+
+  /** The CA's first answer may have shown that it is our clock that is wrong, and the certificate good. */
+  #assertWorthIt(): void {
+    const { clock, served } = this.#options
+    if (!clock.isCorrected() || served.needsOrder) return
+    if (clock.nowMs() < this.dueMs('renewal')) throw new NothingDueError()
+  }
+
+  /** A start may be one of many, each with a certificate that soon was of no use. */
+  #assertStartAllowed(): void {
+    const { plan, served, clock } = this.#options
+    const offsetMs = clock.wallOffsetMs
+    assertStartAllowed(clock.steadyMs() + offsetMs, plan.startAllowedMs(served.certificate) + offsetMs)
+  }
+
+  #without(names: readonly string[]): readonly string[] {
+    return this.#options.settings.domains.filter((name) => !names.includes(name))
+  }
+
+  /** Names were added to one that failed a short while ago: they do not wait for it. */
+  #isRestDue(): boolean {
+    const held = this.#options.failures.heldNames
+    return held.length > 0 && this.#options.served.addsNames(this.#without(held))
+  }
+
+  #renewAtMs(): number {
+    const { plan, served } = this.#options
+    return served.certificate === undefined ? 0 : plan.dueMs(served.certificate)
+  }
+}
+
+/** An attempt that was begun under a wrong clock. */
+class NothingDueError extends Error {}

@@ -1,0 +1,232 @@
+// One listener's ACME certificate: found in the cache, ordered when it must be, renewed in the background.
+// Decides what happens at the start and in renewals; acme-issuance.ts makes the attempts; when the
+// next one is due is renewal-plan.ts, what is on disk is acme-cache.ts.
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { messageOf } from '@reverse-proxy/shared/error-text'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import { AcmeCache } from './cache.ts'
+import { AcmeIssuance } from './issuance.ts'
+import { ServedSet } from './served-certificates.ts'
+import { ACME_LIMITS } from '../acme-client/time-limits.ts'
+import { AcmeReporter } from './reporter.ts'
+import type { AttemptReason } from '../renewal/order-trigger.ts'
+import { NotDueError } from '../renewal/order-trigger.ts'
+import { ACME_AUTHORITY } from '../acme-client/certificate-authority.ts'
+import { CertificateClock } from '../clock.ts'
+import { missingNames, toPushedTogether } from './coverage.ts'
+import { ExpiryWatch } from '../renewal/expiry-log.ts'
+import { FailureBook } from '../renewal/retry-state.ts'
+import type { CertificateHost } from '../services.ts'
+import type { CertificateManager } from '../manager.ts'
+import type { OnQuarantined } from '../storage/quarantine.ts'
+import { RenewalLoop } from '../renewal/loop.ts'
+import { RenewalPlan } from '../renewal/plan.ts'
+import { RenewalStore } from '../renewal/renewal-record.ts'
+import type { ManagerStatus } from '../status.ts'
+
+export class AcmeManager implements CertificateManager {
+  readonly listenerId: string
+  readonly loop: RenewalLoop
+  readonly #settings: AcmeSettings
+  readonly #host: CertificateHost
+  readonly #clock: CertificateClock
+  readonly #plan: RenewalPlan
+  readonly #expiry: ExpiryWatch
+  readonly #served: ServedSet
+  readonly #failures: FailureBook
+  readonly #issuance: AcmeIssuance
+  readonly #report: AcmeReporter
+  readonly #closing = new AbortController()
+
+  /** Why the cache could not be read. */
+  #loadError: unknown
+  /** An attempt has ended: from then on the retry schedule alone counts. */
+  #hasTried = false
+  /** The attempt or the background loop under way. */
+  #work: Promise<void> = Promise.resolve()
+
+  constructor(
+    listenerId: string,
+    settings: AcmeSettings,
+    host: CertificateHost,
+    limits = ACME_LIMITS,
+    authority = ACME_AUTHORITY,
+  ) {
+    this.listenerId = listenerId
+    this.#settings = settings
+    this.#host = host
+    const { jobs, log } = host
+    const report = new AcmeReporter(listenerId, settings, host)
+    this.#report = report
+    const clock = new CertificateClock({
+      wall: host.clock,
+      validity: () => this.#served.certificate?.facts,
+      onWrong: (aheadMs) => report.wrongClock(aheadMs),
+    })
+    this.#clock = clock
+    const onQuarantined: OnQuarantined = (quarantined) => report.quarantined(quarantined)
+    const cache = new AcmeCache({
+      settings,
+      stateDir: host.stateDir,
+      clock,
+      inspect: async (pair) => await jobs.run('inspectPair', pair, this.#closing.signal),
+      onQuarantined,
+      onExposed: (exposure) => report.exposed(exposure),
+    })
+    this.#expiry = new ExpiryWatch(listenerId, { log, clock, counts: host.counts })
+    const plan = new RenewalPlan({
+      listenerId,
+      directoryUrl: settings.directoryUrl,
+      store: new RenewalStore(settings.cacheDir, onQuarantined),
+      clock,
+      log,
+      ask: async ({ certPem }, signal) =>
+        await authority.askRenewalInfo({ settings, certPem, clock, jobs, limits, signal }),
+    })
+    this.#plan = plan
+    const shared = { listenerId, settings, host, limits, cache, clock, report }
+    const served = new ServedSet(shared)
+    this.#served = served
+    this.#failures = new FailureBook({ ...shared, validity: () => served.certificate?.facts })
+    this.#issuance = new AcmeIssuance({ ...shared, authority, plan, served, failures: this.#failures })
+    const nextMs = (): number => this.#nextMs()
+    const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
+    const { signal } = this.#closing
+    this.loop = new RenewalLoop({ listenerId, clock, log, nextMs, turn }, signal)
+  }
+
+  async load(predecessor?: CertificateManager): Promise<void> {
+    try {
+      await this.#served.load(predecessor instanceof AcmeManager ? predecessor.#served.all : [])
+      await this.#failures.load()
+      await this.#plan.load()
+      this.#loadError = undefined
+    } catch (error) {
+      this.#loadError = error
+      throw error
+    }
+  }
+
+  current(): readonly PushedCertificate[] {
+    return toPushedTogether(this.#settings.domains, this.#served.all)
+  }
+
+  needsOrder(): boolean {
+    return this.#served.needsOrder
+  }
+
+  obstacle(): unknown {
+    return this.#loadError ?? this.#issuance.startObstacle()
+  }
+
+  isComplete(): boolean {
+    return this.#served.isComplete
+  }
+
+  status(): ManagerStatus {
+    const { certificate, all, unsaved } = this.#served
+    return {
+      listenerId: this.listenerId,
+      mode: 'acme',
+      certificates: all.map(({ facts }) => facts),
+      missing: missingNames(this.#settings, ...all),
+      nextAttemptMs: this.#issuance.dueMs(this.#reason),
+      renewalWindow: certificate === undefined ? undefined : this.#plan.agreed(certificate)?.window,
+      failure: this.#failures.last,
+      unsaved,
+    }
+  }
+
+  /** One attempt, as a start makes it, by itself: what `start` begins does the same and goes on. */
+  async acquire(signal: AbortSignal): Promise<void> {
+    const work = this.#issuance.attempt(AbortSignal.any([signal, this.#closing.signal]), 'start')
+    this.#work = work.catch(() => {})
+    await work
+  }
+
+  start(pauseMs?: number): void {
+    if (this.#loadError !== undefined) void this.#failures.noteFailed(this.#loadError, [], false)
+    this.#work = this.#run(pauseMs)
+  }
+
+  async renew(): Promise<void> {
+    this.#issuance.assertDue('demand')
+    await this.loop.demand()
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort(new ProxyError('ACME', 'the supervisor is stopping'))
+    await this.#work
+  }
+
+  async #run(pauseMs: number | undefined): Promise<void> {
+    await Promise.all([this.loop.run(pauseMs), this.#syncContact()])
+  }
+
+  /** A changed contact is told to the CA now: the next order may be months away, and will try again. Never rejects. */
+  async #syncContact(): Promise<void> {
+    const { signal } = this.#closing
+    try {
+      await this.#issuance.syncContact(signal)
+    } catch (error) {
+      if (signal.aborted) return
+      this.#report.contactNotChanged(messageOf(error))
+    }
+  }
+
+  /** When there is something to do: an attempt, a question to the CA, a look at the expiry. */
+  #nextMs(): number {
+    const { certificate, all, saveDueMs } = this.#served
+    const dueMs = this.#issuance.dueMs(this.#reason)
+    if (certificate === undefined) return dueMs
+    const looks = all.map(({ facts }) => this.#expiry.nextLookMs(facts))
+    return Math.min(dueMs, saveDueMs, this.#plan.nextLookMs(certificate), ...looks)
+  }
+
+  async #turn(demanded: boolean): Promise<boolean> {
+    const { signal } = this.#closing
+    const issuance = this.#issuance
+    if (this.#loadError !== undefined) await this.#loadAgain()
+    if (this.#clock.nowMs() >= this.#served.saveDueMs) await this.#served.saveAgain(signal)
+    const nowMs = this.#clock.nowMs()
+    const isDue = nowMs >= issuance.dueMs(this.#reason)
+    const { certificate } = this.#served
+    try {
+      if (isDue || demanded) await this.#attempt(isDue ? this.#reason : 'demand')
+      else if (certificate !== undefined && nowMs >= this.#plan.nextLookMs(certificate))
+        await this.#plan.look(certificate, signal)
+    } finally {
+      // Afterwards: it may have turned out that our clock is wrong.
+      for (const { facts } of this.#served.all) this.#expiry.look(facts)
+    }
+    return isDue || demanded
+  }
+
+  /** Before the first attempt, with nothing to serve, the rules of a start hold. */
+  get #reason(): AttemptReason {
+    const isStart = this.#served.needsOrder && !this.#hasTried && this.#loadError === undefined
+    return isStart ? 'start' : 'renewal'
+  }
+
+  async #attempt(reason: AttemptReason): Promise<void> {
+    try {
+      await this.#issuance.attempt(this.#closing.signal, reason)
+      this.#hasTried = true
+    } catch (error) {
+      if (!(error instanceof NotDueError)) this.#hasTried = true
+      throw error
+    }
+  }
+
+  /** Reads again what could not be read before, such as the cache directory: it may have been mended. */
+  async #loadAgain(): Promise<void> {
+    try {
+      await this.load()
+      if (!this.needsOrder()) await this.#host.publish(this.listenerId, this.current())
+    } catch (error) {
+      await this.#failures.noteFailed(error, [], false)
+      throw error
+    }
+  }
+}

@@ -1,0 +1,92 @@
+// One bad name never takes the others down: an order that failed for some names is repeated without them,
+// within the same attempt, where that is worth an order.
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { messageOf } from '@reverse-proxy/shared/error-text'
+import { AcmeError, inTurn } from '../acme-client/problem.ts'
+import type { AcmeReporter } from './reporter.ts'
+import type { CertificateClock } from '../clock.ts'
+import type { FailureBook } from '../renewal/retry-state.ts'
+import type { RenewalPlan } from '../renewal/plan.ts'
+import { mayLeaveOut } from '../renewal/schedule.ts'
+import type { ServedSet } from './served-certificates.ts'
+
+export interface AcmeRoundsOptions {
+  readonly settings: AcmeSettings
+  readonly clock: CertificateClock
+  readonly plan: RenewalPlan
+  readonly failures: FailureBook
+  readonly served: ServedSet
+  readonly report: AcmeReporter
+}
+
+/** An order that failed. */
+export interface Refusal {
+  readonly error: unknown
+  /** The names left to order without the failed ones. */
+  readonly rest: readonly string[]
+}
+
+/**
+ * Orders without names that failed, in one attempt: each is for fewer names, at least by one that the CA has named,
+ * so it ends by itself; but a CA that names one at a time would get an order for every name. Those that look at
+ * all of them need three: what they refuse to order, cannot validate, and do not sign.
+ */
+const ROUNDS = 5
+
+export class AcmeRounds {
+  readonly #options: AcmeRoundsOptions
+
+  constructor(options: AcmeRoundsOptions) {
+    this.#options = options
+  }
+
+  /** The `names` left to order without those that `error` blames; none if another order is not worth it. */
+  restWorthOrdering(error: unknown, names: readonly string[]): readonly string[] {
+    const { clock, plan, failures, served } = this.#options
+    const { certificate } = served
+    const failed = error instanceof AcmeError ? error.failedNames : []
+    const rest = names.filter((name) => !failed.includes(name))
+    const isWorth = mayLeaveOut({
+      nowMs: clock.steadyMs(),
+      lifetimeMs: certificate && certificate.facts.notAfterMs - certificate.facts.notBeforeMs,
+      lastTimeMs: failures.leftOutAtMs,
+      addsNames: served.addsNames(rest),
+      isDue: certificate === undefined || clock.nowMs() >= plan.dueMs(certificate),
+    })
+    // A CA may blame a name that was not ordered: the domain above, say.
+    return rest.length < names.length && isWorth ? rest : []
+  }
+
+  /**
+   * Orders the rest of `first`, round after round, each without what the CA has named in the one before. Throws what
+   * says all of it, having noted it; or the reason of `signal`.
+   */
+  async run(
+    first: Refusal,
+    order: (names: readonly string[]) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { settings, failures, report } = this.#options
+    let { error: said, rest } = first
+    for (let round = 1; ; round++) {
+      const names = rest
+      try {
+        await order(names)
+        return
+      } catch (error) {
+        signal.throwIfAborted()
+        report.error(`without the names that failed: ${messageOf(error)}`)
+        const without = settings.domains.filter((name) => !names.includes(name))
+        said = inTurn(said, error, without)
+        rest = this.restWorthOrdering(error, names)
+        failures.noteFurther(error)
+        const isAboutNames = error instanceof AcmeError && error.failedNames.length > 0
+        if (isAboutNames && rest.length > 0 && round < ROUNDS) continue
+        // An error that blames no name is retried soon.
+        if (isAboutNames) failures.noteLeftOut()
+        await failures.settle()
+        throw said
+      }
+    }
+  }
+}

@@ -1,0 +1,35 @@
+// The work that is done off the supervisor's event loop, by name. Inputs and results are plain data:
+// they cross a thread boundary.
+import type { KeyType } from '@reverse-proxy/shared/config/config'
+import { certificateIdOf } from './certificate-id.ts'
+import type { Inspection } from './inspect.ts'
+import { inspectPair } from './inspect.ts'
+import type { IssuedChain, IssuedInspection } from '../acme-client/issued-chain.ts'
+import { inspectIssuedChain } from '../acme-client/issued-chain.ts'
+import { generateKey } from './keys.ts'
+import type { Pair } from './signing.ts'
+import { createAuthority, createChallengePair, createCsr, createLeaf } from './signing.ts'
+
+export const JOBS = {
+  generateKey: (type: KeyType): string => generateKey(type),
+  createCsr: async (input: { readonly names: readonly string[]; readonly keyPem: string }): Promise<string> =>
+    await createCsr(input.names, input.keyPem),
+  createChallengePair: async (input: {
+    readonly serverName: string
+    readonly keyAuthorization: string
+  }): Promise<Pair> => await createChallengePair(input.serverName, input.keyAuthorization),
+  createAuthority: async (input: { readonly nowMs: number }): Promise<Pair> =>
+    await createAuthority(input.nowMs),
+  createLeaf: async (input: {
+    readonly authority: Pair
+    readonly names: readonly string[]
+    readonly nowMs: number
+  }): Promise<Pair> => await createLeaf(input.authority, input.names, input.nowMs),
+  certificateIdOf: (certPem: string): string | undefined => certificateIdOf(certPem),
+  inspectPair: (pair: Pair): Inspection => inspectPair(pair.certPem, pair.keyPem),
+  inspectIssuedChain: (issued: IssuedChain): IssuedInspection => inspectIssuedChain(issued),
+} as const
+
+export type JobName = keyof typeof JOBS
+export type JobInput<Name extends JobName> = Parameters<(typeof JOBS)[Name]>[0]
+export type JobResult<Name extends JobName> = Awaited<ReturnType<(typeof JOBS)[Name]>>

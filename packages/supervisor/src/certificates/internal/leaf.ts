@@ -1,0 +1,87 @@
+// One leaf of the internal CA: taken from state_dir while it will do, else issued and saved there. When it
+// is due is said here; who is told of a new one, and when an attempt is made, is internal-manager.ts.
+import { join } from 'node:path'
+import type { CertificateHost } from '../services.ts'
+import type { InternalCaRequest } from './ca.ts'
+import { internalCaDirectory, issueLeaf } from './ca.ts'
+import { lockDirectory } from '../storage/lock.ts'
+import { fieldsOf } from '../payload.ts'
+import { jitterOf, renewAtMs } from '../renewal/schedule.ts'
+import type { StoredCertificate } from '../storage/generations.ts'
+import { CertificateStore } from '../storage/generations.ts'
+
+export interface InternalLeafOptions {
+  readonly listenerId: string
+  readonly hosts: readonly string[]
+  /** Its own among the leaves of the state directory. */
+  readonly directoryName: string
+  readonly host: CertificateHost
+  readonly ca: InternalCaRequest
+}
+
+export class InternalLeaf {
+  readonly #options: InternalLeafOptions
+  readonly #store: CertificateStore
+
+  constructor(options: InternalLeafOptions) {
+    this.#options = options
+    const leaves = join(internalCaDirectory(options.ca.stateDir), 'leaves')
+    this.#store = new CertificateStore(join(leaves, options.directoryName))
+  }
+
+  /** Takes the leaf that is cached, unless it is the one to be replaced, or issues and saves one. Throws CACHE. */
+  async obtain(authority: StoredCertificate, replacedSerial?: string): Promise<StoredCertificate> {
+    const { listenerId, host } = this.#options
+    let leaf = await this.#readLeaf(authority, replacedSerial)
+    if (leaf !== undefined) {
+      host.log.info('CERT_LOADED', fieldsOf(listenerId, leaf))
+      return leaf
+    }
+    leaf = await this.#issue(authority, replacedSerial)
+    host.counts.add(listenerId, 'issued')
+    host.log.info('CERT_ISSUED', fieldsOf(listenerId, leaf))
+    return leaf
+  }
+
+  async #issue(authority: StoredCertificate, replacedSerial: string | undefined): Promise<StoredCertificate> {
+    const { listenerId, hosts, host, ca } = this.#options
+    await this.#store.prepare()
+    const lock = await lockDirectory(this.#store.directory, {
+      signal: ca.signal,
+      onWaiting: (holder) => {
+        host.progress({ listenerId, step: 'waiting', names: hosts, detail: `for ${holder}` })
+      },
+    })
+    try {
+      const theirs = await this.#readLeaf(authority, replacedSerial)
+      if (theirs !== undefined) return theirs
+      const leaf = await issueLeaf(authority, hosts, ca)
+      await this.#store.save(leaf, async () => await lock.assertHeld())
+      return leaf
+    } finally {
+      await lock.release()
+    }
+  }
+
+  /** The cached leaf, if it is this root's, has exactly our hosts, and is not due to be renewed. */
+  async #readLeaf(
+    authority: StoredCertificate,
+    replacedSerial: string | undefined,
+  ): Promise<StoredCertificate | undefined> {
+    const { hosts, host, ca } = this.#options
+    const { certificate, quarantined } = await this.#store.load(
+      async (pair) => await host.jobs.run('inspectPair', pair, ca.signal),
+    )
+    quarantined.forEach(ca.onQuarantined)
+    if (certificate === undefined || certificate.origin !== authority.facts.serial) return undefined
+    const { names, serial } = certificate.facts
+    if (serial === replacedSerial) return undefined
+    const isOurs = names.length === hosts.length && hosts.every((name) => names.includes(name))
+    return isOurs && dueAtMs(certificate) > host.clock.nowMs() ? certificate : undefined
+  }
+}
+
+/** When it is to be renewed. */
+export function dueAtMs({ facts, obtainedMs }: StoredCertificate): number {
+  return renewAtMs(facts, obtainedMs, jitterOf(facts.serial))
+}

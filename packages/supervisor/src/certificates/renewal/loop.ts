@@ -1,0 +1,136 @@
+// The background life of one listener's certificate: sleeps until something is due, or is demanded, has
+// it done, and starts again. What is due and how it is done is the manager's; whether the loop still
+// turns is renewal-watch.ts's to judge.
+import { stackOf } from '@reverse-proxy/shared/error-text'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { LoopView } from './watch.ts'
+import type { WaitableClock } from './sleep-until.ts'
+import { sleepUntil } from './sleep-until.ts'
+
+/** After an error that should not be: the loop goes on, but not at full speed. */
+const PAUSE_MS = 60_000
+/** A turn that failed and did not put off the next: a loop that spins would order and order. */
+const LEAST_PAUSE_MS = 1_000
+
+export interface RenewalWork {
+  readonly listenerId: string
+  readonly clock: WaitableClock
+  readonly log: Log
+  /** When something is to be done next (wall clock); Infinity: nothing unless it is demanded. */
+  nextMs(): number
+  /**
+   * Does what is due, or with `demanded` what would be due later; resolves with whether there was an
+   * attempt to renew. A rejection means that it failed: that has been logged, and `nextMs` put off.
+   */
+  turn(demanded: boolean): Promise<boolean>
+}
+
+export class RenewalLoop implements LoopView {
+  readonly #work: RenewalWork
+  readonly #signal: AbortSignal
+  readonly #first = Promise.withResolvers<void>()
+  #demand: PromiseWithResolvers<void> | undefined
+  #wake = new AbortController()
+  #isDead = false
+  #busySinceMs: number | undefined
+  #sleepsUntilMs = Infinity
+  #notBeforeMs = 0
+
+  /** `signal` ends it. */
+  constructor(work: RenewalWork, signal: AbortSignal) {
+    this.#work = work
+    this.#signal = signal
+    this.#first.promise.catch(() => {})
+  }
+
+  /** How the first attempt ended. Rejects as `turn` does, or when the loop ends before one. */
+  get firstAttempt(): Promise<void> {
+    return this.#first.promise
+  }
+
+  get isDead(): boolean {
+    return this.#isDead
+  }
+
+  get busyForMs(): number | undefined {
+    return this.#busySinceMs === undefined ? undefined : this.#work.clock.nowMs() - this.#busySinceMs
+  }
+
+  get lateByMs(): number {
+    return Math.max(this.#work.clock.nowMs() - this.#sleepsUntilMs, 0)
+  }
+
+  /** Resolves when it has ended; never rejects. Does nothing for `pauseMs` unless it is demanded. */
+  async run(pauseMs = 0): Promise<void> {
+    try {
+      const signal = AbortSignal.any([this.#signal, this.#wake.signal])
+      if (pauseMs > 0) await this.#work.clock.sleep(pauseMs, signal)
+      while (!this.#signal.aborted) await this.#turn()
+    } catch (error) {
+      this.#report(error)
+    } finally {
+      this.#isDead = !this.#signal.aborted
+      this.#demand?.reject(this.#signal.reason)
+      this.#first.reject(this.#signal.reason)
+    }
+  }
+
+  /** Has the work done at once; rejects as `turn` does, or when the loop ends. One that is under way will do. */
+  async demand(): Promise<void> {
+    this.#signal.throwIfAborted()
+    this.#demand ??= Promise.withResolvers<void>()
+    const { promise } = this.#demand
+    this.#wake.abort()
+    await promise
+  }
+
+  async #turn(): Promise<void> {
+    const wasDemanded = await this.#sleep()
+    if (this.#signal.aborted) return
+    this.#busySinceMs = this.#work.clock.nowMs()
+    try {
+      const attempted = await this.#work.turn(wasDemanded)
+      if (!attempted) return
+      this.#first.resolve()
+      this.#settle((demand) => demand.resolve())
+    } catch (error) {
+      this.#notBeforeMs = this.#work.clock.nowMs() + LEAST_PAUSE_MS
+      this.#first.reject(error)
+      this.#settle((demand) => demand.reject(error))
+    } finally {
+      this.#busySinceMs = undefined
+    }
+  }
+
+  /** True when it was cut short by a demand. */
+  async #sleep(): Promise<boolean> {
+    this.#wake = new AbortController()
+    if (this.#demand !== undefined) return true
+    // Never longer than that, though the clock has been set back meanwhile.
+    const notBeforeMs = Math.min(this.#notBeforeMs, this.#work.clock.nowMs() + LEAST_PAUSE_MS)
+    this.#sleepsUntilMs = Math.max(this.#nextMs(), notBeforeMs)
+    const signal = AbortSignal.any([this.#signal, this.#wake.signal])
+    await sleepUntil(this.#sleepsUntilMs, this.#work.clock, signal).catch(() => {})
+    return this.#demand !== undefined
+  }
+
+  #nextMs(): number {
+    try {
+      return this.#work.nextMs()
+    } catch (error) {
+      this.#report(error)
+      return this.#work.clock.nowMs() + PAUSE_MS
+    }
+  }
+
+  #settle(how: (demand: PromiseWithResolvers<void>) => void): void {
+    const demand = this.#demand
+    this.#demand = undefined
+    if (demand !== undefined) how(demand)
+  }
+
+  #report(error: unknown): void {
+    const text = stackOf(error)
+    this.#work.log.error('INTERNAL_ERROR', { listener: this.#work.listenerId, error: text })
+  }
+}

@@ -1,0 +1,190 @@
+// Retry state of one listener: the time of the next attempt and the names excluded from it, kept across restarts.
+// Makes no attempt. Waits are measured by the monotonic clock, so setting the clock does not change them.
+import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
+import { messageOf } from '@reverse-proxy/shared/error-text'
+import type { AcmeCache } from '../acme/cache.ts'
+import { AcmeError } from '../acme-client/problem.ts'
+import type { AcmeReporter } from '../acme/reporter.ts'
+import type { AttemptReason } from './order-trigger.ts'
+import { assertDue } from './order-trigger.ts'
+import type { CertificateClock } from '../clock.ts'
+import type { FailureRecord, OrderSubject } from './failure-record.ts'
+import { nextFailure, shifted } from './failure-record.ts'
+import { heldNames } from './excluded-names.ts'
+import type { Validity } from './schedule.ts'
+
+export interface FailureBookOptions {
+  readonly settings: AcmeSettings
+  readonly cache: AcmeCache
+  readonly clock: CertificateClock
+  readonly report: AcmeReporter
+  /** Validity of the certificate in service. */
+  readonly validity: () => Validity | undefined
+}
+
+interface Beginning {
+  readonly record: FailureRecord
+  /** The record before the attempt. */
+  readonly before: FailureRecord | undefined
+}
+
+export class FailureBook {
+  readonly #options: FailureBookOptions
+  readonly #order: OrderSubject
+  #last: FailureRecord | undefined
+  /** Recorded while the order of the attempt runs. */
+  #begun: Beginning | undefined
+  /** #begun, of the attempt before. */
+  #earlier: Beginning | undefined
+  /** #begun, where the lock had gone to another process. */
+  #lost: Beginning | undefined
+
+  constructor(options: FailureBookOptions) {
+    const { directoryUrl, domains } = options.settings
+    this.#options = options
+    this.#order = { directoryUrl, names: domains }
+  }
+
+  /** The last failed attempt, in wall-clock time; undefined if the last attempt succeeded. */
+  get last(): FailureRecord | undefined {
+    return this.#last && shifted(this.#last, this.#options.clock.wallOffsetMs)
+  }
+
+  /** When the next attempt may be made, by the certificates' clock; 0: at any time. */
+  get nextAttemptMs(): number {
+    return this.#last === undefined ? 0 : this.#options.clock.timeOf(this.#last.nextAttemptMs)
+  }
+
+  /** When names were last left out of an order; a steady time. */
+  get leftOutAtMs(): number | undefined {
+    return this.#last?.leftOutAtMs
+  }
+
+  /** The names that have failed in another order, and are not due yet. */
+  get heldNames(): readonly string[] {
+    return heldNames(this.#last, this.#order, this.#options.clock.steadyMs())
+  }
+
+  /** Throws CACHE. */
+  async load(): Promise<void> {
+    this.#last = await this.#options.cache.readFailure()
+  }
+
+  /** Whether the time that the CA has asked for is over. */
+  get mayAskCa(): boolean {
+    const { caWaitUntilMs = -Infinity } = this.#last ?? {}
+    return this.#options.clock.steadyMs() >= caWaitUntilMs
+  }
+
+  /** Throws NotDueError if an attempt would have to wait. */
+  assertDue(reason: AttemptReason): void {
+    const { cache, clock } = this.#options
+    const nowMs = clock.steadyMs() + clock.wallOffsetMs
+    assertDue(reason, { failure: this.last, nowMs, path: cache.failurePath })
+  }
+
+  /** An attempt begins. */
+  begin(): void {
+    this.#earlier = this.#begun
+    this.#begun = undefined
+  }
+
+  /** It has the lock now: another process may have noted something. Throws CACHE. */
+  async reread(): Promise<void> {
+    const recorded = await this.#options.cache.readFailure()
+    if (isSame(recorded, this.#lost?.record)) {
+      // The beginning of an order that lost the lock is no failure of anybody's.
+      this.#last = this.#lost?.before
+    } else if (!isSame(recorded, this.#earlier?.record)) {
+      // Otherwise what came of it could not be written down, but is known.
+      this.#last = recorded
+    }
+    this.#lost = undefined
+  }
+
+  /**
+   * An order counts at the CA from its first request on: one that is cut short, by a signal or a power cut,
+   * has failed, or a restart loop would order each time. The first in a row may be placed again at once.
+   * Throws CACHE: what cannot be noted is not ordered.
+   */
+  async noteBegun(held: readonly string[]): Promise<void> {
+    if (this.#begun !== undefined) return
+    const before = this.#last
+    const cutShort = this.#recordOf(new AcmeError('the order was cut short', { reachedCa: true }), held)
+    const record = before === undefined ? { ...cutShort, nextAttemptMs: cutShort.failedAtMs } : cutShort
+    this.#begun = { record, before }
+    await this.#options.cache.saveFailure(record)
+  }
+
+  /** Never rejects. Without the lock the record is not ours to write: whoever has it notes its own failures. */
+  async noteFailed(error: unknown, held: readonly string[], hasLock: boolean): Promise<void> {
+    const { cache, clock, report, validity } = this.#options
+    this.#last = this.#recordOf(error, held)
+    const isServing = (validity()?.notAfterMs ?? 0) > clock.nowMs()
+    report.failed(this.last ?? this.#last, isServing)
+    if (!hasLock) {
+      this.#lost = this.#begun
+      return
+    }
+    try {
+      await cache.saveFailure(this.#last)
+    } catch (cause) {
+      report.error(`the failure is not recorded: ${messageOf(cause)}`)
+    }
+  }
+
+  /** A further order of the same attempt, without the names that had failed, has failed, too. */
+  noteFurther(error: unknown): void {
+    const last = this.#last
+    if (last === undefined) return
+    const further = this.#recordOf(error, last.failedNames, { ...last, failures: last.failures - 1 })
+    this.#last = {
+      ...last,
+      failedNames: further.failedNames,
+      reason: `${last.reason}; ${further.reason}`,
+      nextAttemptMs: Math.max(last.nextAttemptMs, further.nextAttemptMs),
+      caWaitUntilMs: further.caWaitUntilMs ?? last.caWaitUntilMs,
+    }
+  }
+
+  /** The names that failed have been left out; what is known of them is about the whole order. */
+  noteLeftOut(): void {
+    if (this.#last === undefined) return
+    this.#last = { ...this.#last, ...this.#order, leftOutAtMs: this.#options.clock.steadyMs() }
+  }
+
+  /** The attempt has got all that it was for. */
+  noteSuccess(): void {
+    this.#last = undefined
+  }
+
+  /** Writes down what is known, instead of what was noted when the order began. Throws CACHE. */
+  async settle(): Promise<void> {
+    const { cache } = this.#options
+    if (this.#last === undefined) await cache.clearFailure()
+    else await cache.saveFailure(this.#last)
+  }
+
+  #recordOf(
+    error: unknown,
+    held: readonly string[],
+    // A certificate that was issued but cannot be used is a failure.
+    previous = this.#last ?? this.#begun?.before,
+  ): FailureRecord {
+    const { clock, validity } = this.#options
+    return nextFailure(error, {
+      order: this.#order,
+      held,
+      previous,
+      validity: validity(),
+      isOrdered: this.#begun !== undefined,
+      nowMs: clock.steadyMs(),
+      certificateTimeMs: clock.nowMs(),
+      jitter: Math.random(),
+    })
+  }
+}
+
+function isSame(a: FailureRecord | undefined, b: FailureRecord | undefined): boolean {
+  return a?.failedAtMs === b?.failedAtMs && a?.reason === b?.reason
+}

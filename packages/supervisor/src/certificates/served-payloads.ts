@@ -1,0 +1,70 @@
+// The certificates that each listener serves, in running workers and in those that boot now. A certificate that no
+// worker can load is not kept, or every later worker would fail on it.
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { ListenerCertificates, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { Broadcast } from '../workers/handle.ts'
+
+export interface ServedCertificatesOptions {
+  readonly log: Log
+  readonly broadcast: Broadcast
+}
+
+export class ServedCertificates {
+  readonly #options: ServedCertificatesOptions
+  readonly #byListener = new Map<string, readonly PushedCertificate[]>()
+
+  constructor(options: ServedCertificatesOptions) {
+    this.#options = options
+  }
+
+  /** The state that a newly booted worker starts with. */
+  get all(): readonly ListenerCertificates[] {
+    return [...this.#byListener].map(([listenerId, certificates]) => ({ listenerId, certificates }))
+  }
+
+  /** The very list that was last set or published. */
+  of(listenerId: string): readonly PushedCertificate[] | undefined {
+    return this.#byListener.get(listenerId)
+  }
+
+  /** The listener serves something; without, its workers answer challenges only. */
+  has(listenerId: string): boolean {
+    return (this.of(listenerId)?.length ?? 0) > 0
+  }
+
+  /** Before there are workers. */
+  set(listenerId: string, certificates: readonly PushedCertificate[]): void {
+    this.#byListener.set(listenerId, certificates)
+  }
+
+  forget(listenerId: string): void {
+    this.#byListener.delete(listenerId)
+  }
+
+  /**
+   * Replaces what a listener serves, from this call on for who boots; resolves when every living worker has
+   * answered. Throws ProxyError CERTIFICATE when all of them refuse: what was served before is served then.
+   */
+  async publish(listenerId: string, certificates: readonly PushedCertificate[]): Promise<void> {
+    const before = this.#byListener.get(listenerId)
+    this.#byListener.set(listenerId, certificates)
+    const outcomes = await this.#options.broadcast({
+      type: 'certificates',
+      listener: { listenerId, certificates },
+    })
+    const refusals = outcomes.filter((outcome) => outcome.result === 'refused')
+    for (const { slot: worker, error } of refusals) {
+      this.#options.log.error('CERT_FAILED', { listener: listenerId, worker, error })
+    }
+    const [refusal] = refusals
+    if (refusal === undefined || outcomes.some(({ result }) => result === 'done')) return
+    if (this.#byListener.get(listenerId) === certificates) this.#restore(listenerId, before)
+    throw new ProxyError('CERTIFICATE', `no worker can serve it: ${refusal.error}`)
+  }
+
+  #restore(listenerId: string, before: readonly PushedCertificate[] | undefined): void {
+    if (before === undefined) this.#byListener.delete(listenerId)
+    else this.#byListener.set(listenerId, before)
+  }
+}

@@ -1,0 +1,53 @@
+// `validate`: every error of the configuration, or what it comes to. Changes nothing, binds nothing.
+import type { Config } from '@reverse-proxy/shared/config/config'
+import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
+import { plural, siteCount } from '../../config/counts.ts'
+import { ConfigErrors, type PlacedIssue } from '../../config/config-errors.ts'
+import { processEnvironment } from '../../config/environment.ts'
+import { findConfig } from '../../config/find.ts'
+import { loadConfig, type LoadedConfig } from '../../config/load.ts'
+import { localProfile } from '../../config/local-profile.ts'
+import { renderConfigIssues, reportIssue } from '../../config/report.ts'
+import type { CommandArgs } from './args.ts'
+
+interface Output {
+  readonly isTTY?: boolean
+  write(text: string): unknown
+}
+
+/** With `json`, an array of issues on stdout whatever the outcome; else a summary, or the report on stderr. */
+export async function validate(
+  args: CommandArgs,
+  stdout: Output = process.stdout,
+  stderr: Output = process.stderr,
+): Promise<number> {
+  const environment = processEnvironment()
+  const path = await findConfig({ flag: args.configFlag, env: process.env, cwd: process.cwd() })
+  const report = (issues: readonly PlacedIssue[]) =>
+    args.json
+      ? stdout.write(`${JSON.stringify(issues.map(reportIssue), undefined, 2)}\n`)
+      : stderr.write(renderConfigIssues(issues, { color: stderr.isTTY ?? false }))
+  try {
+    const loaded: LoadedConfig =
+      path === undefined
+        ? { config: localProfile(environment), warnings: [] }
+        : await loadConfig(path, {
+            allowWildcardBindFlag: args.allowWildcardBind,
+            environment,
+            looksIntoCaches: true,
+          })
+    report(loaded.warnings)
+    if (!args.json) stdout.write(`configuration ok: ${summarise(path, loaded.config)}\n`)
+    return EXIT_OK
+  } catch (error) {
+    if (!(error instanceof ConfigErrors)) throw error
+    report(error.issues)
+    return EXIT_FAILURE
+  }
+}
+
+/** `2 listeners, 5 sites (/etc/reverse-proxy/config.toml)` */
+function summarise(path: string | undefined, { listeners }: Config): string {
+  const counts = `${plural(listeners.length, 'listener')}, ${plural(siteCount({ listeners }), 'site')}`
+  return `${counts} (${path ?? 'no file: the built-in local profile'})`
+}

@@ -1,0 +1,66 @@
+// The real probes of `doctor`, put together for one configuration. They leave nothing behind.
+import { readFile } from 'node:fs/promises'
+import { networkInterfaces } from 'node:os'
+import { systemClock } from '@reverse-proxy/shared/clock'
+import type { Config } from '@reverse-proxy/shared/config/config'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
+import { askAdmin } from '../../management/admin/client.ts'
+import { peekFailure } from '../../certificates/renewal/failure-store.ts'
+import { inspectPair } from '../../certificates/crypto/inspect.ts'
+import { peekCurrent } from '../../certificates/storage/generations.ts'
+import { portHolders } from '../../os/port-holder.ts'
+import { readCaDirectory } from './ca-probe.ts'
+import { lookAtDirectory } from './directory-probe.ts'
+import type { DnsProbe } from './dns-probe.ts'
+import { canConnect, tryPort } from './port-probe.ts'
+import type { Probes } from './probes.ts'
+import { tryUpstream } from './upstream-probe.ts'
+
+const ADMIN_TIMEOUT_MS = 3_000
+
+export function systemProbes({ adminSocketPath }: Config, dns: DnsProbe): Probes {
+  return {
+    nowMs: () => systemClock.nowMs(),
+    localAddresses,
+    addressesOf: async (name) => await dns.addressesOf(name),
+    caaOf: async (name) => await dns.caaOf(name),
+    takesMail: async (domain) => await dns.takesMail(domain),
+    runningProxy: async () => await findRunningProxy(adminSocketPath),
+    port: tryPort,
+    isHeldBy,
+    connects: canConnect,
+    upstream: tryUpstream,
+    caDirectory: readCaDirectory,
+    directory: lookAtDirectory,
+    failure: peekFailure,
+    cachedCertificate: async (cacheDir) => {
+      const pair = await peekCurrent(cacheDir)
+      return pair && inspectPair(pair.certPem, pair.keyPem)
+    },
+    pair: async (certPath, keyPath) =>
+      inspectPair(await readFile(certPath, 'utf8'), await readFile(keyPath, 'utf8')),
+  }
+}
+
+function localAddresses(): string[] {
+  const addresses = Object.values(networkInterfaces()).flatMap((one) => one ?? [])
+  return addresses.map(({ address }) => parseIpAddress(address)?.text ?? address)
+}
+
+async function findRunningProxy(adminSocketPath: string): Promise<number | undefined> {
+  if (adminSocketPath === '') return undefined
+  try {
+    const answer = await askAdmin(adminSocketPath, 'status', [], { timeoutMs: ADMIN_TIMEOUT_MS })
+    return answer.status === 'ok' ? answer.pid : undefined
+  } catch (error) {
+    if (error instanceof ProxyError) return undefined
+    throw error
+  }
+}
+
+async function isHeldBy(pid: number | undefined, port: number): Promise<boolean> {
+  if (pid === undefined) return false
+  for await (const holder of portHolders(port)) if (holder.pid === pid) return true
+  return false
+}

@@ -1,0 +1,115 @@
+// The command line as data: every command and every option, once. --help, the completions of the shells
+// and the manual page are derived from it; cli.ts says which function a command is. Pure.
+import { ADMIN_COMMANDS, type AdminCommand } from '../management/admin/protocol.ts'
+
+export const SHELLS = ['bash', 'zsh', 'fish'] as const
+export type Shell = (typeof SHELLS)[number]
+
+export interface CommandRow {
+  /** The argument as usage shows it; undefined if the command takes none. */
+  readonly operand: string | undefined
+  /** All that the operand can be, where that is known. */
+  readonly values?: readonly string[]
+  /** `proxy`: whoever runs on this machine carries it out, and is asked over its admin socket. */
+  readonly by: 'itself' | 'proxy'
+  readonly summary: string
+}
+
+/** Commands that need no running proxy. */
+export const LOCAL_COMMANDS = {
+  run: { operand: undefined, by: 'itself', summary: 'serve until told to stop (the default)' },
+  validate: {
+    operand: undefined,
+    by: 'itself',
+    summary: 'check the configuration, print every error, change nothing',
+  },
+  doctor: {
+    operand: undefined,
+    by: 'itself',
+    summary: 'check names, ports, CAA, the CA, clock, cache and certificates; order nothing',
+  },
+  completion: {
+    operand: 'SHELL',
+    values: SHELLS,
+    by: 'itself',
+    summary: `print what completes these commands in ${SHELLS.join(', ')}`,
+  },
+} as const satisfies Record<string, CommandRow>
+
+type LocalCommand = keyof typeof LOCAL_COMMANDS
+export type CommandName = LocalCommand | AdminCommand
+
+/** In the order in which people read them. */
+export const COMMANDS: ReadonlyMap<string, CommandRow> = new Map<string, CommandRow>([
+  ...Object.entries(LOCAL_COMMANDS),
+  ...Object.entries(ADMIN_COMMANDS).map(([name, { operand, summary }]): [string, CommandRow] => [
+    name,
+    { operand, by: 'proxy', summary },
+  ]),
+])
+
+interface OptionRow {
+  readonly type: 'string' | 'boolean'
+  /** The value as usage shows it; undefined for a switch. */
+  readonly value?: string
+  readonly short?: string
+  /** Whether it means anything to a command. */
+  readonly isFor: (command: CommandName) => boolean
+  readonly summary: string
+}
+
+export const OPTIONS = {
+  config: {
+    type: 'string',
+    value: 'PATH',
+    isFor: (command) => command !== 'completion',
+    summary:
+      'the configuration file; without it $REVERSE_PROXY_CONFIG, then /etc/reverse-proxy/config.toml, then the built-in local profile',
+  },
+  'allow-wildcard-bind': {
+    type: 'boolean',
+    isFor: (command) => command === 'run' || command === 'validate' || command === 'doctor',
+    summary: 'permit listeners on 0.0.0.0 and ::',
+  },
+  validate: {
+    type: 'boolean',
+    isFor: (command) => command === 'validate',
+    summary: 'the same as the command validate',
+  },
+  dns: {
+    type: 'string',
+    value: 'ADDRESS',
+    isFor: (command) => command === 'doctor',
+    summary: "the name server that doctor asks instead of this machine's: 9.9.9.9, 127.0.0.1:5353",
+  },
+  json: {
+    type: 'boolean',
+    isFor: (command) => command !== 'run' && command !== 'completion',
+    summary: 'print for programs instead of people',
+  },
+  help: { type: 'boolean', short: 'h', isFor: () => true, summary: 'print this' },
+  version: { type: 'boolean', isFor: () => true, summary: 'print the version' },
+} as const satisfies Record<string, OptionRow>
+
+export type OptionName = keyof typeof OPTIONS
+
+/** Each option with its name, as a row. */
+export function optionRows(): readonly (readonly [name: OptionName, row: OptionRow])[] {
+  const rows: Readonly<Record<OptionName, OptionRow>> = OPTIONS
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of this very object
+  return Object.entries(rows) as [OptionName, OptionRow][]
+}
+
+/** Signals and exit codes as help and the manual page describe them. */
+export const SIGNALS = [
+  ['TERM, INT', 'drain and exit; a second INT, or QUIT, cuts at once'],
+  ['HUP', 'read the configuration again and replace every worker'],
+  ['USR1, USR2', 'open the log file anew, after a rotation'],
+  ['TTIN, TTOU', 'one worker more, one fewer'],
+] as const
+
+export const EXIT_CODES = [
+  ['0', 'done'],
+  ['1', 'not done; standard error says why and what to do'],
+  ['4', 'every worker has died, and the ports that systemd lent with them: start it again'],
+] as const

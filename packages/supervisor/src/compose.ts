@@ -1,0 +1,153 @@
+// The composition root: builds the parts of the supervisor and connects them. Nothing runs here by itself; the
+// lifecycle is supervisor.ts.
+import { randomInt } from 'node:crypto'
+import { availableParallelism } from 'node:os'
+import type { Config } from '@reverse-proxy/shared/config/config'
+import type { ProxyError } from '@reverse-proxy/shared/errors'
+import type { WorkerStart } from '@reverse-proxy/shared/ipc/messages'
+import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
+import { CertificateRegistry } from './certificates/registry.ts'
+import { withTimers } from './certificates/renewal/sleep-until.ts'
+import { toWorkerConfig } from './config/worker-config.ts'
+import { plural, siteCount, workerCount } from './config/counts.ts'
+import { Demands } from './operations.ts'
+import { TrafficBook } from './management/health/traffic-totals.ts'
+import { IntentQueue } from './intents.ts'
+import { monotonicClock } from './os/monotonic-clock.ts'
+import { OperatorInterfaces } from './management/management.ts'
+import type { Phase } from './phase.ts'
+import { LocalRateLimitAuthority } from './rate-limit/authority.ts'
+import { Reloads } from './reload.ts'
+import type { SupervisorOptions } from './supervisor-options.ts'
+import { TicketKeys } from './workers/ticket-keys.ts'
+import { Fleet } from './workers/fleet.ts'
+
+/** The hash of client addresses is not to be foreseen. */
+const SEEDS = 2 ** 32
+
+/** The lifecycle as the parts see it. */
+export interface Life {
+  readonly phase: () => Phase
+  /** READY has been said. */
+  readonly isReady: () => boolean
+  readonly onBootFailed: (error: ProxyError) => void
+}
+
+export class Parts {
+  readonly intents = new IntentQueue(monotonicClock)
+  readonly fleet: Fleet
+  readonly registry: CertificateRegistry
+  readonly ticketKeys: TicketKeys
+  readonly demands: Demands
+  readonly operators: OperatorInterfaces
+  readonly #rateLimits: LocalRateLimitAuthority
+  readonly #traffic = new TrafficBook()
+  #config: Config
+
+  constructor(options: SupervisorOptions, { phase, isReady, onBootFailed }: Life) {
+    const { config, clock, log, inheritedSockets, serviceManager } = options
+    this.#config = config
+    this.#rateLimits = new LocalRateLimitAuthority({
+      limits: rateLimitsOf(config),
+      log,
+      nowMs: () => monotonicClock.nowMs(),
+      workers: () => this.fleet.readySize,
+      seed: randomInt(SEEDS),
+    })
+    this.fleet = new Fleet({
+      workers: workerCount(config),
+      bootsAtOnce: availableParallelism(),
+      clock: monotonicClock,
+      log,
+      startOf: (slot) => this.#startOf(slot, inheritedSockets.current),
+      drainTimeoutMs: () => this.#config.shutdownTimeoutMs,
+      recycle: () => this.#config.recycle,
+      onCounts: (counts) => this.#traffic.add(counts),
+      rateLimits: this.#rateLimits,
+      onChange: () => this.intents.push({ type: 'fleet-changed' }),
+      onBootFailed,
+    })
+    this.registry = new CertificateRegistry({
+      stateDir: config.stateDir,
+      clock: withTimers(clock),
+      log,
+      broadcast: async (push) => await this.fleet.broadcast(push),
+      progress: options.onProgress,
+      onSettled: () => this.intents.push({ type: 'listener-settled' }),
+    })
+    this.ticketKeys = new TicketKeys({
+      clock,
+      publish: (ticketKeys) => void this.fleet.broadcast({ type: 'ticket-keys', ticketKeys }),
+    })
+    const { fleet, registry } = this
+    const reloads = new Reloads({
+      clock,
+      log,
+      registry,
+      fleet,
+      load: options.loadConfig,
+      before: options.beforeReload,
+      inheritedSockets,
+      current: () => this.#config,
+      replace: (next) => this.#useConfig(next),
+    })
+    this.demands = new Demands({
+      log,
+      phase,
+      isReady,
+      fleet,
+      registry,
+      reloads,
+      serviceManager,
+      summary: () => this.summary(),
+      reopenLogs: options.reopenLogs,
+    })
+    this.operators = new OperatorInterfaces({
+      log,
+      clock,
+      fleetClock: fleet.clock,
+      phase,
+      config: () => this.#config,
+      fleet,
+      registry,
+      reloads,
+      traffic: this.#traffic,
+      rateLimits: this.#rateLimits,
+      events: options.events,
+      intents: this.intents,
+    })
+  }
+
+  /** The one that is in force. */
+  get config(): Config {
+    return this.#config
+  }
+
+  /** One line on what is served. */
+  summary(): string {
+    const { listeners } = this.#config
+    const waiting = listeners.length - this.registry.serving
+    const without = waiting === 0 ? '' : `; ${plural(waiting, 'listener')} without a certificate`
+    return `serving ${plural(siteCount(this.#config), 'site')} with ${plural(this.fleet.size, 'worker')}${without}`
+  }
+
+  /** Before any worker hears of it. */
+  #useConfig(next: Config): void {
+    // A reload may fail yet, and old workers still count for the sites that they know.
+    this.#traffic.keepSites([...this.#config.listeners, ...next.listeners])
+    this.#config = next
+    this.#rateLimits.configure(rateLimitsOf(next))
+  }
+
+  #startOf(slot: number, inheritedSockets: WorkerStart['inheritedSockets']): WorkerStart {
+    return {
+      workerNumber: slot,
+      workers: this.fleet.size,
+      config: toWorkerConfig(this.#config),
+      certificates: this.registry.certificates,
+      challenges: this.registry.challenges,
+      ticketKeys: this.ticketKeys.current,
+      inheritedSockets,
+    }
+  }
+}

@@ -1,0 +1,95 @@
+// One connection to the admin socket: a command is read within a size and a time, handed on, and
+// answered with one line. Knows nothing of what commands do.
+import type { Socket } from 'node:net'
+import { describeWithHint } from '@reverse-proxy/shared/errors'
+import { AdminRefusal, COMMAND_BYTES } from './protocol.ts'
+
+const COMMAND_TIMEOUT_MS = 5_000
+/** How long a client may take to read its answer. */
+const ANSWER_TIMEOUT_MS = 5_000
+/** How long a client that has been refused early may still be sending its command. */
+const LINGER_MS = 1_000
+const NEWLINE = 0x0a
+
+export class Conversation {
+  readonly #socket: Socket
+  readonly #onCommand: (line: string) => Promise<object>
+  readonly #onOver: () => void
+  readonly #chunks: Buffer[] = []
+  #bytes = 0
+  #timer: NodeJS.Timeout
+  #state: 'reading' | 'running' | 'over' = 'reading'
+
+  /** `onOver`: its answer has been given, or nobody is left to have it. Called once. */
+  constructor(socket: Socket, onCommand: (line: string) => Promise<object>, onOver: () => void) {
+    this.#socket = socket
+    this.#onCommand = onCommand
+    this.#onOver = onOver
+    this.#timer = setTimeout(() => this.refuse('timed out waiting for a command'), COMMAND_TIMEOUT_MS)
+    socket.on('error', () => {})
+    socket.on('close', () => this.#over())
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    socket.on('end', () => this.#onEnd())
+  }
+
+  /** It has sent no full command yet. */
+  get isReading(): boolean {
+    return this.#state === 'reading'
+  }
+
+  /** Ends it with an error, unless it has been answered. */
+  refuse(message: string, errors?: AdminRefusal['errors']): void {
+    this.#answer({ status: 'error', message, errors })
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#state !== 'reading') return
+    const newline = chunk.indexOf(NEWLINE)
+    this.#bytes += newline === -1 ? chunk.length : newline + 1
+    if (this.#bytes > COMMAND_BYTES) {
+      this.refuse('command too long')
+      return
+    }
+    this.#chunks.push(newline === -1 ? chunk : chunk.subarray(0, newline))
+    if (newline === -1) return
+    // One command a connection: what follows stays unread.
+    this.#socket.pause()
+    this.#state = 'running'
+    clearTimeout(this.#timer)
+    void this.#run(Buffer.concat(this.#chunks).toString())
+  }
+
+  #onEnd(): void {
+    if (this.#state !== 'reading') return
+    if (this.#bytes === 0) this.#socket.destroy()
+    else this.refuse('a command ends with a newline')
+  }
+
+  async #run(line: string): Promise<void> {
+    try {
+      this.#answer({ status: 'ok', ...(await this.#onCommand(line)) })
+    } catch (error) {
+      if (error instanceof AdminRefusal) this.refuse(error.message, error.errors)
+      else this.refuse(`it failed: ${describeWithHint(error)}; the log has the rest`)
+    }
+  }
+
+  #answer(answer: object): void {
+    const state = this.#state
+    if (state === 'over') return
+    this.#over()
+    const socket = this.#socket
+    const line = `${JSON.stringify(answer)}\n`
+    // A client that still writes gets EPIPE if we close first, so wait for it to finish, within a limit.
+    const lingers = state === 'reading'
+    this.#timer = setTimeout(() => socket.destroy(), lingers ? LINGER_MS : ANSWER_TIMEOUT_MS)
+    socket.end(line, lingers ? undefined : () => socket.destroy())
+  }
+
+  #over(): void {
+    clearTimeout(this.#timer)
+    if (this.#state === 'over') return
+    this.#state = 'over'
+    this.#onOver()
+  }
+}

@@ -1,0 +1,44 @@
+// Maps admin commands: a report is read, everything else becomes an intent of the supervisor whose outcome is the
+// reply.
+import type { Intent, Outcome, Reply } from '../../intents.ts'
+import { reportIssue } from '../../config/report.ts'
+import type { ReloadKind, ReloadResult } from '../../reload.ts'
+import { AdminRefusal, type AdminHandlers } from './protocol.ts'
+import type { RenewResult } from '../reports/renew.ts'
+import type { ReportBuilder } from '../reports/report-builder.ts'
+import type { ReloadReport } from '../reports/reports.ts'
+
+export interface AdminHandlerOptions {
+  readonly reports: ReportBuilder
+  readonly intents: { push(intent: Intent): void }
+}
+
+export function createAdminHandlers({ reports, intents }: AdminHandlerOptions): AdminHandlers {
+  const ask = async <Result>(intentFor: (reply: Reply<Result>) => Intent): Promise<Result> =>
+    await new Promise<Result>((resolve) => intents.push(intentFor(resolve)))
+
+  const reload = async (kind: ReloadKind): Promise<ReloadReport> => {
+    const result = await ask<ReloadResult>((reply) => ({ type: 'reload', kind, reply }))
+    if (result.status === 'error') throw new AdminRefusal(result.message, result.errors.map(reportIssue))
+    const { status: _, ...report } = result
+    return report
+  }
+
+  return {
+    status: async () => reports.status(),
+    workers: async () => reports.workers(),
+    certs: async () => reports.certs(),
+    reload: async () => await reload('reload'),
+    restart: async () => await reload('restart'),
+    renew: async ([name = '']) => {
+      const result = await ask<RenewResult>((reply) => ({ type: 'renew', name, reply }))
+      if (result.status === 'error') throw new AdminRefusal(result.message)
+      return { renewed: result.renewed }
+    },
+    'reopen-logs': async () => {
+      const outcome = await ask<Outcome>((reply) => ({ type: 'reopen-logs', reply }))
+      if (outcome.status === 'error') throw new AdminRefusal(outcome.message)
+      return {}
+    },
+  }
+}

@@ -1,0 +1,119 @@
+// The server-sent events that the status page lives on: one snapshot at once, then one every two seconds, made
+// only while somebody looks.
+import type { ServerResponse } from 'node:http'
+import { BEAT_INTERVAL_MS } from '@reverse-proxy/shared/ipc/messages'
+import {
+  DURATION_BOUNDS_MS,
+  emptySiteCounts,
+  addSiteCounts,
+  STATUS_CLASSES,
+} from '@reverse-proxy/shared/traffic-counts'
+import type { SiteCounts } from '@reverse-proxy/shared/traffic-counts'
+import type { StatusReport } from '../reports/reports.ts'
+import type { HealthSources } from '../health/health-server.ts'
+
+const MAX_FOLLOWERS = 16
+/** Somebody who does not read is let go. */
+const MAX_BUFFERED_BYTES = 4 * 1024 * 1024
+/** The busiest are shown; a page of ten thousand helps nobody. */
+const MAX_SITES = 50
+
+/** The head of its answer. */
+export const EVENT_STREAM = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' }
+
+export class StatusFeed {
+  readonly #sources: HealthSources
+  readonly #followers = new Set<ServerResponse>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(sources: HealthSources) {
+    this.#sources = sources
+  }
+
+  follow(response: ServerResponse): void {
+    if (this.#followers.size >= MAX_FOLLOWERS) {
+      response.writeHead(503, { 'Content-Type': 'text/plain' }).end('Too many pages are open\n')
+      return
+    }
+    response.writeHead(200, EVENT_STREAM)
+    this.#followers.add(response)
+    response.once('close', () => this.#forget(response))
+    response.write(this.#event())
+    this.#timer ??= setInterval(() => this.#tell(), BEAT_INTERVAL_MS).unref()
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
+    for (const response of this.#followers) response.destroy()
+  }
+
+  #forget(response: ServerResponse): void {
+    this.#followers.delete(response)
+    if (this.#followers.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  #tell(): void {
+    const event = this.#event()
+    for (const response of this.#followers) {
+      if (response.writableLength > MAX_BUFFERED_BYTES) response.destroy()
+      else response.write(event)
+    }
+  }
+
+  #event(): string {
+    const { reports, traffic, events } = this.#sources
+    const total = emptySiteCounts('')
+    for (const counts of traffic.sites) addSiteCounts(total, counts)
+    const snapshot = {
+      at: Date.now(),
+      status: withoutReasons(reports.status()),
+      workers: reports.workers().workers,
+      certificates: reports.certs().certificates,
+      durationBoundsMs: DURATION_BOUNDS_MS,
+      total: { ...summarise(total), durations: total.durations },
+      sites: traffic.sites
+        .map(summarise)
+        .toSorted((a, b) => b.requests - a.requests)
+        .slice(0, MAX_SITES),
+      events: events.latest,
+    }
+    return `data: ${JSON.stringify(snapshot)}\n\n`
+  }
+}
+
+/** The page shows that a reload has failed; its events say why, once rather than every two seconds. */
+function withoutReasons(status: StatusReport): StatusReport {
+  const { last_reload: last } = status
+  return last === null ? status : { ...status, last_reload: { ...last, message: null, errors: [] } }
+}
+
+interface SiteSummary {
+  readonly site: string
+  readonly requests: number
+  readonly clientErrors: number
+  readonly serverErrors: number
+  readonly meanMs: number
+  readonly bytes: number
+}
+
+function summarise({ site, requests, durationSumMs, responseBytes }: SiteCounts): SiteSummary {
+  const ofClass = (statusClass: (typeof STATUS_CLASSES)[number]): number => {
+    const column = STATUS_CLASSES.indexOf(statusClass)
+    return sum(requests.filter((_, index) => index % STATUS_CLASSES.length === column))
+  }
+  const all = sum(requests)
+  return {
+    site,
+    requests: all,
+    clientErrors: ofClass('4xx'),
+    serverErrors: ofClass('5xx'),
+    meanMs: all === 0 ? 0 : durationSumMs / all,
+    bytes: responseBytes,
+  }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0)
+}

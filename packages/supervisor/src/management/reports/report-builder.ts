@@ -1,0 +1,141 @@
+// The one place where the state of the supervisor becomes what people and programs are told of it:
+// the admin socket's answers, and what health and metrics say. Reads, never changes anything.
+import type { Clock } from '@reverse-proxy/shared/clock'
+import { isoTime } from '@reverse-proxy/shared/clock'
+import type { Config } from '@reverse-proxy/shared/config/config'
+import type { ListenerStatus } from '../../certificates/status.ts'
+import type { Phase } from '../../phase.ts'
+import type { ReloadOutcome } from '../../reload.ts'
+import { reportIssue } from '../../config/report.ts'
+import { siteCount } from '../../config/counts.ts'
+import { version } from '../../cli/version.ts'
+import type { RollState } from '../../workers/fleet.ts'
+import type { WorkerHandle } from '../../workers/handle.ts'
+import { reportCertificates } from './certificate-report.ts'
+import type {
+  CertificateReport,
+  CertsReport,
+  ReloadOutcomeReport,
+  StatusReport,
+  WorkerReport,
+  WorkersReport,
+} from './reports.ts'
+
+interface FleetView {
+  readonly size: number
+  readonly isReady: boolean
+  readonly generation: number
+  readonly roll: RollState | undefined
+  readonly unexpectedExits: number
+  readonly workers: readonly WorkerHandle[]
+}
+
+export interface ReportSources {
+  readonly pid: number
+  readonly clock: Clock
+  /** The clock of WorkerHandle.bornAtMs. */
+  readonly fleetClock: Clock
+  readonly fleet: FleetView
+  readonly registry: { readonly statuses: readonly ListenerStatus[] }
+  readonly reloads: { readonly outcome: ReloadOutcome | undefined }
+  readonly phase: () => Phase
+  readonly config: () => Config
+}
+
+export class ReportBuilder {
+  readonly #sources: ReportSources
+  readonly #startedAtMs: number
+
+  constructor(sources: ReportSources) {
+    this.#sources = sources
+    this.#startedAtMs = sources.clock.nowMs()
+  }
+
+  status(): StatusReport {
+    const { pid, fleet, reloads, phase, config } = this.#sources
+    const { listeners } = config()
+    const certificates = this.#certificates()
+    const expired = certificates.filter(({ state }) => state === 'expired').length
+    const pending = certificates.filter(({ state }) => state === 'pending').length
+    const { outcome } = reloads
+    return {
+      version,
+      pid,
+      phase: phase(),
+      ready: phase() === 'serving' && fleet.isReady && pending + expired === 0,
+      started_at: isoTime(this.#startedAtMs),
+      workers: {
+        wanted: fleet.size,
+        ready: fleet.workers.filter(({ stage }) => stage === 'ready').length,
+        draining: fleet.workers.filter(({ stage }) => stage === 'draining').length,
+      },
+      generation: fleet.generation,
+      roll: fleet.roll ?? null,
+      listeners: listeners.length,
+      sites: siteCount({ listeners }),
+      certificates: {
+        total: certificates.length,
+        pending,
+        expired,
+        alarms: certificates.filter(({ alarm }) => alarm !== null).length,
+        first_expiry: firstOf(certificates.map(({ not_after: notAfter }) => notAfter)),
+      },
+      last_reload: outcome === undefined ? null : reportOutcome(outcome),
+    }
+  }
+
+  /** Some worker serves; what /health says. */
+  isAlive(): boolean {
+    const { phase, fleet } = this.#sources
+    return phase() === 'serving' && fleet.workers.some(({ stage }) => stage === 'ready')
+  }
+
+  workers(): WorkersReport {
+    const { fleet } = this.#sources
+    return {
+      workers: fleet.workers.map((handle) => this.#reportWorker(handle)),
+      unexpected_exits: fleet.unexpectedExits,
+    }
+  }
+
+  certs(): CertsReport {
+    return { certificates: this.#certificates() }
+  }
+
+  #certificates(): CertificateReport[] {
+    const { registry, fleet, clock } = this.#sources
+    const nowMs = clock.nowMs()
+    return registry.statuses.flatMap((status) => reportCertificates(status, fleet.workers, nowMs))
+  }
+
+  #reportWorker({ slot, pid, generation, stage, bornAtMs, load }: WorkerHandle): WorkerReport {
+    const { clock, fleetClock } = this.#sources
+    const ageMs = fleetClock.nowMs() - bornAtMs
+    return {
+      worker: slot,
+      pid,
+      generation,
+      stage,
+      started_at: isoTime(clock.nowMs() - ageMs),
+      connections: load?.connections ?? null,
+      requests: load?.requests ?? null,
+      rss_bytes: load?.rssBytes ?? null,
+      event_loop_lag_ms: load?.eventLoopLagMs ?? null,
+    }
+  }
+}
+
+function reportOutcome({ atMs, failure }: ReloadOutcome): ReloadOutcomeReport {
+  return {
+    at: isoTime(atMs),
+    status: failure === undefined ? 'ok' : 'error',
+    message: failure?.message ?? null,
+    errors: failure?.errors.map(reportIssue) ?? [],
+  }
+}
+
+/** The earliest of several ISO 8601 times. */
+function firstOf(times: readonly (string | null)[]): string | null {
+  const known = times.filter((time) => time !== null)
+  return known.toSorted()[0] ?? null
+}

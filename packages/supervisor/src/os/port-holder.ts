@@ -1,0 +1,55 @@
+// Finds the process that holds a TCP port, as far as /proc shows it, for the error about a taken port.
+import { readFile, readdir, readlink } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { readListeningSockets } from './listening-sockets.ts'
+
+/** `nginx (pid 1234)`, or undefined where it cannot be known (another user's process, not Linux). */
+export async function findPortHolder(address: string, port: number): Promise<string | undefined> {
+  for await (const { pid, name } of portHolders(port, address)) return `${name} (pid ${pid})`
+  return undefined
+}
+
+/** Every process that keeps others from listening on the port, at `address` or anywhere, as far as it can be known. */
+export async function* portHolders(
+  port: number,
+  address?: string,
+): AsyncGenerator<{ readonly pid: number; readonly name: string }> {
+  const listening = await readListeningSockets()
+  const links = new Set<string>()
+  for (const [link, held] of listening) {
+    if (held.port === port && (address === undefined || excludes(held.address, address))) links.add(link)
+  }
+  if (links.size === 0) return
+
+  const pids = (await readdir('/proc').catch(() => [])).filter((name) => /^\d+$/u.test(name))
+  for (const pid of pids) {
+    const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => [])
+    for (const descriptor of descriptors) {
+      const link = await readlink(`/proc/${pid}/fd/${descriptor}`).catch(() => '')
+      if (!links.has(link)) continue
+      yield { pid: Number(pid), name: await nameOf(pid) }
+      break
+    }
+  }
+}
+
+/** Whether a socket at `held` takes the port at `wanted`; both RFC 5952. */
+function excludes(held: string, wanted: string): boolean {
+  // One at `::` may take IPv4 clients, too: the table does not say.
+  if (held === wanted || held === '::') return true
+  const isSameFamily = held.includes(':') === wanted.includes(':')
+  return isSameFamily && [held, wanted].some((one) => one === '0.0.0.0' || one === '::')
+}
+
+/** The name of a process. For a program run by Node its main file is added: "node" alone tells nothing. */
+async function nameOf(pid: string): Promise<string> {
+  const [comm, commandLine] = await Promise.all([
+    readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '?'),
+    readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''),
+  ])
+  const [executable = '', ...args] = commandLine.split('\0')
+  const script = args.find((arg) => /\.[cm]?[jt]s$/u.test(arg))
+  const isNode = basename(executable) === 'node' && script !== undefined
+  // These bytes are chosen by the process and may be hostile.
+  return (isNode ? `node ${script}` : comm.trim()).replaceAll(/[^ -~]/gu, '?')
+}

@@ -1,8 +1,0 @@
-// Where the requests for one host go.
-import type { Site } from '@reverse-proxy/shared/config/config'
-import type { UpstreamPool } from './upstream-pool.ts'
-
-export interface Route {
-  readonly site: Site
-  readonly pool: UpstreamPool
-}

@@ -1,0 +1,171 @@
+// The plain-HTTP port of one listener: ACME challenges first, then a redirect to HTTPS, and nothing else.
+// Owns the runtime's server, which never listens: its connections are handed to it.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
+import { foldMappedAddress } from '@reverse-proxy/shared/client-key'
+import type { Limits, Site } from '@reverse-proxy/shared/config/config'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import { AnswerStalls } from '../protocol/write-timeouts.ts'
+import { nowMs } from '../node/timers.ts'
+import type { EventCounter } from '../observability/metrics.ts'
+import { HttpsRedirectHandler } from '../pipeline/handlers/redirect.ts'
+import { Pipeline } from '../pipeline/pipeline.ts'
+import { DONE, NEXT, type StageResult } from '../pipeline/stage.ts'
+import { AcmeHttp01Stage } from '../pipeline/stages/acme-http-01.ts'
+import { DispatchStage } from '../pipeline/stages/dispatch.ts'
+import { ParseStage } from '../pipeline/stages/parse.ts'
+import { RateLimitStage, type RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
+import { RouteStage } from '../pipeline/stages/route.ts'
+import type { Stage } from '../tls/sni-policy.ts'
+import type { AccessLog } from '../observability/access-log-entry.ts'
+import { Http1Connection } from '../connection/client-connection.ts'
+import { ClientConnections } from '../connection/client-connections.ts'
+import { answerClientError } from '../protocol/client-error.ts'
+import type { ClientExchange, ServedSite } from '../protocol/exchange.ts'
+import { answerText } from '../protocol/error-response.ts'
+import { Http1Requests } from '../protocol/http1-request-queue.ts'
+import { Router } from '../pipeline/router.ts'
+import { http1Timeouts, runtimeHeaderBytes, SWEEP_INTERVAL_MS } from '../node/server-options.ts'
+
+export interface RedirectSettings {
+  readonly sites: readonly Site[]
+  readonly limits: Limits
+  readonly httpsPort: number
+}
+
+export interface RedirectDeps {
+  readonly accessLog: AccessLog
+  readonly log: Log
+  readonly metrics: EventCounter
+  readonly rateLimiter: RateLimitDecisions
+  /** The response for the token of an armed http-01 challenge. */
+  readonly keyAuthorizationOf: (token: string) => string | undefined
+}
+
+export class RedirectServer {
+  readonly #server: Server
+  readonly #deps: RedirectDeps
+  readonly #sweep: NodeJS.Timeout
+  readonly #connections: ClientConnections
+  readonly #requests: Http1Requests
+  #settings: RedirectSettings
+  readonly #pipeline: Pipeline
+  #router = new Router<ServedSite>([])
+  #stage: Stage
+
+  constructor(settings: RedirectSettings, stage: Stage, deps: RedirectDeps) {
+    this.#deps = deps
+    this.#stage = stage
+    this.#settings = settings
+    const stalls = new AnswerStalls(
+      () => this.#settings.limits.bodyStallTimeoutMs,
+      nowMs,
+      deps.log,
+      deps.metrics,
+    )
+    this.#sweep = setInterval(() => stalls.sweep(), SWEEP_INTERVAL_MS).unref()
+    this.#requests = new Http1Requests(
+      {
+        accessLog: deps.accessLog,
+        stalls,
+        nowMs,
+        requestsPerConnection: () => this.#settings.limits.requestsPerConnection,
+      },
+      (socket) => {
+        const clientIp = foldMappedAddress(socket.remoteAddress ?? '')
+        return new Http1Connection(socket, { clientIp }, this.#connections)
+      },
+      (exchange) => this.#pipeline.run(exchange),
+    )
+    this.#pipeline = new Pipeline(
+      [
+        new ParseStage(() => this.#settings.limits),
+        { run: closeAfterBody },
+        new AcmeHttp01Stage(deps.keyAuthorizationOf),
+        { run: (exchange) => this.#refuseWhileStarting(exchange) },
+        new RouteStage(() => this.#router),
+        new RateLimitStage(deps.rateLimiter, deps.log, deps.metrics, (exchange) =>
+          this.#pipeline.resume(exchange),
+        ),
+        new DispatchStage(),
+      ],
+      deps.log,
+    )
+    const { limits } = settings
+    this.#server = createServer({
+      ...http1Timeouts(limits),
+      maxHeaderSize: runtimeHeaderBytes(limits),
+      requestTimeout: 0,
+      noDelay: true,
+      // A missing Host is answered here, in our own words.
+      requireHostHeader: false,
+      shouldUpgradeCallback: (req) => {
+        this.#requests.connectionOf(req.socket).isLosingBytes = true
+        return false
+      },
+    })
+    this.#server.maxHeadersCount = 0
+    this.#connections = new ClientConnections(() => this.#server.closeIdleConnections())
+    this.configure(settings)
+    this.#listen()
+  }
+
+  configure(settings: RedirectSettings): void {
+    this.#settings = settings
+    const { sites, limits, httpsPort } = settings
+    const handler = new HttpsRedirectHandler(httpsPort)
+    this.#router = new Router(sites.map((config) => [config.host, { config, filters: [], handler }] as const))
+    Object.assign(this.#server, http1Timeouts(limits), { maxHeaderSize: runtimeHeaderBytes(limits) })
+  }
+
+  /** A socket nobody has touched, from whichever of the listener's addresses. */
+  adopt(socket: Socket): void {
+    this.#connections.add(socket)
+    socket.on('error', ignore)
+    this.#server.emit('connection', socket)
+  }
+
+  setStage(stage: Stage): void {
+    this.#stage = stage
+  }
+
+  async drain(timeoutMs: number): Promise<void> {
+    await this.#connections.drain(timeoutMs)
+    clearInterval(this.#sweep)
+  }
+
+  #listen(): void {
+    const server = this.#server
+    const onRequest = (req: IncomingMessage, res: ServerResponse): void => this.#requests.onRequest(req, res)
+    server.on('request', onRequest)
+    server.on('checkContinue', onRequest)
+    server.on('checkExpectation', onRequest)
+    // The method is refused like any other that is not allowed.
+    server.on('connect', (req, _socket, head) => this.#requests.onGivenAway(req, head))
+    server.on('clientError', (error, socket) => {
+      if (!(socket instanceof Socket)) return
+      answerClientError(error, this.#requests.connectionOf(socket), {
+        log: this.#deps.log,
+        metrics: this.#deps.metrics,
+        headTimeoutMs: this.#settings.limits.requestHeaderTimeoutMs,
+      })
+    })
+    // Only this starts the runtime's header deadline and its list of idle connections.
+    server.emit('listening')
+  }
+
+  /** There is no certificate for the HTTPS port yet. */
+  #refuseWhileStarting(exchange: ClientExchange): StageResult {
+    if (this.#stage !== 'challenge') return NEXT
+    answerText(exchange, 503)
+    return DONE
+  }
+}
+
+/** Nothing here reads a body. */
+function closeAfterBody(exchange: ClientExchange): StageResult {
+  if (exchange.mayHaveBody) exchange.closeAfterwards()
+  return NEXT
+}
+
+function ignore(): void {}

@@ -1,0 +1,277 @@
+// The HTTPS side of one listener: HTTP/1.1 and HTTP/2 on connections that the TLS front has looked at.
+// Owns the runtime's server, which never listens, and every connection handed to it; what is done with
+// a request is the pipeline's.
+import type { Http2Session, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
+import type { Limits, Site } from '@reverse-proxy/shared/config/config'
+import { codeOf } from '@reverse-proxy/shared/error-text'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import { createWebSocketProxy } from '../tunnel/http-proxy.ts'
+import { Routes, type WelcomeAddress } from '../pipeline/sites.ts'
+import { AnswerStalls } from '../protocol/write-timeouts.ts'
+import { Http2Sessions } from '../protocol/http2-guard.ts'
+import { nowMs } from '../node/timers.ts'
+import type { EventCounter } from '../observability/metrics.ts'
+import { Tunnels } from '../tunnel/tunnels.ts'
+import type { NameResolver } from '../upstream/name-resolver.ts'
+import type { UpstreamTrust } from '../upstream/trust.ts'
+import type { ConnectionLimits } from '../connection/connection-limits.ts'
+import type { RefusalLog } from '../connection/connection-limit-log.ts'
+import { ProxyHandler } from '../pipeline/handlers/proxy.ts'
+import { Pipeline } from '../pipeline/pipeline.ts'
+import { BodyLimitStage } from '../pipeline/stages/body-limit.ts'
+import { DispatchStage } from '../pipeline/stages/dispatch.ts'
+import { ParseStage } from '../pipeline/stages/parse.ts'
+import { RateLimitStage, type RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
+import { RouteStage } from '../pipeline/stages/route.ts'
+import { peekedOf, type Peeked } from '../connection/connection-info.ts'
+import type { AccessLog } from '../observability/access-log-entry.ts'
+import { Http1Connection, Http2Connection } from '../connection/client-connection.ts'
+import { ClientConnections, retireSession } from '../connection/client-connections.ts'
+import { answerClientError } from '../protocol/client-error.ts'
+import type { ExchangeDeps } from '../protocol/exchange.ts'
+import { isWebSocketHandshake } from '../message/request-parser.ts'
+import { Http1Requests } from '../protocol/http1-request-queue.ts'
+import { Http2Exchange } from '../protocol/http2-exchange.ts'
+import {
+  http1Timeouts,
+  http2Settings,
+  runtimeHeaderBytes,
+  SWEEP_INTERVAL_MS,
+} from '../node/server-options.ts'
+import { createRuntimeServer, type RuntimeServer } from '../node/http-server.ts'
+
+export interface SiteServerSettings {
+  readonly sites: readonly Site[]
+  readonly limits: Limits
+}
+
+export interface SiteServerDeps {
+  readonly accessLog: AccessLog
+  readonly log: Log
+  readonly metrics: EventCounter
+  readonly rateLimiter: RateLimitDecisions
+  /** 48 bytes, the same in all workers. */
+  readonly ticketKeys: Uint8Array
+  /** Where the built-in welcome upstream of this worker listens. */
+  readonly resolveWelcome: () => WelcomeAddress
+  readonly trust: UpstreamTrust
+  readonly names: NameResolver
+  /** Those of the TLS front: a tunnel over HTTP/2 counts as one more. */
+  readonly connections: ConnectionLimits
+  readonly refusalLog: RefusalLog
+}
+
+/** HTTP/2 gives a stream that much ahead of its reader, and a connection four times as much. */
+const SESSION_WINDOW_BYTES = 1024 * 1024
+const GONE: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE'])
+
+export class SiteServer {
+  readonly #log: Log
+  readonly #metrics: EventCounter
+  readonly #server: RuntimeServer
+  readonly #tunnels = new Tunnels()
+  readonly #connections = new ClientConnections(() => this.#server.closeIdleConnections(), this.#tunnels)
+  readonly #handshakes = new Map<Peeked, NodeJS.Timeout>()
+  readonly #requests: Http1Requests
+  readonly #http2 = new WeakMap<Http2Session, Http2Connection>()
+  readonly #routes: Routes
+  readonly #pipeline: Pipeline
+  readonly #exchangeDeps: ExchangeDeps
+  readonly #stalls: AnswerStalls
+  readonly #sessions: Http2Sessions
+  readonly #sweep: NodeJS.Timeout
+  #limits: Limits
+
+  constructor(settings: SiteServerSettings, deps: SiteServerDeps) {
+    this.#log = deps.log
+    this.#metrics = deps.metrics
+    this.#limits = settings.limits
+    const { accessLog, log, connections, refusalLog } = deps
+    const limits = (): Limits => this.#limits
+    const proxyDeps = {
+      accessLog,
+      limits,
+      connections,
+      refusalLog,
+      tunnels: this.#tunnels,
+      webSocketProxy: createWebSocketProxy(),
+    }
+    this.#routes = new Routes(
+      deps.resolveWelcome,
+      deps.trust,
+      deps.names,
+      (route) => new ProxyHandler(route, proxyDeps),
+    )
+    this.#routes.configure(settings.sites, settings.limits)
+    this.#pipeline = new Pipeline(
+      [
+        new ParseStage(limits),
+        new RouteStage(() => this.#routes.router),
+        new RateLimitStage(deps.rateLimiter, log, deps.metrics, (exchange) =>
+          this.#pipeline.resume(exchange),
+        ),
+        new BodyLimitStage(),
+        new DispatchStage(),
+      ],
+      log,
+    )
+    this.#stalls = new AnswerStalls(() => this.#limits.bodyStallTimeoutMs, nowMs, log, deps.metrics)
+    this.#sessions = new Http2Sessions(() => this.#limits, nowMs)
+    this.#sweep = setInterval(() => {
+      // First: it finds out which sessions have been sending.
+      this.#sessions.sweep()
+      this.#stalls.sweep()
+    }, SWEEP_INTERVAL_MS).unref()
+    this.#exchangeDeps = { accessLog, stalls: this.#stalls, nowMs }
+    this.#requests = new Http1Requests(
+      { ...this.#exchangeDeps, requestsPerConnection: () => this.#limits.requestsPerConnection },
+      (socket) => new Http1Connection(socket, peekedOf(overTls(socket)), this.#connections),
+      (exchange) => this.#pipeline.run(exchange),
+    )
+    this.#server = createRuntimeServer(settings.limits, deps.ticketKeys)
+    this.#server.shouldUpgradeCallback = (req) => {
+      const isGranted = isWebSocketHandshake(req.method ?? '', req.httpVersion, req.rawHeaders)
+      const connection = this.#requests.connectionOf(req.socket)
+      if (isGranted) connection.givingAway()
+      else connection.isLosingBytes = true
+      return isGranted
+    }
+    this.#listen()
+  }
+
+  /** A socket from the TLS front: nothing but the ClientHello has been read, and that has been put back. */
+  adopt(socket: Socket, peeked: Peeked): void {
+    this.#connections.add(socket)
+    // The runtime's own handshake timeout starts anew with every byte.
+    const leftMs = peeked.acceptedMs + this.#limits.tlsHandshakeTimeoutMs - nowMs()
+    const timer = setTimeout(() => {
+      this.#metrics.count('tls_rejected', 'timeout')
+      this.#log.warn('TLS_REJECTED', { client_ip: peeked.clientIp, reason: 'timeout' })
+      socket.destroy()
+    }, leftMs)
+    this.#handshakes.set(peeked, timer)
+    socket.once('close', () => this.#endHandshake(peeked))
+    socket.on('error', ignore)
+    this.#server.emit('connection', socket)
+  }
+
+  /** Number of open connections, upgraded ones included. */
+  get connectionCount(): number {
+    return this.#connections.size
+  }
+
+  /** In place, from the next request on (of limits that the runtime keeps: the next connection). */
+  configure({ sites, limits }: SiteServerSettings): void {
+    this.#limits = limits
+    this.#routes.configure(sites, limits)
+    Object.assign(this.#server, http1Timeouts(limits), { maxHeaderSize: runtimeHeaderBytes(limits) })
+    this.#server.updateSettings(http2Settings(limits))
+  }
+
+  setTicketKeys(ticketKeys: Uint8Array): void {
+    this.#server.setTicketKeys(Buffer.from(ticketKeys))
+  }
+
+  /** Finishes what is in flight; cuts what is left after `timeoutMs`. Again: with less time. */
+  async drain(timeoutMs: number, mayStillAdopt?: () => boolean): Promise<void> {
+    await this.#connections.drain(timeoutMs, mayStillAdopt)
+    clearInterval(this.#sweep)
+    this.#routes.close()
+  }
+
+  #listen(): void {
+    const server = this.#server
+    server.on('secureConnection', (socket) => this.#onSecure(socket))
+    server.prependListener('tlsClientError', (error, socket) => this.#onTlsError(error, socket))
+    const onRequest = (req: IncomingMessage, res: ServerResponse): void => this.#requests.onRequest(req, res)
+    server.on('request', onRequest)
+    // Both are the pipeline's to answer: it knows the host, the limits and the method.
+    server.on('checkContinue', onRequest)
+    server.on('checkExpectation', onRequest)
+    server.on('upgrade', (req, _socket, head) => this.#requests.onGivenAway(req, head))
+    server.on('connect', (req, _socket, head) => this.#requests.onGivenAway(req, head))
+    server.on('clientError', (error, socket) => this.#onClientError(error, socket))
+    server.on('session', (session) => this.#onSession(session))
+    server.on('stream', (stream, _headers, _flags, rawHeaders) => this.#onStream(stream, rawHeaders))
+    server.on('sessionError', (error, session) => this.#onSessionError(error, session))
+    server.on('error', (error) => this.#log.error('INTERNAL_ERROR', { error: error.message }))
+    // Only this starts the runtime's header deadline and its list of idle connections.
+    server.emit('listening')
+  }
+
+  #endHandshake(peeked: Peeked): void {
+    clearTimeout(this.#handshakes.get(peeked))
+    this.#handshakes.delete(peeked)
+  }
+
+  #onSecure(socket: TLSSocket): void {
+    const peeked = peekedOf(socket)
+    this.#endHandshake(peeked)
+    const resumed = socket.isSessionReused()
+    this.#metrics.count('tls_handshake', String(resumed))
+    this.#log.debug('TLS_ESTABLISHED', { client_ip: peeked.clientIp, resumed })
+  }
+
+  #onTlsError(cause: Error, socket: TLSSocket): void {
+    const clientIp = peekedOf(socket).clientIp
+    const error = codeOf(cause) ?? cause.message
+    // A client that just hangs up is not worth an info line.
+    const level = error.startsWith('ERR_SSL') ? 'info' : 'debug'
+    this.#metrics.count('tls_failed', error)
+    this.#log[level]('TLS_FAILED', { client_ip: clientIp, error })
+    socket.destroy()
+  }
+
+  #onClientError(error: Error, socket: Socket): void {
+    // A failed handshake comes here as well, when it has been dealt with.
+    if (socket.destroyed) return
+    answerClientError(error, this.#requests.connectionOf(socket), {
+      log: this.#log,
+      metrics: this.#metrics,
+      headTimeoutMs: this.#limits.requestHeaderTimeoutMs,
+    })
+  }
+
+  #onSession(session: ServerHttp2Session): void {
+    // The session's `socket` is a proxy of the TLSSocket: good enough for asking what it came with.
+    const connection = new Http2Connection(peekedOf(overTls(session.socket)))
+    this.#http2.set(session, connection)
+    this.#connections.addSession(session)
+    session.setLocalWindowSize(SESSION_WINDOW_BYTES)
+    session.on('error', ignore)
+    this.#sessions.watch(session, connection)
+  }
+
+  #onSessionError(error: Error, session: ServerHttp2Session): void {
+    const fields = { client_ip: this.#http2.get(session)?.client.ip, error: codeOf(error) ?? error.message }
+    // The runtime's guards speak through this, too; a client that has gone is no news.
+    this.#metrics.count('client_error', fields.error)
+    if (GONE.has(fields.error)) this.#log.debug('CLIENT_ERROR', fields)
+    else this.#log.info('CLIENT_ERROR', fields)
+  }
+
+  #onStream(stream: ServerHttp2Stream, rawHeaders: readonly string[]): void {
+    const { session } = stream
+    const connection = session === undefined ? undefined : this.#http2.get(session)
+    if (session === undefined || connection === undefined) {
+      // Reset before we came to it.
+      stream.on('error', ignore)
+      return
+    }
+    this.#pipeline.run(new Http2Exchange(stream, rawHeaders, connection, this.#exchangeDeps))
+    // More than that if a reload has made it less.
+    if (connection.isRetired || connection.requests < this.#limits.requestsPerConnection) return
+    connection.isRetired = true
+    retireSession(session)
+  }
+}
+
+function overTls(socket: Socket): TLSSocket {
+  if (socket instanceof TLSSocket) return socket
+  throw new TypeError('a client connection without TLS')
+}
+
+function ignore(): void {}

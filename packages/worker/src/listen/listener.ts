@@ -1,0 +1,181 @@
+// One listener of the configuration as a worker runs it: sockets -> TLS front -> site server, and
+// beside it the redirect server. Puts the rooms together and passes on what the supervisor pushes.
+import type { Socket } from 'node:net'
+import { clientKey, foldMappedAddress } from '@reverse-proxy/shared/client-key'
+import type {
+  ArmedChallenge,
+  InheritedSocket,
+  PushedCertificate,
+  ServedSerials,
+  WorkerConfig,
+  WorkerListener,
+} from '@reverse-proxy/shared/ipc/messages'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import { BoundSockets } from './bound-sockets.ts'
+import type { NameResolver } from '../upstream/name-resolver.ts'
+import type { UpstreamTrust } from '../upstream/trust.ts'
+import type { AccessLog } from '../observability/access-log-entry.ts'
+import { RedirectServer } from './http-server.ts'
+import { SiteServer } from './https-server.ts'
+import type { ConnectionLimits } from '../connection/connection-limits.ts'
+import type { EventCounter } from '../observability/metrics.ts'
+import { RefusalLog } from '../connection/connection-limit-log.ts'
+import { systemTimers } from '../node/timers.ts'
+import { ChallengeContexts, SiteContexts } from '../tls/contexts.ts'
+import { TlsFront } from '../tls/acceptor.ts'
+import type { RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
+import type { Welcome } from '../welcome/server.ts'
+
+/**
+ * A client whose ClientHello is under way when the drain begins is still served; this long is waited for it. A lost
+ * packet is sent again after 1 s (RFC 6298 2.1), and once more 2 s later.
+ */
+const HELLO_GRACE_MS = 3_500
+
+export interface TrafficListenerOptions {
+  readonly config: WorkerListener
+  readonly workerConfig: WorkerConfig
+  readonly certificates: readonly PushedCertificate[]
+  readonly challenges: readonly ArmedChallenge[]
+  readonly ticketKeys: Uint8Array
+  readonly inheritedSockets: readonly InheritedSocket[]
+  /** Shared by all listeners of the worker. */
+  readonly connections: ConnectionLimits
+  readonly rateLimiter: RateLimitDecisions
+  readonly log: Log
+  readonly metrics: EventCounter
+  readonly accessLog: AccessLog
+  readonly welcome: Welcome | undefined
+  /** Shared by all listeners of the worker. */
+  readonly trust: UpstreamTrust
+  /** Shared by all listeners of the worker. */
+  readonly names: NameResolver
+}
+
+export class TrafficListener {
+  readonly #config: WorkerListener
+  readonly #connections: ConnectionLimits
+  readonly #refusalLog: RefusalLog
+  readonly #sockets: BoundSockets
+  readonly #contexts = new SiteContexts()
+  readonly #challengeContexts = new ChallengeContexts()
+  #keyAuthorizations: ReadonlyMap<string, string> = new Map()
+  readonly #front: TlsFront
+  readonly #sites: SiteServer
+  readonly #redirect: RedirectServer
+
+  constructor(options: TrafficListenerOptions) {
+    const { config, workerConfig, log, metrics, accessLog, connections, rateLimiter } = options
+    this.#config = config
+    this.#connections = connections
+    this.#refusalLog = new RefusalLog(log, metrics, systemTimers)
+    this.#sockets = new BoundSockets(options.inheritedSockets)
+    this.#sites = new SiteServer(
+      { sites: config.sites, limits: workerConfig.limits },
+      {
+        accessLog,
+        log,
+        metrics,
+        rateLimiter,
+        ticketKeys: options.ticketKeys,
+        trust: options.trust,
+        names: options.names,
+        connections,
+        refusalLog: this.#refusalLog,
+        resolveWelcome: () => {
+          if (options.welcome === undefined)
+            throw new Error('no site of this worker wants the welcome upstream')
+          return options.welcome
+        },
+      },
+    )
+    this.#front = new TlsFront({
+      contexts: this.#contexts,
+      challenges: this.#challengeContexts,
+      connections,
+      refusalLog: this.#refusalLog,
+      log,
+      metrics,
+      stage: 'challenge',
+      handshakeTimeoutMs: workerConfig.limits.tlsHandshakeTimeoutMs,
+      serve: (socket, peeked) => this.#sites.adopt(socket, peeked),
+    })
+    this.#redirect = new RedirectServer(
+      { sites: config.sites, limits: workerConfig.limits, httpsPort: config.httpsPort },
+      'challenge',
+      {
+        accessLog,
+        log,
+        metrics,
+        rateLimiter,
+        keyAuthorizationOf: (token) => this.#keyAuthorizations.get(token),
+      },
+    )
+    this.setCertificates(options.certificates)
+    this.setChallenges(options.challenges)
+  }
+
+  /** @throws BindError */
+  async bind(): Promise<void> {
+    const { bindAddrs, httpsPort, httpPort } = this.#config
+    await this.#sockets.bind(bindAddrs, httpsPort, (socket) => this.#front.accept(socket))
+    if (httpPort !== 0) await this.#sockets.bind(bindAddrs, httpPort, (socket) => this.#acceptPlain(socket))
+  }
+
+  /** In place; the addresses and ports stay. */
+  configure(config: WorkerListener, { limits }: WorkerConfig): void {
+    const { sites, httpsPort } = config
+    this.#sites.configure({ sites, limits })
+    this.#redirect.configure({ sites, limits, httpsPort })
+    this.#front.setHandshakeTimeout(limits.tlsHandshakeTimeoutMs)
+  }
+
+  get servedSerials(): ServedSerials {
+    return { listenerId: this.#config.id, serials: this.#contexts.serials }
+  }
+
+  /**
+   * Without any, the listener answers challenges only.
+   * @throws ProxyError CERTIFICATE; nothing has changed then
+   */
+  setCertificates(certificates: readonly PushedCertificate[]): void {
+    this.#contexts.replace(certificates)
+    const stage = certificates.length === 0 ? 'challenge' : 'serve'
+    this.#front.setStage(stage)
+    this.#redirect.setStage(stage)
+  }
+
+  /** @throws ProxyError CERTIFICATE; nothing has changed then */
+  setChallenges(challenges: readonly ArmedChallenge[]): void {
+    this.#challengeContexts.replace(challenges)
+    const http01 = challenges.filter((challenge) => challenge.type === 'http-01')
+    this.#keyAuthorizations = new Map(http01.map(({ token, keyAuthorization }) => [token, keyAuthorization]))
+  }
+
+  setTicketKeys(ticketKeys: Uint8Array): void {
+    this.#sites.setTicketKeys(ticketKeys)
+  }
+
+  /** Accepts nothing more, finishes what is in flight, cuts what is left after `timeoutMs`. Again: with less time. */
+  async drain(timeoutMs: number): Promise<void> {
+    // Connections that no worker has accepted yet wait in the kernel for the other workers.
+    this.#sockets.close()
+    setTimeout(() => this.#front.close(), Math.min(HELLO_GRACE_MS, timeoutMs)).unref()
+    const mayStillServe = (): boolean => this.#front.size > 0
+    await Promise.all([this.#sites.drain(timeoutMs, mayStillServe), this.#redirect.drain(timeoutMs)])
+    this.#front.close()
+  }
+
+  #acceptPlain(socket: Socket): void {
+    const clientIp = foldMappedAddress(socket.remoteAddress ?? '')
+    const client = clientKey(clientIp)
+    const refusal = this.#connections.admit(client)
+    if (refusal !== undefined) {
+      this.#refusalLog.add(client, clientIp, refusal)
+      socket.destroy()
+      return
+    }
+    socket.once('close', () => this.#connections.release(client))
+    this.#redirect.adopt(socket)
+  }
+}

@@ -1,0 +1,184 @@
+// The header lists that cross the proxy, in both directions: raw lists in, raw lists out, no objects
+// in between. Pure. The order is the point: first everything that must not pass is left out, then
+// ours is added, so that no client can name one of ours in `Connection` and have it removed.
+import { lowerFieldName } from './field-names.ts'
+
+export interface Forwarded {
+  readonly clientIp: string
+  /** Host or `:authority` as the client wrote it. */
+  readonly authority: string
+  readonly connectionOptions: readonly string[]
+}
+
+export interface ResponseHeaders {
+  /** Without Content-Length; names in lower case. */
+  readonly list: string[]
+  readonly contentLength: string | undefined
+  /**
+   * The body has a transfer coding other than chunked, which nobody has asked for (RFC 9112 6.1: passed
+   * on without that coding's name, it would be taken for the content), or two framings; or the head has
+   * too many connection options.
+   */
+  readonly isUnreadable: boolean
+}
+
+// RFC 9110 7.6.1, but Trailer, and what is between a client and its proxy.
+const HOP_BY_HOP = [
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+] as const
+
+const FORWARDING = [
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-host',
+  'x-real-ip',
+] as const
+
+/** Limit on the options of `Connection`: every field is compared with each of them. */
+export const MAX_CONNECTION_OPTIONS = 100
+const NO_OPTIONS: readonly string[] = []
+
+// Expect, which the proxy has answered by now; Trailer, since request trailers are discarded.
+const NOT_FROM_CLIENT: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
+  ...FORWARDING,
+  'expect',
+  'trailer',
+  'host',
+  'content-length',
+])
+const NOT_FROM_UPSTREAM: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'server', 'content-length', 'trailer'])
+// RFC 9110 6.5.1: what frames, routes, authenticates, or says how to read the answer comes before it.
+const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
+  ...NOT_FROM_UPSTREAM,
+  ...NOT_FROM_CLIENT,
+  'age',
+  'authorization',
+  'cache-control',
+  'content-encoding',
+  'content-range',
+  'content-type',
+  'cookie',
+  'date',
+  'expires',
+  'location',
+  'max-forwards',
+  'pragma',
+  'range',
+  'retry-after',
+  'set-cookie',
+  'vary',
+  'www-authenticate',
+])
+
+/** The header section of the upstream's request, but how its body is framed. Cookie crumbs of HTTP/2 are joined. */
+export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded: Forwarded): string[] {
+  const { clientIp, authority, connectionOptions } = forwarded
+  const list = ['Host', authority]
+  let cookieAt = -1
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!
+    const lowerName = lowerFieldName(name)
+    if (NOT_FROM_CLIENT.has(lowerName) || connectionOptions.includes(lowerName) || isDisguised(lowerName))
+      continue
+    const value = rawHeaders[i + 1]!
+    if (lowerName === 'cookie') {
+      // RFC 9113 8.2.3: into a single field before it goes where there is no HPACK.
+      if (cookieAt !== -1) {
+        list[cookieAt] += `; ${value}`
+        continue
+      }
+      cookieAt = list.length + 1
+    }
+    list.push(name, value)
+  }
+  list.push('X-Real-IP', clientIp, 'X-Forwarded-For', clientIp)
+  list.push('X-Forwarded-Proto', 'https', 'X-Forwarded-Host', authority)
+  return list
+}
+
+export const NO_CONTENT = 204
+/** RFC 9110 15.3.6: 205 has no content, whatever the upstream sends; its length is 0. */
+export const RESET_CONTENT = 205
+const NOT_MODIFIED = 304
+
+/** RFC 9112 6.3: an answer with this final status is over with its head, whatever that says about a body. */
+export function endsWithHead(status: number): boolean {
+  return status === NO_CONTENT || status === NOT_MODIFIED
+}
+
+/**
+ * The header section of the client's answer, from the upstream's. The trailer field is kept only where
+ * trailers can follow.
+ */
+export function clientResponseHeaders(
+  rawHeaders: readonly string[],
+  status: number,
+  canAnnounceTrailers: boolean,
+): ResponseHeaders {
+  const connectionOptions = optionsOf(rawHeaders)
+  const list: string[] = []
+  let contentLength: string | undefined
+  let announced: string | undefined
+  let isChunked = false
+  let isUnreadable = connectionOptions.length > MAX_CONNECTION_OPTIONS
+  if (isUnreadable) return { list, contentLength, isUnreadable }
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = lowerFieldName(rawHeaders[i]!)
+    const value = rawHeaders[i + 1]!
+    if (NOT_FROM_UPSTREAM.has(name)) {
+      if (name === 'content-length') {
+        contentLength = value
+      } else if (name === 'transfer-encoding') {
+        isUnreadable ||= isChunked || value.toLowerCase() !== 'chunked'
+        isChunked = true
+      } else if (name === 'trailer') {
+        announced = value
+      }
+    } else if (!connectionOptions.includes(name)) {
+      list.push(name, value)
+    }
+  }
+  const canHaveTrailers = canAnnounceTrailers && status !== RESET_CONTENT && !endsWithHead(status)
+  if (isChunked && announced !== undefined && canHaveTrailers) list.push('trailer', announced)
+  // RFC 9112 6.3: both a length and chunks ought to be an error. The parsers have refused it by now.
+  isUnreadable ||= isChunked && contentLength !== undefined
+  return { list, contentLength, isUnreadable }
+}
+
+/** Response trailers, without what must not be a trailer (RFC 9110 6.5.1). */
+export function clientTrailers(rawTrailers: readonly string[]): string[] {
+  const list: string[] = []
+  for (let i = 0; i < rawTrailers.length; i += 2) {
+    const name = lowerFieldName(rawTrailers[i]!)
+    if (!NOT_IN_TRAILERS.has(name)) list.push(name, rawTrailers[i + 1]!)
+  }
+  return list
+}
+
+/** CGI and WSGI spell `-` and `_` alike: `X_Forwarded_For` would be read as ours, `Transfer_Encoding` as framing. */
+function isDisguised(lowerName: string): boolean {
+  return lowerName.includes('_') && NOT_FROM_CLIENT.has(lowerName.replaceAll('_', '-'))
+}
+
+/** The options of `Connection`, without those that are always removed. */
+function optionsOf(rawHeaders: readonly string[]): readonly string[] {
+  let options: string[] | undefined
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (lowerFieldName(rawHeaders[i]!) !== 'connection') continue
+    const value = rawHeaders[i + 1]!
+    if (value === 'keep-alive') continue
+    options ??= []
+    for (const option of value.split(',')) options.push(option.trim().toLowerCase())
+  }
+  return options ?? NO_OPTIONS
+}

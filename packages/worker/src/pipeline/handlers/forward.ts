@@ -1,0 +1,192 @@
+// The pass that sends: one request to the site's upstream and its answer back, both streaming. Whichever
+// side goes first takes the other with it; an answer cut short is cut short for the client, too.
+import type { Limits } from '@reverse-proxy/shared/config/config'
+import { ERRORS, type ProxyError } from '@reverse-proxy/shared/errors'
+import type { AccessLog } from '../../observability/access-log-entry.ts'
+import { copyChunk, giveBack } from '../../protocol/buffer-pool.ts'
+import type { AnswerSource, ClientExchange } from '../../protocol/exchange.ts'
+import { answerError } from '../../protocol/error-response.ts'
+import {
+  clientResponseHeaders,
+  clientTrailers,
+  RESET_CONTENT,
+  upstreamRequestHeaders,
+} from '../../message/headers.ts'
+import { RequestBody } from '../../protocol/request-body.ts'
+import { requestHeadText } from '../../upstream/http1/request-head.ts'
+import type { ResponseHead } from '../../upstream/http1/response-head.ts'
+import type { Route } from '../../upstream/route.ts'
+import type { ResponseReceiver, UpstreamConnection, UpstreamRequest } from '../../upstream/connection.ts'
+import { badResponse, excerptOf, upstreamFault, type UpstreamFault } from '../../upstream/errors.ts'
+import type { PoolJob } from '../../upstream/pool.ts'
+
+export interface TransportDeps {
+  readonly accessLog: AccessLog
+  readonly limits: () => Pick<Limits, 'bodyStallTimeoutMs'>
+}
+
+/** RFC 9110 9.2.2. */
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+const EARLY_HINTS = 103
+const QUEUE_FULL_RETRY_SECS = 1
+/** A reason phrase that may stand in a status line of ours. */
+const PLAIN_PHRASE = /^[\t\u0020-\u007e]*$/
+const NO_TRAILERS: readonly string[] = []
+
+/**
+ * Starts it; everything after is `exchange`'s and the connection's callbacks.
+ * @throws ProxyError BAD_FRAMING if the request cannot be sent
+ */
+export function forward(exchange: ClientExchange, route: Route, deps: TransportDeps): void {
+  new Forwarding(exchange, route, deps).start()
+}
+
+class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
+  readonly #exchange: ClientExchange
+  readonly #route: Route
+  readonly #deps: TransportDeps
+  readonly #request: UpstreamRequest
+  #connection: UpstreamConnection | undefined
+  #isRetried = false
+  #isClientGone = false
+  #hasContent = true
+
+  constructor(exchange: ClientExchange, route: Route, deps: TransportDeps) {
+    this.#exchange = exchange
+    this.#route = route
+    this.#deps = deps
+    const { body, path, authority, connectionOptions } = exchange.request
+    const { method, rawHeaders } = exchange.head
+    const { ip: clientIp } = exchange.client
+    const { bodyLimitBytes: limitBytes, requestTimeoutMs } = route.site
+    const headers = upstreamRequestHeaders(rawHeaders, { clientIp, authority, connectionOptions })
+    // An upstream that sends a body with its answer to HEAD would have it taken for the next answer.
+    const isLast = method === 'HEAD'
+    const stallTimeoutMs = deps.limits().bodyStallTimeoutMs
+    this.#request = {
+      method,
+      isRepeatable: body.kind === 'none' && IDEMPOTENT.has(method),
+      head: requestHeadText(method, path, headers, body, isLast),
+      body: body.kind === 'none' ? null : new RequestBody(exchange, { limitBytes, stallTimeoutMs }),
+      contentLength: body.kind === 'length' ? body.bytes : undefined,
+      isLast,
+      timeoutMs: requestTimeoutMs,
+    }
+  }
+
+  start(): void {
+    this.#exchange.source = this
+    this.#exchange.upstream = this.#route.pool.label
+    this.#route.pool.acquire(this)
+  }
+
+  // PoolJob
+
+  onConnection(connection: UpstreamConnection): void {
+    this.#connection = connection
+    connection.send(this.#request, this)
+  }
+
+  onNoConnection(error: ProxyError): void {
+    this.#request.body?.destroy()
+    this.#fail(error)
+  }
+
+  // AnswerSource
+
+  onDrain(): void {
+    this.#connection?.resume()
+  }
+
+  onClientGone(): void {
+    this.#isClientGone = true
+    this.#route.pool.cancel(this)
+    this.#request.body?.destroy()
+    this.#connection?.abandon()
+  }
+
+  // ResponseReceiver
+
+  onResponseHead({ status, reason, fields }: ResponseHead): void {
+    const exchange = this.#exchange
+    const { list, contentLength, isUnreadable } = clientResponseHeaders(
+      fields,
+      status,
+      exchange.canAnnounceTrailers,
+    )
+    if (isUnreadable) throw badResponse('too many options in Connection')
+    if (status >= 200) {
+      this.#hasContent = status !== RESET_CONTENT
+      exchange.respond({
+        status,
+        reason: PLAIN_PHRASE.test(reason) ? reason : '',
+        headers: list,
+        contentLength: this.#hasContent ? contentLength : '0',
+      })
+    } else if (status === EARLY_HINTS) {
+      exchange.inform(status, list)
+    }
+  }
+
+  onResponseData(chunk: Buffer, isLast: boolean): boolean {
+    if (!this.#hasContent) return true
+    if (isLast) {
+      this.#exchange.endWith(chunk)
+      return true
+    }
+    const copy = copyChunk(chunk)
+    return this.#exchange.write(copy, (error) => giveBack(copy, error))
+  }
+
+  onResponseEnd(trailers: readonly string[]): void {
+    this.#connection = undefined
+    this.#exchange.end(this.#hasContent && trailers.length > 0 ? clientTrailers(trailers) : NO_TRAILERS)
+  }
+
+  onResponseError(error: unknown, hadBegun: boolean, isUnsent: boolean): void {
+    const isReused = this.#connection?.isReused === true
+    this.#connection = undefined
+    if (isReused && !hadBegun && this.#mayRetry(error, isUnsent)) {
+      this.#isRetried = true
+      this.#deps.accessLog.upstreamRetried(this.#route.pool.label)
+      this.#route.pool.acquire(this, true)
+    } else {
+      this.#fail(error)
+    }
+  }
+
+  /** On a reused connection, before any byte of response, and unsent or safe to repeat; once. */
+  #mayRetry(error: unknown, isUnsent: boolean): boolean {
+    return (
+      !this.#isRetried &&
+      !this.#isClientGone &&
+      (isUnsent || this.#request.isRepeatable) &&
+      ERRORS[upstreamFault(error).code].retry === 'if-reused'
+    )
+  }
+
+  #fail(error: unknown): void {
+    const exchange = this.#exchange
+    if (this.#isClientGone || exchange.isOver) return
+    const fault = upstreamFault(error)
+    this.#report(fault, excerptOf(error))
+    answerError(
+      exchange,
+      fault.code,
+      fault.code === 'UPSTREAM_QUEUE_FULL' ? QUEUE_FULL_RETRY_SECS : undefined,
+    )
+  }
+
+  #report({ code, words }: UpstreamFault, excerpt: string | undefined): void {
+    if (ERRORS[code].source !== 'upstream') return
+    // The client has had a part already: what matters is that it will not get the rest.
+    const isCut = this.#exchange.isAnswered && code === 'UPSTREAM_RESET'
+    const { host } = this.#exchange.request
+    this.#deps.accessLog.upstreamError({
+      host,
+      upstream: this.#route.pool.label,
+      error: isCut ? 'truncated' : words,
+      ...(excerpt !== undefined && { excerpt }),
+    })
+  }
+}

@@ -1,0 +1,74 @@
+// Responses that the proxy makes itself: the status text alone, no
+// cause, no product name.
+import { STATUS_CODES } from 'node:http'
+import type { ErrorCode } from '@reverse-proxy/shared/errors'
+import { ERRORS } from '@reverse-proxy/shared/errors'
+import type { ClientExchange } from './exchange.ts'
+import { WEBSOCKET_VERSION } from '../message/request-parser.ts'
+
+/** After these the next byte on an HTTP/1 connection cannot be trusted to begin a request. */
+const CLOSING: ReadonlySet<ErrorCode> = new Set([
+  'BAD_FRAMING',
+  'BAD_HOST',
+  'BAD_TARGET',
+  'HEADERS_TOO_LARGE',
+  'METHOD_NOT_ALLOWED',
+  'BODY_STALLED',
+  'BODY_TOO_LARGE',
+])
+
+/** RFC 9110 15.5.6: what may be tried instead of CONNECT. */
+const ALLOW = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
+
+/**
+ * Answers with the status of `code`; a `retryAfterSecs` becomes `Retry-After`. If the upstream's answer
+ * has begun already, or `code` has no status, the answer is cut instead.
+ */
+export function answerError(exchange: ClientExchange, code: ErrorCode, retryAfterSecs?: number): void {
+  if (exchange.isOver) return
+  const { status } = ERRORS[code]
+  if (exchange.isAnswered || status === 0) {
+    exchange.truncate()
+    return
+  }
+  const extra: string[] = []
+  if (retryAfterSecs !== undefined) extra.push('retry-after', String(retryAfterSecs))
+  if (code === 'METHOD_NOT_ALLOWED') extra.push('allow', ALLOW)
+  if (code === 'TOO_MANY_TUNNELS') extra.push('retry-after', '1')
+  if (code === 'WEBSOCKET_VERSION') {
+    extra.push('sec-websocket-version', WEBSOCKET_VERSION)
+    // RFC 9110 15.5.22; HTTP/2 has no such fields.
+    if (exchange.head.protocol !== 'h2') extra.push('upgrade', 'websocket', 'connection', 'Upgrade, close')
+  }
+  if (CLOSING.has(code)) exchange.closeAfterwards()
+  answerText(exchange, status, extra)
+}
+
+/** An answer of the proxy's own: the status text as text/plain. */
+export function answerText(exchange: ClientExchange, status: number, headers: string[] = []): void {
+  headers.push('content-type', 'text/plain')
+  answerBody(exchange, status, headers, statusText(status))
+}
+
+/** An answer of the proxy's own that is all there. */
+export function answerBody(exchange: ClientExchange, status: number, headers: string[], text: string): void {
+  const body = Buffer.from(text)
+  const contentLength = String(body.length)
+  exchange.respond({ status, reason: '', headers, contentLength })
+  // RFC 9110 9.3.2: the answer to HEAD has the length of a body, and none.
+  if (exchange.head.method === 'HEAD') exchange.end([])
+  else exchange.endWith(body)
+}
+
+/** The same for a connection on which no request could be understood. */
+export function rawErrorAnswer(status: number): Buffer {
+  const text = statusText(status)
+  return Buffer.from(
+    `HTTP/1.1 ${status} ${text}\r\n` +
+      `Content-Type: text/plain\r\nContent-Length: ${text.length}\r\nConnection: close\r\n\r\n${text}`,
+  )
+}
+
+function statusText(status: number): string {
+  return STATUS_CODES[status] ?? 'Error'
+}

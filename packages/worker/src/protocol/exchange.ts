@@ -1,0 +1,205 @@
+// One request and its answer as the rest of the data plane sees them, whichever protocol carries
+// them. Knows how far the answer is and reports it once, when it is over; the two protocols are
+// http1-exchange.ts and http2-exchange.ts.
+import type { Readable } from 'node:stream'
+import type { Site } from '@reverse-proxy/shared/config/config'
+import type { AnswerStalls, PendingAnswer } from './write-timeouts.ts'
+import { STATUS_CLIENT_GONE, type AccessLog } from '../observability/access-log-entry.ts'
+import type { Client, ClientConnection } from '../connection/client-connection.ts'
+import type { ParsedRequest, RequestHead } from '../message/request-parser.ts'
+
+export interface ExchangeDeps {
+  readonly accessLog: AccessLog
+  readonly stalls: AnswerStalls
+  /** Monotonic. */
+  readonly nowMs: () => number
+}
+
+/** Produces the response. */
+export interface AnswerSource {
+  /** After `write` said false: more is wanted. */
+  onDrain(): void
+  /** The client has gone. Not called after `end` or `truncate`. */
+  onClientGone(): void
+}
+
+export interface Answer {
+  readonly status: number
+  /** Ignored by HTTP/2. Empty: the usual phrase. */
+  readonly reason: string
+  /** Name, value, name, value ...; without Content-Length. */
+  readonly headers: string[]
+  readonly contentLength: string | undefined
+}
+
+/** Takes over a request for which all stages have run, and sees to it that it gets a response. */
+export interface Handler {
+  /** @throws ProxyError that the client is answered with */
+  handle(exchange: ClientExchange): void
+}
+
+/** Sees the head of every response of a site, whoever made it, before it is sent. */
+export interface ResponseFilter {
+  /** May change `head`. */
+  onHead(exchange: ClientExchange, head: Answer): void
+}
+
+/** A site as the data plane serves it. */
+export interface ServedSite {
+  readonly config: Site
+  /** In the order in which they see a response. */
+  readonly filters: readonly ResponseFilter[]
+  readonly handler: Handler
+}
+
+/** Without an error: what was written is not needed any more. */
+export type OnWritten = (error?: Error | null) => void
+
+export abstract class ClientExchange implements PendingAnswer {
+  readonly head: RequestHead
+  readonly connection: ClientConnection
+  /** The client that the request comes from: the peer of the connection, unless a stage knows better. */
+  client: Client
+  /** How many stages of the pipeline have been started. */
+  stagesRun = 0
+  /** Set by the route stage. */
+  site: ServedSite | undefined
+  source: AnswerSource | undefined
+  /** Called once, when the exchange is over. */
+  onOver: (() => void) | undefined
+  /** `host:port` of the upstream that has been asked. */
+  upstream: string | undefined
+  /** Bytes of the response body. */
+  bytesSent = 0
+  /** Bytes of the request body that were read. */
+  bytesReceived = 0
+  /** Status of the response; 0 until its head has been written. */
+  protected status = 0
+  protected isEnded = false
+  #isOver = false
+  #bytesReceivedSeen = 0
+  #request: ParsedRequest | undefined
+  readonly #deps: ExchangeDeps
+  readonly #startMs: number
+
+  constructor(head: RequestHead, connection: ClientConnection, deps: ExchangeDeps) {
+    this.head = head
+    this.connection = connection
+    this.client = connection.client
+    this.#deps = deps
+    this.#startMs = deps.nowMs()
+  }
+
+  /** @throws TypeError before the pipeline's first pass has set it */
+  get request(): ParsedRequest {
+    if (this.#request === undefined) throw new TypeError('the request has not been parsed yet')
+    return this.#request
+  }
+
+  set request(request: ParsedRequest) {
+    this.#request = request
+  }
+
+  /** True also while nobody knows yet. */
+  get mayHaveBody(): boolean {
+    return this.#request?.body.kind !== 'none'
+  }
+
+  get expectsContinue(): boolean {
+    return this.#request?.expectsContinue === true
+  }
+
+  /** The request body. Only for a request that has one. */
+  abstract get body(): Readable
+  /** The request has been read to its end. */
+  abstract get isRequestComplete(): boolean
+  /** Whether the head of the answer has been written: no other answer is possible any more. */
+  get isAnswered(): boolean {
+    return this.status !== 0
+  }
+
+  /** The answer is over, or nobody is left to have it. */
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
+  /** The trailer field itself is allowed in this protocol's answer. */
+  abstract get canAnnounceTrailers(): boolean
+
+  /** An exchange whose request goes on is not idle. */
+  isHeldUp(_nowMs: number, _timeoutMs: number): boolean {
+    if (this.bytesReceived === this.#bytesReceivedSeen) return false
+    this.#bytesReceivedSeen = this.bytesReceived
+    return true
+  }
+
+  abstract onStalled(): void
+  /** An interim response (1xx, not 101). Left out where the protocol has none. */
+  abstract inform(status: number, headers: readonly string[]): void
+  /**
+   * The only way a response begins: the filters of the site change its head, then the protocol sends it.
+   * @throws TypeError or RangeError if the runtime refuses a header or the status; nothing is sent then
+   */
+  respond(head: Answer): void {
+    if (this.site !== undefined) for (const filter of this.site.filters) filter.onHead(this, head)
+    this.writeHead(head)
+  }
+
+  /** @throws TypeError or RangeError as `respond` does */
+  protected abstract writeHead(head: Answer): void
+  /**
+   * @param chunk the exchange's from now on
+   * @param onWritten called when it is not needed any more; perhaps never, if the client goes
+   * @returns false: wait for `onDrain`
+   */
+  abstract write(chunk: Uint8Array, onWritten?: OnWritten): boolean
+  /** Completes the answer, also while the request's body is still coming. Without effect the second time. */
+  abstract end(trailers: readonly string[]): void
+  /** The same with the last of the body, which is the caller's again afterwards. */
+  abstract endWith(last: Buffer): void
+  /** Cuts the answer so that the client cannot take it for complete. Without effect once it has been ended. */
+  abstract truncate(): void
+  /** After this answer the connection is of no more use, because its bytes cannot be trusted. */
+  abstract closeAfterwards(): void
+
+  /** Written data waits for the client to read it. */
+  protected awaitClient(): void {
+    this.#bytesReceivedSeen = this.bytesReceived
+    this.#deps.stalls.watch(this)
+  }
+
+  /** All that has been written has left. */
+  protected drained(): void {
+    if (!this.isEnded) this.#deps.stalls.forget(this)
+    this.source?.onDrain()
+  }
+
+  /** To be called by the protocol, once nothing more can be sent. Idempotent. */
+  protected over(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#deps.stalls.forget(this)
+    const { head, client, upstream, status } = this
+    this.#deps.accessLog.request({
+      site: this.site?.config.host,
+      clientIp: client.ip,
+      host: this.#request?.host,
+      method: head.method,
+      path: head.target,
+      status: status === 0 ? STATUS_CLIENT_GONE : status,
+      upstream,
+      durationMs: Math.round(this.#deps.nowMs() - this.#startMs),
+      bytes: this.bytesSent,
+      proto: head.protocol,
+    })
+    if (!this.isEnded) this.source?.onClientGone()
+    this.source = undefined
+    this.onOver?.()
+  }
+}
+
+/** @throws TypeError before the route stage has run */
+export function servedSiteOf(exchange: ClientExchange): ServedSite {
+  if (exchange.site === undefined) throw new TypeError('the request has not been matched to a site yet')
+  return exchange.site
+}

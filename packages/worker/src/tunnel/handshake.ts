@@ -1,0 +1,61 @@
+// The upstream's part of a WebSocket's opening handshake (RFC 6455 4), whichever protocol the client's
+// part came by: what we send, how a failure is told, and what makes an answer one that switches.
+import { createHash, randomBytes } from 'node:crypto'
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { AccessLog } from '../observability/access-log-entry.ts'
+import type { ClientExchange } from '../protocol/exchange.ts'
+import { answerError } from '../protocol/error-response.ts'
+import { upstreamRequestHeaders } from '../message/headers.ts'
+import { upstreamFault } from '../upstream/errors.ts'
+
+/** RFC 6455 1.3. */
+const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
+const KEY_BYTES = 16
+const KEY_NAME = 'sec-websocket-key'
+
+/** A fresh Sec-WebSocket-Key. */
+export function newWebSocketKey(): string {
+  return randomBytes(KEY_BYTES).toString('base64')
+}
+
+/**
+ * Gives `request`, which has not been sent, the path and the whole header section for `exchange`.
+ * @param key instead of the client's
+ */
+export function writeHandshake(request: ClientRequest, exchange: ClientExchange, key?: string): void {
+  const { head, client, request: parsed } = exchange
+  request.path = parsed.path
+  for (const name of request.getHeaderNames()) request.removeHeader(name)
+  const headers = upstreamRequestHeaders(head.rawHeaders, {
+    clientIp: client.ip,
+    authority: parsed.authority,
+    connectionOptions: parsed.connectionOptions,
+  })
+  headers.push('Connection', 'Upgrade', 'Upgrade', 'websocket')
+  for (let i = 0; i < headers.length; i += 2) {
+    if (key !== undefined && headers[i]!.toLowerCase() === KEY_NAME) continue
+    request.appendHeader(headers[i]!, headers[i + 1]!)
+  }
+  if (key !== undefined) request.appendHeader('Sec-WebSocket-Key', key)
+}
+
+/** Whether this 101 switches to what was asked for, and, for a key of ours, proves that it was read. */
+export function isSwitching({ headers }: Pick<IncomingMessage, 'headers'>, key?: string): boolean {
+  if (headers.upgrade?.toLowerCase() !== 'websocket') return false
+  return key === undefined || headers['sec-websocket-accept'] === acceptValueOf(key)
+}
+
+/** There will be no tunnel: answers the client and says why in the log. */
+export function failHandshake(exchange: ClientExchange, accessLog: AccessLog, error: Error): void {
+  if (exchange.isOver) return
+  const { code, words } = upstreamFault(error)
+  const { host } = exchange.request
+  accessLog.upstreamError({ host, upstream: exchange.upstream ?? '', error: words })
+  answerError(exchange, code)
+}
+
+function acceptValueOf(key: string): string {
+  return createHash('sha1')
+    .update(key + ACCEPT_GUID)
+    .digest('base64')
+}

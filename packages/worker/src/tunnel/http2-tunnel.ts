@@ -1,0 +1,169 @@
+// WebSocket over HTTP/2 (RFC 8441): a stream of the client on one side, on the other a connection to
+// the upstream that has switched after a handshake of our own. The guards are those of upgrade.ts.
+import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { AnswerSource } from '../protocol/exchange.ts'
+import { clientResponseHeaders } from '../message/headers.ts'
+import type { Http2Exchange } from '../protocol/http2-exchange.ts'
+import { passRefusal } from './upgrade-rejected.ts'
+import type { Route } from '../upstream/route.ts'
+import type { Tunnel } from './tunnels.ts'
+import type { UpgradeDeps } from './http1-tunnel.ts'
+import { badResponse } from '../upstream/errors.ts'
+import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
+import { failHandshake, isSwitching, newWebSocketKey, writeHandshake } from './handshake.ts'
+
+/** RFC 8441 5: to the client, who has sent no key, this proves nothing. */
+const ACCEPT_NAME = 'sec-websocket-accept'
+
+/**
+ * A tunnel costs an upstream connection, as one over HTTP/1.1 does, whose client had to be admitted for
+ * it. So is this one: otherwise each connection could have as many as it may have streams.
+ * @throws ProxyError TOO_MANY_TUNNELS
+ */
+export function openStreamTunnel(exchange: Http2Exchange, route: Route, deps: UpgradeDeps): void {
+  const { connections, refusalLog } = deps
+  const { ip, key } = exchange.client
+  const refusal = connections.admit(key)
+  if (refusal !== undefined) {
+    refusalLog.add(key, ip, refusal)
+    throw new ProxyError('TOO_MANY_TUNNELS', refusal)
+  }
+  exchange.onOver = () => connections.release(key)
+  new StreamTunnel(exchange, route, deps).start()
+}
+
+class StreamTunnel implements AnswerSource, Tunnel {
+  readonly #exchange: Http2Exchange
+  readonly #route: Route
+  readonly #deps: UpgradeDeps
+  readonly #key = newWebSocketKey()
+  readonly #toClient = new FrameBoundary()
+  #headTimeout: NodeJS.Timeout | undefined
+  #request: ClientRequest | undefined
+  #upstream: Socket | undefined
+
+  constructor(exchange: Http2Exchange, route: Route, deps: UpgradeDeps) {
+    this.#exchange = exchange
+    this.#route = route
+    this.#deps = deps
+  }
+
+  start(): void {
+    const { pool, site } = this.#route
+    const { host, port } = pool.address
+    const request = requestHttp({ agent: pool.upgradeAgent, host, port })
+    this.#request = request
+    this.#exchange.source = this
+    this.#exchange.upstream = pool.label
+    request.on('error', (error) => this.#onError(error))
+    writeHandshake(request, this.#exchange, this.#key)
+    this.#headTimeout = setTimeout(() => {
+      request.destroy(new ProxyError('UPSTREAM_TIMEOUT', 'no answer to the handshake in time'))
+    }, site.requestTimeoutMs)
+    request.on('upgrade', (response, upstream: Socket, firstBytes) => {
+      this.#onSwitched(response, upstream, firstBytes)
+    })
+    request.on('response', (response) => {
+      clearTimeout(this.#headTimeout)
+      passRefusal(this.#exchange, response, {
+        accessLog: this.#deps.accessLog,
+        silenceTimeoutMs: site.requestTimeoutMs,
+      })
+    })
+    request.end()
+  }
+
+  onDrain(): void {
+    this.#upstream?.resume()
+  }
+
+  onClientGone(): void {
+    clearTimeout(this.#headTimeout)
+    this.#deps.tunnels.closed(this)
+    this.#request?.destroy()
+    // Bytes that the client sent before its end must still be written.
+    if (this.#upstream?.writableEnded === true) this.#upstream.destroySoon()
+    else this.#upstream?.destroy()
+  }
+
+  goAway(): void {
+    this.#upstream?.removeAllListeners('data')
+    if (this.#toClient.mayInsert) this.#exchange.write(CLOSE_GOING_AWAY)
+    this.#exchange.end([])
+    this.#upstream?.destroy()
+  }
+
+  #onError(error: Error): void {
+    clearTimeout(this.#headTimeout)
+    if (this.#upstream === undefined) failHandshake(this.#exchange, this.#deps.accessLog, error)
+  }
+
+  #onSwitched(response: IncomingMessage, upstream: Socket, firstBytes: Buffer): void {
+    clearTimeout(this.#headTimeout)
+    upstream.on('error', ignore)
+    const exchange = this.#exchange
+    if (!isSwitching(response, this.#key)) {
+      upstream.destroy()
+      this.#onError(badResponse('101 without the proof that the handshake was read'))
+      return
+    }
+    if (exchange.isOver) {
+      upstream.destroy()
+      return
+    }
+    this.#upstream = upstream
+    upstream.allowHalfOpen = true
+    this.#deps.tunnels.opened(this)
+    exchange.respond({ status: 200, reason: '', headers: headersOf(response), contentLength: undefined })
+    exchange.onIdle(this.#deps.limits().upgradeIdleTimeoutMs, () => this.#cut())
+    if (firstBytes.length > 0) upstream.unshift(firstBytes)
+    this.#passToClient(upstream)
+    this.#passToUpstream(upstream)
+  }
+
+  #passToClient(upstream: Socket): void {
+    const exchange = this.#exchange
+    upstream.on('data', (chunk: Buffer) => {
+      this.#toClient.see(chunk)
+      if (!exchange.write(chunk)) upstream.pause()
+    })
+    upstream.on('end', () => exchange.endHalf())
+    upstream.on('close', () => {
+      // Nothing reads what the client still sends. Without an end before it, this is a reset.
+      if (upstream.readableEnded) exchange.end([])
+      this.#cut()
+    })
+  }
+
+  #passToUpstream(upstream: Socket): void {
+    const { body } = this.#exchange
+    body.on('data', (chunk: Buffer) => {
+      // Data that arrives after the upstream has ended is dropped.
+      if (upstream.writable && !upstream.write(chunk)) body.pause()
+    })
+    // A client may have ended its side while the upstream was being asked.
+    if (body.readableEnded) upstream.end()
+    else body.on('end', () => upstream.end())
+    upstream.on('drain', () => body.resume())
+  }
+
+  /** RFC 8441 5: what is a reset in TCP is CANCEL here. */
+  #cut(): void {
+    this.#deps.tunnels.closed(this)
+    this.#exchange.cancel()
+    this.#upstream?.destroy()
+  }
+}
+
+function headersOf(response: IncomingMessage): string[] {
+  const { list } = clientResponseHeaders(response.rawHeaders, 101, false)
+  const headers: string[] = []
+  for (let i = 0; i < list.length; i += 2) {
+    if (list[i] !== ACCEPT_NAME) headers.push(list[i]!, list[i + 1]!)
+  }
+  return headers
+}
+
+function ignore(): void {}

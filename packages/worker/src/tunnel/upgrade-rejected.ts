@@ -1,0 +1,89 @@
+// An upstream's answer to a handshake that is no upgrade: an answer like any other.
+import type { IncomingMessage } from 'node:http'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { AccessLog } from '../observability/access-log-entry.ts'
+import type { AnswerSource, ClientExchange } from '../protocol/exchange.ts'
+import { clientResponseHeaders, clientTrailers, RESET_CONTENT } from '../message/headers.ts'
+import { badResponse } from '../upstream/errors.ts'
+import { failHandshake } from './handshake.ts'
+
+export interface RefusalDeps {
+  readonly accessLog: AccessLog
+  /** The longest silence of the upstream that is waited for. */
+  readonly silenceTimeoutMs: number
+}
+
+const SWITCHING_PROTOCOLS = 101
+
+/** Passes `response` on, framed anew, as fast as the client reads it. Takes over as the exchange's source. */
+export function passRefusal(exchange: ClientExchange, response: IncomingMessage, deps: RefusalDeps): void {
+  new Refusal(exchange, response, deps).start()
+}
+
+class Refusal implements AnswerSource {
+  readonly #exchange: ClientExchange
+  readonly #response: IncomingMessage
+  readonly #deps: RefusalDeps
+  readonly #silence: NodeJS.Timeout
+  readonly #hasContent: boolean
+
+  constructor(exchange: ClientExchange, response: IncomingMessage, deps: RefusalDeps) {
+    this.#exchange = exchange
+    this.#response = response
+    this.#deps = deps
+    this.#hasContent = response.statusCode !== RESET_CONTENT
+    this.#silence = setTimeout(() => this.#onSilence(), deps.silenceTimeoutMs)
+  }
+
+  start(): void {
+    const exchange = this.#exchange
+    const response = this.#response
+    exchange.source = this
+    response.on('data', (chunk: Buffer) => this.#onData(chunk))
+    response.on('end', () => exchange.end(this.#hasContent ? clientTrailers(response.rawTrailers) : []))
+    // Without an end before it, this is a truncation; after it, nothing happens.
+    response.on('error', () => exchange.truncate())
+    response.on('close', () => clearTimeout(this.#silence))
+    const { rawHeaders, statusCode: status = 0 } = response
+    const { list, contentLength, isUnreadable } = clientResponseHeaders(
+      rawHeaders,
+      status,
+      exchange.canAnnounceTrailers,
+    )
+    try {
+      if (isUnreadable) throw badResponse('transfer coding other than chunked')
+      if (status === SWITCHING_PROTOCOLS) throw badResponse('101 that switches to nothing')
+      exchange.respond({
+        status,
+        reason: '',
+        headers: list,
+        contentLength: this.#hasContent ? contentLength : '0',
+      })
+    } catch (error) {
+      response.destroy()
+      const refused =
+        error instanceof ProxyError ? error : badResponse('status or field that cannot be sent on')
+      failHandshake(exchange, this.#deps.accessLog, refused)
+    }
+  }
+
+  onDrain(): void {
+    this.#response.resume()
+    this.#silence.refresh()
+  }
+
+  onClientGone(): void {
+    this.#response.destroy()
+  }
+
+  #onData(chunk: Buffer): void {
+    this.#silence.refresh()
+    if (this.#hasContent && !this.#exchange.write(chunk)) this.#response.pause()
+  }
+
+  #onSilence(): void {
+    // It is the client that is slow: the upstream is held back.
+    if (this.#response.isPaused()) this.#silence.refresh()
+    else this.#response.destroy(new ProxyError('UPSTREAM_TIMEOUT', 'silence within an answer'))
+  }
+}

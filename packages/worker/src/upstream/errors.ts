@@ -1,0 +1,93 @@
+// Names the failures of an upstream: the runtime has many codes, the client and the log need few. Pure.
+import { codeOf } from '@reverse-proxy/shared/error-text'
+import type { ErrorCode } from '@reverse-proxy/shared/errors'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+
+export interface UpstreamFault {
+  readonly code: ErrorCode
+  /** For the log; stable. */
+  readonly words: string
+}
+
+const WORDS_BY_CAUSE: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ENOTFOUND: 'name not found',
+  EAI_FAIL: 'name look-up failed',
+  EHOSTUNREACH: 'unreachable',
+  ENETUNREACH: 'unreachable',
+  ECONNRESET: 'reset',
+}
+
+const WORDS_BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
+  UPSTREAM_CONNECT_TIMEOUT: 'connect timeout',
+  UPSTREAM_NAME_TIMEOUT: 'name look-up timeout',
+  UPSTREAM_TIMEOUT: 'timeout',
+  UPSTREAM_MAX_CONNECTIONS: 'max connections',
+  UPSTREAM_QUEUE_FULL: 'queue full',
+  UPSTREAM_QUEUE_TIMEOUT: 'queue timeout',
+}
+
+const FAULTS: Readonly<Record<string, UpstreamFault>> = {
+  ECONNRESET: { code: 'UPSTREAM_RESET', words: 'reset' },
+  EPIPE: { code: 'UPSTREAM_RESET', words: 'reset' },
+  // The runtime's HTTP/2 sends no such status.
+  ERR_HTTP2_STATUS_INVALID: {
+    code: 'UPSTREAM_PROTOCOL',
+    words: 'bad response: status beyond 599 over HTTP/2',
+  },
+}
+
+/** Also of a length that is contradicted within the head: nothing has been cut then. */
+const BAD_RESPONSE: UpstreamFault = { code: 'UPSTREAM_PROTOCOL', words: 'bad response' }
+
+const MAX_EXCERPT_CHARS = 80
+const UNPRINTABLE = /[^\u0020-\u007e]|\\/g
+
+/** The bytes that broke a rule, as the cause of the error. */
+class Offence {
+  readonly excerpt: string
+
+  constructor(excerpt: string) {
+    this.excerpt = excerpt
+  }
+}
+
+/**
+ * @param rule that the response breaks, in a few stable words
+ * @param offending the text that breaks it, a character for each byte; the log at debug level has its beginning
+ */
+export function badResponse(rule: string, offending?: string): ProxyError {
+  const cause = offending === undefined ? undefined : new Offence(escaped(offending))
+  return new ProxyError(BAD_RESPONSE.code, `${BAD_RESPONSE.words}: ${rule}`, { cause })
+}
+
+/** The offending bytes of a response, escaped and shortened; undefined if the error is another one. */
+export function excerptOf(error: unknown): string | undefined {
+  return error instanceof ProxyError && error.cause instanceof Offence ? error.cause.excerpt : undefined
+}
+
+function escaped(text: string): string {
+  return text
+    .slice(0, MAX_EXCERPT_CHARS)
+    .replace(UNPRINTABLE, (char) =>
+      char === '\\' ? '\\\\' : `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    )
+}
+
+/** The reason why an established connection was lost. */
+export function connectionFailure(cause: Error): ProxyError {
+  const words = FAULTS[codeOf(cause) ?? '']?.words ?? 'connection failed'
+  return new ProxyError('UPSTREAM_RESET', words, { cause })
+}
+
+export function upstreamFault(error: unknown): UpstreamFault {
+  if (error instanceof ProxyError) return { code: error.code, words: wordsOf(error) }
+  return FAULTS[codeOf(error) ?? ''] ?? BAD_RESPONSE
+}
+
+function wordsOf(error: ProxyError): string {
+  if (error.code === 'UPSTREAM_CONNECT')
+    return WORDS_BY_CAUSE[codeOf(error.cause) ?? ''] ?? 'connection failed'
+  if (error.code === 'UPSTREAM_TLS') return `tls: ${codeOf(error.cause) || 'failed'}`
+  return WORDS_BY_CODE[error.code] ?? error.message
+}

@@ -1,0 +1,85 @@
+// A request body on its way into the upstream's socket: framed by us (RFC 9112 6 and 7), as long as the head
+// said, and no faster than the upstream reads.
+import type { Socket } from 'node:net'
+import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { BodySink, RequestBody } from '../../protocol/request-body.ts'
+
+export interface UploadEvents {
+  onUploaded(): void
+  /** The upstream reads no more for now. */
+  onHeldUp(): void
+  /** @param error that of the body, or BAD_FRAMING when it has another length than declared */
+  onUploadFailed(error: ProxyError): void
+}
+
+export class BodyUpload implements BodySink {
+  readonly #socket: Socket
+  readonly #body: RequestBody
+  /** As the head declares it; undefined: in chunks. */
+  readonly #contentLength: number | undefined
+  readonly #events: UploadEvents
+  #bytes = 0
+
+  constructor(socket: Socket, body: RequestBody, contentLength: number | undefined, events: UploadEvents) {
+    this.#socket = socket
+    this.#body = body
+    this.#contentLength = contentLength
+    this.#events = events
+  }
+
+  start(): void {
+    this.#body.sendTo(this)
+  }
+
+  /** The upstream reads on. */
+  resume(): void {
+    this.#body.resume()
+  }
+
+  /** The rest is not wanted. Idempotent. */
+  destroy(): void {
+    this.#body.destroy()
+  }
+
+  onBodyData(chunk: Buffer): void {
+    this.#bytes += chunk.length
+    // One byte too many would be the beginning of another request.
+    if (this.#contentLength !== undefined && this.#bytes > this.#contentLength) {
+      this.#fail()
+      return
+    }
+    const mayContinue =
+      this.#contentLength === undefined ? this.#writeChunk(chunk) : this.#socket.write(chunk)
+    if (mayContinue) return
+    this.#body.pause()
+    this.#events.onHeldUp()
+  }
+
+  onBodyEnd(): void {
+    if (this.#contentLength === undefined) this.#socket.write('0\r\n\r\n', 'latin1')
+    if (this.#contentLength === undefined || this.#bytes === this.#contentLength) this.#events.onUploaded()
+    else this.#fail()
+  }
+
+  onBodyError(error: ProxyError): void {
+    this.#events.onUploadFailed(error)
+  }
+
+  #writeChunk(chunk: Buffer): boolean {
+    const socket = this.#socket
+    // It would be the last one.
+    if (chunk.length === 0) return true
+    socket.cork()
+    socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
+    socket.write(chunk)
+    const mayContinue = socket.write('\r\n', 'latin1')
+    socket.uncork()
+    return mayContinue
+  }
+
+  /** The client's parser has refused it by now. */
+  #fail(): void {
+    this.#body.destroy()
+    this.#events.onUploadFailed(new ProxyError('BAD_FRAMING', 'a body of another length than declared'))
+  }
+}

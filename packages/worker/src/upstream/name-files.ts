@@ -1,0 +1,82 @@
+// Reads /etc/hosts and /etc/resolv.conf for upstream names (hosts(5), resolv.conf(5)). The runtime's DNS
+// client asks name servers for complete names only, so both are read here. Pure but for `readWhenChanged`.
+import { readFileSync, statSync } from 'node:fs'
+import { isIP } from 'node:net'
+
+export interface SearchRules {
+  /** Domains to complete a name with, without a dot at the end. */
+  readonly search: readonly string[]
+  /** A name with fewer dots is completed before it is tried as it is. */
+  readonly ndots: number
+}
+
+const MAX_NDOTS = 15
+const MAX_SEARCH_DOMAINS = 32
+
+/** Addresses by name in lower case, in the order of the file. */
+export function parseHosts(text: string): ReadonlyMap<string, readonly string[]> {
+  const byName = new Map<string, string[]>()
+  for (const line of text.split('\n')) {
+    const [address = '', ...names] = wordsOf(line)
+    if (isIP(address) === 0) continue
+    for (const name of names) {
+      const key = name.toLowerCase()
+      const addresses = byName.get(key)
+      if (addresses === undefined) byName.set(key, [address])
+      else if (!addresses.includes(address)) addresses.push(address)
+    }
+  }
+  return byName
+}
+
+/** The last `search` or `domain` line counts. */
+export function parseResolvConf(text: string): SearchRules {
+  let search: readonly string[] = []
+  let ndots = 1
+  for (const line of text.split('\n')) {
+    const [keyword, ...values] = wordsOf(line.replace(/;.*/u, ''))
+    if (keyword === 'search') search = values
+    else if (keyword === 'domain') search = values.slice(0, 1)
+    else if (keyword === 'options') {
+      for (const value of values) {
+        const digits = /^ndots:([0-9]+)$/u.exec(value)?.[1]
+        if (digits !== undefined) ndots = Math.min(Number(digits), MAX_NDOTS)
+      }
+    }
+  }
+  const domains = search.map((domain) => domain.replace(/\.$/u, '')).filter((domain) => domain !== '')
+  return { search: domains.slice(0, MAX_SEARCH_DOMAINS), ndots }
+}
+
+/** The complete names to ask for, in order, as the system's own resolver does. A dot at the end: this name alone. */
+export function candidatesFor(name: string, { search, ndots }: SearchRules): string[] {
+  if (name.endsWith('.')) return [name.slice(0, -1)]
+  const completed = search.map((domain) => `${name}.${domain}`)
+  const dots = name.split('.').length - 1
+  return dots >= ndots ? [name, ...completed] : [...completed, name]
+}
+
+/** Parses a file once for each time it changes. One that cannot be read counts as empty. */
+export function readWhenChanged<T>(path: string, parse: (text: string) => T): () => T {
+  let state = ''
+  let parsed = parse('')
+  return () => {
+    try {
+      const { mtimeMs, size, ino } = statSync(path)
+      const now = `${mtimeMs} ${size} ${ino}`
+      if (now !== state) parsed = parse(readFileSync(path, 'utf8'))
+      state = now
+    } catch {
+      state = ''
+      parsed = parse('')
+    }
+    return parsed
+  }
+}
+
+function wordsOf(line: string): string[] {
+  return line
+    .replace(/#.*/u, '')
+    .split(/\s+/u)
+    .filter((word) => word !== '')
+}
