@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { ConnectionLimits } from '../src/connection/connection-limits.ts'
 import { TrafficMetrics } from '../src/observability/metrics.ts'
-import { RefusalLog } from '../src/connection/connection-limit-log.ts'
+import { ConnectionLimitLog } from '../src/connection/connection-limit-log.ts'
 import type { Logged } from './support/front.ts'
 import { recordingLog } from './support/front.ts'
 
@@ -65,7 +65,7 @@ test('refused connections: a line at once, then one a second with a count; the h
     for (const run of now) run()
   }
   const metrics = new TrafficMetrics()
-  const refusals = new RefusalLog(recordingLog(logged), metrics, timers)
+  const refusals = new ConnectionLimitLog(recordingLog(logged), metrics, timers)
   for (let i = 0; i < 50; i++) refusals.add('2001:db8:0:1::/64', '2001:db8:0:1::7', 'connections_per_client')
   const line = { level: 'warn', event: 'CONNECTION_LIMIT', limit: 'connections_per_client' }
   assert.deepEqual(logged, [{ ...line, client_ip: '2001:db8:0:1::7', count: 1 }])

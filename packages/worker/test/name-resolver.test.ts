@@ -8,7 +8,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { candidatesFor, parseHosts, parseResolvConf } from '../src/upstream/name-files.ts'
-import { NameResolver, systemNames, type Answer, type NameSources } from '../src/upstream/name-resolver.ts'
+import {
+  NameResolver,
+  systemNames,
+  type NameAnswer,
+  type NameSources,
+} from '../src/upstream/name-resolver.ts'
 import { connectRaw } from './support/raw-client.ts'
 import { answering, OK, startUpstream } from './support/raw-upstream.ts'
 import { NO_RATE_LIMIT, siteOf, startSiteServer } from './support/site-server.ts'
@@ -25,7 +30,7 @@ class FakeSources implements NameSources {
   now = 0
   readonly asked: string[] = []
   readonly askedSystem: string[] = []
-  answer: (name: string) => Promise<Answer> = async () => await Promise.reject(failure('ENOTFOUND'))
+  answer: (name: string) => Promise<NameAnswer> = async () => await Promise.reject(failure('ENOTFOUND'))
   answerSystem: (name: string) => Promise<readonly string[]> = async () =>
     await Promise.reject(failure('ENOTFOUND'))
 
@@ -41,7 +46,7 @@ class FakeSources implements NameSources {
     return candidatesFor(name, parseResolvConf('search first.test second.test\n'))
   }
 
-  async query(name: string, family: 4 | 6): Promise<Answer> {
+  async query(name: string, family: 4 | 6): Promise<NameAnswer> {
     if (family === 6) throw failure('ENODATA')
     this.asked.push(name)
     return await this.answer(name)
@@ -82,7 +87,7 @@ test('one look-up a name; an answer is used for its time to live, at least 5 s, 
   assert.equal(await resolve(names, 'a.test'), '10.0.0.1')
   assert.deepEqual(sources.asked, ['a.test'])
   sources.now = 5_000
-  const { promise, resolve: answer } = Promise.withResolvers<Answer>()
+  const { promise, resolve: answer } = Promise.withResolvers<NameAnswer>()
   sources.answer = async () => await promise
   assert.equal(await resolve(names, 'a.test'), '10.0.0.1', 'stale, and used at once')
   assert.equal(await resolve(names, 'a.test'), '10.0.0.1')

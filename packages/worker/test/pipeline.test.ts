@@ -4,13 +4,13 @@ import type { Readable } from 'node:stream'
 import { test } from 'node:test'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import {
-  ClientExchange,
-  type Answer,
+  Exchange,
+  type ResponseHead,
   type ResponseFilter,
   type ServedSite,
 } from '../src/protocol/exchange.ts'
-import { answerText } from '../src/protocol/error-response.ts'
-import { AnswerStalls } from '../src/protocol/write-timeouts.ts'
+import { sendText } from '../src/protocol/error-response.ts'
+import { WriteTimeouts } from '../src/protocol/write-timeouts.ts'
 import { ADMITTED } from '../src/ratelimit/limiter.ts'
 import { TrafficMetrics } from '../src/observability/metrics.ts'
 import { Pipeline } from '../src/pipeline/pipeline.ts'
@@ -25,12 +25,12 @@ import { LIMITS, siteOf } from './support/site-server.ts'
 const SITE: ServedSite = {
   config: siteOf(1),
   filters: [],
-  handler: { handle: (exchange) => answerText(exchange, 204) },
+  handler: { handle: (exchange) => sendText(exchange, 204) },
 }
 
 /** A request whose response is kept instead of being sent. */
-class RecordedExchange extends ClientExchange {
-  readonly responses: Answer[] = []
+class RecordedExchange extends Exchange {
+  readonly responses: ResponseHead[] = []
   readonly isRequestComplete = true
   readonly canAnnounceTrailers = false
 
@@ -49,7 +49,7 @@ class RecordedExchange extends ClientExchange {
       { client: { ip: '192.0.2.1', key: '192.0.2.1', scheme: 'https' }, certificate: undefined },
       {
         accessLog: { request: () => {}, upstreamError: () => {}, upstreamRetried: () => {} },
-        stalls: new AnswerStalls(
+        stalls: new WriteTimeouts(
           () => LIMITS.bodyStallTimeoutMs,
           () => 0,
           recordingLog([]),
@@ -60,7 +60,7 @@ class RecordedExchange extends ClientExchange {
     )
   }
 
-  protected override writeHead(head: Answer): void {
+  protected override writeHead(head: ResponseHead): void {
     this.status = head.status
     this.responses.push(head)
   }
@@ -94,7 +94,7 @@ function fail(): never {
 }
 
 /** Stands for a stage that is added between the rate limit and the handler, such as authentication. */
-function recordingStage(seen: ClientExchange[]): Stage {
+function recordingStage(seen: Exchange[]): Stage {
   return {
     run: (exchange) => {
       seen.push(exchange)
@@ -126,7 +126,7 @@ function pipelineOf(limiter: ScriptedLimiter, behind: readonly Stage[]): Pipelin
 
 test('a stage behind one that waits runs for every request, once', () => {
   const limiter = new ScriptedLimiter()
-  const seen: ClientExchange[] = []
+  const seen: Exchange[] = []
   const pipeline = pipelineOf(limiter, [recordingStage(seen)])
   const exchanges = Array.from({ length: 10 }, () => new RecordedExchange())
   for (const [index, exchange] of exchanges.entries()) {
@@ -146,7 +146,7 @@ test('a stage behind one that waits runs for every request, once', () => {
 
 test('a stage that refuses a request which had to wait: nothing behind it runs', () => {
   const limiter = new ScriptedLimiter()
-  const seen: ClientExchange[] = []
+  const seen: Exchange[] = []
   const refuse: Stage = {
     run: () => {
       throw new ProxyError('METHOD_NOT_ALLOWED', 'refused by the test')
@@ -168,7 +168,7 @@ test('a stage that refuses a request which had to wait: nothing behind it runs',
 
 test('a request whose client has left while it waited runs no further stage', () => {
   const limiter = new ScriptedLimiter()
-  const seen: ClientExchange[] = []
+  const seen: Exchange[] = []
   const pipeline = pipelineOf(limiter, [recordingStage(seen)])
   limiter.verdict = undefined
   const exchange = new RecordedExchange()
@@ -180,7 +180,7 @@ test('a request whose client has left while it waited runs no further stage', ()
 
 test('a filter of the site sees every response of it, an error of the proxy too, and none of other sites', () => {
   const filters: ResponseFilter[] = [{ onHead: (_, { headers }) => void headers.push('x-filter', '1') }]
-  const headersOf = (site: ServedSite | undefined, handle: (exchange: ClientExchange) => void) => {
+  const headersOf = (site: ServedSite | undefined, handle: (exchange: Exchange) => void) => {
     const exchange = new RecordedExchange()
     exchange.site = site && { ...site, filters }
     new Pipeline([{ run: (each) => (handle(each), DONE) }], recordingLog([])).run(exchange)

@@ -4,7 +4,7 @@ import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import type { RequestEntry } from '../src/observability/access-log-entry.ts'
 import { TrafficMetrics } from '../src/observability/metrics.ts'
-import { RedirectServer } from '../src/listen/http-server.ts'
+import { PlainHttpServer } from '../src/listen/http-server.ts'
 import { ADMITTED } from '../src/ratelimit/limiter.ts'
 import type { Stage } from '../src/tls/sni-policy.ts'
 import { recordingLog } from './support/front.ts'
@@ -20,7 +20,7 @@ async function start(t: TestContext, httpsPort: number, stage: Stage = 'serve', 
   const requests: RequestEntry[] = []
   const sites = [siteOf(1), siteOf(1, { host: '*.wild.example' })]
   const settings = { sites, limits: { ...LIMITS, requestHeaderTimeoutMs: 1_000 }, httpsPort }
-  const server = new RedirectServer(settings, stage, {
+  const server = new PlainHttpServer(settings, stage, {
     accessLog: {
       request: (entry) => requests.push(entry),
       upstreamError: () => assert.fail(),

@@ -6,7 +6,7 @@ import net from 'node:net'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { ResponseParser } from '../src/upstream/http1/response-parser.ts'
-import { excerptOf } from '../src/upstream/errors.ts'
+import { excerptOf } from '../src/upstream/http1/bad-response.ts'
 import { listen } from './support/sockets.ts'
 
 interface Response {

@@ -6,10 +6,10 @@ import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import tls from 'node:tls'
 import { Http1Connection } from '../src/connection/client-connection.ts'
-import { answerError } from '../src/protocol/error-response.ts'
-import { Http1Requests } from '../src/protocol/http1-request-queue.ts'
+import { sendError } from '../src/protocol/error-response.ts'
+import { Http1RequestQueue } from '../src/protocol/http1-request-queue.ts'
 import { TrafficMetrics } from '../src/observability/metrics.ts'
-import { AnswerStalls } from '../src/protocol/write-timeouts.ts'
+import { WriteTimeouts } from '../src/protocol/write-timeouts.ts'
 import { recordingLog } from './support/front.ts'
 import { connectHttp2, request } from './support/http2-client.ts'
 import { connectPlain, connectRaw, type RawClient } from './support/raw-client.ts'
@@ -199,10 +199,10 @@ test(
   'of a head that the runtime refuses nothing is left in the answer that is given instead',
   TIMEOUT,
   async (t) => {
-    const requests = new Http1Requests(
+    const requests = new Http1RequestQueue(
       {
         accessLog: { request: () => {}, upstreamError: () => {}, upstreamRetried: () => {} },
-        stalls: new AnswerStalls(() => 5_000, nowMs, recordingLog([]), new TrafficMetrics()),
+        stalls: new WriteTimeouts(() => 5_000, nowMs, recordingLog([]), new TrafficMetrics()),
         nowMs,
         requestsPerConnection: () => 100,
       },
@@ -211,7 +211,7 @@ test(
         const status = Number(exchange.head.target.slice(1))
         const headers = ['x-name', 'a\u0001b']
         assert.throws(() => exchange.respond({ status, reason: 'Odd', headers, contentLength: undefined }))
-        answerError(exchange, 'UPSTREAM_PROTOCOL')
+        sendError(exchange, 'UPSTREAM_PROTOCOL')
       },
     )
     const server = createServer((req, res) => requests.onRequest(req, res))

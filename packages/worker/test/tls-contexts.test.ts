@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { ChallengeContexts, SiteContexts } from '../src/tls/contexts.ts'
-import { decide } from '../src/tls/sni-policy.ts'
+import { selectContext } from '../src/tls/sni-policy.ts'
 import { makeCertificate } from './support/certificates.ts'
 
 let exact: PushedCertificate
@@ -98,7 +98,7 @@ test('what becomes of a client, in the order of the rules', () => {
     alpn: readonly string[],
     stage: 'serve' | 'challenge' = 'serve',
   ) => {
-    const decision = decide({ serverName, alpn }, stage, contexts, challenges)
+    const decision = selectContext({ serverName, alpn }, stage, contexts, challenges)
     return decision.kind === 'refuse' ? decision.alert : decision.kind
   }
   const acme = ['acme-tls/1']

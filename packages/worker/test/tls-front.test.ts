@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers'
 import { before, test } from 'node:test'
 import tls from 'node:tls'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
-import { peekedOf } from '../src/connection/connection-info.ts'
+import { connectionInfoOf } from '../src/connection/connection-info.ts'
 import { makeCertificate } from './support/certificates.ts'
 import { curl, getOverHttp1, getOverHttp2, sClient } from './support/clients.ts'
 import { startFront } from './support/front.ts'
@@ -130,9 +130,9 @@ test('what was peeked outlives the connection', TIMEOUT, async (t) => {
   assert.ok(socket !== undefined)
   if (!socket.closed) await once(socket, 'close')
   assert.equal(socket.remoteAddress, undefined)
-  assert.equal(peekedOf(socket).clientIp, '127.0.0.1')
+  assert.equal(connectionInfoOf(socket).clientIp, '127.0.0.1')
 })
 
 test('a TLS socket from elsewhere has nothing peeked', () => {
-  assert.throws(() => peekedOf(new tls.TLSSocket(new net.Socket())), TypeError)
+  assert.throws(() => connectionInfoOf(new tls.TLSSocket(new net.Socket())), TypeError)
 })

@@ -1,11 +1,11 @@
 // State that the exchanges on one client connection share.
 import type { Socket } from 'node:net'
 import { clientKey } from '@reverse-proxy/shared/client-key'
-import type { SiteContext } from '../tls/contexts.ts'
+import type { SiteContext } from '../connection/connection-info.ts'
 import { destroyAfter, isLingering } from './lingering-close.ts'
-import type { Peeked } from './connection-info.ts'
+import type { ConnectionInfo } from './connection-info.ts'
 import type { ClientConnections } from './client-connections.ts'
-import { ClientReading } from '../node/http1-read-pause.ts'
+import { ReadPause } from '../node/http1-read-pause.ts'
 
 /** How long a client may take to let its connection go once it has been answered. */
 const CLOSE_TIMEOUT_MS = 10_000
@@ -31,7 +31,7 @@ export interface ClientConnection {
 }
 
 /** An exchange as its connection sees it. */
-interface Http1Party {
+interface Http1Peer {
   readonly isRequestComplete: boolean
   onConnectionClosed(): void
   onDrained(): void
@@ -53,10 +53,10 @@ export class Http1Connection implements ClientConnection {
    * A request has asked for an upgrade that it does not get. What the runtime has read beyond such a
    * request is dropped by it, so that the next one might be taken to begin anywhere.
    */
-  isLosingBytes = false
+  mustCloseAfterRequest = false
   readonly #all: Pick<ClientConnections, 'isDraining'>
-  readonly #reading: ClientReading
-  #open: Http1Party | undefined
+  readonly #reading: ReadPause
+  #open: Http1Peer | undefined
   readonly #waiting: (() => void)[] = []
   /** How many had been read when the first of those came. */
   #waitingFromBytes = 0
@@ -75,7 +75,7 @@ export class Http1Connection implements ClientConnection {
     this.client = clientOf(client.clientIp, client.context === undefined ? 'http' : 'https')
     this.certificate = client.context
     this.#all = all
-    this.#reading = new ClientReading(socket)
+    this.#reading = new ReadPause(socket)
     socket.once('close', () => this.#closed())
   }
 
@@ -109,14 +109,14 @@ export class Http1Connection implements ClientConnection {
       return
     }
     this.#waiting.push(begin)
-    if (this.isLosingBytes || this.#waiting.length + 1 >= MAX_PIPELINED) this.#hasReadLast = true
+    if (this.mustCloseAfterRequest || this.#waiting.length + 1 >= MAX_PIPELINED) this.#hasReadLast = true
   }
 
   /** @param requestsPerConnection as it is now */
-  began(exchange: Http1Party, requestsPerConnection: number): void {
+  began(exchange: Http1Peer, requestsPerConnection: number): void {
     this.#open = exchange
     this.#requests += 1
-    const isLastRead = this.#waiting.length === 0 && (this.#hasReadLast || this.isLosingBytes)
+    const isLastRead = this.#waiting.length === 0 && (this.#hasReadLast || this.mustCloseAfterRequest)
     if (isLastRead || this.#requests >= requestsPerConnection) this.isClosing = true
   }
 
@@ -209,7 +209,7 @@ export class Http2Connection implements ClientConnection {
   #bodies = 0
   #openBodies = 0
 
-  constructor(client: Pick<Peeked, 'clientIp' | 'context' | 'socket'>) {
+  constructor(client: Pick<ConnectionInfo, 'clientIp' | 'context' | 'socket'>) {
     this.socket = client.socket
     this.client = clientOf(client.clientIp, 'https')
     this.certificate = client.context

@@ -74,7 +74,7 @@ export class ClientConnections {
     let cutMs = Infinity
     const sweep = setInterval(() => {
       const atMs = nowMs()
-      if (atMs >= this.#deadlineMs && cutMs === Infinity) cutMs = atMs + this.#sayFarewell()
+      if (atMs >= this.#deadlineMs && cutMs === Infinity) cutMs = atMs + this.#endLingering()
       if (atMs >= cutMs) this.#cut()
       else if (atMs >= noticedMs) this.#closeIdle()
       // A connection handed over before the listener closed may still be on its way during the first second.
@@ -90,7 +90,7 @@ export class ClientConnections {
   }
 
   /** @returns how long that takes */
-  #sayFarewell(): number {
+  #endLingering(): number {
     if (this.#tunnels === undefined || this.#tunnels.size === 0) return 0
     this.#tunnels.goAway()
     return FAREWELL_MS

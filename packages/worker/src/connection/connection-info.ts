@@ -1,10 +1,19 @@
 // Keeps what is known of a connection for the HTTP layer, which sees only the TLSSocket that Node makes around the
 // accepted socket. Owns that association and nothing else.
-import { Socket } from 'node:net'
-import type { TLSSocket } from 'node:tls'
-import type { SiteContext } from '../tls/contexts.ts'
+import type { Socket } from 'node:net'
+import type { SecureContext, TLSSocket } from 'node:tls'
+import { acceptedSocketOf } from '../node/tls-socket.ts'
 
-export interface Peeked {
+/** One certificate, ready to serve. A connection keeps the one it began with. */
+export interface SiteContext {
+  /** Serial number of the leaf, upper-case hex. */
+  readonly serial: string
+  readonly secureContext: SecureContext
+  /** True if a request for `host` (lower case, no port) may be served with this certificate; else 421. */
+  covers(host: string): boolean
+}
+
+export interface ConnectionInfo {
   /** The name the client sent, lower case. Node's own `servername` is false on a resumed TLS 1.2 connection. */
   readonly serverName: string
   /** The certificate that this connection is served with, also after newer ones have been installed. */
@@ -17,23 +26,20 @@ export interface Peeked {
   readonly acceptedMs: number
 }
 
-const peekedByRawSocket = new WeakMap<Socket, Peeked>()
+const infoByAcceptedSocket = new WeakMap<Socket, ConnectionInfo>()
 
-/** To be called before the raw socket is handed to a TLS server. */
-export function rememberPeeked(raw: Socket, peeked: Peeked): void {
-  peekedByRawSocket.set(raw, peeked)
+/** Call it before the accepted socket is handed to a TLS server. */
+export function attachConnectionInfo(raw: Socket, peeked: ConnectionInfo): void {
+  infoByAcceptedSocket.set(raw, peeked)
 }
 
 /**
- * Works from inside SNICallback until long after the socket has closed.
- * @throws TypeError if the socket under `socket` did not come through the TLS front.
+ * Works from inside SNICallback on, and after the socket has closed.
+ * @throws TypeError if the connection did not come through the acceptor
  */
-export function peekedOf(socket: TLSSocket): Peeked {
-  // Node tells nobody which TLSSocket it wraps around the socket of a 'connection' event, except by this
-  // field, which net.Socket itself follows to the timers of the sockets below. Looking the connection up
-  // by remote address and port instead would fail as soon as the socket is gone.
-  const raw: unknown = Reflect.get(socket, '_parent')
-  const peeked = raw instanceof Socket ? peekedByRawSocket.get(raw) : undefined
-  if (peeked === undefined) throw new TypeError('a TLS socket that the TLS front never saw')
+export function connectionInfoOf(socket: TLSSocket): ConnectionInfo {
+  const raw = acceptedSocketOf(socket)
+  const peeked = raw && infoByAcceptedSocket.get(raw)
+  if (peeked === undefined) throw new TypeError('a TLS socket that the acceptor never saw')
   return peeked
 }

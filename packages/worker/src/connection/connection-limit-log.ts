@@ -2,7 +2,7 @@
 // again at once, so there is one line a second for a client and a limit, with a count.
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { EventCounter } from '../observability/metrics.ts'
-import type { ConnectionRefusal } from './connection-limits.ts'
+import type { ConnectionLimitName } from './connection-limits.ts'
 import type { Timers } from '../node/timers.ts'
 
 const PERIOD_MS = 1_000
@@ -11,12 +11,12 @@ const MAX_LINES = 100
 
 interface Refused {
   readonly clientIp: string | undefined
-  readonly limit: ConnectionRefusal
+  readonly limit: ConnectionLimitName
   /** Since its last line. */
   count: number
 }
 
-export class RefusalLog {
+export class ConnectionLimitLog {
   readonly #log: Log
   readonly #metrics: EventCounter
   readonly #timers: Timers
@@ -29,7 +29,7 @@ export class RefusalLog {
   }
 
   /** @param client a key of shared/client-key */
-  add(client: string, clientIp: string, limit: ConnectionRefusal): void {
+  add(client: string, clientIp: string, limit: ConnectionLimitName): void {
     const own = `${limit} ${client}`
     const isOwn = this.#refused.has(own) || this.#refused.size < MAX_LINES
     const key = isOwn ? own : limit

@@ -6,7 +6,7 @@ export interface ConnectionCaps {
   readonly connectionsPerClient: number
 }
 
-export type ConnectionRefusal = 'connections_per_worker' | 'connections_per_client' | 'open_files'
+export type ConnectionLimitName = 'connections_per_worker' | 'connections_per_client' | 'open_files'
 
 export class ConnectionLimits {
   #caps: ConnectionCaps
@@ -37,7 +37,7 @@ export class ConnectionLimits {
    * Counts one more connection of `client` (a key of shared/client-key), or says which limit forbids it.
    * The client's own limit is named first: it is the one that client can do something about.
    */
-  admit(client: string): ConnectionRefusal | undefined {
+  admit(client: string): ConnectionLimitName | undefined {
     if (this.#isOutOfFiles) return 'open_files'
     const openOfClient = this.#openByClient.get(client) ?? 0
     if (openOfClient >= this.#caps.connectionsPerClient) return 'connections_per_client'

@@ -11,7 +11,7 @@ const LINGER_SILENCE_MS = 5_000
 const closing = new WeakSet<Socket>()
 
 /** Sends `lastBytes` after what has been written, and closes as `closeLingering` does. */
-export function sayFarewell(socket: Socket, lastBytes: Uint8Array): void {
+export function endLingering(socket: Socket, lastBytes: Uint8Array): void {
   socket.write(lastBytes)
   closeLingering(socket)
 }

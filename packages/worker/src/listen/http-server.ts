@@ -5,7 +5,7 @@ import { Socket } from 'node:net'
 import { foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { AnswerStalls } from '../protocol/write-timeouts.ts'
+import { WriteTimeouts } from '../protocol/write-timeouts.ts'
 import { nowMs } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
 import { HttpsRedirectHandler } from '../pipeline/handlers/redirect.ts'
@@ -20,20 +20,20 @@ import type { Stage } from '../tls/sni-policy.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
 import { Http1Connection } from '../connection/client-connection.ts'
 import { ClientConnections } from '../connection/client-connections.ts'
-import { answerClientError } from '../protocol/client-error.ts'
-import type { ClientExchange, ServedSite } from '../protocol/exchange.ts'
-import { answerText } from '../protocol/error-response.ts'
-import { Http1Requests } from '../protocol/http1-request-queue.ts'
+import { sendClientError } from '../protocol/client-error.ts'
+import type { Exchange, ServedSite } from '../protocol/exchange.ts'
+import { sendText } from '../protocol/error-response.ts'
+import { Http1RequestQueue } from '../protocol/http1-request-queue.ts'
 import { Router } from '../pipeline/router.ts'
 import { http1Timeouts, runtimeHeaderBytes, SWEEP_INTERVAL_MS } from '../node/server-options.ts'
 
-export interface RedirectSettings {
+export interface PlainHttpSettings {
   readonly sites: readonly Site[]
   readonly limits: Limits
   readonly httpsPort: number
 }
 
-export interface RedirectDeps {
+export interface PlainHttpDeps {
   readonly accessLog: AccessLog
   readonly log: Log
   readonly metrics: EventCounter
@@ -42,29 +42,29 @@ export interface RedirectDeps {
   readonly keyAuthorizationOf: (token: string) => string | undefined
 }
 
-export class RedirectServer {
+export class PlainHttpServer {
   readonly #server: Server
-  readonly #deps: RedirectDeps
+  readonly #deps: PlainHttpDeps
   readonly #sweep: NodeJS.Timeout
   readonly #connections: ClientConnections
-  readonly #requests: Http1Requests
-  #settings: RedirectSettings
+  readonly #requests: Http1RequestQueue
+  #settings: PlainHttpSettings
   readonly #pipeline: Pipeline
   #router = new Router<ServedSite>([])
   #stage: Stage
 
-  constructor(settings: RedirectSettings, stage: Stage, deps: RedirectDeps) {
+  constructor(settings: PlainHttpSettings, stage: Stage, deps: PlainHttpDeps) {
     this.#deps = deps
     this.#stage = stage
     this.#settings = settings
-    const stalls = new AnswerStalls(
+    const stalls = new WriteTimeouts(
       () => this.#settings.limits.bodyStallTimeoutMs,
       nowMs,
       deps.log,
       deps.metrics,
     )
     this.#sweep = setInterval(() => stalls.sweep(), SWEEP_INTERVAL_MS).unref()
-    this.#requests = new Http1Requests(
+    this.#requests = new Http1RequestQueue(
       {
         accessLog: deps.accessLog,
         stalls,
@@ -100,7 +100,7 @@ export class RedirectServer {
       // A missing Host is answered here, in our own words.
       requireHostHeader: false,
       shouldUpgradeCallback: (req) => {
-        this.#requests.connectionOf(req.socket).isLosingBytes = true
+        this.#requests.connectionOf(req.socket).mustCloseAfterRequest = true
         return false
       },
     })
@@ -110,7 +110,7 @@ export class RedirectServer {
     this.#listen()
   }
 
-  configure(settings: RedirectSettings): void {
+  configure(settings: PlainHttpSettings): void {
     this.#settings = settings
     const { sites, limits, httpsPort } = settings
     const handler = new HttpsRedirectHandler(httpsPort)
@@ -141,10 +141,10 @@ export class RedirectServer {
     server.on('checkContinue', onRequest)
     server.on('checkExpectation', onRequest)
     // The method is refused like any other that is not allowed.
-    server.on('connect', (req, _socket, head) => this.#requests.onGivenAway(req, head))
+    server.on('connect', (req, _socket, head) => this.#requests.onUpgrade(req, head))
     server.on('clientError', (error, socket) => {
       if (!(socket instanceof Socket)) return
-      answerClientError(error, this.#requests.connectionOf(socket), {
+      sendClientError(error, this.#requests.connectionOf(socket), {
         log: this.#deps.log,
         metrics: this.#deps.metrics,
         headTimeoutMs: this.#settings.limits.requestHeaderTimeoutMs,
@@ -155,15 +155,15 @@ export class RedirectServer {
   }
 
   /** There is no certificate for the HTTPS port yet. */
-  #refuseWhileStarting(exchange: ClientExchange): StageResult {
+  #refuseWhileStarting(exchange: Exchange): StageResult {
     if (this.#stage !== 'challenge') return NEXT
-    answerText(exchange, 503)
+    sendText(exchange, 503)
     return DONE
   }
 }
 
 /** Nothing here reads a body. */
-function closeAfterBody(exchange: ClientExchange): StageResult {
+function closeAfterBody(exchange: Exchange): StageResult {
   if (exchange.mayHaveBody) exchange.closeAfterwards()
   return NEXT
 }

@@ -9,8 +9,8 @@ import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { createWebSocketProxy } from '../tunnel/http-proxy.ts'
-import { Routes, type WelcomeAddress } from '../pipeline/sites.ts'
-import { AnswerStalls } from '../protocol/write-timeouts.ts'
+import { CompiledSites, type WelcomeAddress } from '../pipeline/sites.ts'
+import { WriteTimeouts } from '../protocol/write-timeouts.ts'
 import { Http2Sessions } from '../protocol/http2-guard.ts'
 import { nowMs } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
@@ -18,7 +18,7 @@ import { Tunnels } from '../tunnel/tunnels.ts'
 import type { NameResolver } from '../upstream/name-resolver.ts'
 import type { UpstreamTrust } from '../upstream/trust.ts'
 import type { ConnectionLimits } from '../connection/connection-limits.ts'
-import type { RefusalLog } from '../connection/connection-limit-log.ts'
+import type { ConnectionLimitLog } from '../connection/connection-limit-log.ts'
 import { ProxyHandler } from '../pipeline/handlers/proxy.ts'
 import { Pipeline } from '../pipeline/pipeline.ts'
 import { BodyLimitStage } from '../pipeline/stages/body-limit.ts'
@@ -26,14 +26,15 @@ import { DispatchStage } from '../pipeline/stages/dispatch.ts'
 import { ParseStage } from '../pipeline/stages/parse.ts'
 import { RateLimitStage, type RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
 import { RouteStage } from '../pipeline/stages/route.ts'
-import { peekedOf, type Peeked } from '../connection/connection-info.ts'
+import { SESSION_ID_CONTEXT, TLS_OPTIONS } from '../tls/policy.ts'
+import { connectionInfoOf, type ConnectionInfo } from '../connection/connection-info.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
 import { Http1Connection, Http2Connection } from '../connection/client-connection.ts'
 import { ClientConnections, retireSession } from '../connection/client-connections.ts'
-import { answerClientError } from '../protocol/client-error.ts'
+import { sendClientError } from '../protocol/client-error.ts'
 import type { ExchangeDeps } from '../protocol/exchange.ts'
 import { isWebSocketHandshake } from '../message/request-parser.ts'
-import { Http1Requests } from '../protocol/http1-request-queue.ts'
+import { Http1RequestQueue } from '../protocol/http1-request-queue.ts'
 import { Http2Exchange } from '../protocol/http2-exchange.ts'
 import {
   http1Timeouts,
@@ -43,12 +44,12 @@ import {
 } from '../node/server-options.ts'
 import { createRuntimeServer, type RuntimeServer } from '../node/http-server.ts'
 
-export interface SiteServerSettings {
+export interface HttpsServerSettings {
   readonly sites: readonly Site[]
   readonly limits: Limits
 }
 
-export interface SiteServerDeps {
+export interface HttpsServerDeps {
   readonly accessLog: AccessLog
   readonly log: Log
   readonly metrics: EventCounter
@@ -61,45 +62,45 @@ export interface SiteServerDeps {
   readonly names: NameResolver
   /** Those of the TLS front: a tunnel over HTTP/2 counts as one more. */
   readonly connections: ConnectionLimits
-  readonly refusalLog: RefusalLog
+  readonly connectionLimitLog: ConnectionLimitLog
 }
 
 /** HTTP/2 gives a stream that much ahead of its reader, and a connection four times as much. */
 const SESSION_WINDOW_BYTES = 1024 * 1024
 const GONE: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE'])
 
-export class SiteServer {
+export class HttpsServer {
   readonly #log: Log
   readonly #metrics: EventCounter
   readonly #server: RuntimeServer
   readonly #tunnels = new Tunnels()
   readonly #connections = new ClientConnections(() => this.#server.closeIdleConnections(), this.#tunnels)
-  readonly #handshakes = new Map<Peeked, NodeJS.Timeout>()
-  readonly #requests: Http1Requests
+  readonly #handshakes = new Map<ConnectionInfo, NodeJS.Timeout>()
+  readonly #requests: Http1RequestQueue
   readonly #http2 = new WeakMap<Http2Session, Http2Connection>()
-  readonly #routes: Routes
+  readonly #routes: CompiledSites
   readonly #pipeline: Pipeline
   readonly #exchangeDeps: ExchangeDeps
-  readonly #stalls: AnswerStalls
+  readonly #stalls: WriteTimeouts
   readonly #sessions: Http2Sessions
   readonly #sweep: NodeJS.Timeout
   #limits: Limits
 
-  constructor(settings: SiteServerSettings, deps: SiteServerDeps) {
+  constructor(settings: HttpsServerSettings, deps: HttpsServerDeps) {
     this.#log = deps.log
     this.#metrics = deps.metrics
     this.#limits = settings.limits
-    const { accessLog, log, connections, refusalLog } = deps
+    const { accessLog, log, connections, connectionLimitLog } = deps
     const limits = (): Limits => this.#limits
     const proxyDeps = {
       accessLog,
       limits,
       connections,
-      refusalLog,
+      connectionLimitLog,
       tunnels: this.#tunnels,
       webSocketProxy: createWebSocketProxy(),
     }
-    this.#routes = new Routes(
+    this.#routes = new CompiledSites(
       deps.resolveWelcome,
       deps.trust,
       deps.names,
@@ -118,7 +119,7 @@ export class SiteServer {
       ],
       log,
     )
-    this.#stalls = new AnswerStalls(() => this.#limits.bodyStallTimeoutMs, nowMs, log, deps.metrics)
+    this.#stalls = new WriteTimeouts(() => this.#limits.bodyStallTimeoutMs, nowMs, log, deps.metrics)
     this.#sessions = new Http2Sessions(() => this.#limits, nowMs)
     this.#sweep = setInterval(() => {
       // First: it finds out which sessions have been sending.
@@ -126,24 +127,30 @@ export class SiteServer {
       this.#stalls.sweep()
     }, SWEEP_INTERVAL_MS).unref()
     this.#exchangeDeps = { accessLog, stalls: this.#stalls, nowMs }
-    this.#requests = new Http1Requests(
+    this.#requests = new Http1RequestQueue(
       { ...this.#exchangeDeps, requestsPerConnection: () => this.#limits.requestsPerConnection },
-      (socket) => new Http1Connection(socket, peekedOf(overTls(socket)), this.#connections),
+      (socket) => new Http1Connection(socket, connectionInfoOf(overTls(socket)), this.#connections),
       (exchange) => this.#pipeline.run(exchange),
     )
-    this.#server = createRuntimeServer(settings.limits, deps.ticketKeys)
+    this.#server = createRuntimeServer({
+      limits: settings.limits,
+      ticketKeys: deps.ticketKeys,
+      sessionIdContext: SESSION_ID_CONTEXT,
+      tls: TLS_OPTIONS,
+      contextOf: (socket) => connectionInfoOf(socket).context.secureContext,
+    })
     this.#server.shouldUpgradeCallback = (req) => {
       const isGranted = isWebSocketHandshake(req.method ?? '', req.httpVersion, req.rawHeaders)
       const connection = this.#requests.connectionOf(req.socket)
       if (isGranted) connection.givingAway()
-      else connection.isLosingBytes = true
+      else connection.mustCloseAfterRequest = true
       return isGranted
     }
     this.#listen()
   }
 
   /** A socket from the TLS front: nothing but the ClientHello has been read, and that has been put back. */
-  adopt(socket: Socket, peeked: Peeked): void {
+  adopt(socket: Socket, peeked: ConnectionInfo): void {
     this.#connections.add(socket)
     // The runtime's own handshake timeout starts anew with every byte.
     const leftMs = peeked.acceptedMs + this.#limits.tlsHandshakeTimeoutMs - nowMs()
@@ -164,7 +171,7 @@ export class SiteServer {
   }
 
   /** In place, from the next request on (of limits that the runtime keeps: the next connection). */
-  configure({ sites, limits }: SiteServerSettings): void {
+  configure({ sites, limits }: HttpsServerSettings): void {
     this.#limits = limits
     this.#routes.configure(sites, limits)
     Object.assign(this.#server, http1Timeouts(limits), { maxHeaderSize: runtimeHeaderBytes(limits) })
@@ -191,8 +198,8 @@ export class SiteServer {
     // Both are the pipeline's to answer: it knows the host, the limits and the method.
     server.on('checkContinue', onRequest)
     server.on('checkExpectation', onRequest)
-    server.on('upgrade', (req, _socket, head) => this.#requests.onGivenAway(req, head))
-    server.on('connect', (req, _socket, head) => this.#requests.onGivenAway(req, head))
+    server.on('upgrade', (req, _socket, head) => this.#requests.onUpgrade(req, head))
+    server.on('connect', (req, _socket, head) => this.#requests.onUpgrade(req, head))
     server.on('clientError', (error, socket) => this.#onClientError(error, socket))
     server.on('session', (session) => this.#onSession(session))
     server.on('stream', (stream, _headers, _flags, rawHeaders) => this.#onStream(stream, rawHeaders))
@@ -202,13 +209,13 @@ export class SiteServer {
     server.emit('listening')
   }
 
-  #endHandshake(peeked: Peeked): void {
+  #endHandshake(peeked: ConnectionInfo): void {
     clearTimeout(this.#handshakes.get(peeked))
     this.#handshakes.delete(peeked)
   }
 
   #onSecure(socket: TLSSocket): void {
-    const peeked = peekedOf(socket)
+    const peeked = connectionInfoOf(socket)
     this.#endHandshake(peeked)
     const resumed = socket.isSessionReused()
     this.#metrics.count('tls_handshake', String(resumed))
@@ -216,7 +223,7 @@ export class SiteServer {
   }
 
   #onTlsError(cause: Error, socket: TLSSocket): void {
-    const clientIp = peekedOf(socket).clientIp
+    const clientIp = connectionInfoOf(socket).clientIp
     const error = codeOf(cause) ?? cause.message
     // A client that just hangs up is not worth an info line.
     const level = error.startsWith('ERR_SSL') ? 'info' : 'debug'
@@ -228,7 +235,7 @@ export class SiteServer {
   #onClientError(error: Error, socket: Socket): void {
     // A failed handshake comes here as well, when it has been dealt with.
     if (socket.destroyed) return
-    answerClientError(error, this.#requests.connectionOf(socket), {
+    sendClientError(error, this.#requests.connectionOf(socket), {
       log: this.#log,
       metrics: this.#metrics,
       headTimeoutMs: this.#limits.requestHeaderTimeoutMs,
@@ -237,7 +244,7 @@ export class SiteServer {
 
   #onSession(session: ServerHttp2Session): void {
     // The session's `socket` is a proxy of the TLSSocket: good enough for asking what it came with.
-    const connection = new Http2Connection(peekedOf(overTls(session.socket)))
+    const connection = new Http2Connection(connectionInfoOf(overTls(session.socket)))
     this.#http2.set(session, connection)
     this.#connections.addSession(session)
     session.setLocalWindowSize(SESSION_WINDOW_BYTES)

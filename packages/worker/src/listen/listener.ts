@@ -15,14 +15,14 @@ import { BoundSockets } from './bound-sockets.ts'
 import type { NameResolver } from '../upstream/name-resolver.ts'
 import type { UpstreamTrust } from '../upstream/trust.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
-import { RedirectServer } from './http-server.ts'
-import { SiteServer } from './https-server.ts'
+import { PlainHttpServer } from './http-server.ts'
+import { HttpsServer } from './https-server.ts'
 import type { ConnectionLimits } from '../connection/connection-limits.ts'
 import type { EventCounter } from '../observability/metrics.ts'
-import { RefusalLog } from '../connection/connection-limit-log.ts'
+import { ConnectionLimitLog } from '../connection/connection-limit-log.ts'
 import { systemTimers } from '../node/timers.ts'
 import { ChallengeContexts, SiteContexts } from '../tls/contexts.ts'
-import { TlsFront } from '../tls/acceptor.ts'
+import { TlsAcceptor } from '../tls/acceptor.ts'
 import type { RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
 import type { Welcome } from '../welcome/server.ts'
 
@@ -55,22 +55,22 @@ export interface TrafficListenerOptions {
 export class TrafficListener {
   readonly #config: WorkerListener
   readonly #connections: ConnectionLimits
-  readonly #refusalLog: RefusalLog
+  readonly #connectionLimitLog: ConnectionLimitLog
   readonly #sockets: BoundSockets
   readonly #contexts = new SiteContexts()
   readonly #challengeContexts = new ChallengeContexts()
   #keyAuthorizations: ReadonlyMap<string, string> = new Map()
-  readonly #front: TlsFront
-  readonly #sites: SiteServer
-  readonly #redirect: RedirectServer
+  readonly #front: TlsAcceptor
+  readonly #sites: HttpsServer
+  readonly #redirect: PlainHttpServer
 
   constructor(options: TrafficListenerOptions) {
     const { config, workerConfig, log, metrics, accessLog, connections, rateLimiter } = options
     this.#config = config
     this.#connections = connections
-    this.#refusalLog = new RefusalLog(log, metrics, systemTimers)
+    this.#connectionLimitLog = new ConnectionLimitLog(log, metrics, systemTimers)
     this.#sockets = new BoundSockets(options.inheritedSockets)
-    this.#sites = new SiteServer(
+    this.#sites = new HttpsServer(
       { sites: config.sites, limits: workerConfig.limits },
       {
         accessLog,
@@ -81,7 +81,7 @@ export class TrafficListener {
         trust: options.trust,
         names: options.names,
         connections,
-        refusalLog: this.#refusalLog,
+        connectionLimitLog: this.#connectionLimitLog,
         resolveWelcome: () => {
           if (options.welcome === undefined)
             throw new Error('no site of this worker wants the welcome upstream')
@@ -89,18 +89,18 @@ export class TrafficListener {
         },
       },
     )
-    this.#front = new TlsFront({
+    this.#front = new TlsAcceptor({
       contexts: this.#contexts,
       challenges: this.#challengeContexts,
       connections,
-      refusalLog: this.#refusalLog,
+      connectionLimitLog: this.#connectionLimitLog,
       log,
       metrics,
       stage: 'challenge',
       handshakeTimeoutMs: workerConfig.limits.tlsHandshakeTimeoutMs,
       serve: (socket, peeked) => this.#sites.adopt(socket, peeked),
     })
-    this.#redirect = new RedirectServer(
+    this.#redirect = new PlainHttpServer(
       { sites: config.sites, limits: workerConfig.limits, httpsPort: config.httpsPort },
       'challenge',
       {
@@ -171,7 +171,7 @@ export class TrafficListener {
     const client = clientKey(clientIp)
     const refusal = this.#connections.admit(client)
     if (refusal !== undefined) {
-      this.#refusalLog.add(client, clientIp, refusal)
+      this.#connectionLimitLog.add(client, clientIp, refusal)
       socket.destroy()
       return
     }

@@ -9,10 +9,8 @@ import {
   type Settings,
 } from 'node:http2'
 import type { Socket } from 'node:net'
-import type { SecureContext, TLSSocket } from 'node:tls'
+import type { SecureContext, SecureContextOptions, TLSSocket } from 'node:tls'
 import type { Limits } from '@reverse-proxy/shared/config/config'
-import { peekedOf } from '../connection/connection-info.ts'
-import { SESSION_ID_CONTEXT, TLS_OPTIONS } from '../tls/policy.ts'
 import { http1Timeouts, http2Options, runtimeHeaderBytes } from './server-options.ts'
 
 /** For a client that offers nothing else; its requests are read by the same parser as those of HTTP/1.1. */
@@ -48,8 +46,21 @@ export interface RuntimeServer extends EventEmitter<RuntimeServerEvents> {
   updateSettings(settings: Settings): void
 }
 
-/** To be given connections by `emit('connection', socket)`. @param ticketKeys 48 bytes */
-export function createRuntimeServer(limits: Limits, ticketKeys: Uint8Array): RuntimeServer {
+type SniDone = (error: Error | null, context?: SecureContext) => void
+
+export interface RuntimeServerOptions {
+  readonly limits: Limits
+  /** 48 bytes. */
+  readonly ticketKeys: Uint8Array
+  readonly sessionIdContext: string
+  readonly tls: SecureContextOptions
+  /** The certificate chosen for a connection. */
+  readonly contextOf: (socket: TLSSocket) => SecureContext
+}
+
+/** Takes connections by `emit('connection', socket)`. */
+export function createRuntimeServer(options: RuntimeServerOptions): RuntimeServer {
+  const { limits, ticketKeys, sessionIdContext, tls, contextOf } = options
   const http1Options = {
     ...http1Timeouts(limits),
     maxHeaderSize: runtimeHeaderBytes(limits),
@@ -58,15 +69,22 @@ export function createRuntimeServer(limits: Limits, ticketKeys: Uint8Array): Run
     requireHostHeader: false,
   }
   const created = createSecureServer({
-    ...TLS_OPTIONS,
+    ...tls,
     ...http2Options(limits),
     http1Options,
     allowHTTP1: true,
     ALPNCallback: ({ protocols }) => PROTOCOLS.find((protocol) => protocols.includes(protocol)),
-    sessionIdContext: SESSION_ID_CONTEXT,
+    sessionIdContext,
     ticketKeys: Buffer.from(ticketKeys),
     handshakeTimeout: limits.tlsHandshakeTimeoutMs,
-    SNICallback: contextOf,
+    // A throw in here would end the process.
+    SNICallback(this: TLSSocket, _name: string, callback: SniDone) {
+      try {
+        callback(null, contextOf(this))
+      } catch (error) {
+        callback(error instanceof Error ? error : new Error(String(error)))
+      }
+    },
   })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- see the head of this file
   const server = created as unknown as RuntimeServer
@@ -81,19 +99,6 @@ export function createRuntimeServer(limits: Limits, ticketKeys: Uint8Array): Run
   server.off('request', ignore)
   server.removeAllListeners('stream')
   return server
-}
-
-// A throw in here would end the process.
-function contextOf(
-  this: TLSSocket,
-  _name: string,
-  callback: (error: Error | null, context?: SecureContext) => void,
-) {
-  try {
-    callback(null, peekedOf(this).context.secureContext)
-  } catch (error) {
-    callback(error instanceof Error ? error : new Error(String(error)))
-  }
 }
 
 function ignore(): void {}

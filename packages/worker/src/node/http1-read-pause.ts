@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import { nowMs } from './timers.ts'
 
-export class ClientReading {
+export class ReadPause {
   readonly #socket: Socket
   #isHeld = false
   #isGivenAway = false

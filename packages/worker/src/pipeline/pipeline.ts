@@ -3,8 +3,8 @@
 import { stackOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { ClientExchange } from '../protocol/exchange.ts'
-import { answerError } from '../protocol/error-response.ts'
+import type { Exchange } from '../protocol/exchange.ts'
+import { sendError } from '../protocol/error-response.ts'
 import { NEXT, type Stage } from './stage.ts'
 
 export class Pipeline {
@@ -18,21 +18,21 @@ export class Pipeline {
   }
 
   /** Runs the stages that `exchange` has not passed yet, until one does not return NEXT. Never throws. */
-  run(exchange: ClientExchange): void {
+  run(exchange: Exchange): void {
     try {
       while (this.#stageOf(exchange).run(exchange) === NEXT);
     } catch (error) {
       if (!(error instanceof ProxyError)) this.#log.error('INTERNAL_ERROR', { error: stackOf(error) })
-      answerError(exchange, error instanceof ProxyError ? error.code : 'INTERNAL')
+      sendError(exchange, error instanceof ProxyError ? error.code : 'INTERNAL')
     }
   }
 
   /** Goes on with a request whose stage returned WAIT. Without effect if its client has gone meanwhile. */
-  resume(exchange: ClientExchange): void {
+  resume(exchange: Exchange): void {
     if (!exchange.isOver) this.run(exchange)
   }
 
-  #stageOf(exchange: ClientExchange): Stage {
+  #stageOf(exchange: Exchange): Stage {
     const stage = this.#stages[exchange.stagesRun++]
     if (stage === undefined) throw new TypeError('no stage has answered the request')
     return stage

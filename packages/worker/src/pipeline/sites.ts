@@ -14,7 +14,7 @@ export interface WelcomeAddress {
   readonly port: number
 }
 
-export class Routes {
+export class CompiledSites {
   readonly #resolveWelcome: () => WelcomeAddress
   readonly #trust: UpstreamTrust
   readonly #names: NameResolver

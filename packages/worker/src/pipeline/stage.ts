@@ -1,5 +1,5 @@
 // One step on a request's way through the pipeline: it judges the request or finds something out about it.
-import type { ClientExchange } from '../protocol/exchange.ts'
+import type { Exchange } from '../protocol/exchange.ts'
 
 /** The next stage may run. */
 export const NEXT = 0
@@ -12,5 +12,5 @@ export type StageResult = typeof NEXT | typeof DONE | typeof WAIT
 
 export interface Stage {
   /** @throws ProxyError that the client is answered with */
-  run(exchange: ClientExchange): StageResult
+  run(exchange: Exchange): StageResult
 }

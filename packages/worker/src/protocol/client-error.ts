@@ -1,9 +1,9 @@
 // Responds to an HTTP/1 client whose bytes are not a request or arrive too slowly.
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { EventCounter } from '../observability/metrics.ts'
-import { closeLingering, sayFarewell } from '../connection/lingering-close.ts'
+import { closeLingering, endLingering } from '../connection/lingering-close.ts'
 import type { Http1Connection } from '../connection/client-connection.ts'
-import { rawErrorAnswer } from './error-response.ts'
+import { rawErrorResponse } from './error-response.ts'
 
 const ENDED_WITHIN_REQUEST = 'HPE_INVALID_EOF_STATE'
 const HEAD_TIMED_OUT = 'ERR_HTTP_REQUEST_TIMEOUT'
@@ -16,7 +16,7 @@ interface ClientErrorDeps {
 }
 
 /** For the runtime's 'clientError'. May come again for what is read after it. */
-export function answerClientError(error: Error, connection: Http1Connection, deps: ClientErrorDeps): void {
+export function sendClientError(error: Error, connection: Http1Connection, deps: ClientErrorDeps): void {
   const { socket, client } = connection
   const isOwed = connection.hasOpenExchange
   if (socket.destroyed || connection.isUnreadable || (connection.isClosing && !isOwed)) return
@@ -27,7 +27,7 @@ export function answerClientError(error: Error, connection: Http1Connection, dep
     return
   }
   const isLate = code === HEAD_TIMED_OUT
-  if (isLate && connection.excusesHead(deps.headTimeoutMs, () => answerClientError(error, connection, deps)))
+  if (isLate && connection.excusesHead(deps.headTimeoutMs, () => sendClientError(error, connection, deps)))
     return
   // Browsers open connections ahead of need: a response to nothing could be taken for that to a first request.
   if (isLate && socket.bytesRead === 0) {
@@ -39,7 +39,7 @@ export function answerClientError(error: Error, connection: Http1Connection, dep
   deps.log.info('CLIENT_ERROR', { client_ip: client.ip, status, error: code })
   connection.unreadable()
   if (isOwed) return
-  if (socket.writable) sayFarewell(socket, rawErrorAnswer(status))
+  if (socket.writable) endLingering(socket, rawErrorResponse(status))
   else socket.destroy()
 }
 

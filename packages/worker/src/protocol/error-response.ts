@@ -3,7 +3,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { ErrorCode } from '@reverse-proxy/shared/errors'
 import { ERRORS } from '@reverse-proxy/shared/errors'
-import type { ClientExchange } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
 import { WEBSOCKET_VERSION } from '../message/request-parser.ts'
 
 /** After these the next byte on an HTTP/1 connection cannot be trusted to begin a request. */
@@ -24,10 +24,10 @@ const ALLOW = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
  * Answers with the status of `code`; a `retryAfterSecs` becomes `Retry-After`. If the upstream's answer
  * has begun already, or `code` has no status, the answer is cut instead.
  */
-export function answerError(exchange: ClientExchange, code: ErrorCode, retryAfterSecs?: number): void {
+export function sendError(exchange: Exchange, code: ErrorCode, retryAfterSecs?: number): void {
   if (exchange.isOver) return
   const { status } = ERRORS[code]
-  if (exchange.isAnswered || status === 0) {
+  if (exchange.headersSent || status === 0) {
     exchange.truncate()
     return
   }
@@ -41,17 +41,17 @@ export function answerError(exchange: ClientExchange, code: ErrorCode, retryAfte
     if (exchange.head.protocol !== 'h2') extra.push('upgrade', 'websocket', 'connection', 'Upgrade, close')
   }
   if (CLOSING.has(code)) exchange.closeAfterwards()
-  answerText(exchange, status, extra)
+  sendText(exchange, status, extra)
 }
 
 /** An answer of the proxy's own: the status text as text/plain. */
-export function answerText(exchange: ClientExchange, status: number, headers: string[] = []): void {
+export function sendText(exchange: Exchange, status: number, headers: string[] = []): void {
   headers.push('content-type', 'text/plain')
-  answerBody(exchange, status, headers, statusText(status))
+  sendBody(exchange, status, headers, statusText(status))
 }
 
 /** An answer of the proxy's own that is all there. */
-export function answerBody(exchange: ClientExchange, status: number, headers: string[], text: string): void {
+export function sendBody(exchange: Exchange, status: number, headers: string[], text: string): void {
   const body = Buffer.from(text)
   const contentLength = String(body.length)
   exchange.respond({ status, reason: '', headers, contentLength })
@@ -61,7 +61,7 @@ export function answerBody(exchange: ClientExchange, status: number, headers: st
 }
 
 /** The same for a connection on which no request could be understood. */
-export function rawErrorAnswer(status: number): Buffer {
+export function rawErrorResponse(status: number): Buffer {
   const text = statusText(status)
   return Buffer.from(
     `HTTP/1.1 ${status} ${text}\r\n` +

@@ -3,27 +3,27 @@
 // http1-exchange.ts and http2-exchange.ts.
 import type { Readable } from 'node:stream'
 import type { Site } from '@reverse-proxy/shared/config/config'
-import type { AnswerStalls, PendingAnswer } from './write-timeouts.ts'
+import type { WriteTimeouts, PendingResponse } from './write-timeouts.ts'
 import { STATUS_CLIENT_GONE, type AccessLog } from '../observability/access-log-entry.ts'
 import type { Client, ClientConnection } from '../connection/client-connection.ts'
 import type { ParsedRequest, RequestHead } from '../message/request-parser.ts'
 
 export interface ExchangeDeps {
   readonly accessLog: AccessLog
-  readonly stalls: AnswerStalls
+  readonly stalls: WriteTimeouts
   /** Monotonic. */
   readonly nowMs: () => number
 }
 
 /** Produces the response. */
-export interface AnswerSource {
+export interface ResponseSource {
   /** After `write` said false: more is wanted. */
   onDrain(): void
   /** The client has gone. Not called after `end` or `truncate`. */
   onClientGone(): void
 }
 
-export interface Answer {
+export interface ResponseHead {
   readonly status: number
   /** Ignored by HTTP/2. Empty: the usual phrase. */
   readonly reason: string
@@ -35,13 +35,13 @@ export interface Answer {
 /** Takes over a request for which all stages have run, and sees to it that it gets a response. */
 export interface Handler {
   /** @throws ProxyError that the client is answered with */
-  handle(exchange: ClientExchange): void
+  handle(exchange: Exchange): void
 }
 
 /** Sees the head of every response of a site, whoever made it, before it is sent. */
 export interface ResponseFilter {
   /** May change `head`. */
-  onHead(exchange: ClientExchange, head: Answer): void
+  onHead(exchange: Exchange, head: ResponseHead): void
 }
 
 /** A site as the data plane serves it. */
@@ -55,7 +55,7 @@ export interface ServedSite {
 /** Without an error: what was written is not needed any more. */
 export type OnWritten = (error?: Error | null) => void
 
-export abstract class ClientExchange implements PendingAnswer {
+export abstract class Exchange implements PendingResponse {
   readonly head: RequestHead
   readonly connection: ClientConnection
   /** The client that the request comes from: the peer of the connection, unless a stage knows better. */
@@ -64,7 +64,7 @@ export abstract class ClientExchange implements PendingAnswer {
   stagesRun = 0
   /** Set by the route stage. */
   site: ServedSite | undefined
-  source: AnswerSource | undefined
+  source: ResponseSource | undefined
   /** Called once, when the exchange is over. */
   onOver: (() => void) | undefined
   /** `host:port` of the upstream that has been asked. */
@@ -114,7 +114,7 @@ export abstract class ClientExchange implements PendingAnswer {
   /** The request has been read to its end. */
   abstract get isRequestComplete(): boolean
   /** Whether the head of the answer has been written: no other answer is possible any more. */
-  get isAnswered(): boolean {
+  get headersSent(): boolean {
     return this.status !== 0
   }
 
@@ -140,13 +140,13 @@ export abstract class ClientExchange implements PendingAnswer {
    * The only way a response begins: the filters of the site change its head, then the protocol sends it.
    * @throws TypeError or RangeError if the runtime refuses a header or the status; nothing is sent then
    */
-  respond(head: Answer): void {
+  respond(head: ResponseHead): void {
     if (this.site !== undefined) for (const filter of this.site.filters) filter.onHead(this, head)
     this.writeHead(head)
   }
 
   /** @throws TypeError or RangeError as `respond` does */
-  protected abstract writeHead(head: Answer): void
+  protected abstract writeHead(head: ResponseHead): void
   /**
    * @param chunk the exchange's from now on
    * @param onWritten called when it is not needed any more; perhaps never, if the client goes
@@ -199,7 +199,7 @@ export abstract class ClientExchange implements PendingAnswer {
 }
 
 /** @throws TypeError before the route stage has run */
-export function servedSiteOf(exchange: ClientExchange): ServedSite {
+export function servedSiteOf(exchange: Exchange): ServedSite {
   if (exchange.site === undefined) throw new TypeError('the request has not been matched to a site yet')
   return exchange.site
 }

@@ -4,9 +4,9 @@ import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Readable } from 'node:stream'
 import { destroyWhenSent, lingerOnClose } from '../connection/lingering-close.ts'
 import { copyChunk, giveBack, isShort } from './buffer-pool.ts'
-import { ClientExchange, type Answer, type ExchangeDeps, type OnWritten } from './exchange.ts'
+import { Exchange, type ResponseHead, type ExchangeDeps, type OnWritten } from './exchange.ts'
 import type { Http1Connection } from '../connection/client-connection.ts'
-import { answerError } from './error-response.ts'
+import { sendError } from './error-response.ts'
 import type { Protocol } from '../message/request-parser.ts'
 import { endsWithHead } from '../message/headers.ts'
 
@@ -17,7 +17,7 @@ export interface Http1Deps extends ExchangeDeps {
 
 const CONTINUE = 100
 
-export class Http1Exchange extends ClientExchange {
+export class Http1Exchange extends Exchange {
   readonly #req: IncomingMessage
   readonly #res: ServerResponse
   readonly #http1: Http1Connection
@@ -73,7 +73,7 @@ export class Http1Exchange extends ClientExchange {
     else res.writeInformation(status, [...headers])
   }
 
-  protected override writeHead({ status, reason, headers, contentLength }: Answer): void {
+  protected override writeHead({ status, reason, headers, contentLength }: ResponseHead): void {
     if (this.isOver) return
     const res = this.#res
     // Content-Length goes last: once it knows one, the runtime decodes a Content-Disposition anew, as
@@ -157,7 +157,7 @@ export class Http1Exchange extends ClientExchange {
 
   /** The rest of the body is no HTTP. */
   onUnreadable(): void {
-    answerError(this, 'BAD_FRAMING')
+    sendError(this, 'BAD_FRAMING')
   }
 
   onConnectionClosed(): void {

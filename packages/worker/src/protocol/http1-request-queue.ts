@@ -6,7 +6,7 @@ import type { Http1Connection } from '../connection/client-connection.ts'
 import { Http1Exchange, type Http1Deps } from './http1-exchange.ts'
 import { UpgradeExchange } from './upgrade-exchange.ts'
 
-export class Http1Requests {
+export class Http1RequestQueue {
   readonly #deps: Http1Deps
   readonly #connect: (socket: Socket) => Http1Connection
   readonly #handle: (exchange: Http1Exchange) => void
@@ -43,7 +43,7 @@ export class Http1Requests {
   }
 
   /** For 'upgrade' and 'connect': the runtime has given the socket away. */
-  onGivenAway(req: IncomingMessage, firstBytes: Buffer): void {
+  onUpgrade(req: IncomingMessage, firstBytes: Buffer): void {
     const connection = this.connectionOf(req.socket)
     connection.givenAway()
     // A tunnel behind answers that are still owed would come before them.

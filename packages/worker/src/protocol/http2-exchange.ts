@@ -4,7 +4,7 @@ import { constants, type ServerHttp2Stream } from 'node:http2'
 import type { Readable } from 'node:stream'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { copyChunk, giveBack, isShort } from './buffer-pool.ts'
-import { ClientExchange, type Answer, type ExchangeDeps, type OnWritten } from './exchange.ts'
+import { Exchange, type ResponseHead, type ExchangeDeps, type OnWritten } from './exchange.ts'
 import type { Http2Connection } from '../connection/client-connection.ts'
 import type { RequestHead } from '../message/request-parser.ts'
 
@@ -15,7 +15,7 @@ const WITH_TRAILERS = { waitForTrailers: true } as const
 /** A client that reads one stream cannot hold the others for longer than so many times the deadline. */
 const MAX_TURNS_MISSED = 10
 
-export class Http2Exchange extends ClientExchange {
+export class Http2Exchange extends Exchange {
   readonly #stream: ServerHttp2Stream
   readonly #http2: Http2Connection
   #trailers: readonly string[] = []
@@ -56,7 +56,7 @@ export class Http2Exchange extends ClientExchange {
     this.#stream.additionalHeaders({ ':status': String(status), ...fieldsOf(headers) })
   }
 
-  protected override writeHead({ status, headers, contentLength }: Answer): void {
+  protected override writeHead({ status, headers, contentLength }: ResponseHead): void {
     const stream = this.#stream
     if (this.#isClosed) return
     const list = [':status', String(status), ...headers]

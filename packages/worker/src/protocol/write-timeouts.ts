@@ -7,7 +7,7 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { EventCounter } from '../observability/metrics.ts'
 
 /** An answer of which something has been written that may not have left yet. */
-export interface PendingAnswer {
+export interface PendingResponse {
   readonly client: { readonly ip: string }
   /**
    * Its time is up: whether it waits for something else than its client, such as the answer before it, or its
@@ -18,13 +18,13 @@ export interface PendingAnswer {
   onStalled(): void
 }
 
-export class AnswerStalls {
+export class WriteTimeouts {
   readonly #timeoutMs: () => number
   readonly #nowMs: () => number
   readonly #log: Log
   readonly #metrics: EventCounter
   /** Since when it is the client's turn; the one that has waited longest comes first. */
-  readonly #pending = new Map<PendingAnswer, number>()
+  readonly #pending = new Map<PendingResponse, number>()
 
   /** @param nowMs monotonic */
   constructor(timeoutMs: () => number, nowMs: () => number, log: Log, metrics: EventCounter) {
@@ -35,13 +35,13 @@ export class AnswerStalls {
   }
 
   /** From now on it is its client's turn. */
-  watch(answer: PendingAnswer): void {
+  watch(answer: PendingResponse): void {
     // To the end of the map, also if it is there already.
     this.#pending.delete(answer)
     this.#pending.set(answer, this.#nowMs())
   }
 
-  forget(answer: PendingAnswer): void {
+  forget(answer: PendingResponse): void {
     this.#pending.delete(answer)
   }
 

@@ -22,7 +22,7 @@ export class FallbackBuckets {
   readonly #admitted = new Map<string, number>()
 
   /** @returns 0 if admitted, else the seconds after which the client may retry */
-  decide(key: string, wholeLimit: RateLimit, workers: number, nowMs: number): number {
+  selectContext(key: string, wholeLimit: RateLimit, workers: number, nowMs: number): number {
     const limit = shareOf(wholeLimit, workers)
     const place = this.#placeOf(key, nowMs)
     const bucket = this.#buckets.get(place)?.bucket ?? fullBucket(limit, nowMs)

@@ -4,28 +4,28 @@ import type { Socket } from 'node:net'
 import { clientKey, foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { ConnectionLimits } from '../connection/connection-limits.ts'
-import type { RefusalLog } from '../connection/connection-limit-log.ts'
+import type { ConnectionLimitLog } from '../connection/connection-limit-log.ts'
 import { nowMs } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
 import { alertRecord } from './alerts.ts'
 import { ChallengeServer } from './challenge-server.ts'
 import type { ClientHello, ClientHelloFault } from './client-hello.ts'
 import type { ChallengeContexts, SiteContexts } from './contexts.ts'
-import { decide, FAULT_ALERTS, type HelloRefusal, type Stage } from './sni-policy.ts'
-import { sayFarewell } from '../connection/lingering-close.ts'
-import { peekClientHello, type PeekOutcome } from './read-client-hello.ts'
-import { rememberPeeked, type Peeked } from '../connection/connection-info.ts'
+import { selectContext, FAULT_ALERTS, type ClientHelloRejection, type Stage } from './sni-policy.ts'
+import { endLingering } from '../connection/lingering-close.ts'
+import { readClientHello, type ClientHelloOutcome } from './read-client-hello.ts'
+import { attachConnectionInfo, type ConnectionInfo } from '../connection/connection-info.ts'
 
-type Refusal = HelloRefusal | ClientHelloFault | 'timeout'
+type Refusal = ClientHelloRejection | ClientHelloFault | 'timeout'
 
-type Accepted = Pick<Peeked, 'clientIp' | 'acceptedMs'>
+type Accepted = Pick<ConnectionInfo, 'clientIp' | 'acceptedMs'>
 
-export interface TlsFrontOptions {
+export interface TlsAcceptorOptions {
   readonly contexts: SiteContexts
   readonly challenges: ChallengeContexts
   /** Shared by all listeners of the worker. */
   readonly connections: ConnectionLimits
-  readonly refusalLog: RefusalLog
+  readonly connectionLimitLog: ConnectionLimitLog
   readonly log: Log
   readonly metrics: EventCounter
   readonly stage: Stage
@@ -35,7 +35,7 @@ export interface TlsFrontOptions {
    * Takes over a socket whose client is to be served: emit it as a 'connection' of the site's HTTP
    * server, in this same tick. All its bytes are in it again.
    */
-  readonly serve: (socket: Socket, peeked: Peeked) => void
+  readonly serve: (socket: Socket, peeked: ConnectionInfo) => void
 }
 
 /** RFC 9110 15.5.1, for a browser that was told http:// where https:// was meant. */
@@ -43,15 +43,15 @@ const HTTP_ANSWER = Buffer.from(
   'HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 11\r\nConnection: close\r\n\r\nBad Request',
 )
 
-export class TlsFront {
-  readonly #options: TlsFrontOptions
+export class TlsAcceptor {
+  readonly #options: TlsAcceptorOptions
   readonly #challengeServer: ChallengeServer
   /** Not handed over: being peeked at, answering a challenge, or saying farewell. */
   readonly #sockets = new Set<Socket>()
   #stage: Stage
   #handshakeTimeoutMs: number
 
-  constructor(options: TlsFrontOptions) {
+  constructor(options: TlsAcceptorOptions) {
     this.#options = options
     this.#challengeServer = new ChallengeServer(options.log, options.metrics)
     this.#stage = options.stage
@@ -87,7 +87,7 @@ export class TlsFront {
     if (!this.#admit(socket, clientIp)) return
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
-    peekClientHello(socket, this.#handshakeTimeoutMs, (outcome) =>
+    readClientHello(socket, this.#handshakeTimeoutMs, (outcome) =>
       this.#onPeeked(socket, { clientIp, acceptedMs }, outcome),
     )
   }
@@ -101,11 +101,11 @@ export class TlsFront {
   }
 
   #admit(socket: Socket, clientIp: string): boolean {
-    const { connections, refusalLog } = this.#options
+    const { connections, connectionLimitLog } = this.#options
     const client = clientKey(clientIp)
     const refusal = connections.admit(client)
     if (refusal !== undefined) {
-      refusalLog.add(client, clientIp, refusal)
+      connectionLimitLog.add(client, clientIp, refusal)
       socket.destroy()
       return false
     }
@@ -113,7 +113,7 @@ export class TlsFront {
     return true
   }
 
-  #onPeeked(socket: Socket, accepted: Accepted, outcome: PeekOutcome): void {
+  #onPeeked(socket: Socket, accepted: Accepted, outcome: ClientHelloOutcome): void {
     const { clientIp } = accepted
     switch (outcome.kind) {
       case 'hello':
@@ -122,7 +122,7 @@ export class TlsFront {
       case 'fault': {
         const { fault } = outcome
         this.#logRefusal(clientIp, fault)
-        sayFarewell(socket, fault === 'http' ? HTTP_ANSWER : alertRecord(FAULT_ALERTS[fault]))
+        endLingering(socket, fault === 'http' ? HTTP_ANSWER : alertRecord(FAULT_ALERTS[fault]))
         break
       }
       case 'timeout':
@@ -138,26 +138,26 @@ export class TlsFront {
 
   #onHello(socket: Socket, accepted: Accepted, hello: ClientHello, bytes: Buffer): void {
     const { contexts, challenges } = this.#options
-    const decision = decide(hello, this.#stage, contexts, challenges)
+    const decision = selectContext(hello, this.#stage, contexts, challenges)
     if (decision.kind === 'refuse') {
       this.#logRefusal(accepted.clientIp, decision.reason, hello.serverName)
-      sayFarewell(socket, alertRecord(decision.alert))
+      endLingering(socket, alertRecord(decision.alert))
       return
     }
     const { serverName, context } = decision
     const peeked = { serverName, context, socket, ...accepted }
-    rememberPeeked(socket, peeked)
+    attachConnectionInfo(socket, peeked)
     socket.unshift(bytes)
     if (decision.kind === 'serve') this.#serve(socket, peeked)
     else this.#answerChallenge(socket, peeked)
   }
 
-  #serve(socket: Socket, peeked: Peeked): void {
+  #serve(socket: Socket, peeked: ConnectionInfo): void {
     this.#sockets.delete(socket)
     this.#options.serve(socket, peeked)
   }
 
-  #answerChallenge(socket: Socket, { clientIp, serverName }: Peeked): void {
+  #answerChallenge(socket: Socket, { clientIp, serverName }: ConnectionInfo): void {
     const fields = { status: 'challenged', client_ip: clientIp, server_name: serverName }
     this.#options.log.info('CERT_ORDER', fields)
     this.#challengeServer.answer(socket, this.#handshakeTimeoutMs)

@@ -5,7 +5,7 @@ import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { EventCounter } from '../observability/metrics.ts'
 import { destroyAfter } from '../connection/lingering-close.ts'
-import { peekedOf } from '../connection/connection-info.ts'
+import { connectionInfoOf } from '../connection/connection-info.ts'
 import { TLS_OPTIONS } from './policy.ts'
 
 export const ACME_TLS_PROTOCOL = 'acme-tls/1'
@@ -19,7 +19,7 @@ export class ChallengeServer {
       ...TLS_OPTIONS,
       ALPNProtocols: [ACME_TLS_PROTOCOL],
       SNICallback(this: TLSSocket, _serverName, done) {
-        done(null, peekedOf(this).context.secureContext)
+        done(null, connectionInfoOf(this).context.secureContext)
       },
     })
     // RFC 8737 3: once the handshake is done nothing more is exchanged.
@@ -29,7 +29,7 @@ export class ChallengeServer {
       socket.resume()
     })
     this.#server.on('tlsClientError', (error, socket) => {
-      const { clientIp, serverName } = peekedOf(socket)
+      const { clientIp, serverName } = connectionInfoOf(socket)
       metrics.count('tls_failed', error.message)
       log.warn('TLS_FAILED', { client_ip: clientIp, server_name: serverName, error: error.message })
     })

@@ -1,19 +1,11 @@
 // The certificates that one listener serves, by server name, and the ones that answer challenges.
 // Holds them in memory only; which client may see which is decided in decision.ts.
 import { X509Certificate } from 'node:crypto'
-import { createSecureContext, type SecureContext } from 'node:tls'
+import { createSecureContext } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import type { SiteContext } from '../connection/connection-info.ts'
 import { TLS_OPTIONS } from './policy.ts'
-
-/** One certificate, ready to serve. A connection keeps the one it began with. */
-export interface SiteContext {
-  /** Serial number of the leaf, upper-case hex. */
-  readonly serial: string
-  readonly secureContext: SecureContext
-  /** Whether a request for `host` (lower case, no port) may be answered on this certificate: else 421. */
-  covers(host: string): boolean
-}
 
 interface LoadedCertificate {
   readonly names: readonly string[]

@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import { parseClientHello, type ClientHello, type ClientHelloFault } from './client-hello.ts'
 
-export type PeekOutcome =
+export type ClientHelloOutcome =
   | { readonly kind: 'hello'; readonly hello: ClientHello; readonly bytes: Buffer }
   | { readonly kind: 'fault'; readonly fault: ClientHelloFault }
   | { readonly kind: 'timeout'; readonly receivedBytes: number }
@@ -15,10 +15,10 @@ export type PeekOutcome =
  * is in the tick in which its last byte was read; the caller must unshift the bytes in that same tick.
  * @param timeoutMs from now to the last byte of the hello, however the bytes trickle in
  */
-export function peekClientHello(
+export function readClientHello(
   socket: Socket,
   timeoutMs: number,
-  onOutcome: (outcome: PeekOutcome) => void,
+  onOutcome: (outcome: ClientHelloOutcome) => void,
 ): void {
   let chunks: Buffer[] = []
   let receivedBytes = 0
@@ -57,7 +57,7 @@ export function peekClientHello(
     finish({ kind: 'gone' })
   }
 
-  function finish(outcome: PeekOutcome): void {
+  function finish(outcome: ClientHelloOutcome): void {
     clearTimeout(timer)
     socket.off('readable', onReadable)
     socket.off('end', onGone)

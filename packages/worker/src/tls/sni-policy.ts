@@ -2,12 +2,17 @@
 import type { Alert } from './alerts.ts'
 import { ACME_TLS_PROTOCOL } from './challenge-server.ts'
 import type { ClientHello, ClientHelloFault } from './client-hello.ts'
-import type { ChallengeContexts, SiteContext, SiteContexts } from './contexts.ts'
+import type { SiteContext } from '../connection/connection-info.ts'
+import type { ChallengeContexts, SiteContexts } from './contexts.ts'
 
 /** A listener without any certificate answers challenges only; with one it serves. */
 export type Stage = 'challenge' | 'serve'
 
-export type HelloRefusal = 'starting' | 'no_server_name' | 'unknown_server_name' | 'no_challenge_armed'
+export type ClientHelloRejection =
+  | 'starting'
+  | 'no_server_name'
+  | 'unknown_server_name'
+  | 'no_challenge_armed'
 
 export type Decision =
   | {
@@ -15,7 +20,7 @@ export type Decision =
       readonly serverName: string
       readonly context: SiteContext
     }
-  | { readonly kind: 'refuse'; readonly alert: Alert; readonly reason: HelloRefusal }
+  | { readonly kind: 'refuse'; readonly alert: Alert; readonly reason: ClientHelloRejection }
 
 /** The alert for first bytes that are not a usable ClientHello. HTTP gets no alert: it would not understand one. */
 export const FAULT_ALERTS = {
@@ -36,7 +41,7 @@ export const FAULT_ALERTS = {
  * 4. A name that no certificate covers: unrecognized_name.
  * 5. Serve.
  */
-export function decide(
+export function selectContext(
   { serverName, alpn }: ClientHello,
   stage: Stage,
   contexts: Pick<SiteContexts, 'lookup'>,
@@ -56,6 +61,6 @@ export function decide(
   return { kind: 'serve', serverName, context }
 }
 
-function refuse(alert: Alert, reason: HelloRefusal): Decision {
+function refuse(alert: Alert, reason: ClientHelloRejection): Decision {
   return { kind: 'refuse', alert, reason }
 }

@@ -3,8 +3,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { AccessLog } from '../observability/access-log-entry.ts'
-import type { ClientExchange } from '../protocol/exchange.ts'
-import { answerError } from '../protocol/error-response.ts'
+import type { Exchange } from '../protocol/exchange.ts'
+import { sendError } from '../protocol/error-response.ts'
 import { upstreamRequestHeaders } from '../message/headers.ts'
 import { upstreamFault } from '../upstream/errors.ts'
 
@@ -22,7 +22,7 @@ export function newWebSocketKey(): string {
  * Gives `request`, which has not been sent, the path and the whole header section for `exchange`.
  * @param key instead of the client's
  */
-export function writeHandshake(request: ClientRequest, exchange: ClientExchange, key?: string): void {
+export function writeHandshake(request: ClientRequest, exchange: Exchange, key?: string): void {
   const { head, client, request: parsed } = exchange
   request.path = parsed.path
   for (const name of request.getHeaderNames()) request.removeHeader(name)
@@ -46,12 +46,12 @@ export function isSwitching({ headers }: Pick<IncomingMessage, 'headers'>, key?:
 }
 
 /** There will be no tunnel: answers the client and says why in the log. */
-export function failHandshake(exchange: ClientExchange, accessLog: AccessLog, error: Error): void {
+export function failHandshake(exchange: Exchange, accessLog: AccessLog, error: Error): void {
   if (exchange.isOver) return
   const { code, words } = upstreamFault(error)
   const { host } = exchange.request
   accessLog.upstreamError({ host, upstream: exchange.upstream ?? '', error: words })
-  answerError(exchange, code)
+  sendError(exchange, code)
 }
 
 function acceptValueOf(key: string): string {

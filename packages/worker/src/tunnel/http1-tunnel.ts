@@ -6,17 +6,17 @@ import type { Socket } from 'node:net'
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../observability/access-log-entry.ts'
-import type { AnswerSource } from '../protocol/exchange.ts'
+import type { ResponseSource } from '../protocol/exchange.ts'
 import { clientResponseHeaders } from '../message/headers.ts'
 import type { UpgradeExchange } from '../protocol/upgrade-exchange.ts'
 import type { ConnectionLimits } from '../connection/connection-limits.ts'
-import type { RefusalLog } from '../connection/connection-limit-log.ts'
+import type { ConnectionLimitLog } from '../connection/connection-limit-log.ts'
 import { closeLingering, LINGER_MS } from '../connection/lingering-close.ts'
 import type { Handshake, WebSocketProxy } from './http-proxy.ts'
-import { passRefusal } from './upgrade-rejected.ts'
+import { passRejectedUpgrade } from './upgrade-rejected.ts'
 import type { Route } from '../upstream/route.ts'
 import type { Tunnel, Tunnels } from './tunnels.ts'
-import { badResponse } from '../upstream/errors.ts'
+import { badResponse } from '../upstream/http1/bad-response.ts'
 import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
 import { failHandshake, isSwitching, writeHandshake } from './handshake.ts'
 
@@ -24,7 +24,7 @@ export interface UpgradeDeps {
   readonly accessLog: AccessLog
   readonly limits: () => Pick<Limits, 'upgradeIdleTimeoutMs'>
   readonly tunnels: Tunnels
-  readonly refusalLog: RefusalLog
+  readonly connectionLimitLog: ConnectionLimitLog
   /** Those of the TLS front. */
   readonly connections: Pick<ConnectionLimits, 'admit' | 'release'>
 }
@@ -47,7 +47,7 @@ export function openTunnel(
 }
 
 /** One handshake and the tunnel that comes of it. To http-proxy it is the request. */
-class SocketTunnel implements AnswerSource, Handshake, Tunnel {
+class SocketTunnel implements ResponseSource, Handshake, Tunnel {
   readonly method = 'GET'
   readonly headers = { upgrade: 'websocket' } as const
   /** Not sent: onRequest sets the real path, which http-proxy would change. */
@@ -90,7 +90,7 @@ class SocketTunnel implements AnswerSource, Handshake, Tunnel {
     // It would write the head of a refusal as it came, chunked or not, and a body that is no longer.
     request.removeAllListeners('response').on('response', (response) => {
       clearTimeout(this.#headTimeout)
-      passRefusal(this.#exchange, response, {
+      passRejectedUpgrade(this.#exchange, response, {
         accessLog: this.#deps.accessLog,
         silenceTimeoutMs: this.#route.site.requestTimeoutMs,
       })

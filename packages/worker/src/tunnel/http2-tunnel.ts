@@ -3,14 +3,14 @@
 import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { AnswerSource } from '../protocol/exchange.ts'
+import type { ResponseSource } from '../protocol/exchange.ts'
 import { clientResponseHeaders } from '../message/headers.ts'
 import type { Http2Exchange } from '../protocol/http2-exchange.ts'
-import { passRefusal } from './upgrade-rejected.ts'
+import { passRejectedUpgrade } from './upgrade-rejected.ts'
 import type { Route } from '../upstream/route.ts'
 import type { Tunnel } from './tunnels.ts'
 import type { UpgradeDeps } from './http1-tunnel.ts'
-import { badResponse } from '../upstream/errors.ts'
+import { badResponse } from '../upstream/http1/bad-response.ts'
 import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
 import { failHandshake, isSwitching, newWebSocketKey, writeHandshake } from './handshake.ts'
 
@@ -23,18 +23,18 @@ const ACCEPT_NAME = 'sec-websocket-accept'
  * @throws ProxyError TOO_MANY_TUNNELS
  */
 export function openStreamTunnel(exchange: Http2Exchange, route: Route, deps: UpgradeDeps): void {
-  const { connections, refusalLog } = deps
+  const { connections, connectionLimitLog } = deps
   const { ip, key } = exchange.client
   const refusal = connections.admit(key)
   if (refusal !== undefined) {
-    refusalLog.add(key, ip, refusal)
+    connectionLimitLog.add(key, ip, refusal)
     throw new ProxyError('TOO_MANY_TUNNELS', refusal)
   }
   exchange.onOver = () => connections.release(key)
   new StreamTunnel(exchange, route, deps).start()
 }
 
-class StreamTunnel implements AnswerSource, Tunnel {
+class StreamTunnel implements ResponseSource, Tunnel {
   readonly #exchange: Http2Exchange
   readonly #route: Route
   readonly #deps: UpgradeDeps
@@ -67,7 +67,7 @@ class StreamTunnel implements AnswerSource, Tunnel {
     })
     request.on('response', (response) => {
       clearTimeout(this.#headTimeout)
-      passRefusal(this.#exchange, response, {
+      passRejectedUpgrade(this.#exchange, response, {
         accessLog: this.#deps.accessLog,
         silenceTimeoutMs: site.requestTimeoutMs,
       })

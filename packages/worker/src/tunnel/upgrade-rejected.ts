@@ -2,12 +2,12 @@
 import type { IncomingMessage } from 'node:http'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../observability/access-log-entry.ts'
-import type { AnswerSource, ClientExchange } from '../protocol/exchange.ts'
+import type { ResponseSource, Exchange } from '../protocol/exchange.ts'
 import { clientResponseHeaders, clientTrailers, RESET_CONTENT } from '../message/headers.ts'
-import { badResponse } from '../upstream/errors.ts'
+import { badResponse } from '../upstream/http1/bad-response.ts'
 import { failHandshake } from './handshake.ts'
 
-export interface RefusalDeps {
+export interface RejectedUpgradeDeps {
   readonly accessLog: AccessLog
   /** The longest silence of the upstream that is waited for. */
   readonly silenceTimeoutMs: number
@@ -16,18 +16,22 @@ export interface RefusalDeps {
 const SWITCHING_PROTOCOLS = 101
 
 /** Passes `response` on, framed anew, as fast as the client reads it. Takes over as the exchange's source. */
-export function passRefusal(exchange: ClientExchange, response: IncomingMessage, deps: RefusalDeps): void {
+export function passRejectedUpgrade(
+  exchange: Exchange,
+  response: IncomingMessage,
+  deps: RejectedUpgradeDeps,
+): void {
   new Refusal(exchange, response, deps).start()
 }
 
-class Refusal implements AnswerSource {
-  readonly #exchange: ClientExchange
+class Refusal implements ResponseSource {
+  readonly #exchange: Exchange
   readonly #response: IncomingMessage
-  readonly #deps: RefusalDeps
+  readonly #deps: RejectedUpgradeDeps
   readonly #silence: NodeJS.Timeout
   readonly #hasContent: boolean
 
-  constructor(exchange: ClientExchange, response: IncomingMessage, deps: RefusalDeps) {
+  constructor(exchange: Exchange, response: IncomingMessage, deps: RejectedUpgradeDeps) {
     this.#exchange = exchange
     this.#response = response
     this.#deps = deps

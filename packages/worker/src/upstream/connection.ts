@@ -7,7 +7,7 @@ import type { RequestBody } from '../protocol/request-body.ts'
 import { BodyUpload, type UploadEvents } from './http1/body-upload.ts'
 import { Deadline } from './deadline.ts'
 import { idleTimeoutMs } from './idle-timeout.ts'
-import type { ResponseHead } from './http1/response-head.ts'
+import type { ParsedResponseHead } from './http1/response-head.ts'
 import { ResponseParser, type ResponseEvents } from './http1/response-parser.ts'
 import type { Connected, UpstreamConnector } from './connector.ts'
 import { connectionFailure } from './errors.ts'
@@ -34,7 +34,7 @@ export interface UpstreamRequest {
 /** Receives the response to a request. Exactly one of `onResponseEnd` and `onResponseError` is called, unless the connection is destroyed. */
 export interface ResponseReceiver {
   /** Interim responses (1xx) too. What it throws ends the exchange, as if the upstream had failed. */
-  onResponseHead(head: ResponseHead): void
+  onResponseHead(head: ParsedResponseHead): void
   /**
    * @param chunk to be copied: it is overwritten with the next read
    * @param isLast it ends the body
@@ -144,7 +144,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
 
   // ResponseEvents
 
-  onHead(head: ResponseHead): void {
+  onHead(head: ParsedResponseHead): void {
     this.#receiver?.onResponseHead(head)
   }
 

@@ -2,6 +2,7 @@
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { ErrorCode } from '@reverse-proxy/shared/errors'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import { BAD_RESPONSE } from './http1/bad-response.ts'
 
 export interface UpstreamFault {
   readonly code: ErrorCode
@@ -37,43 +38,6 @@ const FAULTS: Readonly<Record<string, UpstreamFault>> = {
   },
 }
 
-/** Also of a length that is contradicted within the head: nothing has been cut then. */
-const BAD_RESPONSE: UpstreamFault = { code: 'UPSTREAM_PROTOCOL', words: 'bad response' }
-
-const MAX_EXCERPT_CHARS = 80
-const UNPRINTABLE = /[^\u0020-\u007e]|\\/g
-
-/** The bytes that broke a rule, as the cause of the error. */
-class Offence {
-  readonly excerpt: string
-
-  constructor(excerpt: string) {
-    this.excerpt = excerpt
-  }
-}
-
-/**
- * @param rule that the response breaks, in a few stable words
- * @param offending the text that breaks it, a character for each byte; the log at debug level has its beginning
- */
-export function badResponse(rule: string, offending?: string): ProxyError {
-  const cause = offending === undefined ? undefined : new Offence(escaped(offending))
-  return new ProxyError(BAD_RESPONSE.code, `${BAD_RESPONSE.words}: ${rule}`, { cause })
-}
-
-/** The offending bytes of a response, escaped and shortened; undefined if the error is another one. */
-export function excerptOf(error: unknown): string | undefined {
-  return error instanceof ProxyError && error.cause instanceof Offence ? error.cause.excerpt : undefined
-}
-
-function escaped(text: string): string {
-  return text
-    .slice(0, MAX_EXCERPT_CHARS)
-    .replace(UNPRINTABLE, (char) =>
-      char === '\\' ? '\\\\' : `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
-    )
-}
-
 /** The reason why an established connection was lost. */
 export function connectionFailure(cause: Error): ProxyError {
   const words = FAULTS[codeOf(cause) ?? '']?.words ?? 'connection failed'
@@ -82,7 +46,7 @@ export function connectionFailure(cause: Error): ProxyError {
 
 export function upstreamFault(error: unknown): UpstreamFault {
   if (error instanceof ProxyError) return { code: error.code, words: wordsOf(error) }
-  return FAULTS[codeOf(error) ?? ''] ?? BAD_RESPONSE
+  return FAULTS[codeOf(error) ?? ''] ?? { code: 'UPSTREAM_PROTOCOL', words: BAD_RESPONSE }
 }
 
 function wordsOf(error: ProxyError): string {

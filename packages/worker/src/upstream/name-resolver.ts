@@ -6,7 +6,7 @@ import { isIP, type LookupFunction } from 'node:net'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import { candidatesFor, parseHosts, parseResolvConf, readWhenChanged } from './name-files.ts'
 
-export interface Answer {
+export interface NameAnswer {
   readonly addresses: readonly string[]
   readonly ttlSecs: number
 }
@@ -19,7 +19,7 @@ export interface NameSources {
   /** The complete names to ask for. */
   candidates(name: string): readonly string[]
   /** Asks the name servers. Rejects with ENOTFOUND or ENODATA if there is no such name, otherwise with another code. */
-  query(name: string, family: 4 | 6): Promise<Answer>
+  query(name: string, family: 4 | 6): Promise<NameAnswer>
   /** Asks the system, in a thread of the runtime's pool. Rejects as `query` does. */
   querySystem(name: string): Promise<readonly string[]>
 }
@@ -133,7 +133,7 @@ export class NameResolver {
     tell(entry, error)
   }
 
-  async #find(name: string): Promise<Answer> {
+  async #find(name: string): Promise<NameAnswer> {
     const listed = this.#sources.hosts().get(name.toLowerCase().replace(/\.$/u, ''))
     if (listed !== undefined) return { addresses: listed, ttlSecs: 0 }
     let failure: unknown
@@ -155,7 +155,7 @@ export class NameResolver {
   }
 
   /** @returns undefined: there is no such name */
-  async #query(name: string): Promise<Answer | undefined> {
+  async #query(name: string): Promise<NameAnswer | undefined> {
     const outcomes = await Promise.allSettled([this.#sources.query(name, 6), this.#sources.query(name, 4)])
     const addresses: string[] = []
     let ttlSecs = Infinity

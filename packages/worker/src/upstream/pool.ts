@@ -6,7 +6,7 @@ import type { NameResolver } from './name-resolver.ts'
 import { UpstreamConnection, type ConnectionOwner } from './connection.ts'
 import { upstreamLabel, UpstreamConnector, type UpstreamAddress } from './connector.ts'
 import type { UpstreamTrust } from './trust.ts'
-import { UpgradeAgent, type ConnectionRoom, type RoomJob } from '../tunnel/upgrade-agent.ts'
+import { UpgradeAgent, type ConnectionRoom, type RoomJob } from './upgrade-agent.ts'
 
 export interface PoolLimits {
   /** Requests that wait for a response head. */
@@ -17,11 +17,11 @@ export interface PoolLimits {
 }
 
 /** A request that waits for a connection, and then has one. */
-export interface PoolJob {
+export interface ConnectionWaiter {
   /** To `send` one request on, now; or to `destroy`. It comes back by itself. */
   onConnection(connection: UpstreamConnection): void
   /** UPSTREAM_QUEUE_FULL; or, for having waited in vain, UPSTREAM_QUEUE_TIMEOUT or UPSTREAM_MAX_CONNECTIONS. */
-  onNoConnection(error: ProxyError): void
+  onAcquireFailed(error: ProxyError): void
 }
 
 /** Requests of one site that wait for their turn. */
@@ -35,7 +35,7 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
   readonly #open = new Set<UpstreamConnection>()
   /** Last in, first out: what is not needed gets the chance to time out. */
   readonly #idle: UpstreamConnection[] = []
-  readonly #queue = new Map<PoolJob | RoomJob, NodeJS.Timeout>()
+  readonly #queue = new Map<ConnectionWaiter | RoomJob, NodeJS.Timeout>()
   #awaitingHead = 0
   #tunnels = 0
   #upgradeAgent: Agent | undefined
@@ -60,7 +60,7 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
   }
 
   /** @param fresh on a connection that no request has used yet */
-  acquire(job: PoolJob, fresh = false): void {
+  acquire(job: ConnectionWaiter, fresh = false): void {
     if (this.#awaitingHead >= this.#limits.maxAwaitingHead) {
       this.#enqueue(job)
       return
@@ -78,7 +78,7 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
   }
 
   /** A job that is no longer wanted; without effect if it is not waiting. */
-  cancel(job: PoolJob): void {
+  cancel(job: ConnectionWaiter): void {
     clearTimeout(this.#queue.get(job))
     this.#queue.delete(job)
   }
@@ -143,7 +143,7 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
     this.#awaitingHead -= 1
   }
 
-  #give(connection: UpstreamConnection, job: PoolJob): void {
+  #give(connection: UpstreamConnection, job: ConnectionWaiter): void {
     connection.awaitsHead = true
     this.#awaitingHead += 1
     job.onConnection(connection)
@@ -177,14 +177,14 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
     return connection
   }
 
-  #enqueue(job: PoolJob | RoomJob): void {
+  #enqueue(job: ConnectionWaiter | RoomJob): void {
     if (this.#queue.size >= MAX_QUEUED) {
-      job.onNoConnection(new ProxyError('UPSTREAM_QUEUE_FULL', 'too many requests wait for this upstream'))
+      job.onAcquireFailed(new ProxyError('UPSTREAM_QUEUE_FULL', 'too many requests wait for this upstream'))
       return
     }
     const timer = setTimeout(() => {
       this.#queue.delete(job)
-      job.onNoConnection(
+      job.onAcquireFailed(
         this.#hasRoom
           ? new ProxyError('UPSTREAM_QUEUE_TIMEOUT', 'no turn came in time')
           : new ProxyError('UPSTREAM_MAX_CONNECTIONS', 'no connection became free in time'),
@@ -193,7 +193,7 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
     this.#queue.set(job, timer)
   }
 
-  #dequeue(): PoolJob | RoomJob | undefined {
+  #dequeue(): ConnectionWaiter | RoomJob | undefined {
     for (const [job, timer] of this.#queue) {
       clearTimeout(timer)
       this.#queue.delete(job)

@@ -1,4 +1,4 @@
-// A worker's TLS side in one process: net.Server -> TlsFront -> an HTTP server that never listens.
+// A worker's TLS side in one process: net.Server -> TlsAcceptor -> an HTTP server that never listens.
 import assert from 'node:assert/strict'
 import http2, { type Http2SecureServer } from 'node:http2'
 import net from 'node:net'
@@ -10,10 +10,10 @@ import { ConnectionLimits, type ConnectionCaps } from '../../src/connection/conn
 import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
 import type { Stage } from '../../src/tls/sni-policy.ts'
 import { TrafficMetrics } from '../../src/observability/metrics.ts'
-import { RefusalLog } from '../../src/connection/connection-limit-log.ts'
+import { ConnectionLimitLog } from '../../src/connection/connection-limit-log.ts'
 import { systemTimers } from '../../src/node/timers.ts'
-import { TlsFront } from '../../src/tls/acceptor.ts'
-import { peekedOf } from '../../src/connection/connection-info.ts'
+import { TlsAcceptor } from '../../src/tls/acceptor.ts'
+import { connectionInfoOf } from '../../src/connection/connection-info.ts'
 import { SESSION_ID_CONTEXT, TLS_OPTIONS } from '../../src/tls/policy.ts'
 import { listen } from './sockets.ts'
 
@@ -27,7 +27,7 @@ export interface FrontOptions {
 
 export interface RunningFront {
   readonly port: number
-  readonly front: TlsFront
+  readonly front: TlsAcceptor
   readonly contexts: SiteContexts
   readonly connections: ConnectionLimits
   readonly logged: Logged[]
@@ -60,11 +60,11 @@ export async function startFront(t: TestContext, options: FrontOptions): Promise
   const metrics = new TrafficMetrics()
   const served: Served[] = []
   const httpServer = siteServer(served)
-  const front = new TlsFront({
+  const front = new TlsAcceptor({
     contexts,
     challenges,
     connections,
-    refusalLog: new RefusalLog(recordingLog(logged), metrics, systemTimers),
+    connectionLimitLog: new ConnectionLimitLog(recordingLog(logged), metrics, systemTimers),
     log: recordingLog(logged),
     metrics,
     stage: options.stage ?? 'serve',
@@ -93,7 +93,7 @@ function siteServer(served: Served[]): Http2SecureServer {
     allowHTTP1: true,
     sessionIdContext: SESSION_ID_CONTEXT,
     SNICallback(this: TLSSocket, _serverName, done) {
-      done(null, peekedOf(this).context.secureContext)
+      done(null, connectionInfoOf(this).context.secureContext)
     },
   })
   server.on('secureConnection', (socket: TLSSocket) =>
@@ -103,7 +103,7 @@ function siteServer(served: Served[]): Http2SecureServer {
   server.on('request', (request, response) => {
     const socket = request.httpVersionMajor === 2 ? request.stream.session?.socket : request.socket
     assert.ok(socket instanceof TLSSocket)
-    const { serverName, context, clientIp } = peekedOf(socket)
+    const { serverName, context, clientIp } = connectionInfoOf(socket)
     response.end(`${serverName} ${context.serial} ${clientIp}`)
   })
   server.emit('listening')

@@ -8,13 +8,13 @@ import type { RequestEntry, UpstreamErrorEntry } from '../../src/observability/a
 import { NameResolver } from '../../src/upstream/name-resolver.ts'
 import { UpstreamTrust } from '../../src/upstream/trust.ts'
 import { TrafficMetrics } from '../../src/observability/metrics.ts'
-import { SiteServer } from '../../src/listen/https-server.ts'
+import { HttpsServer } from '../../src/listen/https-server.ts'
 import { ConnectionLimits } from '../../src/connection/connection-limits.ts'
-import { RefusalLog } from '../../src/connection/connection-limit-log.ts'
+import { ConnectionLimitLog } from '../../src/connection/connection-limit-log.ts'
 import { systemTimers } from '../../src/node/timers.ts'
 import { ADMITTED, type RateLimiter } from '../../src/ratelimit/limiter.ts'
 import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
-import { TlsFront } from '../../src/tls/acceptor.ts'
+import { TlsAcceptor } from '../../src/tls/acceptor.ts'
 import { makeCertificate } from './certificates.ts'
 import { recordingLog, type Logged } from './front.ts'
 import { listen } from './sockets.ts'
@@ -48,7 +48,7 @@ export function siteOf(port: number, overrides: Partial<Site> = {}): Site {
 
 export interface RunningSiteServer {
   readonly port: number
-  readonly server: SiteServer
+  readonly server: HttpsServer
   readonly requests: RequestEntry[]
   readonly upstreamErrors: UpstreamErrorEntry[]
   readonly connections: ConnectionLimits
@@ -83,8 +83,8 @@ export async function startSiteServer(
   const log = recordingLog(logged)
   const allLimits = { ...LIMITS, ...limits }
   const connections = new ConnectionLimits(allLimits)
-  const refusalLog = new RefusalLog(log, metrics, systemTimers)
-  const server = new SiteServer(
+  const connectionLimitLog = new ConnectionLimitLog(log, metrics, systemTimers)
+  const server = new HttpsServer(
     { sites, limits: allLimits },
     {
       accessLog: {
@@ -100,16 +100,16 @@ export async function startSiteServer(
       trust: new UpstreamTrust(),
       names,
       connections,
-      refusalLog,
+      connectionLimitLog,
     },
   )
   const contexts = new SiteContexts()
   contexts.replace([testCertificate()])
-  const front = new TlsFront({
+  const front = new TlsAcceptor({
     contexts,
     challenges: new ChallengeContexts(),
     connections,
-    refusalLog,
+    connectionLimitLog,
     log,
     metrics,
     stage: 'serve',

@@ -4,8 +4,8 @@ import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ERRORS, type ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../../observability/access-log-entry.ts'
 import { copyChunk, giveBack } from '../../protocol/buffer-pool.ts'
-import type { AnswerSource, ClientExchange } from '../../protocol/exchange.ts'
-import { answerError } from '../../protocol/error-response.ts'
+import type { ResponseSource, Exchange } from '../../protocol/exchange.ts'
+import { sendError } from '../../protocol/error-response.ts'
 import {
   clientResponseHeaders,
   clientTrailers,
@@ -14,11 +14,12 @@ import {
 } from '../../message/headers.ts'
 import { RequestBody } from '../../protocol/request-body.ts'
 import { requestHeadText } from '../../upstream/http1/request-head.ts'
-import type { ResponseHead } from '../../upstream/http1/response-head.ts'
+import type { ParsedResponseHead } from '../../upstream/http1/response-head.ts'
 import type { Route } from '../../upstream/route.ts'
 import type { ResponseReceiver, UpstreamConnection, UpstreamRequest } from '../../upstream/connection.ts'
-import { badResponse, excerptOf, upstreamFault, type UpstreamFault } from '../../upstream/errors.ts'
-import type { PoolJob } from '../../upstream/pool.ts'
+import { upstreamFault, type UpstreamFault } from '../../upstream/errors.ts'
+import { badResponse, excerptOf } from '../../upstream/http1/bad-response.ts'
+import type { ConnectionWaiter } from '../../upstream/pool.ts'
 
 export interface TransportDeps {
   readonly accessLog: AccessLog
@@ -37,12 +38,12 @@ const NO_TRAILERS: readonly string[] = []
  * Starts it; everything after is `exchange`'s and the connection's callbacks.
  * @throws ProxyError BAD_FRAMING if the request cannot be sent
  */
-export function forward(exchange: ClientExchange, route: Route, deps: TransportDeps): void {
-  new Forwarding(exchange, route, deps).start()
+export function forward(exchange: Exchange, route: Route, deps: TransportDeps): void {
+  new ProxyRequest(exchange, route, deps).start()
 }
 
-class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
-  readonly #exchange: ClientExchange
+class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource {
+  readonly #exchange: Exchange
   readonly #route: Route
   readonly #deps: TransportDeps
   readonly #request: UpstreamRequest
@@ -51,7 +52,7 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
   #isClientGone = false
   #hasContent = true
 
-  constructor(exchange: ClientExchange, route: Route, deps: TransportDeps) {
+  constructor(exchange: Exchange, route: Route, deps: TransportDeps) {
     this.#exchange = exchange
     this.#route = route
     this.#deps = deps
@@ -80,19 +81,19 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     this.#route.pool.acquire(this)
   }
 
-  // PoolJob
+  // ConnectionWaiter
 
   onConnection(connection: UpstreamConnection): void {
     this.#connection = connection
     connection.send(this.#request, this)
   }
 
-  onNoConnection(error: ProxyError): void {
+  onAcquireFailed(error: ProxyError): void {
     this.#request.body?.destroy()
     this.#fail(error)
   }
 
-  // AnswerSource
+  // ResponseSource
 
   onDrain(): void {
     this.#connection?.resume()
@@ -107,7 +108,7 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
 
   // ResponseReceiver
 
-  onResponseHead({ status, reason, fields }: ResponseHead): void {
+  onResponseHead({ status, reason, fields }: ParsedResponseHead): void {
     const exchange = this.#exchange
     const { list, contentLength, isUnreadable } = clientResponseHeaders(
       fields,
@@ -170,17 +171,13 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     if (this.#isClientGone || exchange.isOver) return
     const fault = upstreamFault(error)
     this.#report(fault, excerptOf(error))
-    answerError(
-      exchange,
-      fault.code,
-      fault.code === 'UPSTREAM_QUEUE_FULL' ? QUEUE_FULL_RETRY_SECS : undefined,
-    )
+    sendError(exchange, fault.code, fault.code === 'UPSTREAM_QUEUE_FULL' ? QUEUE_FULL_RETRY_SECS : undefined)
   }
 
   #report({ code, words }: UpstreamFault, excerpt: string | undefined): void {
     if (ERRORS[code].source !== 'upstream') return
     // The client has had a part already: what matters is that it will not get the rest.
-    const isCut = this.#exchange.isAnswered && code === 'UPSTREAM_RESET'
+    const isCut = this.#exchange.headersSent && code === 'UPSTREAM_RESET'
     const { host } = this.#exchange.request
     this.#deps.accessLog.upstreamError({
       host,

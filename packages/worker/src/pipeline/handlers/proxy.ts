@@ -4,7 +4,7 @@ import type { WebSocketProxy } from '../../tunnel/http-proxy.ts'
 import type { Route } from '../../upstream/route.ts'
 import { forward, type TransportDeps } from './forward.ts'
 import { openTunnel, type UpgradeDeps } from '../../tunnel/http1-tunnel.ts'
-import type { ClientExchange, Handler } from '../../protocol/exchange.ts'
+import type { Exchange, Handler } from '../../protocol/exchange.ts'
 import { Http2Exchange } from '../../protocol/http2-exchange.ts'
 import { UpgradeExchange } from '../../protocol/upgrade-exchange.ts'
 
@@ -22,7 +22,7 @@ export class ProxyHandler implements Handler {
     this.#deps = deps
   }
 
-  handle(exchange: ClientExchange): void {
+  handle(exchange: Exchange): void {
     if (!exchange.head.upgrade) forward(exchange, this.#route, this.#deps)
     else if (exchange instanceof UpgradeExchange)
       openTunnel(this.#deps.webSocketProxy, exchange, this.#route, this.#deps)

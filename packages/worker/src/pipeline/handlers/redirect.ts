@@ -1,6 +1,6 @@
 // Handler of the plain-HTTP port: sends the client to the same host, path and query over HTTPS.
-import { answerText } from '../../protocol/error-response.ts'
-import type { ClientExchange, Handler } from '../../protocol/exchange.ts'
+import { sendText } from '../../protocol/error-response.ts'
+import type { Exchange, Handler } from '../../protocol/exchange.ts'
 
 const DEFAULT_HTTPS_PORT = 443
 
@@ -11,8 +11,8 @@ export class HttpsRedirectHandler implements Handler {
     this.#portSuffix = httpsPort === DEFAULT_HTTPS_PORT ? '' : `:${httpsPort}`
   }
 
-  handle(exchange: ClientExchange): void {
+  handle(exchange: Exchange): void {
     const { host, path } = exchange.request
-    answerText(exchange, 301, ['location', `https://${host}${this.#portSuffix}${path}`])
+    sendText(exchange, 301, ['location', `https://${host}${this.#portSuffix}${path}`])
   }
 }

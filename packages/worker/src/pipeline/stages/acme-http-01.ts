@@ -1,7 +1,7 @@
 // Answers http-01 challenges (RFC 8555 8.3) before a request is matched to a site: the CA may ask for a name that is
 // not served yet.
-import type { ClientExchange } from '../../protocol/exchange.ts'
-import { answerBody, answerText } from '../../protocol/error-response.ts'
+import type { Exchange } from '../../protocol/exchange.ts'
+import { sendBody, sendText } from '../../protocol/error-response.ts'
 import { DONE, NEXT, type Stage, type StageResult } from '../stage.ts'
 
 const CHALLENGE_PATH = '/.well-known/acme-challenge/'
@@ -14,12 +14,12 @@ export class AcmeHttp01Stage implements Stage {
     this.#keyAuthorizationOf = keyAuthorizationOf
   }
 
-  run(exchange: ClientExchange): StageResult {
+  run(exchange: Exchange): StageResult {
     const { path } = exchange.request
     if (!path.startsWith(CHALLENGE_PATH)) return NEXT
     const keyAuthorization = this.#keyAuthorizationOf(path.slice(CHALLENGE_PATH.length))
-    if (keyAuthorization === undefined) answerText(exchange, 404)
-    else answerBody(exchange, 200, ['content-type', 'application/octet-stream'], keyAuthorization)
+    if (keyAuthorization === undefined) sendText(exchange, 404)
+    else sendBody(exchange, 200, ['content-type', 'application/octet-stream'], keyAuthorization)
     return DONE
   }
 }

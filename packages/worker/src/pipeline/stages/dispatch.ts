@@ -1,9 +1,9 @@
 // The last stage: hands the request to the handler of its site.
-import { servedSiteOf, type ClientExchange } from '../../protocol/exchange.ts'
+import { servedSiteOf, type Exchange } from '../../protocol/exchange.ts'
 import { DONE, type Stage, type StageResult } from '../stage.ts'
 
 export class DispatchStage implements Stage {
-  run(exchange: ClientExchange): StageResult {
+  run(exchange: Exchange): StageResult {
     servedSiteOf(exchange).handler.handle(exchange)
     return DONE
   }

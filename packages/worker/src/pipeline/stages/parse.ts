@@ -1,6 +1,6 @@
 // Parses the head of a request and refuses what is malformed or too large.
 import type { Limits } from '@reverse-proxy/shared/config/config'
-import type { ClientExchange } from '../../protocol/exchange.ts'
+import type { Exchange } from '../../protocol/exchange.ts'
 import { parseRequest } from '../../message/request-parser.ts'
 import { NEXT, type Stage, type StageResult } from '../stage.ts'
 
@@ -11,7 +11,7 @@ export class ParseStage implements Stage {
     this.#limits = limits
   }
 
-  run(exchange: ClientExchange): StageResult {
+  run(exchange: Exchange): StageResult {
     exchange.request = parseRequest(exchange.head, this.#limits())
     return NEXT
   }

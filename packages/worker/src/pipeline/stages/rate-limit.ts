@@ -2,8 +2,8 @@
 // While it waits its body is not read; a client that leaves meanwhile has spent its token.
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
-import { servedSiteOf, type ClientExchange } from '../../protocol/exchange.ts'
-import { answerError } from '../../protocol/error-response.ts'
+import { servedSiteOf, type Exchange } from '../../protocol/exchange.ts'
+import { sendError } from '../../protocol/error-response.ts'
 import type { RateWaiter } from '../../ratelimit/lease.ts'
 import type { EventCounter } from '../../observability/metrics.ts'
 import { ADMITTED, type RateLimiter } from '../../ratelimit/limiter.ts'
@@ -15,14 +15,14 @@ export class RateLimitStage implements Stage {
   readonly #limiter: RateLimitDecisions
   readonly #log: Log
   readonly #metrics: EventCounter
-  readonly #resume: (exchange: ClientExchange) => void
+  readonly #resume: (exchange: Exchange) => void
 
   /** @param resume goes on with a request that had to wait and is admitted */
   constructor(
     limiter: RateLimitDecisions,
     log: Log,
     metrics: EventCounter,
-    resume: (exchange: ClientExchange) => void,
+    resume: (exchange: Exchange) => void,
   ) {
     this.#limiter = limiter
     this.#log = log
@@ -30,7 +30,7 @@ export class RateLimitStage implements Stage {
     this.#resume = resume
   }
 
-  run(exchange: ClientExchange): StageResult {
+  run(exchange: Exchange): StageResult {
     const { key } = exchange.client
     const scope = rateScopeOf(servedSiteOf(exchange).config)
     const decision = this.#limiter.admit(scope, key)
@@ -46,11 +46,11 @@ export class RateLimitStage implements Stage {
     return DONE
   }
 
-  admit(exchange: ClientExchange): void {
+  admit(exchange: Exchange): void {
     this.#resume(exchange)
   }
 
-  reject(exchange: ClientExchange, retryAfterSecs: number): void {
+  reject(exchange: Exchange, retryAfterSecs: number): void {
     const { client, request, head } = exchange
     this.#metrics.count('rate_limited')
     this.#log.warn('RATE_LIMIT', {
@@ -59,15 +59,15 @@ export class RateLimitStage implements Stage {
       path: head.target,
       status: 429,
     })
-    answerError(exchange, 'RATE_LIMITED', retryAfterSecs)
+    sendError(exchange, 'RATE_LIMITED', retryAfterSecs)
   }
 }
 
 class WaitingRequest implements RateWaiter {
-  readonly #exchange: ClientExchange
+  readonly #exchange: Exchange
   readonly #stage: RateLimitStage
 
-  constructor(exchange: ClientExchange, stage: RateLimitStage) {
+  constructor(exchange: Exchange, stage: RateLimitStage) {
     this.#exchange = exchange
     this.#stage = stage
   }

@@ -1,6 +1,6 @@
 // Finds the site that a request is for.
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { ClientExchange, ServedSite } from '../../protocol/exchange.ts'
+import type { Exchange, ServedSite } from '../../protocol/exchange.ts'
 import type { Router } from '../router.ts'
 import { NEXT, type Stage, type StageResult } from '../stage.ts'
 
@@ -11,7 +11,7 @@ export class RouteStage implements Stage {
     this.#router = router
   }
 
-  run(exchange: ClientExchange): StageResult {
+  run(exchange: Exchange): StageResult {
     const { host } = exchange.request
     const site = this.#router().lookup(host)
     if (site === undefined) throw new ProxyError('UNKNOWN_HOST', 'no site of this listener')

@@ -2,8 +2,8 @@
 // where only one reading is possible: lines that end in LF alone, zero-filled sizes, white space behind a size.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { parseFieldLines } from './response-head.ts'
-import { Section } from './header-section.ts'
-import { badResponse } from '../errors.ts'
+import { HeaderSection } from './header-section.ts'
+import { badResponse } from './bad-response.ts'
 
 type State =
   | 'size'
@@ -31,7 +31,7 @@ const NO_TRAILERS: readonly string[] = []
 
 export class ChunkedBody {
   readonly #onContent: (content: Buffer) => void
-  readonly #trailerSection = new Section()
+  readonly #trailerSection = new HeaderSection()
   #state: State = 'complete'
   #bytesLeft = 0
   /** Without zeros in front. */

@@ -1,6 +1,6 @@
 // A header section of an upstream's message, up to and with the empty line, out of reads that may end anywhere.
 // A line ends in CRLF or in LF alone (RFC 9112 2.2).
-import { badResponse } from '../errors.ts'
+import { badResponse } from './bad-response.ts'
 
 const EMPTY_LINE = '\r\n\r\n'
 const MAX_BYTES = 65_536
@@ -10,7 +10,7 @@ const LF = 0x0a
 const EXCERPT_BYTES = 80
 const NOTHING = Buffer.alloc(0)
 
-export class Section {
+export class HeaderSection {
   #bytes = NOTHING
   #length = 0
   #text: string | undefined

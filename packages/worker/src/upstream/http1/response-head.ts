@@ -2,9 +2,9 @@
 // possible (lines that end in LF alone, equal lengths); what two parsers could read differently is refused by name.
 import { isFieldName, lowerFieldName } from '../../message/field-names.ts'
 import { isContentLength, isFieldValue } from '../../message/field-values.ts'
-import { badResponse } from '../errors.ts'
+import { badResponse } from './bad-response.ts'
 
-export interface ResponseHead {
+export interface ParsedResponseHead {
   readonly status: number
   /** As it came; may be empty. */
   readonly reason: string
@@ -30,7 +30,7 @@ const KEEP_ALIVE_TIMEOUT = /(?:^|[\s,;])timeout=([0-9]{1,6})(?:$|[\s,;])/i
  * @param text all lines before the empty one, each with its CRLF or LF
  * @throws ProxyError UPSTREAM_PROTOCOL
  */
-export function parseResponseHead(text: string): ResponseHead {
+export function parseResponseHead(text: string): ParsedResponseHead {
   const lf = text.indexOf('\n')
   const statusEnd = endOfLine(text, lf)
   const status = statusOf(text, statusEnd)

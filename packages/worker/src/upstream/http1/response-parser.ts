@@ -4,14 +4,14 @@ import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { endsWithHead, NO_CONTENT } from '../../message/headers.ts'
 import { ChunkedBody } from './chunked-body.ts'
-import type { ResponseHead } from './response-head.ts'
+import type { ParsedResponseHead } from './response-head.ts'
 import { parseResponseHead, VERSION_1 } from './response-head.ts'
-import { Section } from './header-section.ts'
-import { badResponse } from '../errors.ts'
+import { HeaderSection } from './header-section.ts'
+import { badResponse } from './bad-response.ts'
 
 export interface ResponseEvents {
   /** Also of interim responses (1xx), of which there may be any number before the final one. */
-  onHead(head: ResponseHead): void
+  onHead(head: ParsedResponseHead): void
   onData(chunk: Buffer): void
 }
 
@@ -22,7 +22,7 @@ const NO_TRAILERS: readonly string[] = []
 
 export class ResponseParser {
   readonly #events: ResponseEvents
-  readonly #section = new Section()
+  readonly #section = new HeaderSection()
   readonly #chunks: ChunkedBody
   #state: State = 'complete'
   #isToHead = false
@@ -143,7 +143,7 @@ export class ResponseParser {
   }
 
   /** RFC 9112 6.3. */
-  #beginBody({ status, framing, keepsAlive, keepAliveSecs }: ResponseHead): void {
+  #beginBody({ status, framing, keepsAlive, keepAliveSecs }: ParsedResponseHead): void {
     this.#keepsAlive = keepsAlive
     this.#keepAliveSecs = keepAliveSecs
     if (this.#isToHead || endsWithHead(status) || framing === 0) {

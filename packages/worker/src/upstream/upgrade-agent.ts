@@ -3,11 +3,11 @@
 import { Agent, type AgentOptions, type ClientRequestArgs } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
-import type { UpstreamConnector } from '../upstream/connector.ts'
+import type { UpstreamConnector } from './connector.ts'
 
 /** Bounds the connections of a site. */
 export interface ConnectionRoom {
-  /** Calls `onRoom` once there is room, which is taken then, or `onNoConnection`. */
+  /** Calls `onRoom` once there is room, which is taken then, or `onAcquireFailed`. */
   reserve(job: RoomJob): void
   /** The room that `onRoom` has given is not needed any more. */
   release(): void
@@ -15,7 +15,7 @@ export interface ConnectionRoom {
 
 export interface RoomJob {
   onRoom(): void
-  onNoConnection(error: ProxyError): void
+  onAcquireFailed(error: ProxyError): void
 }
 
 export class UpgradeAgent extends Agent {
@@ -48,7 +48,7 @@ export class UpgradeAgent extends Agent {
           callback(error, socket)
         })
       },
-      onNoConnection: callback,
+      onAcquireFailed: callback,
     })
   }
 }
