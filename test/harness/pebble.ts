@@ -186,6 +186,15 @@ class Pebble {
     await this.#tellDns('add-caa', { host: `${host}.`, policies })
   }
 
+  /** Adds a TXT record; `host` ends with a dot. */
+  async addText(host: string, value: string): Promise<void> {
+    await this.#tellDns('set-txt', { host, value })
+  }
+
+  async clearText(host: string): Promise<void> {
+    await this.#tellDns('clear-txt', { host })
+  }
+
   #spawn(command: string, args: readonly string[], environment: Readonly<Record<string, string>>): void {
     const child = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'pipe'],

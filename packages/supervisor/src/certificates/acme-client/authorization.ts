@@ -1,19 +1,70 @@
-// Proves to the CA that the names are ours: RFC 8555 7.5. Every worker can answer for every name before
-// the CA is told of the first, and nothing stays armed, however it ends.
-import type { AcmeReply } from './response.ts'
-import type { OrderRequest } from './order.ts'
-import { poll } from './polling.ts'
-import { AcmeError, describeProblem, parseProblem } from './problem.ts'
-import type { AcmeTransport } from './transport.ts'
-import type { PendingAuthorization } from '../solvers/challenges.ts'
-import { prepareChallenge } from '../solvers/challenges.ts'
+// Proves to the CA that the names are ours: RFC 8555 7.5. Every proof is in place before the CA is told of the
+// first, and no proof stays, however it ends.
 import { isRecord } from '../storage/json.ts'
+import type { ChallengeSolver } from '../solvers/solver.ts'
+import type { OrderRequest } from './order.ts'
+import { poll, stateOf } from './polling.ts'
+import { AcmeError, describeProblem, parseProblem } from './problem.ts'
+import type { AcmeReply } from './response.ts'
+import type { AcmeTransport } from './transport.ts'
+
+/** One name that the CA wants proved. */
+export interface PendingAuthorization {
+  /** Lower case; `*.example.com` for a wildcard. */
+  readonly name: string
+  readonly url: string
+  readonly challengeUrl: string
+  readonly token: string
+}
+
+/** RFC 8555 8.1: base64url, so that nothing else can get into a path. */
+const TOKEN = /^[\w-]{16,256}$/u
+
+/** The challenge to take of one authorization; undefined if the authorization is already valid. Throws AcmeError. */
+export function readAuthorization(
+  url: string,
+  data: unknown,
+  solver: Pick<ChallengeSolver, 'type' | 'supports'>,
+  transport: Pick<AcmeTransport, 'error'>,
+): PendingAuthorization | undefined {
+  const state = stateOf(data)
+  const identifier = state?.resource['identifier']
+  if (state === undefined || !isRecord(identifier) || typeof identifier['value'] !== 'string') {
+    throw transport.error('the CA sends an authorization that cannot be read')
+  }
+  const domain = identifier['value'].toLowerCase()
+  // RFC 8555 7.1.4: the identifier of a wildcard comes without the asterisk.
+  const name = state.resource['wildcard'] === true ? `*.${domain}` : domain
+  if (state.status === 'valid') return undefined
+  if (state.status !== 'pending') {
+    throw transport.error(`the CA's authorization of ${name} is already ${state.status}`, {
+      failedNames: [name],
+    })
+  }
+  const hint = 'choose another tls.acme_challenge'
+  if (!solver.supports(name)) {
+    throw transport.error(`${solver.type} cannot prove ${name}`, { failedNames: [name], hint })
+  }
+  const offered = Array.isArray(state.resource['challenges'])
+    ? state.resource['challenges'].filter(isRecord)
+    : []
+  const challenge = offered.find((one) => one['type'] === solver.type)
+  if (challenge === undefined) {
+    const types = offered.map((one) => String(one['type'])).join(', ')
+    throw transport.error(`the CA does not offer ${solver.type} for ${name}, only ${types}`, {
+      failedNames: [name],
+      hint,
+    })
+  }
+  const { url: challengeUrl, token } = challenge
+  if (typeof challengeUrl !== 'string' || typeof token !== 'string' || !TOKEN.test(token)) {
+    throw transport.error(`the CA sends a challenge for ${name} that cannot be read`)
+  }
+  return { name, url, challengeUrl, token }
+}
 
 export interface Validation {
-  readonly request: Pick<
-    OrderRequest,
-    'settings' | 'host' | 'limits' | 'signal' | 'progress' | 'arm' | 'disarm'
-  >
+  readonly request: Pick<OrderRequest, 'solver' | 'limits' | 'signal' | 'progress'>
   readonly transport: AcmeTransport
   /** A request signed by the account. */
   readonly post: (doing: string, url: string, payload: object | null) => Promise<AcmeReply>
@@ -25,13 +76,15 @@ export async function proveNames(
   validation: Validation,
 ): Promise<void> {
   const { request, transport, post } = validation
-  const { settings, host, signal, progress, arm, disarm } = request
-  progress('challenge', settings.challenge)
+  const { solver, signal, progress } = request
+  progress('challenge', solver.type)
   const challenges = await Promise.all(
-    pending.map(async (one) => await prepareChallenge(one, settings.challenge, transport, host.jobs, signal)),
+    pending.map(async ({ name, token }) => {
+      return { name, token, keyAuthorization: await transport.keyAuthorization(token) }
+    }),
   )
   try {
-    await arm(challenges)
+    await solver.present(challenges, signal)
     signal.throwIfAborted()
     for (const { challengeUrl, name } of pending) {
       await post(`the challenge for ${name} is refused`, challengeUrl, {}).catch((error: unknown) => {
@@ -42,7 +95,7 @@ export async function proveNames(
     progress('validating')
     await awaitValidation(pending, validation)
   } finally {
-    await disarm()
+    await solver.cleanup()
   }
 }
 
@@ -68,11 +121,10 @@ async function awaitValidation(
     if (state.status !== 'valid') failures.push({ name, document: challengeErrorOf(state.resource) })
   }
   if (failures.length === 0) return
-  const port = request.settings.challenge === 'http-01' ? 80 : 443
   throw transport.error(`the CA could not validate ${failures.map(describe).join('; ')}`, {
     document: compound(failures),
     failedNames: failures.map(({ name }) => name),
-    hint: `the CA must reach port ${port} of each name on this machine: check DNS (A and AAAA), firewall, forwarding`,
+    hint: request.solver.hint,
   })
 }
 

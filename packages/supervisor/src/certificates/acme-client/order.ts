@@ -2,7 +2,6 @@
 // account and the order that is under way, installs nothing, retries nothing: whoever calls decides what a failure means.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import type { ArmedChallenge } from '@reverse-proxy/shared/ipc/messages'
 import type { AccountStore, SharedAccounts } from './account.ts'
 import type { OrderEnding } from './finalize.ts'
 import { finishOrder, resumeOrder } from './finalize.ts'
@@ -16,9 +15,9 @@ import { pacerFor } from './pacer.ts'
 import { AcmeRegistration } from './registration.ts'
 import type { PostOptions } from './transport.ts'
 import { AcmeTransport } from './transport.ts'
-import { proveNames } from './authorization.ts'
-import type { PendingAuthorization } from '../solvers/challenges.ts'
-import { readAuthorization } from '../solvers/challenges.ts'
+import type { PendingAuthorization } from './authorization.ts'
+import { proveNames, readAuthorization } from './authorization.ts'
+import type { ChallengeSolver } from '../solvers/solver.ts'
 import type { ListeningClock } from '../clock.ts'
 import type { CertificateHost } from '../services.ts'
 import type { OrderRecord, OrderStore } from './order-record.ts'
@@ -38,10 +37,7 @@ export interface OrderRequest {
   readonly host: Pick<CertificateHost, 'jobs'> & { readonly clock: ListeningClock }
   readonly limits: AcmeLimits
   readonly signal: AbortSignal
-  /** Replaces what every worker can prove right now; resolves when each has acknowledged. */
-  readonly arm: (challenges: readonly ArmedChallenge[]) => Promise<void>
-  /** Leaves nothing armed; never rejects. */
-  readonly disarm: () => Promise<void>
+  readonly solver: ChallengeSolver
   readonly progress: (step: OrderStep, detail?: string) => void
   /** Told what is used although clients may not like it. */
   readonly warn: (text: string) => void
@@ -255,7 +251,7 @@ class Order {
   }
 
   async #readAuthorizations(order: Readonly<Record<string, unknown>>): Promise<PendingAuthorization[]> {
-    const { names, settings } = this.#request
+    const { names, solver } = this.#request
     const urls = Array.isArray(order['authorizations']) ? order['authorizations'] : []
     if (urls.length > names.length) {
       throw this.#transport.error(`the CA wants ${urls.length} proofs for ${names.length} names`)
@@ -264,7 +260,7 @@ class Order {
     for (const url of urls) {
       if (typeof url !== 'string') throw this.#transport.error('the CA sends an order that cannot be read')
       const { data } = await this.#post('cannot read an authorization', url, null)
-      const authorization = readAuthorization(url, data, settings.challenge, this.#transport)
+      const authorization = readAuthorization(url, data, solver, this.#transport)
       if (authorization === undefined) continue
       if (!names.includes(authorization.name)) {
         throw this.#transport.error(`the CA wants ${authorization.name} proved, which was not ordered`)

@@ -4,6 +4,9 @@
 import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
+import type { ArmedChallenge } from '@reverse-proxy/shared/ipc/messages'
+import { createSolver } from '../solvers/create-solver.ts'
+import type { ChallengeSolver } from '../solvers/solver.ts'
 import type { AcmeCache } from './cache.ts'
 import type { AcmeLimits } from '../acme-client/time-limits.ts'
 import type { AcmeReporter } from './reporter.ts'
@@ -40,6 +43,7 @@ export interface IssuanceOptions {
 export class AcmeIssuance {
   readonly #options: IssuanceOptions
   readonly #rounds: AcmeRounds
+  readonly #solver: ChallengeSolver
   /** The names that the attempt leaves out from the start. */
   #held: readonly string[] = []
   /** Issued, when the lock had gone to another process. */
@@ -48,6 +52,12 @@ export class AcmeIssuance {
   constructor(options: IssuanceOptions) {
     this.#options = options
     this.#rounds = new AcmeRounds(options)
+    const { listenerId, settings, host } = options
+    const workers = {
+      arm: async (challenges: readonly ArmedChallenge[]) => await host.arm(listenerId, challenges),
+      disarm: async () => await this.#disarm(),
+    }
+    this.#solver = createSolver(settings.challenge, workers, host.jobs)
   }
 
   /** When the next attempt is due: the certificate's own time, put off by a failure; at a start, see startObstacle. */
@@ -185,7 +195,7 @@ export class AcmeIssuance {
   }
 
   #orderRequest(lock: DirectoryLock, signal: AbortSignal): Omit<OrderRequest, 'names'> {
-    const { listenerId, settings, host, limits, cache, clock, served, report } = this.#options
+    const { settings, host, limits, cache, clock, served, report } = this.#options
     return {
       settings,
       predecessor: served.certificate,
@@ -195,8 +205,7 @@ export class AcmeIssuance {
       host: { jobs: host.jobs, clock },
       limits,
       signal: AbortSignal.any([signal, lock.signal]),
-      arm: async (challenges) => await host.arm(listenerId, challenges),
-      disarm: async () => await this.#disarm(),
+      solver: this.#solver,
       progress: (step, detail) => report.progress(step, detail),
       warn: (text) => report.warn(text),
       mayOrder: async () => {
