@@ -3,7 +3,7 @@
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { EventCounter } from '../observability/metrics.ts'
 import type { ConnectionLimitName } from './connection-limits.ts'
-import type { Timers } from '../node/timers.ts'
+import type { Timers } from '@reverse-proxy/shared/clock'
 
 const PERIOD_MS = 1_000
 /** In a period; what is beyond is counted together. */

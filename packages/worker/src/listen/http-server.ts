@@ -6,6 +6,7 @@ import { foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { WriteTimeouts } from '../protocol/write-timeouts.ts'
+import { startDeadlines } from '../node/http-server.ts'
 import { nowMs } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
 import { HttpsRedirectHandler } from '../pipeline/handlers/redirect.ts'
@@ -150,8 +151,7 @@ export class PlainHttpServer {
         headTimeoutMs: this.#settings.limits.requestHeaderTimeoutMs,
       })
     })
-    // Only this starts the runtime's header deadline and its list of idle connections.
-    server.emit('listening')
+    startDeadlines(server)
   }
 
   /** There is no certificate for the HTTPS port yet. */

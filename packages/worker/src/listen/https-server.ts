@@ -42,7 +42,7 @@ import {
   runtimeHeaderBytes,
   SWEEP_INTERVAL_MS,
 } from '../node/server-options.ts'
-import { createRuntimeServer, type RuntimeServer } from '../node/http-server.ts'
+import { createRuntimeServer, startDeadlines, type RuntimeServer } from '../node/http-server.ts'
 
 export interface HttpsServerSettings {
   readonly sites: readonly Site[]
@@ -205,8 +205,7 @@ export class HttpsServer {
     server.on('stream', (stream, _headers, _flags, rawHeaders) => this.#onStream(stream, rawHeaders))
     server.on('sessionError', (error, session) => this.#onSessionError(error, session))
     server.on('error', (error) => this.#log.error('INTERNAL_ERROR', { error: error.message }))
-    // Only this starts the runtime's header deadline and its list of idle connections.
-    server.emit('listening')
+    startDeadlines(server)
   }
 
   #endHandshake(peeked: ConnectionInfo): void {

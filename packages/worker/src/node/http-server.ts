@@ -101,4 +101,10 @@ export function createRuntimeServer(options: RuntimeServerOptions): RuntimeServe
   return server
 }
 
+/** Starts the header deadline and the list of idle connections of a server that never listens. */
+export function startDeadlines(server: { emit(event: 'listening'): boolean }): void {
+  // The runtime starts both when it begins to listen, and by nothing else.
+  server.emit('listening')
+}
+
 function ignore(): void {}

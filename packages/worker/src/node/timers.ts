@@ -1,13 +1,5 @@
-// Time for code that must be testable without any passing.
-
-export interface Timers {
-  /** Monotonic. */
-  nowMs(): number
-  /** Once this turn of the event loop has dealt with what has arrived. */
-  soon(run: () => void): void
-  /** Once, after at least that time; keeps no process alive. Returns what calls it off. */
-  after(delayMs: number, run: () => void): () => void
-}
+// The timers of this process, for code whose time tests own.
+import type { Timers } from '@reverse-proxy/shared/clock'
 
 export const systemTimers: Timers = {
   nowMs,

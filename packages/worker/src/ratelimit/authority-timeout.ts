@@ -1,5 +1,5 @@
 // Notices that the authority does not answer: a request has waited 250 ms for its grant. A late grant ends the timeout.
-import type { Timers } from '../node/timers.ts'
+import type { Timers } from '@reverse-proxy/shared/clock'
 
 const TIMEOUT_MS = 250
 

@@ -14,7 +14,7 @@ import { Lease } from './lease.ts'
 import { FallbackBuckets } from './fallback-buckets.ts'
 import { DeniedCache, wholeSeconds } from './denied-cache.ts'
 import { AuthorityTimeout } from './authority-timeout.ts'
-import type { Timers } from '../node/timers.ts'
+import type { Timers } from '@reverse-proxy/shared/clock'
 
 export const ADMITTED = 0
 
