@@ -4,6 +4,7 @@ import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ERRORS, type ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../http/access-log-entry.ts'
 import { copyChunk, giveBack } from '../http/chunk-pool.ts'
+import type { ClientConnection } from '../http/client-connection.ts'
 import type { AnswerSource, ClientExchange } from '../http/client-exchange.ts'
 import { answerError } from '../http/error-response.ts'
 import {
@@ -16,9 +17,10 @@ import { RequestBody } from '../limits/body.ts'
 import { requestHeadText } from './request-head.ts'
 import type { ResponseHead } from './response-head.ts'
 import type { Route } from './route.ts'
-import type { ResponseReceiver, UpstreamConnection, UpstreamRequest } from './upstream-connection.ts'
+import type { UpstreamConnection } from './upstream-connection.ts'
 import { badResponse, excerptOf, upstreamFault, type UpstreamFault } from './upstream-error.ts'
 import type { PoolJob } from './upstream-pool.ts'
+import type { ResponseReceiver, UpstreamRequest } from './upstream-request.ts'
 
 export interface TransportDeps {
   readonly accessLog: AccessLog
@@ -28,6 +30,7 @@ export interface TransportDeps {
 /** RFC 9110 9.2.2. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const EARLY_HINTS = 103
+const UNAUTHORIZED = 401
 const QUEUE_FULL_RETRY_SECS = 1
 /** A reason phrase that may stand in a status line of ours. */
 const PLAIN_PHRASE = /^[\t\u0020-\u007e]*$/
@@ -42,6 +45,8 @@ export function forward(exchange: ClientExchange, route: Route, deps: TransportD
 }
 
 class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
+  readonly client: ClientConnection
+  readonly authenticates: boolean
   readonly #exchange: ClientExchange
   readonly #route: Route
   readonly #deps: TransportDeps
@@ -59,14 +64,22 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     const { method, rawHeaders } = exchange.head
     const { ip: clientIp } = exchange.client
     const { bodyLimitBytes: limitBytes, requestTimeoutMs } = route.site
-    const headers = upstreamRequestHeaders(rawHeaders, { clientIp, authority, connectionOptions })
-    // An upstream that sends a body with its answer to HEAD would have it taken for the next answer.
+    const { list, bindsConnection } = upstreamRequestHeaders(rawHeaders, {
+      clientIp,
+      authority,
+      connectionOptions,
+    })
+    this.client = exchange.connection
+    this.authenticates = bindsConnection
+    // An upstream that sends a body with its response to HEAD would have it taken for the next response.
     const isLast = method === 'HEAD'
+    // Between the steps of a handshake, only its own client could be harmed.
+    const closes = isLast && !bindsConnection && !route.pool.hasBound(this.client)
     const stallTimeoutMs = deps.limits().bodyStallTimeoutMs
     this.#request = {
       method,
       isRepeatable: body.kind === 'none' && IDEMPOTENT.has(method),
-      head: requestHeadText(method, path, headers, body, isLast),
+      head: requestHeadText(method, path, list, body, closes),
       body: body.kind === 'none' ? null : new RequestBody(exchange, { limitBytes, stallTimeoutMs }),
       contentLength: body.kind === 'length' ? body.bytes : undefined,
       isLast,
@@ -109,11 +122,12 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
 
   onResponseHead({ status, reason, fields }: ResponseHead): void {
     const exchange = this.#exchange
-    const { list, contentLength, isUnreadable } = clientResponseHeaders(
+    const { list, contentLength, isUnreadable, bindsConnection } = clientResponseHeaders(
       fields,
       status,
       exchange.canAnnounceTrailers,
     )
+    if (bindsConnection || this.authenticates) this.#bindConnection(status)
     if (isUnreadable) throw badResponse('too many options in Connection')
     if (status >= 200) {
       this.#hasContent = status !== RESET_CONTENT
@@ -153,6 +167,15 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     } else {
       this.#fail(error)
     }
+  }
+
+  /** Its upstream knows the user by the connection, or is about to. */
+  #bindConnection(status: number): void {
+    const connection = this.#connection
+    if (connection === undefined) return
+    connection.boundTo = this.client
+    if (this.authenticates) connection.authentication = status === UNAUTHORIZED ? 'underway' : 'done'
+    else if (status === UNAUTHORIZED) connection.authentication = 'none'
   }
 
   /** On a reused connection, before any byte of response, and unsent or safe to repeat; once. */
