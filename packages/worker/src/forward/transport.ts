@@ -31,7 +31,6 @@ export interface TransportDeps {
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const EARLY_HINTS = 103
 const UNAUTHORIZED = 401
-const QUEUE_FULL_RETRY_SECS = 1
 /** A reason phrase that may stand in a status line of ours. */
 const PLAIN_PHRASE = /^[\t\u0020-\u007e]*$/
 const NO_TRAILERS: readonly string[] = []
@@ -193,11 +192,7 @@ class Forwarding implements PoolJob, ResponseReceiver, AnswerSource {
     if (this.#isClientGone || exchange.isOver) return
     const fault = upstreamFault(error)
     this.#report(fault, excerptOf(error))
-    answerError(
-      exchange,
-      fault.code,
-      fault.code === 'UPSTREAM_QUEUE_FULL' ? QUEUE_FULL_RETRY_SECS : undefined,
-    )
+    answerError(exchange, fault.code)
   }
 
   #report({ code, words }: UpstreamFault, excerpt: string | undefined): void {

@@ -1,6 +1,5 @@
 // The connections of one site to its upstream: how many there may be, how many requests may wait for a response
 // head, which connection a request gets, and who waits. Takes the same time however many there are.
-import type { Agent } from 'node:http'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { ClientConnection } from '../http/client-connection.ts'
 import { BoundConnections } from './bound-connections.ts'
@@ -45,7 +44,6 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
   readonly #queue = new Map<PoolJob | RoomJob, NodeJS.Timeout>()
   #awaitingHead = 0
   #tunnels = 0
-  #upgradeAgent: Agent | undefined
   #isClosed = false
 
   constructor(address: UpstreamAddress, limits: PoolLimits, trust: UpstreamTrust, names: NameResolver) {
@@ -60,10 +58,9 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
     this.#useRoom()
   }
 
-  /** For what has to go through the runtime's own HTTP client: upgrades. */
-  get upgradeAgent(): Agent {
-    this.#upgradeAgent ??= new UpgradeAgent(this.#connector, this, () => this.#limits.connectTimeoutMs)
-    return this.#upgradeAgent
+  /** For one handshake, which has to go through the runtime's own HTTP client. */
+  newUpgradeAgent(): UpgradeAgent {
+    return new UpgradeAgent(this.#connector, this, this.#limits.connectTimeoutMs)
   }
 
   /** @param fresh on a connection that no request has used yet */
@@ -83,7 +80,7 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
   }
 
   /** A job that is no longer wanted; without effect if it is not waiting. */
-  cancel(job: PoolJob): void {
+  cancel(job: PoolJob | RoomJob): void {
     clearTimeout(this.#queue.get(job))
     this.#queue.delete(job)
   }
