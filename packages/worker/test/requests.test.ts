@@ -7,7 +7,7 @@ import { connectRaw } from './support/raw-client.ts'
 import { answering, OK, readRequests, startUpstream, valuesOf } from './support/raw-upstream.ts'
 import { LIMITS, siteOf, startSiteServer } from './support/site-server.ts'
 
-const TIMEOUT = { timeout: 10_000 }
+const TIMEOUT = { timeout: 30_000 }
 const FORWARDED = ['x-real-ip', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'] as const
 
 function get(path: string, more = '', host = 'a.example'): string {
