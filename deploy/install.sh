@@ -83,9 +83,10 @@ install_program() {
   (
     cd "$here/.."
     step 'Installing packages (the first time about a minute)'
-    sh scripts/prepare.sh --provide
+    # Into another root nothing of this machine is touched: what it lacks is named.
+    if [ -n "$root" ]; then sh scripts/prepare.sh; else sh scripts/prepare.sh --provide; fi
     step 'Building'
-    npx -y pnpm@12 build
+    PATH=$PWD/node_modules/.bin:$PATH tsc -b packages/supervisor packages/worker
     step 'Copying the program'
     # Copies: files linked to somebody's package store would be theirs to change. Flat: pnpm's own layout names directories
     # after the path of this checkout.

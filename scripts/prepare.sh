@@ -7,8 +7,10 @@
 set -eu
 cd "$(dirname "$0")/.."
 stamp=node_modules/.complete
-# Holds the process id of the installation that is going on; it stays behind when that one is killed.
+# A link, made with its content at once, to the process id of the installation that is going on; it stays when that is killed.
 marker=.installing
+# Says that such a marker was found: what is there could be half a package.
+killed=.installing.killed
 
 # What was asked for and what is there, as one line. pnpm writes the two files in node_modules at the end of an installation.
 fingerprint() {
@@ -19,7 +21,7 @@ fingerprint() {
   } 2>/dev/null | cksum
 }
 
-is_complete() { [ ! -e "$marker" ] && [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; }
+is_complete() { [ ! -L "$marker" ] && [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; }
 
 pnpm_install() {
   # pnpm's own record of what it has installed is not asked: after a filtered installation it says that all is there.
@@ -32,17 +34,30 @@ pnpm_install() {
 }
 
 install_workspace() {
-  while ! (set -C && echo $$ >"$marker") 2>/dev/null; do
+  vain=0
+  while ! ln -s $$ "$marker" 2>/dev/null; do
     [ -w . ] || { echo "prepare.sh: cannot write in $PWD, and the installation there is not complete" >&2; exit 1; }
-    owner=$(cat "$marker" 2>/dev/null || true)
-    if [ -n "$owner" ] && kill -0 "$owner" 2>/dev/null; then
+    owner=$(readlink "$marker" || true)
+    if [ -z "$owner" ]; then
+      # Gone in the meantime; no link at all; or this disk is full or knows no links.
+      [ ! -e "$marker" ] || rm -f "$marker"
+      vain=$((vain + 1))
+      [ "$vain" -lt 100 ] || { echo "prepare.sh: cannot make the link $PWD/$marker" >&2; exit 1; }
+    elif kill -0 "$owner" 2>/dev/null; then
       sleep 1
     else
-      # Killed in the middle: what it left could be half a package. Taken away first, by one of those who may wait here.
+      : >"$killed"
       mv "$marker" "$marker.$$" 2>/dev/null || continue
-      rm -rf node_modules packages/*/node_modules test/node_modules "$marker.$$"
+      # Another process may have taken its place since it was read.
+      [ "$(readlink "$marker.$$")" = "$owner" ] || ln -s "$(readlink "$marker.$$")" "$marker" 2>/dev/null || true
+      rm -f "$marker.$$"
     fi
   done
+  # By the owner of the marker alone: nobody installs meanwhile.
+  if [ -e "$killed" ]; then
+    rm -rf node_modules packages/*/node_modules test/node_modules
+    rm -f "$killed"
+  fi
   if ! is_installed_meanwhile; then
     rm -f "$stamp"
     status=0

@@ -23,10 +23,17 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   'systemd-socket-activate': 'systemd',
   zsh: 'zsh',
   fish: 'fish',
+  lighttpd: 'lighttpd',
+  nginx: 'nginx',
+  nghttp: 'nghttp2-client',
+  python3: 'python3',
 }
 
-/** Where a program is found in a search path; undefined when it is not there. */
-export function findProgram(name: string, searchPath = process.env['PATH'] ?? ''): string | undefined {
+/** Where a program is found in a search path; undefined when it is not there. Debian's servers are in /usr/sbin. */
+export function findProgram(
+  name: string,
+  searchPath = `${process.env['PATH'] ?? ''}${delimiter}/usr/sbin`,
+): string | undefined {
   return searchPath
     .split(delimiter)
     .map((folder) => join(folder, name))

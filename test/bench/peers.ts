@@ -162,7 +162,7 @@ const LAUNCH = {
 export type Peer = keyof typeof LAUNCH
 export const PEERS: readonly Peer[] = ['ours', 'nginx', 'haproxy', 'caddy', 'http-proxy']
 
-/** Resolves when it accepts connections. */
+/** Resolves when it accepts connections, and ours when every worker does. */
 export async function startPeer(peer: Peer, scene: Scene, options: PeerOptions): Promise<Running> {
   mkdirSync(scene.directory, { recursive: true })
   const launch: Launch = LAUNCH[peer]
@@ -175,23 +175,28 @@ export async function startPeer(peer: Peer, scene: Scene, options: PeerOptions):
     env: { ...process.env, GOMAXPROCS: String(options.workers), HOME: scene.directory },
   })
   closeSync(stdout)
+  const log = (): string => readFileSync(join(scene.directory, 'stdout.log'), 'utf8')
   const exited = new Promise<void>((resolve) => {
     child.once('exit', () => resolve())
     child.once('error', () => resolve())
   })
   const end = (): void => void child.kill('SIGKILL')
   process.once('exit', end)
-  while (!(await accepts(options.port))) {
-    if (child.exitCode !== null || child.pid === undefined)
-      throw new Error(
-        `${peer} ended: ${[file, ...args].join(' ')}\n${readFileSync(join(scene.directory, 'stdout.log'), 'utf8')}`,
-      )
-    await sleep(10)
+  const until = async (isThere: () => boolean | Promise<boolean>): Promise<void> => {
+    while (!(await isThere())) {
+      if (child.exitCode !== null || child.pid === undefined)
+        throw new Error(`${peer} ended: ${[file, ...args].join(' ')}\n${log()}`)
+      await sleep(10)
+    }
   }
+  await until(async () => await accepts(options.port))
+  const startMs = performance.now() - startedMs
+  // The first worker accepts before the last one has booted, and until then the supervisor refuses to roll them.
+  if (peer === 'ours') await until(() => log().includes(' READY '))
   return {
     pid: child.pid ?? -1,
     port: options.port,
-    startMs: performance.now() - startedMs,
+    startMs,
     stop: async () => {
       child.kill(peer === 'ours' ? 'SIGINT' : 'SIGTERM')
       // Once more: what is in flight is nobody's concern here.

@@ -204,6 +204,12 @@ test(
   },
 )
 
+test('compose.yaml: process 1 of the container is an init that reaps orphans', () => {
+  const compose = readFileSync(join(DEPLOY, 'docker/compose.yaml'), 'utf8')
+  const [, service = ''] = /^services:\n {2}reverse-proxy:\n((?: {4}.*\n|\n)+)/m.exec(compose) ?? []
+  assert.match(service, /^ {4}init: true$/m)
+})
+
 /** Only what the program runs on, and no trace of the checkout that it was built in. */
 function assertSlim(release: string): void {
   assert.deepEqual(globSync('node_modules/node*-linux-*/{include,share,README.md}', { cwd: release }), [])

@@ -1,7 +1,16 @@
 // A clone as it comes: every script makes the installation whole first, whatever was there, and says what the system lacks.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
@@ -13,7 +22,7 @@ import { waitFor } from '../harness/wait.ts'
 
 const ROOT = join(import.meta.dirname, '../..')
 const TEST = { timeout: 300_000 }
-const NOT_IN_A_CLONE = /(^|\/)(node_modules|dist|coverage|\.git|\.installing|[^/]*\.tsbuildinfo)(\/|$)/
+const NOT_IN_A_CLONE = /(^|\/)(node_modules|dist|coverage|\.git|\.installing[^/]*|[^/]*\.tsbuildinfo)(\/|$)/
 // From the store of packages that the tests' own installation has filled.
 const ENV = { ...shellEnvironment(), npm_config_prefer_offline: 'true', pnpm_config_prefer_offline: 'true' }
 const launcher = pnpmLauncher()
@@ -27,7 +36,7 @@ const HIDE = `
   rm -f "$directory"/libatomic.so.1*`
 
 test(
-  'start completes an installation that is partial, interrupted or of another lockfile',
+  'start completes a filtered installation; at full size one that was killed or is of another lockfile',
   TEST,
   async (t) => {
     const clone = freshClone(t)
@@ -38,20 +47,20 @@ test(
     assert.match(await start(t, clone), /^reverse-proxy \d/m)
     assert.ok(existsSync(inClone('test/node_modules/ws/package.json')))
 
+    if (!IS_FULL) return
     // Killed: half a package is there, and pnpm's records say that all is.
     const damaged = inClone('node_modules/.pnpm/node_modules/ajv/package.json')
     const whole = readFileSync(damaged, 'utf8')
     rmSync(damaged)
-    writeFileSync(inClone('.installing'), '4194305\n')
+    symlinkSync('4194305', inClone('.installing'))
     await start(t, clone)
     assert.equal(readFileSync(damaged, 'utf8'), whole)
-    assert.ok(!existsSync(inClone('.installing')))
+    assert.ok(!isLink(inClone('.installing')))
 
-    if (!IS_FULL) return
     // Killed for real, as early as it is seen to work.
     rmSync(inClone('node_modules/.complete'))
     const killed = new Program(t, 'sh', [inClone('scripts/prepare.sh')], { cwd: clone, env: ENV })
-    await waitFor('the installation has begun', () => existsSync(inClone('.installing')))
+    await waitFor('the installation has begun', () => isLink(inClone('.installing')))
     process.kill(-killed.pid, 'SIGKILL')
     await killed.exited
     await start(t, clone)
@@ -68,12 +77,74 @@ test(
     await start(t, clone)
     assert.ok(existsSync(inClone('test/node_modules/ws/package.json')))
 
-    if (IS_FULL) {
-      for (const script of ['build', 'check']) await pnpm(t, clone, script)
-      assert.match(await pnpm(t, clone, 'test', 'pinned-node'), /^1 passed, 0 failed$/m)
-    }
+    for (const script of ['build', 'check']) await pnpm(t, clone, script)
+    assert.match(await pnpm(t, clone, 'test', 'pinned-node'), /^1 passed, 0 failed$/m)
   },
 )
+
+/** An installation by pnpm, as far as prepare.sh can see it. */
+const STUB_PNPM = `#!/bin/sh
+  echo installs >>calls
+  mkdir -p node_modules/.bin node_modules/.pnpm packages/a/node_modules test/node_modules
+  if [ -e hangs ]; then echo half >node_modules/half; while :; do sleep 1; done; fi
+  if [ -e fails ]; then exit 3; fi
+  echo all >node_modules/.modules.yaml
+  cp pnpm-lock.yaml node_modules/.pnpm/lock.yaml
+  printf '#!/bin/sh\\n' >node_modules/.bin/node; chmod +x node_modules/.bin/node`
+
+test('prepare.sh: installs when what is there is not all, and only then', TEST, async (t) => {
+  const workspace = temporaryDirectory(t)
+  const at = (path: string) => join(workspace, path)
+  const write = (path: string, text: string) => writeFileSync(at(path), text)
+  for (const directory of ['scripts', 'packages/a', 'test']) mkdirSync(at(directory), { recursive: true })
+  for (const file of ['package.json', 'packages/a/package.json', 'test/package.json']) write(file, '{}')
+  for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml']) write(file, 'new\n')
+  cpSync(join(ROOT, 'scripts/prepare.sh'), at('scripts/prepare.sh'))
+  writeFileSync(at('pnpm'), STUB_PNPM, { mode: 0o755 })
+  const begin = () =>
+    new Program(t, 'sh', [at('scripts/prepare.sh')], { env: { ...ENV, npm_execpath: at('pnpm') } })
+  const prepare = async () => (await begin().exited).code
+  const installations = () => {
+    const count = existsSync(at('calls')) ? readFileSync(at('calls'), 'utf8').split('\n').length - 1 : 0
+    rmSync(at('calls'), { force: true })
+    return count
+  }
+
+  assert.deepEqual(await Promise.all([prepare(), prepare(), prepare()]), [0, 0, 0])
+  assert.equal(installations(), 1, 'three at a time, one installation')
+  assert.equal(await prepare(), 0)
+  assert.equal(installations(), 0, 'all is there')
+  const changes: Record<string, () => void> = {
+    'another lockfile': () => write('pnpm-lock.yaml', 'other\n'),
+    'another manifest': () => write('test/package.json', '{"dependencies":{}}'),
+    'a filtered installation': () => write('node_modules/.modules.yaml', 'some\n'),
+    'a package without its modules': () => rmSync(at('test/node_modules'), { recursive: true }),
+    'nothing at all': () => rmSync(at('node_modules'), { recursive: true }),
+  }
+  for (const [what, change] of Object.entries(changes)) {
+    change()
+    assert.equal(await prepare(), 0)
+    assert.equal(installations(), 1, what)
+  }
+
+  write('pnpm-lock.yaml', 'one more\n')
+  write('fails', '')
+  assert.equal(await prepare(), 3)
+  rmSync(at('fails'))
+  assert.equal(await prepare(), 0)
+  assert.equal(installations(), 2, 'one that failed is repeated')
+
+  write('pnpm-lock.yaml', 'another\n')
+  write('hangs', '')
+  const killed = begin()
+  await waitFor('half an installation', () => existsSync(at('node_modules/half')), 20_000)
+  process.kill(-killed.pid, 'SIGKILL')
+  await killed.exited
+  rmSync(at('hangs'))
+  assert.deepEqual(await Promise.all([prepare(), prepare()]), [0, 0])
+  assert.equal(installations(), 2, 'one that was killed is repeated once')
+  assert.ok(!existsSync(at('node_modules/half')), 'and nothing of it is trusted')
+})
 
 const hidden = hidesLibraries()
 test(
@@ -93,7 +164,7 @@ test(
 
 test(
   'a debootstrap minbase root: prepare.sh names the package, --provide installs it',
-  { ...TEST, skip: IS_FULL ? false : 'debootstrap takes a minute: pnpm test:long' },
+  { timeout: 600_000, skip: IS_FULL ? false : 'debootstrap takes a minute: pnpm test:long' },
   (t) => {
     const root = temporaryDirectory(t)
     const made = spawnSync('debootstrap', ['--variant=minbase', 'bookworm', root], { encoding: 'utf8' })
@@ -123,6 +194,11 @@ test(
 function hidesLibraries(): { skip: string | false } {
   const { status, stderr } = spawnSync('unshare', ['-m', 'sh', '-ec', HIDE], { encoding: 'utf8' })
   return { skip: status === 0 ? false : `cannot hide a library here: ${stderr}` }
+}
+
+/** Also of one that leads nowhere. */
+function isLink(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true
 }
 
 function freshClone(t: TestContext): string {

@@ -26,7 +26,11 @@ export async function openPage(t: TestContext, url: string): Promise<BrowserPage
   if (executablePath === undefined) throw new Error('there is no chromium')
   const browser = await chromium.launch({ executablePath, args: ARGUMENTS })
   t.after(async () => await browser.close())
-  const page = await browser.newPage({ viewport: { width: 1200, height: 1000 } })
+  const page = await browser.newPage({
+    viewport: { width: 1200, height: 1000 },
+    // Of the tests' own CA.
+    ignoreHTTPSErrors: true,
+  })
   const problems: string[] = []
   page.on('pageerror', (error) => problems.push(error.message))
   page.on('console', (message) => {

@@ -13,7 +13,9 @@ import {
 } from '../src/certificates/acme-client/problem.ts'
 
 const NOW_MS = Date.UTC(2026, 0, 1)
-const never = new AbortController().signal
+const signal = new AbortController().signal
+/** Pauses pass at once. */
+const clock = { timerMs: () => 0, sleep: async () => {} }
 
 test('Retry-After: seconds and dates are understood, anything else is as if it were not there', () => {
   const cases: readonly (readonly [string | undefined, number | undefined])[] = [
@@ -84,7 +86,7 @@ test('polling ends at the first final state, and outlives answers that make no s
     if (next === undefined || next instanceof AcmeError) throw next
     return next
   }
-  const state = await poll({ look, isFinal: (status) => status === 'valid', limitMs: 60_000, signal: never })
+  const state = await poll({ look, isFinal: (status) => status === 'valid', limitMs: 60_000, clock, signal })
   assert.deepEqual(state, { status: 'valid', resource: { status: 'valid', n: 1 } })
 })
 
@@ -93,7 +95,8 @@ test('polling gives up when the time it was given is shorter than the wait it is
     look: async () => reply({ status: 'processing' }, 3_600_000),
     isFinal: (status) => status === 'valid',
     limitMs: 50_000,
-    signal: never,
+    clock,
+    signal,
   })
   assert.equal(state, undefined)
 })
@@ -104,7 +107,7 @@ test('polling passes on what goes wrong again and again', async () => {
     looks++
     throw new AcmeError('down', { reachedCa: false, retryAfterMs: 0 })
   }
-  await assert.rejects(poll({ look, isFinal: () => true, limitMs: 60_000, signal: never }), /down/u)
+  await assert.rejects(poll({ look, isFinal: () => true, limitMs: 60_000, clock, signal }), /down/u)
   assert.equal(looks, 4)
 })
 

@@ -134,8 +134,8 @@ function pausesWith(gapMs: number): number[] {
   return pausesMs
 }
 
-// Each with a CA of its own, which most of the time is waited for.
-describe('certificate registry', { concurrency: true }, () => {
+// Each has a CA of its own and mostly waits for it; more than three CAs at once start too slowly.
+describe('certificate registry', { concurrency: 3 }, () => {
   test('a reload in the middle of a renewal: never an older certificate again', TEST, async (t) => {
     const { registry, workers, clock, configWith } = await prepare(t)
     const first = servedSerial(registry)

@@ -1,10 +1,12 @@
 // --help, the completions and the manual page come from one table, and real shells take what they are given.
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
+import { PROGRAM } from '../../../test/harness/proxy.ts'
 import { renderCompletion } from '../src/cli/completion.ts'
 import { renderHelp } from '../src/cli/help.ts'
 import { renderManPage } from '../src/cli/man-page.ts'
@@ -92,4 +94,23 @@ test('zsh takes its completion', (t) => {
 autoload +X -Uz _reverse-proxy; print $_comps[reverse-proxy]`
   assert.equal(execFileSync('zsh', ['-f', '-c', script], { encoding: 'utf8' }), '_reverse-proxy\n')
   execFileSync('zsh', ['--no-exec', path])
+})
+
+test('output that is longer than a pipe holds arrives whole; a reader that goes early is no error', async (t) => {
+  const path = join(temporaryDirectory(t), 'config.toml')
+  writeFileSync(path, Array.from({ length: 2_000 }, (_, index) => `stranger${index} = 1\n`).join(''))
+  const start = () => {
+    const args = [PROGRAM, 'validate', '--json', '--config', path]
+    return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+  }
+  const whole = start()
+  await once(whole.stdout, 'readable')
+  const chunks = await whole.stdout.toArray()
+  const issues: unknown = JSON.parse(Buffer.concat(chunks).toString())
+  assert.ok(Array.isArray(issues) && issues.length > 2_000)
+
+  const early = start()
+  early.stdout.once('data', () => early.stdout.destroy())
+  const errors = await early.stderr.toArray()
+  assert.equal(Buffer.concat(errors).toString(), '')
 })

@@ -47,3 +47,18 @@ test('TOML with a mistake in it is still TOML', () => {
   ]
   for (const text of mistakes) assert.equal(lookAlike(text), undefined, text)
 })
+
+test('a long file of nothing in particular costs no time: the supervisor looks at it during a reload', () => {
+  const monotony = [
+    '\n'.repeat(60_000),
+    'reverse_proxy\n'.concat('a\n'.repeat(60_000)),
+    'location x\n'.repeat(10_000),
+    'listen a\n'.repeat(20_000),
+    `location ${' '.repeat(60_000)}x`,
+    'upstream a\n'.repeat(10_000),
+  ]
+  const before = process.cpuUsage()
+  for (const text of monotony) lookAlike(`${text}{`)
+  const { user } = process.cpuUsage(before)
+  assert.ok(user < 5_000_000, `${user} us of processor time`)
+})

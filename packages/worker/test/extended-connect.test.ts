@@ -72,6 +72,43 @@ async function openTunnel(session: ClientHttp2Session, headers: OutgoingHttpHead
   return { stream, status: Number(answer[':status']), headers: answer, received: () => received }
 }
 
+test('upstream_max_connections bounds tunnels: 200, then 503 for who waits in vain', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, echo)
+  const site = siteOf(upstream.port, { connectTimeoutMs: 1_000 })
+  const { port, upstreamErrors } = await startSiteServer(t, [site], { upstreamMaxConnections: 1 })
+  const session = await connectHttp2(t, port)
+  const first = await openTunnel(session)
+  assert.equal(first.status, 200)
+  for (const { status, headers } of await Promise.all([openTunnel(session), openTunnel(session)])) {
+    assert.deepEqual([status, headers['retry-after']], [503, '1'])
+  }
+  assert.deepEqual(
+    upstreamErrors.map(({ error }) => error),
+    ['max connections', 'max connections'],
+  )
+  const next = openTunnel(session)
+  first.stream.close()
+  assert.equal((await next).status, 200)
+  assert.equal(upstream.connections.length, 2)
+})
+
+test('a stream that is reset while its handshake is queued gives its place back', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, echo)
+  const site = siteOf(upstream.port, { connectTimeoutMs: 20_000 })
+  const { port, requests } = await startSiteServer(t, [site], { upstreamMaxConnections: 1 })
+  const session = await connectHttp2(t, port)
+  const first = await openTunnel(session)
+  assert.equal(first.status, 200)
+  const leaving = open(session, { ...HANDSHAKE, ':path': '/leaving' }, false)
+  leaving.on('error', () => {})
+  const next = openTunnel(session)
+  leaving.close(CANCEL)
+  await waitUntil('the proxy to see it', () => requests.some(({ path }) => path === '/leaving'))
+  first.stream.close()
+  assert.equal((await next).status, 200)
+  assert.equal(upstream.connections.length, 2)
+})
+
 test('an extended CONNECT becomes a handshake of ours, and then a tunnel', TIMEOUT, async (t) => {
   const upstream = await startUpstream(t, echo)
   const { port, requests } = await startSiteServer(t, [siteOf(upstream.port)])

@@ -12,7 +12,7 @@ import { LIMITS } from './support/site-server.ts'
 import { listen, next } from './support/sockets.ts'
 import { waitUntil } from './support/wait-until.ts'
 
-const TIMEOUT = { timeout: 10_000 }
+const TIMEOUT = { timeout: 30_000 }
 const SETTINGS_INITIAL_WINDOW_SIZE = Buffer.of(0, 4)
 const DEFAULT_WINDOW_BYTES = 65_535
 const MAX_WINDOW_BYTES = 2 ** 31 - 1

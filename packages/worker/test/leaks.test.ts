@@ -10,7 +10,7 @@ import { startUpstream } from './support/raw-upstream.ts'
 import { siteOf, startSiteServer } from './support/site-server.ts'
 import { waitUntil } from './support/wait-until.ts'
 
-const TIMEOUT = { timeout: 30_000 }
+const TIMEOUT = { timeout: 120_000 }
 const GET = 'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n'
 const PARTIAL = 'HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nsome'
 

@@ -1,5 +1,6 @@
 // The order of the stages: each runs once for every request, also behind a stage that waits; and the one way out.
 import assert from 'node:assert/strict'
+import { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 import { test } from 'node:test'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -46,7 +47,11 @@ class RecordedExchange extends Exchange {
         endsWithHead: false,
         upgrade: false,
       },
-      { client: { ip: '192.0.2.1', key: '192.0.2.1', scheme: 'https' }, certificate: undefined },
+      {
+        client: { ip: '192.0.2.1', key: '192.0.2.1', scheme: 'https' },
+        socket: new Socket(),
+        certificate: undefined,
+      },
       {
         accessLog: { request: () => {}, upstreamError: () => {}, upstreamRetried: () => {} },
         stalls: new WriteTimeouts(

@@ -14,7 +14,7 @@ import { LIMITS, NO_RATE_LIMIT, siteOf } from './support/site-server.ts'
 import { listen } from './support/sockets.ts'
 import { waitUntil } from './support/wait-until.ts'
 
-const TIMEOUT = { timeout: 10_000 }
+const TIMEOUT = { timeout: 30_000 }
 
 async function start(t: TestContext, httpsPort: number, stage: Stage = 'serve', rateLimiter = NO_RATE_LIMIT) {
   const requests: RequestEntry[] = []

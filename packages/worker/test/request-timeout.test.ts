@@ -7,9 +7,9 @@ import { startUpstream } from './support/raw-upstream.ts'
 import { siteOf, startSiteServer } from './support/site-server.ts'
 import { waitUntil } from './support/wait-until.ts'
 
-const TIMEOUT = { timeout: 15_000 }
+const TIMEOUT = { timeout: 40_000 }
 const MEGABYTE = 1024 * 1024
-const REQUEST_TIMEOUT_MS = 300
+const REQUEST_TIMEOUT_MS = 1_000
 const HEAD = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
 const POST = 'POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n'
 

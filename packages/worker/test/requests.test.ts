@@ -1,12 +1,13 @@
 // The straight path: what a client asks, what the upstream gets, what the client sees.
 import assert from 'node:assert/strict'
+import { constants } from 'node:http2'
 import { test } from 'node:test'
 import { connectHttp2, request } from './support/http2-client.ts'
 import { connectRaw } from './support/raw-client.ts'
 import { answering, OK, readRequests, startUpstream, valuesOf } from './support/raw-upstream.ts'
 import { LIMITS, siteOf, startSiteServer } from './support/site-server.ts'
 
-const TIMEOUT = { timeout: 10_000 }
+const TIMEOUT = { timeout: 30_000 }
 const FORWARDED = ['x-real-ip', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'] as const
 
 function get(path: string, more = '', host = 'a.example'): string {
@@ -95,12 +96,31 @@ test('HTTP/2: as many cookies as a browser keeps are one field', TIMEOUT, async 
   const upstream = await startUpstream(t, answering(OK))
   const { port } = await startSiteServer(t, [siteOf(upstream.port)])
   const session = await connectHttp2(t, port)
-  for (const cookie of [cookies(95, 'v'), cookies(180, 'v'.repeat(150)), cookies(1_500, 'v')]) {
+  for (const cookie of [cookies(95, 'v'), cookies(200, 'v'.repeat(150)), cookies(256, 'v')]) {
     assert.equal((await request(session, { cookie })).status, 200)
     const sent = readRequests(upstream.received()).at(-1)
     assert.deepEqual(valuesOf(sent?.headers ?? [], 'cookie'), [cookie.join('; ')])
   }
   assert.equal((await request(session, { cookie: cookies(180, 'v'.repeat(200)) })).status, 431)
+})
+
+test('HTTP/2: header_bytes may be small, and all of it cookies', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, answering(OK))
+  const { port } = await startSiteServer(t, [siteOf(upstream.port)], { headerBytes: 2_048 })
+  const session = await connectHttp2(t, port)
+  assert.equal((await request(session, { cookie: cookies(200, 'v') })).status, 200)
+})
+
+test('HTTP/2: crumbs without number are not held in memory: their stream is reset', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, answering(OK))
+  const { port } = await startSiteServer(t, [siteOf(upstream.port)])
+  const session = await connectHttp2(t, port)
+  // Each is a byte on the wire and five in the message, which stays within header_bytes.
+  const refused = await request(session, { cookie: cookies(2_000, 'v').fill('a=b') })
+  assert.deepEqual([refused.status, refused.resetCode], [Number.NaN, constants.NGHTTP2_ENHANCE_YOUR_CALM])
+  assert.equal((await request(session)).status, 200)
+  assert.equal(session.remoteSettings?.maxHeaderListSize, 2 * LIMITS.headerBytes)
+  assert.equal(readRequests(upstream.received()).length, 1)
 })
 
 test(

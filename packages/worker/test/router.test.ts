@@ -31,9 +31,13 @@ test('exact before wildcard; a wildcard stands for one label, and for one there 
 function timeOf(sites: number): number {
   const router = new Router(Array.from({ length: sites }, (_, i) => [`${i}.example`, i] as const))
   const names = Array.from({ length: 10 }, (_, i) => `${(i * sites) / 10}.example`)
-  const startMs = performance.now()
-  for (let i = 0; i < 20_000; i++) for (const name of names) router.lookup(name)
-  return performance.now() - startMs
+  const times = Array.from({ length: 5 }, () => {
+    const startMs = performance.now()
+    for (let i = 0; i < 5_000; i++) for (const name of names) router.lookup(name)
+    return performance.now() - startMs
+  })
+  // The one in which the machine did least else.
+  return Math.min(...times)
 }
 
 test('10,000 sites cost no more to look up than ten', () => {

@@ -232,11 +232,12 @@ test('upstream_max_connections bounds tunnels: 101, then 503 for who waits in va
   const { port, upstreamErrors } = await startSiteServer(t, [site], { upstreamMaxConnections: 1 })
   const clients = await Promise.all(Array.from({ length: 3 }, async () => await connectRaw(t, port)))
   for (const client of clients) client.send(handshake())
-  const statuses = await Promise.all(clients.map(async (client) => (await client.response()).status))
+  const responses = await Promise.all(clients.map(async (client) => await client.response()))
   assert.deepEqual(
-    statuses.toSorted((a, b) => a - b),
+    responses.map(({ status }) => status).toSorted((a, b) => a - b),
     [101, 503, 503],
   )
+  for (const { status, head } of responses) if (status === 503) assert.match(head, /^retry-after: 1\r?$/imu)
   assert.deepEqual(
     upstreamErrors.map(({ error }) => error),
     ['max connections', 'max connections'],
@@ -246,6 +247,27 @@ test('upstream_max_connections bounds tunnels: 101, then 503 for who waits in va
   next.send(handshake())
   upstream.newest().socket.destroy()
   assert.equal((await next.response()).status, 101)
+})
+
+test('a client that leaves while its handshake is queued gives its place back', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, echo)
+  const { port, requests } = await startSiteServer(t, [siteOf(upstream.port, { connectTimeoutMs: 20_000 })], {
+    upstreamMaxConnections: 1,
+  })
+  const [first, leaving, next] = [
+    await connectRaw(t, port),
+    await connectRaw(t, port),
+    await connectRaw(t, port),
+  ]
+  first.send(handshake())
+  assert.equal((await first.response()).status, 101)
+  leaving.send(handshake('/leaving'))
+  leaving.socket.destroy()
+  await waitUntil('the proxy to see it', () => requests.some(({ path }) => path === '/leaving'))
+  next.send(handshake())
+  upstream.newest().socket.destroy()
+  assert.equal((await next.response()).status, 101)
+  assert.equal(upstream.connections.length, 2)
 })
 
 test(

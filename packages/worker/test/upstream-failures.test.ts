@@ -420,7 +420,8 @@ test(
     const session = await connectHttp2(t, port)
     const stream = open(session, {})
     await once(stream, 'response')
-    assert.equal((await request(session)).status, 503)
+    const refused = await request(session)
+    assert.deepEqual([refused.status, refused.headers['retry-after']], [503, '1'])
     assert.deepEqual(
       upstreamErrors.map(({ error }) => error),
       ['max connections'],

@@ -57,7 +57,7 @@ const limits = table(
     tls_handshake_timeout_secs: seconds('Time for a TLS handshake.', 10),
     request_header_timeout_secs: seconds('Time for a whole request head to arrive.', 15),
     header_bytes: count('Largest request head in bytes; a larger one is answered 431.', 32_768),
-    header_count: count('Most header fields of a request.', 100),
+    header_count: count('Most header fields of a request; all cookies of an HTTP/2 request are one.', 100),
     keep_alive_timeout_secs: seconds('How long an idle client connection is kept open.', 60),
     body_stall_timeout_secs: seconds(
       'Longest silence of a client that still has a body to send or a response to read; not counted while the upstream holds it back, nor while the other direction moves.',

@@ -30,6 +30,8 @@ import type { ListenerStatus, ManagerStatus } from './status.ts'
 /** Longer than a worker takes to boot. */
 const ARM_TRIES = 100
 const ARM_PAUSE_MS = 200
+/** How long a start waits for all listeners to be loaded. One that waits longer, for a lock say, holds up no other. */
+const LOAD_PATIENCE_MS = 5_000
 
 export interface CertificateRegistryOptions extends Pick<CertificateHost, 'log' | 'clock' | 'progress'> {
   readonly stateDir: string
@@ -47,7 +49,11 @@ export class CertificateRegistry {
   readonly #managed = new Map<string, ManagedListener>()
   readonly #served: ServedCertificates
   readonly #challenges = new Map<string, readonly ArmedChallenge[]>()
-  /** Listeners without a certificate, whose first attempt has not ended. */
+  /** What is being loaded, by manager. */
+  readonly #loading = new Map<CertificateManager, Promise<void>>()
+  #isStarted = false
+  #isClosed = false
+  /** Listeners that are being loaded, or have no certificate and whose first attempt has not ended. */
   #unsettled = 0
   /** The first that came of such an attempt. */
   #firstError: unknown
@@ -104,22 +110,29 @@ export class CertificateRegistry {
     return this.#all().every((manager) => manager.isComplete() && !manager.needsOrder())
   }
 
-  /** Reads what is cached or configured. Never rejects: what cannot be read concerns its listener, and is said by `start`. */
+  /**
+   * Reads what is cached or configured, and waits a while for it; what takes longer is served when it is there. Never
+   * rejects: what cannot be read concerns its listener, and is said by `start`.
+   */
   async load({ listeners }: Config): Promise<void> {
-    await Promise.all(
-      listeners.map(async (listener) => {
-        const manager = this.#create(listener)
-        this.#managed.set(listener.id, { listener, manager })
-        await manager.load().catch(() => {})
-        // One that has expired is not taken into service.
-        if (!manager.needsOrder()) this.#served.set(listener.id, manager.current())
-      }),
-    )
+    const waiting = new AbortController()
+    const loads = listeners.map(async (listener) => {
+      const manager = this.#create(listener)
+      this.#managed.set(listener.id, { listener, manager })
+      this.#unsettled++
+      const load = this.#load(manager, waiting.signal)
+      this.#loading.set(manager, load)
+      await load
+    })
+    const patience = this.#options.clock.sleep(LOAD_PATIENCE_MS, waiting.signal).catch(() => {})
+    await Promise.race([Promise.all(loads), patience])
+    waiting.abort()
   }
 
   /** From now on what is missing is ordered and everything is renewed, in the background. */
   start(): void {
-    for (const manager of this.#all()) this.#begin(manager)
+    this.#isStarted = true
+    for (const manager of this.#all()) if (!this.#loading.has(manager)) this.#begin(manager)
     this.#watch.start()
   }
 
@@ -152,8 +165,10 @@ export class CertificateRegistry {
 
   /** Stops background work, aborts orders, releases locks. Idempotent. */
   async close(): Promise<void> {
+    this.#isClosed = true
     await this.#watch.close()
     await Promise.allSettled(this.#all().map(async (manager) => await manager.close()))
+    await Promise.all(this.#loading.values())
     await this.#jobs.close()
   }
 
@@ -173,6 +188,28 @@ export class CertificateRegistry {
 
   #create(listener: Listener): CertificateManager {
     return createCertificateManager(listener, this.#options.stateDir, this.#host)
+  }
+
+  /** `waiting` is aborted when the start goes on without it. Never rejects. */
+  async #load(manager: CertificateManager, waiting: AbortSignal): Promise<void> {
+    const { listenerId } = manager
+    try {
+      await manager.load().catch(() => {})
+      const isCurrent = this.#managed.get(listenerId)?.manager === manager
+      if (this.#isClosed || !isCurrent) return
+      // One that has expired is not taken into service.
+      if (!manager.needsOrder()) {
+        if (waiting.aborted) await this.#served.publish(listenerId, manager.current())
+        else this.#served.set(listenerId, manager.current())
+      }
+      if (this.#isStarted) this.#begin(manager)
+    } catch (error) {
+      this.#options.log.error('CERT_FAILED', { listener: listenerId, error: messageOf(error) })
+    } finally {
+      this.#loading.delete(manager)
+      this.#unsettled--
+      this.#options.onSettled()
+    }
   }
 
   /** One listener's background life; without a certificate it begins with an attempt, unless that has to wait. */

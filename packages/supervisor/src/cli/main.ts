@@ -1,5 +1,6 @@
 // argv -> command -> exit code. What there is to say is command-line/table.ts; what the commands do is
 // in commands/.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { messageOf } from '@reverse-proxy/shared/error-text'
@@ -11,7 +12,10 @@ import { COMMANDS, LOCAL_COMMANDS, OPTIONS, optionRows, type CommandName } from 
 import type { CommandArgs } from './commands/args.ts'
 import { version } from './version.ts'
 
-/** Runs one command; resolves with the exit code of the process. */
+/** A proxy that ends does not wait longer for a reader of its output that stands still. */
+const RUN_FLUSH_MS = 1_000
+
+/** Runs one command; resolves with the exit code of the process when its output has been written. */
 export async function main(args: readonly string[]): Promise<number> {
   let parsed
   try {
@@ -32,12 +36,26 @@ export async function main(args: readonly string[]): Promise<number> {
   if (values.config === '') return refuse('--config is empty', 'name a file, or leave --config out')
   const fault = faultOf(name, operands, Object.keys(values))
   if (fault !== undefined) return refuse(fault)
-  return await perform(name, operands, {
+  const code = await perform(name, operands, {
     configFlag: values.config,
     allowWildcardBind: values['allow-wildcard-bind'] ?? false,
     json: values.json ?? false,
     dns: values.dns,
   })
+  await (name === 'run' ? Promise.race([flushOutput(), sleep(RUN_FLUSH_MS)]) : flushOutput())
+  return code
+}
+
+/** A pipe takes 64 KiB at once; the exit of the process would cut off the rest. */
+async function flushOutput(): Promise<void> {
+  await Promise.all(
+    [process.stdout, process.stderr].map(async (stream) => {
+      if (stream.writableLength === 0) return
+      // A reader that has seen enough is no error of ours.
+      stream.on('error', () => {})
+      await new Promise<void>((resolve) => stream.write('', () => resolve()))
+    }),
+  )
 }
 
 // Each loads what it needs and no more: asking for the status should not wait for the ACME client.

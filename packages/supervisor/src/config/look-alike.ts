@@ -8,7 +8,10 @@ interface Kind {
 
 const WRITE_TOML = 'write it as TOML: deploy/config has examples'
 
-/** The first that fits counts. */
+/**
+ * The first that fits counts. No pattern looks further than a line and the beginning of the next: a file of a million
+ * empty lines must not take the supervisor's time.
+ */
 const KINDS: readonly Kind[] = [
   {
     name: 'a certificate or key (PEM)',
@@ -22,7 +25,7 @@ const KINDS: readonly Kind[] = [
   },
   {
     name: 'an Apache configuration',
-    looksLike: (text) => /^\s*<(?:VirtualHost|IfModule|Directory|Location|Proxy)\b[^>]*>/mu.test(text),
+    looksLike: (text) => /^[ \t]*<(?:VirtualHost|IfModule|Directory|Location|Proxy)\b[^>\n]*>/mu.test(text),
     hint: `${WRITE_TOML}; a <VirtualHost> is a [[listeners.sites]] table, ProxyPass its upstream`,
   },
   {
@@ -33,22 +36,25 @@ const KINDS: readonly Kind[] = [
   {
     name: 'a Caddyfile',
     looksLike: (text) =>
-      /^\s*(?:reverse_proxy|file_server|php_fastcgi|encode|handle|respond|tls)(?:\s[^=;]*)?$/mu.test(text) &&
-      /^(?:\S[^=;]*)?\{\s*$/mu.test(text),
+      /^[ \t]*(?:reverse_proxy|file_server|php_fastcgi|encode|handle|respond|tls)(?:\s[^=;\n]*)?$/mu.test(
+        text,
+      ) && /^(?:\S[^=;\n]*)?\{[ \t\r]*$/mu.test(text),
     hint: `${WRITE_TOML}; a site block is a [[listeners.sites]] table, reverse_proxy its upstream`,
   },
   {
     name: 'an nginx.conf',
     looksLike: (text) =>
-      /^\s*(?:server|http|events|stream|upstream\s+\S+|location\s[^{]+)\s*\{/mu.test(text) ||
-      /^\s*(?:server_name|proxy_pass|listen|worker_processes)\s[^=]*;\s*(?:#.*)?$/mu.test(text),
+      /^[ \t]*(?:(?:server|http|events|stream|upstream[ \t]+[^\s{]+)\s*|location[ \t][^{\n]*(?:\n[ \t]*)?)\{/mu.test(
+        text,
+      ) ||
+      /^[ \t]*(?:server_name|proxy_pass|listen|worker_processes)[ \t][^=\n]*;[ \t\r]*(?:#.*)?$/mu.test(text),
     hint: `${WRITE_TOML}; a server block is a [[listeners.sites]] table, server_name its host, proxy_pass its upstream`,
   },
   {
     name: 'an haproxy.cfg',
     looksLike: (text) =>
-      /^(?:frontend|backend|listen)\s+\S+\s*$/mu.test(text) ||
-      (/^(?:global|defaults)\s*$/mu.test(text) && !text.includes('=')),
+      /^(?:frontend|backend|listen)[ \t]+\S+[ \t\r]*$/mu.test(text) ||
+      (/^(?:global|defaults)[ \t\r]*$/mu.test(text) && !text.includes('=')),
     hint: `${WRITE_TOML}; a frontend is a [[listeners]] table, a backend the upstream of a site`,
   },
   {

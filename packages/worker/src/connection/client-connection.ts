@@ -26,6 +26,8 @@ export interface Client {
 
 export interface ClientConnection {
   readonly client: Client
+  /** It closes when the connection does. */
+  readonly socket: Socket
   /** Undefined where there is no TLS. */
   readonly certificate: Pick<SiteContext, 'covers'> | undefined
 }

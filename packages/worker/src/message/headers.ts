@@ -10,6 +10,12 @@ export interface Forwarded {
   readonly connectionOptions: readonly string[]
 }
 
+export interface RequestHeaders {
+  readonly list: string[]
+  /** The upstream may take the connection for the user's from now on. */
+  readonly bindsConnection: boolean
+}
+
 export interface ResponseHeaders {
   /** Without Content-Length; names in lower case. */
   readonly list: string[]
@@ -20,6 +26,8 @@ export interface ResponseHeaders {
    * too many connection options.
    */
   readonly isUnreadable: boolean
+  /** The upstream asks for, or goes on with, an authentication of its connection. */
+  readonly bindsConnection: boolean
 }
 
 // RFC 9110 7.6.1, but Trailer, and what is between a client and its proxy.
@@ -46,6 +54,11 @@ const FORWARDING = [
 /** Limit on the options of `Connection`: every field is compared with each of them. */
 export const MAX_CONNECTION_OPTIONS = 100
 const NO_OPTIONS: readonly string[] = []
+/**
+ * Schemes that authenticate a connection, not a request (RFC 4559, MS-NTHT, MS-N2HT), anywhere among other challenges.
+ * Text that only looks like one, in a quoted string, does no harm.
+ */
+const CONNECTION_SCHEME = /(?:^|[\s,])(?:NTLM|Negotiate|Nego2|Kerberos)(?:$|[\s,])/i
 
 // Expect, which the proxy has answered by now; Trailer, since request trailers are discarded.
 const NOT_FROM_CLIENT: ReadonlySet<string> = new Set([
@@ -81,10 +94,11 @@ const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
 ])
 
 /** The header section of the upstream's request, but how its body is framed. Cookie crumbs of HTTP/2 are joined. */
-export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded: Forwarded): string[] {
+export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded: Forwarded): RequestHeaders {
   const { clientIp, authority, connectionOptions } = forwarded
   const list = ['Host', authority]
   let cookieAt = -1
+  let bindsConnection = false
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!
     const lowerName = lowerFieldName(name)
@@ -98,12 +112,14 @@ export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded:
         continue
       }
       cookieAt = list.length + 1
+    } else if (lowerName === 'authorization') {
+      bindsConnection ||= CONNECTION_SCHEME.test(value)
     }
     list.push(name, value)
   }
   list.push('X-Real-IP', clientIp, 'X-Forwarded-For', clientIp)
   list.push('X-Forwarded-Proto', 'https', 'X-Forwarded-Host', authority)
-  return list
+  return { list, bindsConnection }
 }
 
 export const NO_CONTENT = 204
@@ -130,8 +146,9 @@ export function clientResponseHeaders(
   let contentLength: string | undefined
   let announced: string | undefined
   let isChunked = false
+  let bindsConnection = false
   let isUnreadable = connectionOptions.length > MAX_CONNECTION_OPTIONS
-  if (isUnreadable) return { list, contentLength, isUnreadable }
+  if (isUnreadable) return { list, contentLength, isUnreadable, bindsConnection }
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = lowerFieldName(rawHeaders[i]!)
     const value = rawHeaders[i + 1]!
@@ -143,16 +160,19 @@ export function clientResponseHeaders(
         isChunked = true
       } else if (name === 'trailer') {
         announced = value
+      } else if (name === 'proxy-authenticate') {
+        bindsConnection ||= CONNECTION_SCHEME.test(value)
       }
     } else if (!connectionOptions.includes(name)) {
       list.push(name, value)
+      if (name === 'www-authenticate') bindsConnection ||= CONNECTION_SCHEME.test(value)
     }
   }
   const canHaveTrailers = canAnnounceTrailers && status !== RESET_CONTENT && !endsWithHead(status)
   if (isChunked && announced !== undefined && canHaveTrailers) list.push('trailer', announced)
   // RFC 9112 6.3: both a length and chunks ought to be an error. The parsers have refused it by now.
   isUnreadable ||= isChunked && contentLength !== undefined
-  return { list, contentLength, isUnreadable }
+  return { list, contentLength, isUnreadable, bindsConnection }
 }
 
 /** Response trailers, without what must not be a trailer (RFC 9110 6.5.1). */

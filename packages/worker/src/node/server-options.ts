@@ -7,8 +7,11 @@ import type { Limits } from '@reverse-proxy/shared/config/config'
 const STREAM_WINDOW_BYTES = 256 * 1024
 /** An upstream may send 64 KiB of fields; HPACK accounting can make that more than ten times as much. */
 const SENT_HEADER_BLOCK_BYTES = 1024 * 1024
-/** `a=b` and what joins it to the next: no cookie crumb takes less of a message's header section. */
-const MIN_CRUMB_BYTES = 5
+/**
+ * So many cookie crumbs are let through beside the fields: browsers keep 180 cookies for a site. A repeated crumb is
+ * one byte of HPACK and costs a string and two pointers here, so that `header_bytes` alone bounds no memory.
+ */
+const MAX_CRUMBS = 256
 /** Bytes that HTTP/2 counts for a crumb beside its value: its name, and 32 bytes (RFC 9113 6.5.2). */
 const CRUMB_OVERHEAD_BYTES = 'cookie'.length + 32
 /** Deadlines are looked after this often. */
@@ -16,11 +19,6 @@ export const SWEEP_INTERVAL_MS = 1000
 
 export function runtimeHeaderBytes(limits: Pick<Limits, 'headerBytes'>): number {
   return 2 * limits.headerBytes
-}
-
-/** How many crumbs a Cookie field of `headerBytes` can come in. */
-function maxCrumbs({ headerBytes }: Pick<Limits, 'headerBytes'>): number {
-  return Math.ceil(headerBytes / MIN_CRUMB_BYTES)
 }
 
 export function http1Timeouts(limits: Limits) {
@@ -34,7 +32,10 @@ export function http1Timeouts(limits: Limits) {
 export function http2Settings(limits: Limits): Settings {
   return {
     maxConcurrentStreams: limits.http2Streams,
-    maxHeaderListSize: runtimeHeaderBytes(limits) + maxCrumbs(limits) * CRUMB_OVERHEAD_BYTES,
+    maxHeaderListSize: Math.max(
+      runtimeHeaderBytes(limits),
+      limits.headerBytes + MAX_CRUMBS * CRUMB_OVERHEAD_BYTES,
+    ),
     initialWindowSize: STREAM_WINDOW_BYTES,
     enablePush: false,
     // RFC 8441 3: never to be taken back.
@@ -47,7 +48,7 @@ export function http2Options(limits: Limits): SecureServerOptions {
   return {
     settings: http2Settings(limits),
     maxSendHeaderBlockLength: SENT_HEADER_BLOCK_BYTES,
-    maxHeaderListPairs: 2 * limits.headerCount + maxCrumbs(limits),
+    maxHeaderListPairs: 2 * limits.headerCount + MAX_CRUMBS,
     maxOutstandingPings: 10,
     maxSettings: 32,
     maxSessionInvalidFrames: 100,

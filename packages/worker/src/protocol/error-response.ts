@@ -17,6 +17,14 @@ const CLOSING: ReadonlySet<ErrorCode> = new Set([
   'BODY_TOO_LARGE',
 ])
 
+/** Room may come at any time. */
+const SOON: ReadonlySet<ErrorCode> = new Set([
+  'TOO_MANY_TUNNELS',
+  'UPSTREAM_MAX_CONNECTIONS',
+  'UPSTREAM_QUEUE_FULL',
+])
+const SOON_SECS = '1'
+
 /** RFC 9110 15.5.6: what may be tried instead of CONNECT. */
 const ALLOW = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
 
@@ -34,7 +42,7 @@ export function sendError(exchange: Exchange, code: ErrorCode, retryAfterSecs?: 
   const extra: string[] = []
   if (retryAfterSecs !== undefined) extra.push('retry-after', String(retryAfterSecs))
   if (code === 'METHOD_NOT_ALLOWED') extra.push('allow', ALLOW)
-  if (code === 'TOO_MANY_TUNNELS') extra.push('retry-after', '1')
+  if (SOON.has(code)) extra.push('retry-after', SOON_SECS)
   if (code === 'WEBSOCKET_VERSION') {
     extra.push('sec-websocket-version', WEBSOCKET_VERSION)
     // RFC 9110 15.5.22; HTTP/2 has no such fields.

@@ -26,7 +26,7 @@ export function writeHandshake(request: ClientRequest, exchange: Exchange, key?:
   const { head, client, request: parsed } = exchange
   request.path = parsed.path
   for (const name of request.getHeaderNames()) request.removeHeader(name)
-  const headers = upstreamRequestHeaders(head.rawHeaders, {
+  const { list: headers } = upstreamRequestHeaders(head.rawHeaders, {
     clientIp: client.ip,
     authority: parsed.authority,
     connectionOptions: parsed.connectionOptions,

@@ -16,6 +16,7 @@ import type { Handshake, WebSocketProxy } from './http-proxy.ts'
 import { passRejectedUpgrade } from './upgrade-rejected.ts'
 import type { Route } from '../upstream/route.ts'
 import type { Tunnel, Tunnels } from './tunnels.ts'
+import type { UpgradeAgent } from '../upstream/upgrade-agent.ts'
 import { badResponse } from '../upstream/http1/bad-response.ts'
 import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
 import { failHandshake, isSwitching, writeHandshake } from './handshake.ts'
@@ -37,11 +38,12 @@ export function openTunnel(
   route: Route,
   deps: UpgradeDeps,
 ): void {
-  const tunnel = new SocketTunnel(exchange, route, deps)
+  const agent = route.pool.newUpgradeAgent()
+  const tunnel = new SocketTunnel(exchange, route, agent, deps)
   const { host, port } = route.pool.address
   // The agent does TLS, if there is any: `https` would verify the name in Host instead of the upstream's.
   const target = { protocol: 'http:', host, port }
-  const options = { target, agent: route.pool.upgradeAgent, toProxy: true } as const
+  const options = { target, agent, toProxy: true } as const
   proxy.ws(tunnel, exchange.socket, exchange.firstBytes, options, (error) => tunnel.onError(error))
   tunnel.onCalled()
 }
@@ -54,20 +56,22 @@ class SocketTunnel implements ResponseSource, Handshake, Tunnel {
   readonly url = '/'
   readonly #exchange: UpgradeExchange
   readonly #route: Route
+  readonly #agent: UpgradeAgent
   readonly #deps: UpgradeDeps
   readonly #headTimeout: NodeJS.Timeout
   readonly #toClient = new FrameBoundary()
   #request: ClientRequest | undefined
   #upstream: Socket | undefined
 
-  constructor(exchange: UpgradeExchange, route: Route, deps: UpgradeDeps) {
+  constructor(exchange: UpgradeExchange, route: Route, agent: UpgradeAgent, deps: UpgradeDeps) {
     this.#exchange = exchange
     this.#route = route
+    this.#agent = agent
     this.#deps = deps
     exchange.source = this
     exchange.upstream = route.pool.label
     this.#headTimeout = setTimeout(() => {
-      this.#request?.destroy(new ProxyError('UPSTREAM_TIMEOUT', 'no answer to the handshake in time'))
+      this.#giveUp(new ProxyError('UPSTREAM_TIMEOUT', 'no response to the handshake in time'))
     }, route.site.requestTimeoutMs)
   }
 
@@ -109,7 +113,7 @@ class SocketTunnel implements ResponseSource, Handshake, Tunnel {
 
   onClientGone(): void {
     clearTimeout(this.#headTimeout)
-    this.#request?.destroy()
+    this.#giveUp()
   }
 
   goAway(): void {
@@ -117,6 +121,11 @@ class SocketTunnel implements ResponseSource, Handshake, Tunnel {
     this.#upstream?.unpipe(socket)
     if (this.#toClient.mayInsert && socket.writable) socket.write(CLOSE_GOING_AWAY)
     this.#upstream?.destroy()
+  }
+
+  #giveUp(error?: ProxyError): void {
+    this.#request?.destroy(error)
+    this.#agent.cancel()
   }
 
   #refuse(upstream: Socket): void {

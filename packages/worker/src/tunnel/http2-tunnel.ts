@@ -9,6 +9,7 @@ import type { Http2Exchange } from '../protocol/http2-exchange.ts'
 import { passRejectedUpgrade } from './upgrade-rejected.ts'
 import type { Route } from '../upstream/route.ts'
 import type { Tunnel } from './tunnels.ts'
+import type { UpgradeAgent } from '../upstream/upgrade-agent.ts'
 import type { UpgradeDeps } from './http1-tunnel.ts'
 import { badResponse } from '../upstream/http1/bad-response.ts'
 import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
@@ -42,6 +43,7 @@ class StreamTunnel implements ResponseSource, Tunnel {
   readonly #toClient = new FrameBoundary()
   #headTimeout: NodeJS.Timeout | undefined
   #request: ClientRequest | undefined
+  #agent: UpgradeAgent | undefined
   #upstream: Socket | undefined
 
   constructor(exchange: Http2Exchange, route: Route, deps: UpgradeDeps) {
@@ -53,14 +55,16 @@ class StreamTunnel implements ResponseSource, Tunnel {
   start(): void {
     const { pool, site } = this.#route
     const { host, port } = pool.address
-    const request = requestHttp({ agent: pool.upgradeAgent, host, port })
+    const agent = pool.newUpgradeAgent()
+    const request = requestHttp({ agent, host, port })
     this.#request = request
+    this.#agent = agent
     this.#exchange.source = this
     this.#exchange.upstream = pool.label
     request.on('error', (error) => this.#onError(error))
     writeHandshake(request, this.#exchange, this.#key)
     this.#headTimeout = setTimeout(() => {
-      request.destroy(new ProxyError('UPSTREAM_TIMEOUT', 'no answer to the handshake in time'))
+      this.#giveUp(new ProxyError('UPSTREAM_TIMEOUT', 'no response to the handshake in time'))
     }, site.requestTimeoutMs)
     request.on('upgrade', (response, upstream: Socket, firstBytes) => {
       this.#onSwitched(response, upstream, firstBytes)
@@ -82,7 +86,7 @@ class StreamTunnel implements ResponseSource, Tunnel {
   onClientGone(): void {
     clearTimeout(this.#headTimeout)
     this.#deps.tunnels.closed(this)
-    this.#request?.destroy()
+    this.#giveUp()
     // Bytes that the client sent before its end must still be written.
     if (this.#upstream?.writableEnded === true) this.#upstream.destroySoon()
     else this.#upstream?.destroy()
@@ -93,6 +97,11 @@ class StreamTunnel implements ResponseSource, Tunnel {
     if (this.#toClient.mayInsert) this.#exchange.write(CLOSE_GOING_AWAY)
     this.#exchange.end([])
     this.#upstream?.destroy()
+  }
+
+  #giveUp(error?: ProxyError): void {
+    this.#request?.destroy(error)
+    this.#agent?.cancel()
   }
 
   #onError(error: Error): void {

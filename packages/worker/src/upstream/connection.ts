@@ -3,7 +3,7 @@
 // answer is the parser's.
 import type { Socket } from 'node:net'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { RequestBody } from '../protocol/request-body.ts'
+import type { ClientConnection } from '../connection/client-connection.ts'
 import { BodyUpload, type UploadEvents } from './http1/body-upload.ts'
 import { Deadline } from './deadline.ts'
 import { idleTimeoutMs } from './idle-timeout.ts'
@@ -11,44 +11,8 @@ import type { ParsedResponseHead } from './http1/response-head.ts'
 import { ResponseParser, type ResponseEvents } from './http1/response-parser.ts'
 import type { Connected, UpstreamConnector } from './connector.ts'
 import { connectionFailure } from './errors.ts'
+import type { ResponseReceiver, UpstreamRequest } from './request.ts'
 import { afterNextReads, surviveWriteErrors } from '../node/socket-errors.ts'
-
-export interface UpstreamRequest {
-  readonly method: string
-  /** The whole head with its empty line, a character for each byte. */
-  readonly head: string
-  readonly body: RequestBody | null
-  /** Length of the body as the head declares it; undefined if it is sent in chunks. */
-  readonly contentLength: number | undefined
-  /** It may be sent again although the upstream may have read it. */
-  readonly isRepeatable: boolean
-  /** After it the connection is of no more use, whatever the upstream says. */
-  readonly isLast: boolean
-  /**
-   * For the head of the response once the request has been sent, for more of its body, and for the upstream to read
-   * on; each time anew, and never while the client is waited for.
-   */
-  readonly timeoutMs: number
-}
-
-/** Receives the response to a request. Exactly one of `onResponseEnd` and `onResponseError` is called, unless the connection is destroyed. */
-export interface ResponseReceiver {
-  /** Interim responses (1xx) too. What it throws ends the exchange, as if the upstream had failed. */
-  onResponseHead(head: ParsedResponseHead): void
-  /**
-   * @param chunk to be copied: it is overwritten with the next read
-   * @param isLast it ends the body
-   * @returns false: no more until `resume`
-   */
-  onResponseData(chunk: Buffer, isLast: boolean): boolean
-  /** @param trailers name, value, name, value ...; names in lower case */
-  onResponseEnd(trailers: readonly string[]): void
-  /**
-   * @param hadBegun a byte of the response has come
-   * @param isUnsent nothing of the request has been written on this connection, which had served others
-   */
-  onResponseError(error: unknown, hadBegun: boolean, isUnsent: boolean): void
-}
 
 export interface ConnectionOwner {
   /** The head of the final response has come, and the rest is still under way. */
@@ -59,12 +23,13 @@ export interface ConnectionOwner {
   onGone(connection: UpstreamConnection): void
 }
 
-/** One for all connections: what has been read is used up before the next read. A fresh one each time costs more. */
-const READ_BUFFER = Buffer.allocUnsafeSlow(65_536)
-
 export class UpstreamConnection implements ResponseEvents, UploadEvents {
   /** Kept by the owner: it counts this connection among those that wait for a response head. */
   awaitsHead = false
+  /** The only client connection whose requests it may carry from now on; undefined: anybody's. */
+  boundTo: ClientConnection | undefined
+  /** How far the user on it is authenticated: not, as far as is known; in between two steps; done. */
+  authentication: 'none' | 'underway' | 'done' = 'none'
   readonly #owner: ConnectionOwner
   readonly #connector: UpstreamConnector
   readonly #connectTimeoutMs: number
@@ -75,8 +40,6 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
   #requests = 0
   /** The upload of the request, until its body has been sent. */
   #upload: BodyUpload | undefined
-  /** The upload waits for the upstream to read on. */
-  #isHeldUp = false
   /** The response waits for its receiver. */
   #isHeldBack = false
   #isConnecting = false
@@ -166,7 +129,6 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
   }
 
   onHeldUp(): void {
-    this.#isHeldUp = true
     this.#setDeadline()
   }
 
@@ -176,13 +138,6 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
 
   #connect(): void {
     this.#isConnecting = true
-    const onread = {
-      buffer: READ_BUFFER,
-      callback: (bytes: number) => {
-        this.#onBytes(READ_BUFFER.subarray(0, bytes))
-        return true
-      },
-    }
     const onConnected: Connected = (error, socket) => {
       if (this.#isGone) {
         socket?.destroy()
@@ -194,7 +149,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
         else this.#write(socket, this.#request)
       }
     }
-    this.#connector.connect(this.#connectTimeoutMs, onConnected, onread)
+    this.#connector.connect(this.#connectTimeoutMs, onConnected, (chunk) => this.#onBytes(chunk))
   }
 
   #listen(socket: Socket): void {
@@ -227,13 +182,8 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
       socket.write(head, 'latin1')
       this.#setDeadline()
     } else {
-      // With the first of the body, if that is there already.
-      socket.cork()
-      setImmediate(uncork, socket)
-      socket.write(head, 'latin1')
-      this.#isHeldUp = false
       this.#upload = new BodyUpload(socket, body, contentLength, this)
-      this.#upload.start()
+      this.#upload.start(head)
     }
   }
 
@@ -250,9 +200,8 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
 
   #onDrain(): void {
     if (this.#upload === undefined) return
-    this.#isHeldUp = false
-    this.#setDeadline()
     this.#upload.resume()
+    this.#setDeadline()
   }
 
   #onBytes(chunk: Buffer): void {
@@ -304,7 +253,8 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     const isReusable =
       this.#parser.keepsAlive &&
       this.#upload === undefined &&
-      request?.isLast === false &&
+      request !== undefined &&
+      (!request.isLast || this.boundTo !== undefined) &&
       this.#socket?.readable === true
     const { trailers } = this.#parser
     if (isReusable) this.#rest()
@@ -321,7 +271,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     // The receiver has all of it, whether it could write it on or not.
     if (this.#isHeldBack) this.#socket?.resume()
     this.#isHeldBack = false
-    this.#idle.set(idleTimeoutMs(this.#parser.keepAliveSecs))
+    this.#idle.set(idleTimeoutMs(this.#parser.keepAliveSecs, this.boundTo !== undefined))
   }
 
   #fail(error: unknown): void {
@@ -334,12 +284,8 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
 
   /** From now on the upstream has `timeoutMs` to do something; none while it is the client's turn to send or to read. */
   #setDeadline(): void {
-    const isClientsTurn = this.#isHeldBack || (this.#upload !== undefined && !this.#isHeldUp)
+    const isClientsTurn = this.#isHeldBack || this.#upload?.isHeldUp === false
     if (isClientsTurn || this.#request === undefined) this.#silence.off()
     else this.#silence.set(this.#request.timeoutMs)
   }
-}
-
-function uncork(socket: Socket): void {
-  socket.uncork()
 }

@@ -18,6 +18,8 @@ export interface UpstreamAddress {
 export type Connected = (error: Error | null, socket: Socket | null) => void
 
 const KEEP_ALIVE_PROBE_MS = 60_000
+/** One for all connections: what has been read is used up before the next read. A fresh one each time costs more. */
+const READ_BUFFER = Buffer.allocUnsafeSlow(65_536)
 
 /** `127.0.0.1:3000`, `[::1]:3000`: as people write it. */
 export function upstreamLabel({ host, port }: UpstreamAddress): string {
@@ -41,13 +43,13 @@ export class UpstreamConnector {
   /**
    * Calls back once, with a socket that is ready for HTTP/1.1 or with a ProxyError UPSTREAM_CONNECT,
    * UPSTREAM_TLS, UPSTREAM_CONNECT_TIMEOUT or UPSTREAM_NAME_TIMEOUT. `timeoutMs` is for all steps together.
-   * @param onread who gets what is read, instead of listeners for 'data'
+   * @param onBytes gets what is read, instead of listeners for 'data'; to be copied: the next read overwrites it
    */
-  connect(timeoutMs: number, callback: Connected, onread?: OnReadOpts): void {
+  connect(timeoutMs: number, callback: Connected, onBytes?: (chunk: Buffer) => void): void {
     let isDone = false
     let isReached = false
     let isResolved = isIP(this.#address.host) !== 0
-    const socket = this.#open(onread)
+    const socket = this.#open(onBytes && readingInto(onBytes))
     const done = (error: Error | null): void => {
       if (isDone) return
       isDone = true
@@ -114,6 +116,16 @@ export class UpstreamConnector {
       this.#sessionContext = secureContext
     })
     return socket
+  }
+}
+
+function readingInto(onBytes: (chunk: Buffer) => void): OnReadOpts {
+  return {
+    buffer: READ_BUFFER,
+    callback: (bytes) => {
+      onBytes(READ_BUFFER.subarray(0, bytes))
+      return true
+    },
   }
 }
 

@@ -1,7 +1,8 @@
 // The connections of one site to its upstream: how many there may be, how many requests may wait for a response
 // head, which connection a request gets, and who waits. Takes the same time however many there are.
-import type { Agent } from 'node:http'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { ClientConnection } from '../connection/client-connection.ts'
+import { BoundConnections } from './bound-connections.ts'
 import type { NameResolver } from './name-resolver.ts'
 import { UpstreamConnection, type ConnectionOwner } from './connection.ts'
 import { upstreamLabel, UpstreamConnector, type UpstreamAddress } from './connector.ts'
@@ -18,6 +19,10 @@ export interface PoolLimits {
 
 /** A request that waits for a connection, and then has one. */
 export interface ConnectionWaiter {
+  /** The client connection that the request has come by. */
+  readonly client: ClientConnection
+  /** The upstream may take the connection for the user's from this request on. */
+  readonly authenticates: boolean
   /** To `send` one request on, now; or to `destroy`. It comes back by itself. */
   onConnection(connection: UpstreamConnection): void
   /** UPSTREAM_QUEUE_FULL; or, for having waited in vain, UPSTREAM_QUEUE_TIMEOUT or UPSTREAM_MAX_CONNECTIONS. */
@@ -35,10 +40,10 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
   readonly #open = new Set<UpstreamConnection>()
   /** Last in, first out: what is not needed gets the chance to time out. */
   readonly #idle: UpstreamConnection[] = []
+  readonly #bound = new BoundConnections()
   readonly #queue = new Map<ConnectionWaiter | RoomJob, NodeJS.Timeout>()
   #awaitingHead = 0
   #tunnels = 0
-  #upgradeAgent: Agent | undefined
   #isClosed = false
 
   constructor(address: UpstreamAddress, limits: PoolLimits, trust: UpstreamTrust, names: NameResolver) {
@@ -53,10 +58,9 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
     this.#useRoom()
   }
 
-  /** For what has to go through the runtime's own HTTP client: upgrades. */
-  get upgradeAgent(): Agent {
-    this.#upgradeAgent ??= new UpgradeAgent(this.#connector, this, () => this.#limits.connectTimeoutMs)
-    return this.#upgradeAgent
+  /** For one handshake, which has to go through the runtime's own HTTP client. */
+  newUpgradeAgent(): UpgradeAgent {
+    return new UpgradeAgent(this.#connector, this, this.#limits.connectTimeoutMs)
   }
 
   /** @param fresh on a connection that no request has used yet */
@@ -65,20 +69,18 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
       this.#enqueue(job)
       return
     }
-    const idle = this.#idle.pop()
-    if (idle !== undefined && !fresh) {
-      this.#give(idle, job)
-      return
-    }
-    // The idle one makes room for a fresh one: if an upstream has closed one connection on us, it may
-    // well have closed this one, too.
-    idle?.destroy()
-    if (this.#hasRoom) this.#give(this.#openConnection(), job)
-    else this.#enqueue(job)
+    const connection = this.#connectionFor(job, fresh)
+    if (connection === undefined) this.#enqueue(job)
+    else this.#give(connection, job)
+  }
+
+  /** An idle connection waits that only `client` may use. */
+  hasBound(client: ClientConnection): boolean {
+    return this.#bound.has(client)
   }
 
   /** A job that is no longer wanted; without effect if it is not waiting. */
-  cancel(job: ConnectionWaiter): void {
+  cancel(job: ConnectionWaiter | RoomJob): void {
     clearTimeout(this.#queue.get(job))
     this.#queue.delete(job)
   }
@@ -87,6 +89,7 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
   close(): void {
     this.#isClosed = true
     for (const connection of this.#idle.splice(0)) connection.destroy()
+    this.#bound.close()
   }
 
   // ConnectionOwner
@@ -103,22 +106,27 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
       connection.destroy()
       return
     }
-    this.#idle.push(connection)
+    if (connection.boundTo === undefined) this.#idle.push(connection)
+    else this.#bound.keep(connection, connection.boundTo)
     this.#useRoom()
   }
 
   onGone(connection: UpstreamConnection): void {
     this.#headCame(connection)
     this.#open.delete(connection)
-    const at = this.#idle.indexOf(connection)
-    if (at !== -1) this.#idle.splice(at, 1)
+    if (connection.boundTo !== undefined) {
+      this.#bound.remove(connection)
+    } else {
+      const at = this.#idle.indexOf(connection)
+      if (at !== -1) this.#idle.splice(at, 1)
+    }
     this.#useRoom()
   }
 
   // ConnectionRoom, for tunnels
 
   reserve(job: RoomJob): void {
-    if (!this.#hasRoom) this.#idle.pop()?.destroy()
+    if (!this.#hasRoom) this.#expendable()?.destroy()
     if (this.#hasRoom) this.#giveRoom(job)
     else this.#enqueue(job)
   }
@@ -144,6 +152,7 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
   }
 
   #give(connection: UpstreamConnection, job: ConnectionWaiter): void {
+    if (job.authenticates) connection.boundTo = job.client
     connection.awaitsHead = true
     this.#awaitingHead += 1
     job.onConnection(connection)
@@ -157,18 +166,42 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
   /** Serves those that wait, in order, as far as there is room. */
   #useRoom(): void {
     while (this.#queue.size > 0 && this.#awaitingHead < this.#limits.maxAwaitingHead) {
-      if (!this.#hasRoom && this.#idle.length === 0) return
+      if (!this.#hasRoom && this.#idle.length === 0 && this.#bound.idleCount === 0) return
       const next = this.#dequeue()
       if (next === undefined) return
       if ('onRoom' in next) {
         const isRoomNeeded = !this.#hasRoom
         // Taken before the idle one goes, which lets others ask for its room.
         this.#giveRoom(next)
-        if (isRoomNeeded) this.#idle.pop()?.destroy()
+        if (isRoomNeeded) this.#expendable()?.destroy()
       } else {
-        this.#give(this.#idle.pop() ?? this.#openConnection(), next)
+        this.#give(this.#connectionFor(next, false) ?? this.#openConnection(), next)
       }
     }
+  }
+
+  /** Its client's own, any idle one, or a new one, to which an idle one gives its room; undefined: there is none. */
+  #connectionFor(
+    { client, authenticates }: ConnectionWaiter,
+    fresh: boolean,
+  ): UpstreamConnection | undefined {
+    if (!fresh) {
+      const own = this.#bound.idleCount === 0 ? undefined : this.#bound.take(client, authenticates)
+      const kept = own ?? this.#idle.pop()
+      if (kept !== undefined) return kept
+    }
+    // If an upstream has closed one connection on us, it may well have closed this one, too.
+    const stale = this.#idle.pop()
+    const victim = stale ?? (this.#hasRoom ? undefined : this.#bound.expendable())
+    if (victim === undefined && !this.#hasRoom) return undefined
+    const connection = this.#openConnection()
+    // After that: its end lets others ask for its room.
+    victim?.destroy()
+    return connection
+  }
+
+  #expendable(): UpstreamConnection | undefined {
+    return this.#idle.pop() ?? this.#bound.expendable()
   }
 
   #openConnection(): UpstreamConnection {

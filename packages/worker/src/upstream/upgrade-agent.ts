@@ -1,8 +1,8 @@
-// How the runtime's HTTP client, which http-proxy's upgrade pass uses, reaches an upstream: by our
-// connector, so that timeouts and verification are the same as for every other request.
-import { Agent, type AgentOptions, type ClientRequestArgs } from 'node:http'
+// How the runtime's HTTP client, which http-proxy's upgrade pass uses, reaches an upstream: by our connector, so that
+// timeouts and verification are the same as for every other request. One agent a handshake: it can be cancelled.
+import { Agent, type ClientRequestArgs } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { ProxyError } from '@reverse-proxy/shared/errors'
+import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { UpstreamConnector } from './connector.ts'
 
 /** Bounds the connections of a site. */
@@ -11,6 +11,8 @@ export interface ConnectionRoom {
   reserve(job: RoomJob): void
   /** The room that `onRoom` has given is not needed any more. */
   release(): void
+  /** A job that is no longer wanted; without effect if it is not waiting. */
+  cancel(job: RoomJob): void
 }
 
 export interface RoomJob {
@@ -21,15 +23,11 @@ export interface RoomJob {
 export class UpgradeAgent extends Agent {
   readonly #connector: UpstreamConnector
   readonly #room: ConnectionRoom
-  readonly #connectTimeoutMs: () => number
+  readonly #connectTimeoutMs: number
+  #waiting: RoomJob | undefined
 
-  constructor(
-    connector: UpstreamConnector,
-    room: ConnectionRoom,
-    connectTimeoutMs: () => number,
-    options: AgentOptions = {},
-  ) {
-    super({ ...options, keepAlive: false })
+  constructor(connector: UpstreamConnector, room: ConnectionRoom, connectTimeoutMs: number) {
+    super({ keepAlive: false })
     this.#connector = connector
     this.#room = room
     this.#connectTimeoutMs = connectTimeoutMs
@@ -40,15 +38,29 @@ export class UpgradeAgent extends Agent {
     // The declared type wants a stream also beside an error; the runtime does not.
     callback: (error: Error | null, stream?: Duplex | null) => void,
   ): undefined {
-    this.#room.reserve({
+    const job: RoomJob = {
       onRoom: () => {
-        this.#connector.connect(this.#connectTimeoutMs(), (error, socket) => {
+        this.#waiting = undefined
+        this.#connector.connect(this.#connectTimeoutMs, (error, socket) => {
           if (socket === null) this.#room.release()
           else socket.once('close', () => this.#room.release())
           callback(error, socket)
         })
       },
-      onAcquireFailed: callback,
-    })
+      onAcquireFailed: (error) => {
+        this.#waiting = undefined
+        callback(error)
+      },
+    }
+    this.#waiting = job
+    this.#room.reserve(job)
+  }
+
+  /** The handshake is given up: if it waits for room, it does so no more. Its request ends with an error. */
+  cancel(): void {
+    const job = this.#waiting
+    if (job === undefined) return
+    this.#room.cancel(job)
+    job.onAcquireFailed(new ProxyError('CLIENT_GONE', 'the handshake has been given up'))
   }
 }

@@ -13,7 +13,7 @@ export const forward: typeof framedForward = (exchange, route) => {
   const { host, port } = route.pool.address
   const { method, rawHeaders } = exchange.head
   const isUnframed = body.kind === 'unknown' && LOSE_THEIR_FRAMING.has(method)
-  const headers = upstreamRequestHeaders(rawHeaders, {
+  const { list: headers } = upstreamRequestHeaders(rawHeaders, {
     clientIp: exchange.client.ip,
     authority,
     connectionOptions,

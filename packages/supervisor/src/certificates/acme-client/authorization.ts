@@ -64,7 +64,7 @@ export function readAuthorization(
 }
 
 export interface Validation {
-  readonly request: Pick<OrderRequest, 'solver' | 'limits' | 'signal' | 'progress'>
+  readonly request: Pick<OrderRequest, 'host' | 'solver' | 'limits' | 'signal' | 'progress'>
   readonly transport: AcmeTransport
   /** A request signed by the account. */
   readonly post: (doing: string, url: string, payload: object | null) => Promise<AcmeReply>
@@ -106,13 +106,15 @@ async function awaitValidation(
 ): Promise<void> {
   const { request, transport, post } = validation
   const { validationMs } = request.limits
-  const giveUpMs = performance.now() + validationMs
+  const { clock } = request.host
+  const giveUpMs = clock.timerMs() + validationMs
   const failures: Failure[] = []
   for (const { name, url } of pending) {
     const state = await poll({
       look: async () => await post('cannot read an authorization', url, null),
       isFinal: (status) => status !== 'pending',
-      limitMs: giveUpMs - performance.now(),
+      limitMs: giveUpMs - clock.timerMs(),
+      clock,
       signal: request.signal,
     })
     if (state === undefined) {

@@ -4,7 +4,7 @@ import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { AcmeReply } from './response.ts'
 import { downloadChain } from './chain.ts'
 import type { OrderRequest } from './order.ts'
-import type { PolledState } from './polling.ts'
+import type { Pausing, PolledState } from './polling.ts'
 import { pauseAfter, poll, readPatiently, RETRY_AFTER_CEILING_MS, stateOf } from './polling.ts'
 import { AcmeError, describeProblem, parseProblem } from './problem.ts'
 import type { AcmeTransport, PostOptions } from './transport.ts'
@@ -66,13 +66,12 @@ export async function resumeOrder(
   record: OrderRecord,
 ): Promise<StoredCertificate | undefined> {
   const { request, post } = ending
-  const { orders, signal, progress } = request
+  const { orders, progress } = request
   try {
     progress('finalizing', 'the order of an earlier attempt')
     const look = async (): Promise<AcmeReply> => await post('cannot read the order', record.orderUrl, null)
-    const state = stateOf((await readPatiently(look, signal)).data)
+    const state = stateOf((await readPatiently(look, pausing(request))).data)
     if (state?.status === 'ready') {
-      await request.mayOrder()
       await sendFinalize(ending, record, state.resource['finalize'])
     } else if (state?.status !== 'processing' && state?.status !== 'valid') {
       await orders.clear()
@@ -96,7 +95,7 @@ export async function resumeOrder(
 /** Leaves the order to be polled: whatever the response was, the order says whether the CA is at work. */
 async function sendFinalize(ending: OrderEnding, record: OrderRecord, finalizeUrl: unknown): Promise<void> {
   const { transport, post, request } = ending
-  const { signal, mayOrder } = request
+  const { mayOrder } = request
   if (typeof finalizeUrl !== 'string') throw transport.error('the CA sends an order that cannot be read')
   const look = async (): Promise<AcmeReply> => await post('cannot read the order', record.orderUrl, null)
   for (let repeats = 0; ; repeats++) {
@@ -107,10 +106,10 @@ async function sendFinalize(ending: OrderEnding, record: OrderRecord, finalizeUr
     } catch (error) {
       const isLongWait = error instanceof AcmeError && (error.retryAfterMs ?? 0) > RETRY_AFTER_CEILING_MS
       if (!(error instanceof AcmeError) || isLongWait) throw error
-      const status = await statusAfter(error, look, signal)
+      const status = await statusAfter(error, look, pausing(request))
       if (status === 'processing' || status === 'valid' || status === 'invalid') return
       if (repeats === REPEATS || isRefusal(error)) throw error
-      await pauseAfter(error, repeats, signal)
+      await pauseAfter(error, repeats, pausing(request))
     }
   }
 }
@@ -119,12 +118,12 @@ async function sendFinalize(ending: OrderEnding, record: OrderRecord, finalizeUr
 async function statusAfter(
   error: AcmeError,
   look: () => Promise<AcmeReply>,
-  signal: AbortSignal,
+  pauses: Pausing,
 ): Promise<string | undefined> {
   try {
-    return stateOf((await readPatiently(look, signal)).data)?.status
+    return stateOf((await readPatiently(look, pauses)).data)?.status
   } catch {
-    signal.throwIfAborted()
+    pauses.signal.throwIfAborted()
     throw error
   }
 }
@@ -155,7 +154,7 @@ async function fetchCertificate(ending: OrderEnding, record: OrderRecord): Promi
         { certPem, keyPem, names, knownPem, nowMs: host.clock.nowMs() },
         signal,
       ),
-    signal,
+    ...pausing(request),
   })
   if (!inspection.ok) {
     await orders.clear()
@@ -178,9 +177,13 @@ async function pollOrder(
   orderUrl: string,
   isFinal: (status: string) => boolean,
 ): Promise<PolledState | undefined> {
-  const { limits, signal } = request
+  const { limits } = request
   const look = async (): Promise<AcmeReply> => await post('cannot read the order', orderUrl, null)
-  return await poll({ limitMs: limits.finalizationMs, signal, look, isFinal })
+  return await poll({ limitMs: limits.finalizationMs, look, isFinal, ...pausing(request) })
+}
+
+function pausing({ host, signal }: OrderRequest): Pausing {
+  return { clock: host.clock, signal }
 }
 
 /** The order; throws what the CA says of one that has failed. */

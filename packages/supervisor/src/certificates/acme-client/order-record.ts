@@ -28,10 +28,21 @@ const FORMAT_VERSION = 1
 export class OrderStore {
   readonly #directory: string
   readonly #onQuarantined: OnQuarantined
+  readonly #assertHeld: () => Promise<void>
 
-  constructor(cacheDirectory: string, onQuarantined: OnQuarantined) {
+  constructor(
+    cacheDirectory: string,
+    onQuarantined: OnQuarantined,
+    assertHeld = async (): Promise<void> => {},
+  ) {
     this.#directory = cacheDirectory
     this.#onQuarantined = onQuarantined
+    this.#assertHeld = assertHeld
+  }
+
+  /** The same file; `assertHeld` throws when the lock is lost, and the file is then left to the next holder. */
+  under(assertHeld: () => Promise<void>): OrderStore {
+    return new OrderStore(this.#directory, this.#onQuarantined, assertHeld)
   }
 
   /** Undefined if there is none. A damaged file is put aside. Throws CACHE. */
@@ -44,8 +55,9 @@ export class OrderStore {
     })
   }
 
-  /** On the disk when it resolves. Throws CACHE. */
+  /** On the disk when it resolves. Throws CACHE, which a lost lock is, too. */
   async save(record: OrderRecord): Promise<void> {
+    await this.#assertHeld()
     try {
       const text = JSON.stringify({ version: FORMAT_VERSION, ...record })
       await replaceFile(join(this.#directory, FILE_NAME), `${text}\n`)
@@ -57,6 +69,7 @@ export class OrderStore {
   /** Idempotent. Never rejects: a record that stays is known by its key, which is in service, or by its failures. */
   async clear(): Promise<void> {
     try {
+      await this.#assertHeld()
       await rm(join(this.#directory, FILE_NAME), { force: true })
       await syncDirectory(this.#directory)
     } catch {

@@ -1,9 +1,9 @@
 // Asks the CA again and again how far it is, at the pace it wants: RFC 8555 7.5.1 and 7.4.
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { AcmeReply } from './response.ts'
 import { isPassing } from './patience.ts'
 import { AcmeError } from './problem.ts'
 import { isRecord } from '../storage/json.ts'
+import type { WaitableClock } from '../renewal/sleep-until.ts'
 
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 10_000
@@ -16,13 +16,18 @@ const SERVER_ERROR = 500
 /** RFC 6585 4 */
 const TOO_MANY_REQUESTS = 429
 
-export interface Poll {
+/** How a pause is made, and what ends it early. */
+export interface Pausing {
+  readonly clock: Pick<WaitableClock, 'timerMs' | 'sleep'>
+  readonly signal: AbortSignal
+}
+
+export interface Poll extends Pausing {
   /** One look; rejects with AcmeError. */
   readonly look: () => Promise<AcmeReply>
   /** Whether `status` will change no more, or is what was waited for. */
   readonly isFinal: (status: string) => boolean
   readonly limitMs: number
-  readonly signal: AbortSignal
 }
 
 export interface PolledState {
@@ -31,15 +36,16 @@ export interface PolledState {
 }
 
 /** The first final state; undefined when `limitMs` has passed without one. */
-export async function poll({ look, isFinal, limitMs, signal }: Poll): Promise<PolledState | undefined> {
-  const giveUpMs = performance.now() + limitMs
+export async function poll({ look, isFinal, limitMs, ...pausing }: Poll): Promise<PolledState | undefined> {
+  const { clock } = pausing
+  const giveUpMs = clock.timerMs() + limitMs
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-    const { data, retryAfterMs } = await persist(look, signal, () => true)
+    const { data, retryAfterMs } = await persist(look, pausing, () => true)
     const state = stateOf(data)
     if (state !== undefined && isFinal(state.status)) return state
     const waitMs = paceOf(retryAfterMs, pauseMs)
-    if (performance.now() + waitMs > giveUpMs) return undefined
-    await pause(waitMs, signal)
+    if (clock.timerMs() + waitMs > giveUpMs) return undefined
+    await pause(waitMs, pausing)
   }
 }
 
@@ -47,28 +53,25 @@ export async function poll({ look, isFinal, limitMs, signal }: Poll): Promise<Po
  * Reads what the CA has already made: one request that fails, on the way or by a server in trouble, is no reason to
  * give up what has been paid for. Rejects with the last AcmeError; at once when the CA says that there is no such thing.
  */
-export async function readPatiently(read: () => Promise<AcmeReply>, signal: AbortSignal): Promise<AcmeReply> {
-  return await persist(read, signal, ({ answerStatus = SERVER_ERROR }) => {
+export async function readPatiently(read: () => Promise<AcmeReply>, pausing: Pausing): Promise<AcmeReply> {
+  return await persist(read, pausing, ({ answerStatus = SERVER_ERROR }) => {
     return answerStatus >= SERVER_ERROR || answerStatus === TOO_MANY_REQUESTS
   })
 }
 
 /** As `readPatiently`, for what is known to be there: no status is final. */
-export async function readUntilThere(
-  read: () => Promise<AcmeReply>,
-  signal: AbortSignal,
-): Promise<AcmeReply> {
-  return await persist(read, signal, () => true)
+export async function readUntilThere(read: () => Promise<AcmeReply>, pausing: Pausing): Promise<AcmeReply> {
+  return await persist(read, pausing, () => true)
 }
 
 /** Waits before the request that failed with `error` is sent again, having failed `failures` times before. */
-export async function pauseAfter(error: AcmeError, failures: number, signal: AbortSignal): Promise<void> {
-  await pause(paceOf(error.retryAfterMs, FIRST_PAUSE_MS * 2 ** failures), signal)
+export async function pauseAfter(error: AcmeError, failures: number, pausing: Pausing): Promise<void> {
+  await pause(paceOf(error.retryAfterMs, FIRST_PAUSE_MS * 2 ** failures), pausing)
 }
 
 async function persist(
   ask: () => Promise<AcmeReply>,
-  signal: AbortSignal,
+  pausing: Pausing,
   isTolerable: (error: AcmeError) => boolean,
 ): Promise<AcmeReply> {
   for (let failures = 0; ; failures++) {
@@ -80,7 +83,7 @@ async function persist(
       if (isPassing(error)) throw error
       // For the next attempt: a look in between would only make it longer.
       if ((error.retryAfterMs ?? 0) > RETRY_AFTER_CEILING_MS) throw error
-      await pauseAfter(error, failures, signal)
+      await pauseAfter(error, failures, pausing)
     }
   }
 }
@@ -90,8 +93,8 @@ function paceOf(askedMs: number | undefined, ownMs: number): number {
   return Math.min(Math.max(askedMs, FIRST_PAUSE_MS), RETRY_AFTER_CEILING_MS)
 }
 
-async function pause(delayMs: number, signal: AbortSignal): Promise<void> {
-  await sleep(delayMs, undefined, { signal }).catch(() => {})
+async function pause(delayMs: number, { clock, signal }: Pausing): Promise<void> {
+  await clock.sleep(delayMs, signal)
   signal.throwIfAborted()
 }
 

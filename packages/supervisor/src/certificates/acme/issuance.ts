@@ -196,11 +196,12 @@ export class AcmeIssuance {
 
   #orderRequest(lock: DirectoryLock, signal: AbortSignal): Omit<OrderRequest, 'names'> {
     const { settings, host, limits, cache, clock, served, report } = this.#options
+    const assertHeld = async (): Promise<void> => await lock.assertHeld()
     return {
       settings,
       predecessor: served.certificate,
       accounts: cache.accounts,
-      orders: cache.orders,
+      orders: cache.orders.under(assertHeld),
       sharedAccounts: cache.sharedAccounts,
       host: { jobs: host.jobs, clock },
       limits,
@@ -209,9 +210,11 @@ export class AcmeIssuance {
       progress: (step, detail) => report.progress(step, detail),
       warn: (text) => report.warn(text),
       mayOrder: async () => {
-        await lock.assertHeld()
+        await assertHeld()
         this.#assertWorthIt()
         await this.#options.failures.noteBegun(this.#held)
+        // The note may have taken long to write.
+        await assertHeld()
       },
     }
   }

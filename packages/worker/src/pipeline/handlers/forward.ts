@@ -4,6 +4,7 @@ import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ERRORS, type ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../../observability/access-log-entry.ts'
 import { copyChunk, giveBack } from '../../protocol/buffer-pool.ts'
+import type { ClientConnection } from '../../connection/client-connection.ts'
 import type { ResponseSource, Exchange } from '../../protocol/exchange.ts'
 import { sendError } from '../../protocol/error-response.ts'
 import {
@@ -16,10 +17,11 @@ import { RequestBody } from '../../protocol/request-body.ts'
 import { requestHeadText } from '../../upstream/http1/request-head.ts'
 import type { ParsedResponseHead } from '../../upstream/http1/response-head.ts'
 import type { Route } from '../../upstream/route.ts'
-import type { ResponseReceiver, UpstreamConnection, UpstreamRequest } from '../../upstream/connection.ts'
+import type { UpstreamConnection } from '../../upstream/connection.ts'
 import { upstreamFault, type UpstreamFault } from '../../upstream/errors.ts'
 import { badResponse, excerptOf } from '../../upstream/http1/bad-response.ts'
 import type { ConnectionWaiter } from '../../upstream/pool.ts'
+import type { ResponseReceiver, UpstreamRequest } from '../../upstream/request.ts'
 
 export interface TransportDeps {
   readonly accessLog: AccessLog
@@ -29,7 +31,7 @@ export interface TransportDeps {
 /** RFC 9110 9.2.2. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const EARLY_HINTS = 103
-const QUEUE_FULL_RETRY_SECS = 1
+const UNAUTHORIZED = 401
 /** A reason phrase that may stand in a status line of ours. */
 const PLAIN_PHRASE = /^[\t\u0020-\u007e]*$/
 const NO_TRAILERS: readonly string[] = []
@@ -43,6 +45,8 @@ export function forward(exchange: Exchange, route: Route, deps: TransportDeps): 
 }
 
 class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource {
+  readonly client: ClientConnection
+  readonly authenticates: boolean
   readonly #exchange: Exchange
   readonly #route: Route
   readonly #deps: TransportDeps
@@ -60,14 +64,22 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
     const { method, rawHeaders } = exchange.head
     const { ip: clientIp } = exchange.client
     const { bodyLimitBytes: limitBytes, requestTimeoutMs } = route.site
-    const headers = upstreamRequestHeaders(rawHeaders, { clientIp, authority, connectionOptions })
-    // An upstream that sends a body with its answer to HEAD would have it taken for the next answer.
+    const { list, bindsConnection } = upstreamRequestHeaders(rawHeaders, {
+      clientIp,
+      authority,
+      connectionOptions,
+    })
+    this.client = exchange.connection
+    this.authenticates = bindsConnection
+    // An upstream that sends a body with its response to HEAD would have it taken for the next response.
     const isLast = method === 'HEAD'
+    // Between the steps of a handshake, only its own client could be harmed.
+    const closes = isLast && !bindsConnection && !route.pool.hasBound(this.client)
     const stallTimeoutMs = deps.limits().bodyStallTimeoutMs
     this.#request = {
       method,
       isRepeatable: body.kind === 'none' && IDEMPOTENT.has(method),
-      head: requestHeadText(method, path, headers, body, isLast),
+      head: requestHeadText(method, path, list, body, closes),
       body: body.kind === 'none' ? null : new RequestBody(exchange, { limitBytes, stallTimeoutMs }),
       contentLength: body.kind === 'length' ? body.bytes : undefined,
       isLast,
@@ -110,11 +122,12 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
 
   onResponseHead({ status, reason, fields }: ParsedResponseHead): void {
     const exchange = this.#exchange
-    const { list, contentLength, isUnreadable } = clientResponseHeaders(
+    const { list, contentLength, isUnreadable, bindsConnection } = clientResponseHeaders(
       fields,
       status,
       exchange.canAnnounceTrailers,
     )
+    if (bindsConnection || this.authenticates) this.#bindConnection(status)
     if (isUnreadable) throw badResponse('too many options in Connection')
     if (status >= 200) {
       this.#hasContent = status !== RESET_CONTENT
@@ -156,6 +169,15 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
     }
   }
 
+  /** Its upstream knows the user by the connection, or is about to. */
+  #bindConnection(status: number): void {
+    const connection = this.#connection
+    if (connection === undefined) return
+    connection.boundTo = this.client
+    if (this.authenticates) connection.authentication = status === UNAUTHORIZED ? 'underway' : 'done'
+    else if (status === UNAUTHORIZED) connection.authentication = 'none'
+  }
+
   /** On a reused connection, before any byte of response, and unsent or safe to repeat; once. */
   #mayRetry(error: unknown, isUnsent: boolean): boolean {
     return (
@@ -171,7 +193,7 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
     if (this.#isClientGone || exchange.isOver) return
     const fault = upstreamFault(error)
     this.#report(fault, excerptOf(error))
-    sendError(exchange, fault.code, fault.code === 'UPSTREAM_QUEUE_FULL' ? QUEUE_FULL_RETRY_SECS : undefined)
+    sendError(exchange, fault.code)
   }
 
   #report({ code, words }: UpstreamFault, excerpt: string | undefined): void {

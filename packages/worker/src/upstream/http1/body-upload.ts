@@ -19,6 +19,7 @@ export class BodyUpload implements BodySink {
   readonly #contentLength: number | undefined
   readonly #events: UploadEvents
   #bytes = 0
+  #isHeldUp = false
 
   constructor(socket: Socket, body: RequestBody, contentLength: number | undefined, events: UploadEvents) {
     this.#socket = socket
@@ -27,12 +28,22 @@ export class BodyUpload implements BodySink {
     this.#events = events
   }
 
-  start(): void {
+  /** The upstream has to read on before more is sent. */
+  get isHeldUp(): boolean {
+    return this.#isHeldUp
+  }
+
+  /** @param head goes first, with as much of the body as is there already */
+  start(head: string): void {
+    this.#socket.cork()
+    setImmediate(uncork, this.#socket)
+    this.#socket.write(head, 'latin1')
     this.#body.sendTo(this)
   }
 
   /** The upstream reads on. */
   resume(): void {
+    this.#isHeldUp = false
     this.#body.resume()
   }
 
@@ -52,6 +63,7 @@ export class BodyUpload implements BodySink {
       this.#contentLength === undefined ? this.#writeChunk(chunk) : this.#socket.write(chunk)
     if (mayContinue) return
     this.#body.pause()
+    this.#isHeldUp = true
     this.#events.onHeldUp()
   }
 
@@ -82,4 +94,8 @@ export class BodyUpload implements BodySink {
     this.#body.destroy()
     this.#events.onUploadFailed(new ProxyError('BAD_FRAMING', 'a body of another length than declared'))
   }
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork()
 }
