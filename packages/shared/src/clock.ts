@@ -1,7 +1,7 @@
-// Time as a dependency: whatever decides by the clock is given one, so that tests own it.
+// Time as a dependency: code that decides by time takes a clock, so that tests control it.
 
 export interface Clock {
-  /** Wall clock, milliseconds since the Unix epoch; may jump. */
+  /** Milliseconds: since the Unix epoch for the wall clock, which may jump. */
   nowMs(): number
 }
 
@@ -21,3 +21,6 @@ export function isoTime(timeMs: number): string {
 }
 
 export const systemClock: Clock = { nowMs: () => Date.now() }
+
+/** Never jumps, and stands still while the machine is suspended; the supervision of processes uses this one. */
+export const monotonicClock: Clock = { nowMs: () => performance.now() }

@@ -1,7 +1,8 @@
-// The composition root: builds the parts of the supervisor and connects them. Nothing runs here by itself; the
-// lifecycle is supervisor.ts.
+// The composition root: creates the components of the supervisor and connects them. Starts nothing; the lifecycle is
+// supervisor.ts.
 import { randomInt } from 'node:crypto'
 import { availableParallelism } from 'node:os'
+import { monotonicClock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
 import type { WorkerStart } from '@reverse-proxy/shared/ipc/messages'
@@ -10,41 +11,39 @@ import { CertificateRegistry } from './certificates/registry.ts'
 import { withTimers } from './certificates/renewal/sleep-until.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
 import { plural, siteCount, workerCount } from './config/counts.ts'
-import { Demands } from './operations.ts'
-import { TrafficBook } from './management/health/traffic-totals.ts'
+import { TrafficTotals } from './workers/traffic-totals.ts'
 import { IntentQueue } from './intents.ts'
-import { monotonicClock } from './os/monotonic-clock.ts'
-import { OperatorInterfaces } from './management/management.ts'
+import { Operations } from './operations.ts'
 import type { Phase } from './phase.ts'
 import { LocalRateLimitAuthority } from './rate-limit/authority.ts'
 import { Reloads } from './reload.ts'
-import type { SupervisorOptions } from './supervisor-options.ts'
+import type { OperatorInterfaces, SupervisorOptions } from './supervisor-options.ts'
 import { TicketKeys } from './workers/ticket-keys.ts'
 import { Fleet } from './workers/fleet.ts'
 
-/** The hash of client addresses is not to be foreseen. */
+/** Clients must not be able to predict the hash of their addresses. */
 const SEEDS = 2 ** 32
 
-/** The lifecycle as the parts see it. */
-export interface Life {
+/** The lifecycle as the components see it. */
+export interface Lifecycle {
   readonly phase: () => Phase
-  /** READY has been said. */
+  /** The service manager has been sent READY. */
   readonly isReady: () => boolean
   readonly onBootFailed: (error: ProxyError) => void
 }
 
-export class Parts {
+export class Components {
   readonly intents = new IntentQueue(monotonicClock)
   readonly fleet: Fleet
   readonly registry: CertificateRegistry
   readonly ticketKeys: TicketKeys
-  readonly demands: Demands
-  readonly operators: OperatorInterfaces
+  readonly operations: Operations
+  readonly interfaces: OperatorInterfaces
   readonly #rateLimits: LocalRateLimitAuthority
-  readonly #traffic = new TrafficBook()
+  readonly #traffic = new TrafficTotals()
   #config: Config
 
-  constructor(options: SupervisorOptions, { phase, isReady, onBootFailed }: Life) {
+  constructor(options: SupervisorOptions, { phase, isReady, onBootFailed }: Lifecycle) {
     const { config, clock, log, inheritedSockets, serviceManager } = options
     this.#config = config
     this.#rateLimits = new LocalRateLimitAuthority({
@@ -86,12 +85,12 @@ export class Parts {
       registry,
       fleet,
       load: options.loadConfig,
-      before: options.beforeReload,
+      prepareProcess: options.prepareProcess,
       inheritedSockets,
-      current: () => this.#config,
-      replace: (next) => this.#useConfig(next),
+      config: () => this.#config,
+      setConfig: (next) => this.#setConfig(next),
     })
-    this.demands = new Demands({
+    this.operations = new Operations({
       log,
       phase,
       isReady,
@@ -102,10 +101,7 @@ export class Parts {
       summary: () => this.summary(),
       reopenLogs: options.reopenLogs,
     })
-    this.operators = new OperatorInterfaces({
-      log,
-      clock,
-      fleetClock: fleet.clock,
+    this.interfaces = options.createInterfaces({
       phase,
       config: () => this.#config,
       fleet,
@@ -113,12 +109,11 @@ export class Parts {
       reloads,
       traffic: this.#traffic,
       rateLimits: this.#rateLimits,
-      events: options.events,
       intents: this.intents,
     })
   }
 
-  /** The one that is in force. */
+  /** The configuration in force. */
   get config(): Config {
     return this.#config
   }
@@ -131,9 +126,9 @@ export class Parts {
     return `serving ${plural(siteCount(this.#config), 'site')} with ${plural(this.fleet.size, 'worker')}${without}`
   }
 
-  /** Before any worker hears of it. */
-  #useConfig(next: Config): void {
-    // A reload may fail yet, and old workers still count for the sites that they know.
+  /** Called before any worker gets the new configuration. */
+  #setConfig(next: Config): void {
+    // Keep the sites of both: the reload may still fail, and old workers count requests for their own sites.
     this.#traffic.keepSites([...this.#config.listeners, ...next.listeners])
     this.#config = next
     this.#rateLimits.configure(rateLimitsOf(next))

@@ -1,16 +1,13 @@
-// The queue of intents: what the supervisor was asked to do, in order. Handlers of signals, IPC and timers only push;
-// the loop in supervisor.ts takes and acts.
+// The queue of intents: what the supervisor has been asked to do, in order. Handlers of signals, IPC and timers only
+// push; the loop in supervisor.ts takes and acts.
 import { setImmediate } from 'node:timers/promises'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
-import type { RenewResult } from './management/reports/renew.ts'
+import type { Outcome, RenewResult } from './operations.ts'
 import type { ReloadKind, ReloadResult } from './reload.ts'
 
-/** Called once, when what was asked for is done or refused; never called if the supervisor stops before. */
+/** Called once with the result of the operation; never called if the supervisor stops before that. */
 export type Reply<Result> = (result: Result) => void
-
-/** The outcome of an operation without further results. */
-export type Outcome = { readonly status: 'ok' } | { readonly status: 'error'; readonly message: string }
 
 export type Intent =
   /** Drain and exit; `cut`: without waiting. */
@@ -19,16 +16,16 @@ export type Intent =
   /** One worker more or fewer, until the configuration is read again. */
   | { readonly type: 'resize'; readonly by: 1 | -1 }
   | { readonly type: 'reopen-logs'; readonly reply?: Reply<Outcome> }
-  /** Whatever certificate has this name, now. */
+  /** Renew every certificate that has this name now. */
   | { readonly type: 'renew'; readonly name: string; readonly reply: Reply<RenewResult> }
   /** A worker changed its state, or a deadline passed: converge again. */
   | { readonly type: 'fleet-changed' }
-  /** A listener has begun to serve, or its first attempt has failed: look again. */
+  /** A listener has begun to serve, or its first attempt has failed: converge again. */
   | { readonly type: 'listener-settled' }
   | { readonly type: 'start-failed'; readonly error: ProxyError }
   | { readonly type: 'background-ended' }
 
-/** Longest delay a timer takes; a later deadline is looked at again then. */
+/** Longest delay that a timer accepts; a later deadline is checked again after it. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1
 
 export class IntentQueue {
@@ -46,13 +43,12 @@ export class IntentQueue {
   }
 
   /**
-   * Resolves with the intents that have come, in order; with none once `deadlineMs` (of the clock given) has passed.
-   * The event loop goes round before it does, so that messages, exits and signals that came while the caller was
-   * busy have been read.
+   * Resolves with the queued intents in order, or with none when `deadlineMs` (of the given clock) has passed. Lets the
+   * event loop turn first, so that messages, exits and signals that arrived while the caller was busy are included.
    */
   async next(deadlineMs: number | undefined): Promise<readonly Intent[]> {
     if (this.#queue.length === 0) await this.#sleep(deadlineMs)
-    // Twice: the first ends a round whose events may have been gathered long ago.
+    // Twice: the first call ends a turn whose events may have been collected long ago.
     await setImmediate()
     await setImmediate()
     return this.#queue.splice(0)

@@ -1,21 +1,32 @@
-// Operations that operators ask for by signal or over the admin socket: reload, restart, renew, reopen the logs. Each
-// resolves with its outcome and never rejects. The loop decides when they run.
+// Operations that operators request by signal or over the admin socket: reload, restart, renew, reopen the logs. Each
+// resolves with its result and never rejects. The loop in supervisor.ts decides when they run.
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import { ProxyError } from '@reverse-proxy/shared/errors'
+import { describeWithHint, ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { RenewResult } from './management/reports/renew.ts'
-import { renewByName } from './management/reports/renew.ts'
 import type { CertificateRegistry } from './certificates/registry.ts'
-import type { Outcome } from './intents.ts'
+import type { ListenerStatus } from './certificates/status.ts'
 import type { Phase } from './phase.ts'
 import type { ReloadKind, ReloadResult, Reloads } from './reload.ts'
 import type { ServiceManager } from './systemd/notify.ts'
 import type { Fleet } from './workers/fleet.ts'
 
-export interface DemandsOptions {
+interface OperationError {
+  readonly status: 'error'
+  readonly message: string
+}
+
+/** The result of an operation that returns nothing. */
+export type Outcome = { readonly status: 'ok' } | OperationError
+
+/** `renewed`: the listeners that serve a new certificate. */
+export type RenewResult =
+  | { readonly status: 'ok'; readonly renewed: readonly ListenerStatus[] }
+  | OperationError
+
+export interface OperationsOptions {
   readonly log: Log
   readonly phase: () => Phase
-  /** READY has been said to the service manager, which learns of reloads only then. */
+  /** The service manager has been sent READY; it is told of reloads only after that. */
   readonly isReady: () => boolean
   readonly fleet: Fleet
   readonly registry: CertificateRegistry
@@ -23,14 +34,14 @@ export interface DemandsOptions {
   readonly serviceManager: ServiceManager
   /** One line on what is served, for the service manager. */
   readonly summary: () => string
-  /** Creates the log file anew and writes there. Throws CONFIG. */
+  /** Creates the log file again and writes there. Throws CONFIG. */
   readonly reopenLogs: () => Promise<void>
 }
 
-export class Demands {
-  readonly #options: DemandsOptions
+export class Operations {
+  readonly #options: OperationsOptions
 
-  constructor(options: DemandsOptions) {
+  constructor(options: OperationsOptions) {
     this.#options = options
   }
 
@@ -49,13 +60,20 @@ export class Demands {
     return result
   }
 
+  /** Renews every certificate that has `name` now; resolves when the new ones are served. */
   async renew(name: string): Promise<RenewResult> {
     const { phase, registry } = this.#options
     if (phase() !== 'serving') return { status: 'error', message: this.#notServing() }
-    return await renewByName(registry, name)
+    try {
+      const renewed = await registry.renew(name.toLowerCase())
+      if (renewed.length > 0) return { status: 'ok', renewed }
+      return { status: 'error', message: `no certificate has the name ${name}; certs lists them` }
+    } catch (error) {
+      return { status: 'error', message: describeWithHint(error) }
+    }
   }
 
-  /** After logrotate: the file is there again before a worker opens it. */
+  /** Called after a log rotation. The file exists again before a worker opens it. */
   async reopenLogs(): Promise<Outcome> {
     const { fleet, log, reopenLogs } = this.#options
     try {
@@ -64,7 +82,7 @@ export class Demands {
       return { status: 'ok' }
     } catch (error) {
       const message = messageOf(error)
-      // A directory that is gone, say, is the operator's and no error of ours.
+      // A missing directory, for example, is the operator's fault and not an internal error.
       log.error(error instanceof ProxyError ? 'LOG_FAILED' : 'INTERNAL_ERROR', { error: message })
       return { status: 'error', message }
     }

@@ -1,5 +1,5 @@
-// Reload and restart while serving: the file is read and checked as a whole, then applied, or
-// nothing changes. One at a time; whoever asked is told what became of it.
+// Reload and restart while serving: the file is read and checked as a whole, then applied as a whole, or nothing
+// changes. One runs at a time; each caller gets the result.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
@@ -7,7 +7,6 @@ import { afterReload, compareConfigs } from '@reverse-proxy/shared/config/split'
 import { describeWithHint } from '@reverse-proxy/shared/errors'
 import type { Log, LogFields } from '@reverse-proxy/shared/log-fields'
 import { siteCount, workerCount } from './config/counts.ts'
-import type { ReloadReport } from './management/reports/reports.ts'
 import type { Handover } from './certificates/reload-transaction.ts'
 import type { CertificateRegistry } from './certificates/registry.ts'
 import { ConfigErrors, type PlacedIssue } from './config/config-errors.ts'
@@ -18,19 +17,31 @@ import { RestartWarnings } from './config/restart-warnings.ts'
 import type { InheritedSockets } from './systemd/inherited-sockets.ts'
 import type { Fleet } from './workers/fleet.ts'
 
-/** reload: fresh workers only if something needs them. restart: the file is not read. replace: both (SIGHUP). */
-export type ReloadKind = 'reload' | 'restart' | 'replace'
+/**
+ * `reload` reads the file and replaces workers only if a change needs it. `restart` replaces workers and does not read
+ * the file. `reload-and-restart` (SIGHUP) does both.
+ */
+export type ReloadKind = 'reload' | 'restart' | 'reload-and-restart'
 
-export type ReloadResult = ({ readonly status: 'ok' } & ReloadReport) | ReloadFailure
+export type ReloadResult = ReloadSuccess | ReloadFailure
+
+export interface ReloadSuccess {
+  readonly status: 'ok'
+  readonly sites: number
+  readonly workers: 'kept' | 'replaced'
+  /** `pending`: a certificate is being ordered in the background. */
+  readonly certificates: 'current' | 'pending'
+  readonly warnings: readonly string[]
+}
 
 interface ReloadFailure {
   readonly status: 'error'
   readonly message: string
-  /** Everything that is wrong with the configuration, where that is the reason. */
+  /** Every error of the configuration, if that is the reason. */
   readonly errors: readonly PlacedIssue[]
 }
 
-/** How the last one went. */
+/** The result of the last reload. */
 export interface ReloadOutcome {
   readonly atMs: number
   readonly failure: ReloadFailure | undefined
@@ -38,7 +49,7 @@ export interface ReloadOutcome {
 
 interface WantedWorkers {
   readonly size: number
-  /** Even those that there are already. */
+  /** Replace the workers that run already. */
   readonly freshWorkers: boolean
 }
 
@@ -49,17 +60,18 @@ export interface ReloadsOptions {
   readonly fleet: Fleet
   /** Reads the configuration again. Throws ConfigErrors. */
   readonly load: () => Promise<LoadedConfig>
-  /** Throws ProxyError; nothing has changed then. */
-  readonly before: (next: Config) => Promise<void>
+  /** Prepares the process for `next` (log file, worker flags). Throws ProxyError; nothing has changed then. */
+  readonly prepareProcess: (next: Config) => Promise<void>
   readonly inheritedSockets: InheritedSockets
-  readonly current: () => Config
-  readonly replace: (config: Config) => void
+  /** The configuration in force. */
+  readonly config: () => Config
+  readonly setConfig: (config: Config) => void
 }
 
 export class Reloads {
   readonly #options: ReloadsOptions
   #last: Promise<unknown> = Promise.resolve()
-  /** Asked for and not begun yet. */
+  /** Requested and not started yet. */
   readonly #waiting = new Map<ReloadKind, Promise<ReloadResult>>()
   readonly #restartWarnings = new RestartWarnings()
   #outcome: ReloadOutcome | undefined
@@ -74,8 +86,8 @@ export class Reloads {
   }
 
   /**
-   * Waits for those before it; never rejects. Resolves when the last fresh worker is ready. One that waits already
-   * will read the file as it is then: who asks for the same gets that one's result, and a hundred SIGHUPs are two rolls.
+   * Waits for earlier requests; never rejects. Resolves when the last fresh worker is ready. A request of a kind that
+   * already waits gets the result of the waiting one, which has yet to read the file: a hundred SIGHUPs make two rolls.
    */
   async request(kind: ReloadKind): Promise<ReloadResult> {
     const waiting = this.#waiting.get(kind)
@@ -111,9 +123,9 @@ export class Reloads {
     }
   }
 
-  async #apply(kind: ReloadKind): Promise<Extract<ReloadResult, { status: 'ok' }>> {
-    const { current, fleet, load } = this.#options
-    const running = current()
+  async #apply(kind: ReloadKind): Promise<ReloadSuccess> {
+    const { config, fleet, load } = this.#options
+    const running = config()
     const warnings: string[] = []
     let next = running
     if (kind !== 'restart') {
@@ -124,7 +136,7 @@ export class Reloads {
     }
     const change = compareConfigs(running, next)
     const freshWorkers = kind !== 'reload' || change.needsFreshWorkers
-    // SIGTTIN and SIGTTOU change the number until the file is read again.
+    // A size set by SIGTTIN or SIGTTOU holds until the file is read again.
     const size = kind === 'restart' ? fleet.size : workerCount(next)
     await this.#switchTo(next, change, { size, freshWorkers })
     warnings.push(...this.#options.inheritedSockets.change(running, next))
@@ -133,20 +145,20 @@ export class Reloads {
     return { status: 'ok', sites, workers: freshWorkers ? 'replaced' : 'kept', certificates, warnings }
   }
 
-  /** All of it, or nothing: what was loaded before is used again then, and the old workers stay. */
+  /** Applies `next` as a whole. On failure the running configuration applies again and the old workers stay. */
   async #switchTo(next: Config, change: ConfigChange, { size, freshWorkers }: WantedWorkers): Promise<void> {
-    const { registry, fleet, before, current } = this.#options
-    const running = current()
+    const { registry, fleet, prepareProcess, config } = this.#options
+    const running = config()
     const sizeBefore = fleet.size
     const handover = await registry.prepare(change)
     try {
-      await before(next)
+      await prepareProcess(next)
     } catch (error) {
       await handover.undo()
       throw error
     }
     try {
-      // In place: certificates, sites, limits. What needs fresh workers takes hold with them.
+      // Running workers take over certificates, sites and limits. Other settings apply to fresh workers.
       this.#use(next, size)
       await handover.install()
       await this.#configureWorkers()
@@ -160,10 +172,10 @@ export class Reloads {
   }
 
   async #goBackTo(running: Config, size: number, handover: Handover): Promise<void> {
-    const { before, current, inheritedSockets, log } = this.#options
-    for (const warning of inheritedSockets.change(current(), running)) log.warn('CONFIG_RELOAD', { warning })
+    const { prepareProcess, config, inheritedSockets, log } = this.#options
+    for (const warning of inheritedSockets.change(config(), running)) log.warn('CONFIG_RELOAD', { warning })
     try {
-      await before(running)
+      await prepareProcess(running)
     } catch (error) {
       log.error('CONFIG_RELOAD', { status: 'failed', error: describeFailure(error).message })
     }
@@ -173,14 +185,14 @@ export class Reloads {
   }
 
   #use(config: Config, size: number): void {
-    const { replace, fleet } = this.#options
-    replace(config)
+    const { setConfig, fleet } = this.#options
+    setConfig(config)
     fleet.resize(size)
   }
 
   async #configureWorkers(): Promise<void> {
-    const { fleet, current } = this.#options
-    await fleet.broadcast({ type: 'configure', config: toWorkerConfig(current()) })
+    const { fleet, config } = this.#options
+    await fleet.broadcast({ type: 'configure', config: toWorkerConfig(config()) })
   }
 }
 

@@ -1,4 +1,4 @@
-// Signal -> intent, nothing else.
+// Maps signals to intents.
 import { closeSync, openSync } from 'node:fs'
 import type { IntentQueue } from './intents.ts'
 
@@ -19,10 +19,10 @@ export function listenForSignals(intents: IntentQueue): () => void {
     SIGTTIN: () => intents.push({ type: 'resize', by: 1 }),
     SIGTTOU: () => intents.push({ type: 'resize', by: -1 }),
     SIGHUP: () => {
-      // The terminal we were started from was closed: nobody is left to serve for.
+      // The terminal that started the program was closed.
       if (startedOnTerminal && !hasControllingTerminal())
         intents.push({ type: 'stop', cut: false, reason: 'terminal closed' })
-      else intents.push({ type: 'reload', kind: 'replace' })
+      else intents.push({ type: 'reload', kind: 'reload-and-restart' })
     },
   }
   for (const [signal, handler] of Object.entries(handlers)) process.on(signal, handler)
@@ -31,7 +31,7 @@ export function listenForSignals(intents: IntentQueue): () => void {
   }
 }
 
-/** A process whose terminal has hung up gets ENXIO here, as does a daemon that never had one. */
+/** Opening /dev/tty fails with ENXIO after the terminal has hung up, and for a daemon that never had one. */
 function hasControllingTerminal(): boolean {
   try {
     closeSync(openSync('/dev/tty', 'r'))

@@ -1,49 +1,49 @@
-// The supervisor's life, readable from top to bottom: boot the workers, order what is missing,
-// serve, stop. Handlers only queue an intent; the loop in run() acts. It parses no client's bytes.
+// The lifecycle of the supervisor from top to bottom: boot the workers, order missing certificates, serve, stop.
+// Handlers only queue an intent; the loop in run() acts. The supervisor never parses a client's bytes.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { stackOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_FAILURE, EXIT_OK, EXIT_WORKERS_DIED } from '@reverse-proxy/shared/exit-codes'
 import { siteCount } from './config/counts.ts'
 import type { Intent } from './intents.ts'
-import { Parts } from './compose.ts'
+import { Components } from './compose.ts'
 import type { Phase } from './phase.ts'
 import { mayFollow } from './phase.ts'
 import { listenForSignals } from './signals.ts'
 import type { SupervisorOptions } from './supervisor-options.ts'
 
-/** Deaths in a row of one slot, before every worker was ready once, after which a start has failed. */
+/** A start has failed when workers of one slot die this many times in a row before every worker was ready once. */
 const HOPELESS_DEATHS = 3
-/** As the schema has it for `workers`. */
+/** The maximum of `workers` in the schema. */
 const MAX_WORKERS = 1_024
 
 export class Supervisor {
   readonly #options: SupervisorOptions
-  readonly #parts: Parts
+  readonly #components: Components
   #phase: Phase = 'booting'
-  /** READY has been said. */
+  /** The service manager has been sent READY. */
   #isReady = false
   #backgroundEnded = false
   #exitCode = EXIT_OK
 
   constructor(options: SupervisorOptions) {
     this.#options = options
-    this.#parts = new Parts(options, {
+    this.#components = new Components(options, {
       phase: () => this.#phase,
       isReady: () => this.#isReady,
       onBootFailed: (error) => this.#onBootFailed(error),
     })
   }
 
-  /** Resolves with the exit code when nothing of it is left: no worker, lock, timer or socket. */
+  /** Resolves with the exit code when no worker, lock, timer or socket is left. */
   async run(): Promise<number> {
-    const { intents, fleet } = this.#parts
+    const { intents, fleet } = this.#components
     const stopListening = listenForSignals(intents)
     try {
       await this.#boot()
       while (this.#phase !== 'stopped') {
         for (const intent of await intents.next(fleet.wakeAtMs)) this.#act(intent)
-        // In view of all that has happened, not of half.
+        // Converge only when the queue is empty, so that the plan sees every event received so far.
         this.#converge()
       }
     } finally {
@@ -54,13 +54,13 @@ export class Supervisor {
   }
 
   async #boot(): Promise<void> {
-    const { config, fleet, operators, registry } = this.#parts
+    const { config, fleet, interfaces, registry } = this.#components
     const fields = { pid: process.pid, workers: fleet.size, listeners: config.listeners.length }
     this.#options.log.info('STARTING', fields)
     try {
-      await operators.open(config)
+      await interfaces.open(config)
       await registry.load(config)
-      // Workers that could only wait serve nobody.
+      // Do not boot workers that would have nothing to serve.
       if (registry.hopelessness !== undefined) this.#fail(registry.hopelessness)
     } catch (error) {
       this.#fail(error)
@@ -69,23 +69,23 @@ export class Supervisor {
   }
 
   #act(intent: Intent): void {
-    const { demands, fleet } = this.#parts
+    const { operations, fleet } = this.#components
     switch (intent.type) {
       case 'stop':
         this.#stop(intent.reason)
         if (intent.cut) fleet.cut(intent.reason)
         break
       case 'reload':
-        void demands.reload(intent.kind).then(intent.reply)
+        void operations.reload(intent.kind).then(intent.reply)
         break
       case 'renew':
-        void demands.renew(intent.name).then(intent.reply)
+        void operations.renew(intent.name).then(intent.reply)
         break
       case 'resize':
         this.#resize(fleet.size + intent.by)
         break
       case 'reopen-logs':
-        void demands.reopenLogs().then(intent.reply)
+        void operations.reopenLogs().then(intent.reply)
         break
       case 'start-failed':
         this.#fail(intent.error)
@@ -102,14 +102,14 @@ export class Supervisor {
     }
   }
 
-  /** Whatever follows from the state by itself, without having been asked for. */
+  /** Makes the transitions that follow from the state alone. */
   #converge(): void {
-    const { fleet, registry } = this.#parts
+    const { fleet, registry } = this.#components
     fleet.converge()
     if (this.#phase === 'booting' && fleet.isReady) this.#order()
     if (this.#phase === 'ordering' && registry.serving > 0) this.#enter('serving')
     if (this.#phase === 'ordering' && registry.hopelessness !== undefined) this.#fail(registry.hopelessness)
-    if (this.#phase === 'serving' && registry.isSettled && !this.#isReady) this.#sayReady()
+    if (this.#phase === 'serving' && registry.isSettled && !this.#isReady) this.#announceReady()
     if (this.#hasBound && fleet.isBare && this.#options.inheritedSockets.current.length > 0)
       this.#fail(
         new ProxyError('WORKER_BOOT', 'every worker has died', {
@@ -120,32 +120,32 @@ export class Supervisor {
     if (this.#phase === 'stopping' && fleet.isEmpty && this.#backgroundEnded) this.#enter('stopped')
   }
 
-  /** Every worker has been there once. */
+  /** Every worker has bound its ports once. */
   get #hasBound(): boolean {
     return this.#phase === 'ordering' || this.#phase === 'serving'
   }
 
-  /** Every worker is bound: whoever has a certificate is served, the others' certificates are ordered. */
+  /** Every worker is bound. Listeners with a certificate are served; missing certificates are ordered. */
   #order(): void {
     this.#enter('ordering')
-    const { registry, ticketKeys } = this.#parts
+    const { registry, ticketKeys } = this.#components
     registry.start()
     ticketKeys.start()
     if (!registry.isSettled) this.#options.serviceManager.ordering('ordering certificates')
   }
 
   /** Every listener serves, or its first attempt has failed. */
-  #sayReady(): void {
+  #announceReady(): void {
     this.#isReady = true
     const { log, serviceManager, onReady } = this.#options
-    const { config, fleet, registry } = this.#parts
+    const { config, fleet, registry } = this.#components
     const waiting = config.listeners.length - registry.serving
     log.info('READY', {
       workers: fleet.size,
       sites: siteCount(config),
       listeners_waiting: waiting === 0 ? undefined : waiting,
     })
-    serviceManager.ready(this.#parts.summary())
+    serviceManager.ready(this.#components.summary())
     onReady()
   }
 
@@ -153,11 +153,11 @@ export class Supervisor {
     if (!mayFollow(this.#phase, 'stopping')) return
     this.#enter('stopping')
     const { log, serviceManager } = this.#options
-    const { config, fleet, intents, operators, registry, ticketKeys } = this.#parts
+    const { config, fleet, intents, interfaces, registry, ticketKeys } = this.#components
     log.info('STOPPING', { reason, timeout_ms: config.shutdownTimeoutMs })
     serviceManager.stopping(config.shutdownTimeoutMs)
     fleet.drain()
-    void Promise.all([operators.close(), registry.close(), ticketKeys.close()]).then(() =>
+    void Promise.all([interfaces.close(), registry.close(), ticketKeys.close()]).then(() =>
       intents.push({ type: 'background-ended' }),
     )
   }
@@ -169,7 +169,7 @@ export class Supervisor {
     this.#options.onFailure(cause)
     const reason = this.#phase === 'serving' ? cause.message : 'start failed'
     this.#stop(reason)
-    this.#parts.fleet.cut(reason)
+    this.#components.fleet.cut(reason)
   }
 
   #enter(phase: Phase): void {
@@ -181,13 +181,13 @@ export class Supervisor {
   #resize(workers: number): void {
     if (this.#phase !== 'serving' || workers < 1 || workers > MAX_WORKERS) return
     this.#options.log.info('RESIZE', { workers })
-    this.#parts.fleet.resize(workers)
+    this.#components.fleet.resize(workers)
   }
 
   #onBootFailed(error: ProxyError): void {
-    // The first of them has been said.
+    // The first failure has been reported.
     if (this.#phase === 'stopping' || this.#phase === 'stopped') return
-    const { fleet, intents } = this.#parts
+    const { fleet, intents } = this.#components
     const isHopeless = error.code === 'BIND' || fleet.deathsInARow >= HOPELESS_DEATHS
     if (this.#phase === 'booting' && isHopeless) intents.push({ type: 'start-failed', error })
     else this.#options.log.error('WORKER_BOOT_FAILED', { error: error.message })

@@ -9,7 +9,7 @@ import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { askAdmin } from '../src/management/admin/client.ts'
 import { AdminRefusal } from '../src/management/admin/protocol.ts'
 import { ask } from '../src/cli/commands/ask.ts'
-import { findAdminSocketPath } from '../src/config/admin-socket-path.ts'
+import { findAdminSocketPath } from '../src/management/admin/socket-path.ts'
 import { STATUS, startAdmin } from './support/admin.ts'
 
 test('the client gets what the handler said', async (t) => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { configIssue } from '@reverse-proxy/shared/config/issues'
 import { reportIssue } from '../src/config/report.ts'
-import { renderReport } from '../src/management/reports/render.ts'
+import { renderReport } from '../src/management/admin/render.ts'
 import { STATUS } from './support/admin.ts'
 
 const NOW = Date.parse('2026-01-02T03:04:05Z')

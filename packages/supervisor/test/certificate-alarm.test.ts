@@ -51,8 +51,15 @@ sites = [{ host = "a.test", upstream = "127.0.0.1:1" }]
   const reports = new ReportBuilder({
     pid: 1,
     clock,
-    fleetClock: clock,
-    fleet: { size: 1, isReady: true, generation: 1, roll: undefined, unexpectedExits: 0, workers: [] },
+    fleet: {
+      size: 1,
+      isReady: true,
+      generation: 1,
+      roll: undefined,
+      unexpectedExits: 0,
+      workers: [],
+      clock,
+    },
     registry,
     reloads: { outcome: undefined },
     phase: () => 'serving',

@@ -7,11 +7,11 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { PROGRAM } from '../../../test/harness/proxy.ts'
-import { renderCompletion } from '../src/cli/completion.ts'
-import { renderHelp } from '../src/cli/help.ts'
-import { renderManPage } from '../src/cli/man-page.ts'
-import { COMMANDS, optionRows, SHELLS, type CommandName } from '../src/cli/table.ts'
-import { version } from '../src/cli/version.ts'
+import { renderCompletion } from '../src/cli/commands/completion.ts'
+import { renderHelp } from '../src/cli/usage/help.ts'
+import { renderManPage } from '../src/cli/usage/man-page.ts'
+import { COMMANDS, optionRows, SHELLS, type CommandName } from '../src/cli/usage/table.ts'
+import { version } from '../src/os/version.ts'
 
 const NAMES = [...COMMANDS.keys()]
 const FLAGS = optionRows().map(([name]) => `--${name}`)

@@ -10,8 +10,8 @@ import { emptySiteCounts } from '@reverse-proxy/shared/traffic-counts'
 import type { CertsReport, StatusReport, WorkersReport } from '../src/management/reports/reports.ts'
 import type { HealthSources } from '../src/management/health/health-server.ts'
 import { startHealthServer } from '../src/management/health/health-server.ts'
-import { RecentEvents } from '../src/management/health/recent-events.ts'
-import { TrafficBook } from '../src/management/health/traffic-totals.ts'
+import { RecentEvents } from '../src/management/page/recent-events.ts'
+import { TrafficTotals } from '../src/workers/traffic-totals.ts'
 
 const STATUS: StatusReport = {
   version: '1.2.3',
@@ -58,7 +58,7 @@ const CERTS: CertsReport = { certificates: [] }
 const nothing = (): void => {}
 
 async function start(t: TestContext, changes: Partial<StatusReport> = {}): Promise<number> {
-  const traffic = new TrafficBook()
+  const traffic = new TrafficTotals()
   const counts = emptySiteCounts('a"b\\c.example')
   counts.requests[8] = 5
   counts.durations[0] = 5

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { createProgressPrinter, renderFailure, renderLocalProfile } from '../src/cli/terminal.ts'
+import { createProgressPrinter, renderFailure, renderLocalProfile } from '../src/cli/commands/terminal.ts'
 
 const LISTENER = { listenerId: 'l' }
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { emptySiteCounts } from '@reverse-proxy/shared/traffic-counts'
-import { TrafficBook } from '../src/management/health/traffic-totals.ts'
+import { TrafficTotals } from '../src/workers/traffic-totals.ts'
 
 test('the book has an end: of kinds of events, and of sites that are configured no longer', () => {
-  const book = new TrafficBook()
+  const book = new TrafficTotals()
   for (let worker = 0; worker < 100; worker++) {
     const events = Array.from({ length: 100 }, (_, kind) => ({
       event: 'tls_failed' as const,

@@ -7,10 +7,10 @@ import { messageOf } from '@reverse-proxy/shared/error-text'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
 import { closest } from 'fastest-levenshtein'
 import { isAdminCommand } from '../management/admin/protocol.ts'
-import { renderHelp, usageOf } from './help.ts'
-import { COMMANDS, LOCAL_COMMANDS, OPTIONS, optionRows, type CommandName } from './table.ts'
-import type { CommandArgs } from './commands/args.ts'
-import { version } from './version.ts'
+import { renderHelp, usageOf } from './usage/help.ts'
+import { COMMANDS, LOCAL_COMMANDS, OPTIONS, optionRows, type CommandName } from './usage/table.ts'
+import type { CommandArgs } from './usage/table.ts'
+import { version } from '../os/version.ts'
 
 /** A proxy that ends does not wait longer for a reader of its output that stands still. */
 const RUN_FLUSH_MS = 1_000

@@ -7,7 +7,7 @@ import type { RuleContext } from '@reverse-proxy/shared/config/rule'
 import { writtenPathsOf, type WrittenPath } from '@reverse-proxy/shared/config/rules-paths'
 import type { ConfigFile, Sound } from '@reverse-proxy/shared/config/schema'
 import { internalCaDirectory } from '../certificates/internal/ca.ts'
-import { isSocketPathTooLong, LONGEST_PATH_BYTES } from '../management/admin/socket-file.ts'
+import { isSocketPathTooLong, LONGEST_PATH_BYTES } from '../os/socket-file.ts'
 import { realPathOf } from './cache-directories.ts'
 import { defaultAdminSocketPath, defaultStateDir, type Environment } from './environment.ts'
 

@@ -1,34 +1,33 @@
-// Where operators and their programs come in: the health port and the admin socket. Opened before anything
-// else, so that a start can be watched; what is said there is admin/ and health/.
+// The interfaces for operators and their programs: the health port and the admin socket. The supervisor opens them
+// before anything else, so that a start can be watched.
+import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { CoreView, OperatorInterfaces } from '../supervisor-options.ts'
 import type { AdminSocket } from './admin/admin-socket.ts'
 import { startAdminSocket } from './admin/admin-socket.ts'
 import { createAdminHandlers } from './admin/handlers.ts'
-import type { ReportSources } from './reports/report-builder.ts'
-import { ReportBuilder } from './reports/report-builder.ts'
 import type { HealthServer, HealthSources } from './health/health-server.ts'
 import { startHealthServer } from './health/health-server.ts'
-import type { IntentQueue } from '../intents.ts'
+import { ReportBuilder } from './reports/report-builder.ts'
 
-export interface OperatorInterfacesOptions
-  extends Omit<HealthSources, 'reports'>, Omit<ReportSources, 'pid'> {
+export interface ManagementOptions extends CoreView, Pick<HealthSources, 'events'> {
+  readonly clock: Clock
   readonly log: Log
-  readonly intents: IntentQueue
 }
 
-export class OperatorInterfaces {
-  readonly #options: OperatorInterfacesOptions
+export class Management implements OperatorInterfaces {
+  readonly #options: ManagementOptions
   readonly #reports: ReportBuilder
   #health: HealthServer | undefined
   #admin: AdminSocket | undefined
 
-  constructor(options: OperatorInterfacesOptions) {
+  constructor(options: ManagementOptions) {
     this.#options = options
     this.#reports = new ReportBuilder({ ...options, pid: process.pid })
   }
 
-  /** Throws ProxyError BIND for the health port; a proxy whose admin socket cannot be had serves without, and says so. */
+  /** Throws ProxyError BIND for the health port. Without its admin socket the proxy serves, and logs a warning. */
   async open({ healthCheckPort, adminSocketPath }: Config): Promise<void> {
     const { log, intents, traffic, events, rateLimits } = this.#options
     const reports = this.#reports
@@ -39,7 +38,6 @@ export class OperatorInterfaces {
     this.#admin = await startAdminSocket({ path: adminSocketPath, log, handlers })
   }
 
-  /** Idempotent. */
   async close(): Promise<void> {
     await Promise.all([this.#health?.close(), this.#admin?.close()])
   }

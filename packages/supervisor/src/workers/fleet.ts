@@ -27,7 +27,7 @@ const QUIET_LOOK_MS = 1_000
 export type RollState = 'replacing' | 'waiting'
 
 export interface FleetOptions extends Omit<InboxOptions, 'clock'> {
-  /** Monotonic: see monotonic-clock.ts. */
+  /** Monotonic. */
   readonly clock: Clock
   readonly workers: number
   /** How many may boot at a time: the processors of the machine. */

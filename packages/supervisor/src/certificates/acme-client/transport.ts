@@ -3,7 +3,7 @@
 // keep what the CA said. One transport per attempt.
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import acme from 'acme-client'
-import { version } from '../../cli/version.ts'
+import { version } from '../../os/version.ts'
 import type { AcmeLimits } from './time-limits.ts'
 import type { AcmeReply, RawAnswer } from './response.ts'
 import { absoluteUrl, connectionHint, headerOf, hintFor, replyOf, retryAfterMsOf } from './response.ts'

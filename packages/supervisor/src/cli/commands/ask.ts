@@ -10,14 +10,14 @@ import {
   type AdminCommand,
   type AdminError,
 } from '../../management/admin/protocol.ts'
-import { renderReport } from '../../management/reports/render.ts'
+import { renderReport } from '../../management/admin/render.ts'
 import { printable } from '../../management/reports/table.ts'
 import { processEnvironment } from '../../config/environment.ts'
 import { findConfig } from '../../config/find.ts'
 import { renderConfigIssues } from '../../config/report.ts'
-import { findAdminSocketPath } from '../../config/admin-socket-path.ts'
-import { renderFailure } from '../terminal.ts'
-import type { CommandArgs } from './args.ts'
+import { findAdminSocketPath } from '../../management/admin/socket-path.ts'
+import { renderFailure } from './terminal.ts'
+import type { CommandArgs } from '../usage/table.ts'
 
 /** For a command that changes nothing; the others take as long as their work does. */
 const ANSWER_TIMEOUT_MS = 10_000

@@ -10,7 +10,7 @@ import { examine } from '../doctor/checks.ts'
 import type { Finding } from '../doctor/finding.ts'
 import { renderFindings } from '../doctor/render.ts'
 import { systemProbes } from '../doctor/system-probes.ts'
-import type { CommandArgs } from './args.ts'
+import type { CommandArgs } from '../usage/table.ts'
 
 /** Exit code 1 when a check failed. */
 export async function doctor(args: CommandArgs): Promise<number> {

@@ -11,17 +11,18 @@ import { findConfig } from '../../config/find.ts'
 import { loadConfig, type LoadedConfig } from '../../config/load.ts'
 import { localProfile } from '../../config/local-profile.ts'
 import { renderConfigIssues } from '../../config/report.ts'
-import { RecentEvents } from '../../management/health/recent-events.ts'
+import { Management } from '../../management/management.ts'
+import { RecentEvents } from '../../management/page/recent-events.ts'
 import { prepareLogFile } from '../../os/log-file.ts'
 import { SupervisorLogs } from '../../os/logs.ts'
 import { fitConnections, openFileLimit } from '../../os/open-files.ts'
 import { Supervisor } from '../../supervisor.ts'
-import { createProgressPrinter, renderFailure, renderLocalProfile } from '../terminal.ts'
+import { createProgressPrinter, renderFailure, renderLocalProfile } from './terminal.ts'
 import { InheritedSockets } from '../../systemd/inherited-sockets.ts'
 import { describeListenFds, takeListenFds, unclaimedSockets } from '../../systemd/listen-fds.ts'
 import { ServiceManager, takeNotifyEnvironment } from '../../systemd/notify.ts'
 import { prepareWorkerProcess } from '../../workers/worker-process.ts'
-import type { CommandArgs } from './args.ts'
+import type { CommandArgs } from '../usage/table.ts'
 
 /** A shutdown waits 2 s for the log, of which the workers have had half. */
 const FLUSH_TIMEOUT_MS = 1_000
@@ -72,7 +73,7 @@ async function serve(args: CommandArgs): Promise<number> {
       const loaded = await load()
       return { ...loaded, config: fitConnections(loaded.config, openFiles).config }
     },
-    beforeReload: async (next) => {
+    prepareProcess: async (next) => {
       await prepareLogFile(next.logging.filePath, account)
       prepareWorkerProcess(next, account)
       logs.configure(next.logging)
@@ -83,9 +84,9 @@ async function serve(args: CommandArgs): Promise<number> {
     },
     clock: systemClock,
     log: events,
-    events,
     serviceManager,
     inheritedSockets,
+    createInterfaces: (core) => new Management({ ...core, clock: systemClock, log: events, events }),
     onProgress: createProgressPrinter(process.stderr),
     onReady: () => {
       if (path === undefined) process.stdout.write(describeLocalProfile(config))

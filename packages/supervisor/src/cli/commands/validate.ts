@@ -8,7 +8,7 @@ import { findConfig } from '../../config/find.ts'
 import { loadConfig, type LoadedConfig } from '../../config/load.ts'
 import { localProfile } from '../../config/local-profile.ts'
 import { renderConfigIssues, reportIssue } from '../../config/report.ts'
-import type { CommandArgs } from './args.ts'
+import type { CommandArgs } from '../usage/table.ts'
 
 interface Output {
   readonly isTTY?: boolean

@@ -5,7 +5,12 @@ import { messageOf, stackOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { Conversation } from './conversation.ts'
 import { ADMIN_COMMANDS, AdminRefusal, parseCommand, type AdminHandlers } from './protocol.ts'
-import { listenOnSocketFile, SocketFileError, type SocketFile, type SocketFileFault } from './socket-file.ts'
+import {
+  listenOnSocketFile,
+  SocketFileError,
+  type SocketFile,
+  type SocketFileFault,
+} from '../../os/socket-file.ts'
 
 const CONVERSATIONS = 10
 

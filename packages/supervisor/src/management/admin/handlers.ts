@@ -1,10 +1,11 @@
-// Maps admin commands: a report is read, everything else becomes an intent of the supervisor whose outcome is the
-// reply.
-import type { Intent, Outcome, Reply } from '../../intents.ts'
+// Maps admin commands: a report is read at once; any other command becomes an intent of the supervisor, whose result
+// is the reply.
 import { reportIssue } from '../../config/report.ts'
+import type { Intent, Reply } from '../../intents.ts'
+import type { Outcome, RenewResult } from '../../operations.ts'
 import type { ReloadKind, ReloadResult } from '../../reload.ts'
 import { AdminRefusal, type AdminHandlers } from './protocol.ts'
-import type { RenewResult } from '../reports/renew.ts'
+import { reportRenewed } from '../reports/certificate-report.ts'
 import type { ReportBuilder } from '../reports/report-builder.ts'
 import type { ReloadReport } from '../reports/reports.ts'
 
@@ -33,7 +34,7 @@ export function createAdminHandlers({ reports, intents }: AdminHandlerOptions): 
     renew: async ([name = '']) => {
       const result = await ask<RenewResult>((reply) => ({ type: 'renew', name, reply }))
       if (result.status === 'error') throw new AdminRefusal(result.message)
-      return { renewed: result.renewed }
+      return { renewed: result.renewed.map(reportRenewed) }
     },
     'reopen-logs': async () => {
       const outcome = await ask<Outcome>((reply) => ({ type: 'reopen-logs', reply }))

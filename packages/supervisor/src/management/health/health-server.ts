@@ -1,38 +1,34 @@
-// 127.0.0.1:health_check_port: is it alive, is it ready, what has it counted, and a page for people. Answers
-// reads alone, and only to who names this machine: a page of some other site must not read it through a browser.
+// The HTTP server on 127.0.0.1:health_check_port: liveness, readiness, metrics and the status page. It accepts GET and
+// HEAD only, and only with a Host that names this machine: a page of another site must not read it through a browser.
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
 import { isIP } from 'node:net'
+import { type Clock, monotonicClock } from '@reverse-proxy/shared/clock'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { ReportBuilder } from '../reports/report-builder.ts'
-import { monotonicClock } from '../../os/monotonic-clock.ts'
 import { describeBindFailure } from '../../workers/boot-failure.ts'
-import { cachedText } from './cached-text.ts'
 import type { LocalRateLimitAuthority } from '../../rate-limit/authority.ts'
 import { EXPOSITION_TYPE, renderExposition } from './exposition.ts'
 import { metricFamilies } from './metrics.ts'
-import type { RecentEvents } from './recent-events.ts'
-import { EVENT_STREAM, StatusFeed } from '../page/status-feed.ts'
+import { EVENT_STREAM, StatusFeed, type StatusFeedSources } from '../page/status-feed.ts'
 import { STATUS_PAGE_FILES } from '../page/status-page.ts'
-import type { TrafficBook } from './traffic-totals.ts'
+import type { TrafficTotals } from '../../workers/traffic-totals.ts'
 
 const ADDRESS = '127.0.0.1'
 /** Probes, a scraper and a few people with the page open. */
 const MAX_CONNECTIONS = 64
-/** For a request, for the next one, and for whoever does not read. */
+/** For a request, for the next request on a connection, and for a client that does not read. */
 const TIMEOUT_MS = 5_000
-/** How often Node looks for requests that are late: every 30 s, unless told. */
+/** How often Node checks for requests past their timeout; its default is 30 s. */
 const CHECKING_INTERVAL_MS = 1_000
-/** A connection is pipelined no more than that. */
 const MAX_REQUESTS_PER_CONNECTION = 16
 const METRICS_MAX_AGE_MS = 1_000
 
-export interface HealthSources {
+export interface HealthSources extends StatusFeedSources {
   readonly reports: Pick<ReportBuilder, 'status' | 'workers' | 'certs' | 'isAlive'>
-  readonly traffic: TrafficBook
+  readonly traffic: Pick<TrafficTotals, 'sites' | 'events'>
   readonly rateLimits: Pick<LocalRateLimitAuthority, 'size' | 'leases'>
-  readonly events: Pick<RecentEvents, 'latest'>
 }
 
 export interface HealthServer {
@@ -54,7 +50,7 @@ export async function startHealthServer(port: number, sources: HealthSources): P
       keepAliveTimeout: TIMEOUT_MS,
       connectionsCheckingInterval: CHECKING_INTERVAL_MS,
     },
-    (request, response) => answer(request, response, { reports: sources.reports, feed, metrics }),
+    (request, response) => respond(request, response, { reports: sources.reports, feed, metrics }),
   )
   server.maxConnections = MAX_CONNECTIONS
   server.maxRequestsPerSocket = MAX_REQUESTS_PER_CONNECTION
@@ -67,7 +63,7 @@ export async function startHealthServer(port: number, sources: HealthSources): P
     const code = codeOf(error) ?? String(error)
     throw await describeBindFailure({ address: ADDRESS, port, code })
   }
-  // One failed accept, too many open files say, is no reason to end.
+  // Keep serving after a failed accept, for example with too many open files.
   server.on('error', () => {})
   return {
     close: async () => {
@@ -78,20 +74,21 @@ export async function startHealthServer(port: number, sources: HealthSources): P
   }
 }
 
-interface AnswerSources extends Pick<HealthSources, 'reports'> {
+interface ResponseSources extends Pick<HealthSources, 'reports'> {
   readonly feed: StatusFeed
   readonly metrics: () => Buffer
 }
 
-function answer(
+function respond(
   request: IncomingMessage,
   response: ServerResponse,
-  { reports, feed, metrics }: AnswerSources,
+  { reports, feed, metrics }: ResponseSources,
 ): void {
   request.resume()
   if (!namesThisMachine(request.headers.host))
-    return say(response, 403, 'Forbidden: ask for 127.0.0.1 or localhost\n')
-  if (request.method !== 'GET' && request.method !== 'HEAD') return say(response, 405, 'Method Not Allowed\n')
+    return sendText(response, 403, 'Forbidden: ask for 127.0.0.1 or localhost\n')
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    return sendText(response, 405, 'Method Not Allowed\n')
   const [path = ''] = (request.url ?? '').split('?')
   switch (path) {
     case '/health':
@@ -113,7 +110,7 @@ function answer(
       break
     default: {
       const file = STATUS_PAGE_FILES.get(path)
-      if (file === undefined) say(response, 404, 'Not Found\n')
+      if (file === undefined) sendText(response, 404, 'Not Found\n')
       else response.writeHead(200, file.headers).end(file.bytes)
     }
   }
@@ -136,23 +133,40 @@ function metricSources({
 
 let lastResidentBytes = 0
 
-/** As last measured, when no descriptor is left to measure with. */
+/** The last known value when no file descriptor is left to measure with. */
 function residentBytes(): number {
   try {
     lastResidentBytes = process.memoryUsage.rss()
   } catch {
-    // EMFILE: metrics are wanted then more than ever.
+    // EMFILE: report the other metrics nevertheless.
   }
   return lastResidentBytes
 }
 
-/** HTTP/1.0 probes name nobody. */
+/** HTTP/1.0 probes send no Host. */
 function namesThisMachine(host: string | undefined): boolean {
   if (host === undefined) return true
   const name = host.replace(/:\d+$/u, '').replace(/^\[(.*)\]$/u, '$1')
   return name === 'localhost' || isIP(name) !== 0
 }
 
-function say(response: ServerResponse, status: number, text: string): void {
+function sendText(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { 'Content-Type': 'text/plain' }).end(text)
+}
+
+/**
+ * The result of `make`, at most `maxAgeMs` old: however often it is requested, it is made and stored once in that time.
+ * The bytes are shared: do not write to them.
+ */
+function cachedText(make: () => string, maxAgeMs: number, clock: Clock): () => Buffer {
+  let bytes: Buffer | undefined
+  let madeAtMs = 0
+  return () => {
+    const nowMs = clock.nowMs()
+    if (bytes === undefined || nowMs - madeAtMs >= maxAgeMs) {
+      bytes = Buffer.from(make())
+      madeAtMs = nowMs
+    }
+    return bytes
+  }
 }

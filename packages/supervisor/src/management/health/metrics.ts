@@ -4,13 +4,13 @@ import type { CountedEvent, SiteCounts } from '@reverse-proxy/shared/traffic-cou
 import { DURATION_BOUNDS_MS, PROTOCOLS, STATUS_CLASSES } from '@reverse-proxy/shared/traffic-counts'
 import type { CertsReport, StatusReport, WorkersReport } from '../reports/reports.ts'
 import type { MetricFamily, Sample } from './exposition.ts'
-import type { TrafficBook } from './traffic-totals.ts'
+import type { TrafficTotals } from '../../workers/traffic-totals.ts'
 
 export interface MetricSources {
   readonly status: StatusReport
   readonly workers: WorkersReport
   readonly certs: CertsReport
-  readonly traffic: Pick<TrafficBook, 'sites' | 'events'>
+  readonly traffic: Pick<TrafficTotals, 'sites' | 'events'>
   /** Clients that are remembered, and leases that workers hold. */
   readonly rateLimits: { readonly size: number; readonly leases: number }
   readonly supervisorRssBytes: number

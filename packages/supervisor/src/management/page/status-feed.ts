@@ -1,5 +1,5 @@
-// The server-sent events that the status page lives on: one snapshot at once, then one every two seconds, made
-// only while somebody looks.
+// The server-sent events of the status page: one snapshot at once, then one every two seconds while at least one page
+// is open.
 import type { ServerResponse } from 'node:http'
 import { BEAT_INTERVAL_MS } from '@reverse-proxy/shared/ipc/messages'
 import {
@@ -10,23 +10,31 @@ import {
 } from '@reverse-proxy/shared/traffic-counts'
 import type { SiteCounts } from '@reverse-proxy/shared/traffic-counts'
 import type { StatusReport } from '../reports/reports.ts'
-import type { HealthSources } from '../health/health-server.ts'
+import type { ReportBuilder } from '../reports/report-builder.ts'
+import type { TrafficTotals } from '../../workers/traffic-totals.ts'
+import type { RecentEvents } from './recent-events.ts'
 
 const MAX_FOLLOWERS = 16
-/** Somebody who does not read is let go. */
+/** A follower that does not read is disconnected. */
 const MAX_BUFFERED_BYTES = 4 * 1024 * 1024
-/** The busiest are shown; a page of ten thousand helps nobody. */
+/** Shows only the busiest sites. */
 const MAX_SITES = 50
 
-/** The head of its answer. */
+/** Header fields of its response. */
 export const EVENT_STREAM = { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-store' }
 
+export interface StatusFeedSources {
+  readonly reports: Pick<ReportBuilder, 'status' | 'workers' | 'certs'>
+  readonly traffic: Pick<TrafficTotals, 'sites'>
+  readonly events: Pick<RecentEvents, 'latest'>
+}
+
 export class StatusFeed {
-  readonly #sources: HealthSources
+  readonly #sources: StatusFeedSources
   readonly #followers = new Set<ServerResponse>()
   #timer: NodeJS.Timeout | undefined
 
-  constructor(sources: HealthSources) {
+  constructor(sources: StatusFeedSources) {
     this.#sources = sources
   }
 
@@ -39,7 +47,7 @@ export class StatusFeed {
     this.#followers.add(response)
     response.once('close', () => this.#forget(response))
     response.write(this.#event())
-    this.#timer ??= setInterval(() => this.#tell(), BEAT_INTERVAL_MS).unref()
+    this.#timer ??= setInterval(() => this.#send(), BEAT_INTERVAL_MS).unref()
   }
 
   close(): void {
@@ -54,7 +62,7 @@ export class StatusFeed {
     this.#timer = undefined
   }
 
-  #tell(): void {
+  #send(): void {
     const event = this.#event()
     for (const response of this.#followers) {
       if (response.writableLength > MAX_BUFFERED_BYTES) response.destroy()
@@ -83,7 +91,7 @@ export class StatusFeed {
   }
 }
 
-/** The page shows that a reload has failed; its events say why, once rather than every two seconds. */
+/** Leaves out why a reload failed: the events show that once, rather than with every snapshot. */
 function withoutReasons(status: StatusReport): StatusReport {
   const { last_reload: last } = status
   return last === null ? status : { ...status, last_reload: { ...last, message: null, errors: [] } }

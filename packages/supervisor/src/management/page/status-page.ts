@@ -1,4 +1,4 @@
-// The files of the status page, read once, and the policy that they are served with.
+// The files of the status page, read once, and the response header fields they are served with.
 import { readFileSync } from 'node:fs'
 
 /** Content-Security-Policy: the page's own files and its event stream, nothing else. */
@@ -17,7 +17,7 @@ interface PageFile {
   readonly bytes: Buffer
 }
 
-/** By the path that they are served at. */
+/** By request path. */
 export const STATUS_PAGE_FILES: ReadonlyMap<string, PageFile> = new Map([
   ['/', pageFile('status-page.html', 'text/html')],
   ['/status-page.css', pageFile('status-page.css', 'text/css')],

@@ -1,11 +1,11 @@
-// One listener's certificates as `certs` shows them: what is served, what comes next, what went wrong,
-// and which worker serves what. Pure.
+// Reports on the certificates of one listener: what is served, when the next attempt is due, what failed, and which
+// worker serves which certificate. Pure.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import { marginAtMs } from '../../certificates/renewal/schedule.ts'
 import type { CertificateFacts } from '../../certificates/crypto/inspect.ts'
 import type { LastFailure, ListenerStatus } from '../../certificates/status.ts'
 import type { WorkerHandle } from '../../workers/handle.ts'
-import type { CertificateReport, WorkerSerials } from './reports.ts'
+import type { CertificateReport, RenewReport, WorkerSerials } from './reports.ts'
 
 export type ServingWorker = Pick<WorkerHandle, 'slot' | 'pid' | 'stage' | 'served'>
 
@@ -52,13 +52,29 @@ export function reportCertificates(
   }))
 }
 
+/** A listener whose certificates have just been renewed. */
+export function reportRenewed({
+  listenerId,
+  mode,
+  certificates,
+  unsaved,
+}: ListenerStatus): RenewReport['renewed'][number] {
+  return {
+    listener: listenerId,
+    mode,
+    serials: certificates.map(({ serial }) => serial),
+    not_after: isoTime(Math.min(...certificates.map(({ notAfterMs }) => notAfterMs))),
+    unsaved: unsaved?.reason ?? null,
+  }
+}
+
 function stateOf(facts: CertificateFacts | undefined, nowMs: number): CertificateReport['state'] {
   if (facts === undefined) return 'pending'
   if (nowMs >= facts.notAfterMs) return 'expired'
   return nowMs >= marginAtMs(facts) ? 'expiring' : 'valid'
 }
 
-/** @param dueMs when it is really tried again: a certificate that is not due waits for its own time */
+/** @param dueMs time of the next attempt: later than the end of the backoff if the certificate is not due by then */
 function reportFailure(failure: LastFailure, dueMs: number): CertificateReport['failure'] {
   const { failedAtMs, failedNames, reason, document, nextAttemptMs } = failure
   return {
@@ -70,7 +86,7 @@ function reportFailure(failure: LastFailure, dueMs: number): CertificateReport['
   }
 }
 
-/** The document as the CA sent it; one that was cut because it was absurdly long stays text. */
+/** The document as the CA sent it. A document that was truncated for its length stays text. */
 function parseDocument(document: string): unknown {
   try {
     return JSON.parse(document)

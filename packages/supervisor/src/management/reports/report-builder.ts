@@ -1,15 +1,12 @@
-// The one place where the state of the supervisor becomes what people and programs are told of it:
-// the admin socket's answers, and what health and metrics say. Reads, never changes anything.
+// Builds the reports on the state of the supervisor, for the admin socket, the health port and the metrics. Reads
+// that state and never changes it.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import { isoTime } from '@reverse-proxy/shared/clock'
-import type { Config } from '@reverse-proxy/shared/config/config'
-import type { ListenerStatus } from '../../certificates/status.ts'
-import type { Phase } from '../../phase.ts'
 import type { ReloadOutcome } from '../../reload.ts'
 import { reportIssue } from '../../config/report.ts'
 import { siteCount } from '../../config/counts.ts'
-import { version } from '../../cli/version.ts'
-import type { RollState } from '../../workers/fleet.ts'
+import { version } from '../../os/version.ts'
+import type { CoreView } from '../../supervisor-options.ts'
 import type { WorkerHandle } from '../../workers/handle.ts'
 import { reportCertificates } from './certificate-report.ts'
 import type {
@@ -21,25 +18,9 @@ import type {
   WorkersReport,
 } from './reports.ts'
 
-interface FleetView {
-  readonly size: number
-  readonly isReady: boolean
-  readonly generation: number
-  readonly roll: RollState | undefined
-  readonly unexpectedExits: number
-  readonly workers: readonly WorkerHandle[]
-}
-
-export interface ReportSources {
+export interface ReportSources extends Pick<CoreView, 'config' | 'phase' | 'fleet' | 'registry' | 'reloads'> {
   readonly pid: number
   readonly clock: Clock
-  /** The clock of WorkerHandle.bornAtMs. */
-  readonly fleetClock: Clock
-  readonly fleet: FleetView
-  readonly registry: { readonly statuses: readonly ListenerStatus[] }
-  readonly reloads: { readonly outcome: ReloadOutcome | undefined }
-  readonly phase: () => Phase
-  readonly config: () => Config
 }
 
 export class ReportBuilder {
@@ -84,7 +65,7 @@ export class ReportBuilder {
     }
   }
 
-  /** Some worker serves; what /health says. */
+  /** At least one worker serves; the result of /health. */
   isAlive(): boolean {
     const { phase, fleet } = this.#sources
     return phase() === 'serving' && fleet.workers.some(({ stage }) => stage === 'ready')
@@ -109,8 +90,8 @@ export class ReportBuilder {
   }
 
   #reportWorker({ slot, pid, generation, stage, bornAtMs, load }: WorkerHandle): WorkerReport {
-    const { clock, fleetClock } = this.#sources
-    const ageMs = fleetClock.nowMs() - bornAtMs
+    const { clock, fleet } = this.#sources
+    const ageMs = fleet.clock.nowMs() - bornAtMs
     return {
       worker: slot,
       pid,

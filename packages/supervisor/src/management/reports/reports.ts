@@ -2,6 +2,7 @@
 // are ISO 8601 in UTC.
 import type { EventCounts } from '../../certificates/event-counts.ts'
 import type { IssueReport } from '../../config/report.ts'
+import type { ReloadSuccess } from '../../reload.ts'
 import type { RollState } from '../../workers/fleet.ts'
 
 export interface StatusReport {
@@ -121,10 +122,4 @@ export interface RenewReport {
 }
 
 /** The result of `reload` and `restart`; after SIGHUP it is in the log. */
-export interface ReloadReport {
-  readonly sites: number
-  readonly workers: 'kept' | 'replaced'
-  /** `pending`: something is being ordered in the background. */
-  readonly certificates: 'current' | 'pending'
-  readonly warnings: readonly string[]
-}
+export type ReloadReport = Omit<ReloadSuccess, 'status'>

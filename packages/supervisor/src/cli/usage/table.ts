@@ -1,6 +1,6 @@
-// The command line as data: every command and every option, once. --help, the completions of the shells
-// and the manual page are derived from it; cli.ts says which function a command is. Pure.
-import { ADMIN_COMMANDS, type AdminCommand } from '../management/admin/protocol.ts'
+// The command line as data: every command and every option, once. --help, the shell completions and the manual page
+// are derived from it; cli/main.ts maps each command to its function. Pure.
+import { ADMIN_COMMANDS, type AdminCommand } from '../../management/admin/protocol.ts'
 
 export const SHELLS = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof SHELLS)[number]
@@ -98,6 +98,15 @@ export function optionRows(): readonly (readonly [name: OptionName, row: OptionR
   const rows: Readonly<Record<OptionName, OptionRow>> = OPTIONS
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of this very object
   return Object.entries(rows) as [OptionName, OptionRow][]
+}
+
+/** The parsed options, as every command takes them. */
+export interface CommandArgs {
+  readonly configFlag: string | undefined
+  readonly allowWildcardBind: boolean
+  readonly json: boolean
+  /** The name server that `doctor` uses instead of this machine's. */
+  readonly dns?: string | undefined
 }
 
 /** Signals and exit codes as help and the manual page describe them. */

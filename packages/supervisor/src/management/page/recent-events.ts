@@ -1,4 +1,4 @@
-// The last lines of the supervisor's log that are not of requests, kept for whoever opens the status page.
+// The last log lines of the supervisor, kept for the status page.
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import { ObservedLog, type LogLevel } from '@reverse-proxy/shared/observed-log'
 

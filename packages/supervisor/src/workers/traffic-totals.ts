@@ -12,7 +12,7 @@ import { addSiteCounts, emptySiteCounts } from '@reverse-proxy/shared/traffic-co
 /** As many as a worker tells apart; what comes beyond is added to its event's kind without detail. */
 const MAX_KINDS = 1_000
 
-export class TrafficBook {
+export class TrafficTotals {
   readonly #sites = new Map<string, SiteCounts>()
   readonly #events = new Map<string, EventCount>()
 

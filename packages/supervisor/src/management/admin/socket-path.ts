@@ -4,10 +4,10 @@
 import { dirname, resolve } from 'node:path'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { ConfigErrors } from './config-errors.ts'
-import { defaultAdminSocketPath, defaultStateDir, type Environment } from './environment.ts'
-import { decodeText, parseToml } from './parse.ts'
-import { readConfigFile } from './read.ts'
+import { ConfigErrors } from '../../config/config-errors.ts'
+import { defaultAdminSocketPath, defaultStateDir, type Environment } from '../../config/environment.ts'
+import { decodeText, parseToml } from '../../config/parse.ts'
+import { readConfigFile } from '../../config/read.ts'
 
 export interface AdminSocketPlace {
   readonly path: string

@@ -3,7 +3,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '@reverse-proxy/shared/tim
 import { renderConfigIssues } from '../../config/report.ts'
 import { plural } from '../../config/counts.ts'
 import type { RollState } from '../../workers/fleet.ts'
-import type { AdminCommand, AdminReports } from '../admin/protocol.ts'
+import type { AdminCommand, AdminReports } from './protocol.ts'
 import type {
   CertificateReport,
   CertsReport,
@@ -13,8 +13,8 @@ import type {
   StatusReport,
   WorkerReport,
   WorkersReport,
-} from './reports.ts'
-import { printable, renderFields, renderTable } from './table.ts'
+} from '../reports/reports.ts'
+import { printable, renderFields, renderTable } from '../reports/table.ts'
 
 const ROLLS: Readonly<Record<RollState, string>> = {
   replacing: 'being replaced',
