@@ -72,7 +72,7 @@ function isLoad(word: string): word is keyof typeof LOADS {
 async function startWorker(start: WorkerStart): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const lifecycle = new WorkerLifecycle({
-      tell: (message, then = () => {}) => {
+      send: (message, then = () => {}) => {
         if (message.type === 'ready') resolve()
         if (message.type === 'boot-failed') reject(new Error(JSON.stringify(message.failure)))
         then()

@@ -110,7 +110,7 @@ export class Supervisor {
     if (this.#phase === 'ordering' && registry.serving > 0) this.#enter('serving')
     if (this.#phase === 'ordering' && registry.hopelessness !== undefined) this.#fail(registry.hopelessness)
     if (this.#phase === 'serving' && registry.isSettled && !this.#isReady) this.#announceReady()
-    if (this.#hasBound && fleet.isBare && this.#options.inheritedSockets.current.length > 0)
+    if (this.#hasBound && fleet.hasNoReadyWorker && this.#options.inheritedSockets.current.length > 0)
       this.#fail(
         new ProxyError('WORKER_BOOT', 'every worker has died', {
           hint: 'systemd hands its sockets over again',

@@ -3,7 +3,12 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'
 import { test } from 'node:test'
-import { certificateDoubts, certificateFault, keyFault, withoutByteOrderMark } from '../src/config/pem.ts'
+import {
+  certificateDoubts,
+  certificateFault,
+  keyFault,
+  withoutByteOrderMark,
+} from '../src/certificates/crypto/pem.ts'
 
 function ecKey(namedCurve: string): string {
   return generateKeyPairSync('ec', { namedCurve }).privateKey.export({ type: 'pkcs8', format: 'pem' })

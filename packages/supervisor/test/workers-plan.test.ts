@@ -4,7 +4,8 @@ import * as fc from 'fast-check'
 import { NO_BACKOFF, afterDeath } from '../src/workers/backoff.ts'
 import type { Backoff } from '../src/workers/backoff.ts'
 import { SILENCE_MS, planWorkers } from '../src/workers/plan.ts'
-import type { Wanted, WorkerStage, WorkerView } from '../src/workers/plan.ts'
+import type { Wanted } from '../src/workers/plan.ts'
+import type { WorkerStage, WorkerView } from '../src/workers/worker-view.ts'
 
 const NOW = 1_000_000
 const running = (workers: number, generation = 1): Wanted => ({
@@ -14,7 +15,7 @@ const running = (workers: number, generation = 1): Wanted => ({
   goodGenerations: new Set(),
   recycle: { maxRssBytes: undefined, maxAgeMs: undefined },
   running: true,
-  holdsForks: false,
+  forksSuspended: false,
   bootsAtOnce: 4,
 })
 const none: ReadonlyMap<number, Backoff> = new Map()
@@ -27,7 +28,7 @@ function worker(slot: number, stage: WorkerStage, more: Partial<WorkerView> = {}
     generation: 1,
     stage,
     deadlineMs,
-    lastBeatMs: NOW,
+    lastHeartbeatMs: NOW,
     bornAtMs: NOW - 3_600_000,
     rssBytes: 100_000_000,
     jitter: 0.5,
@@ -41,7 +42,7 @@ function worker(slot: number, stage: WorkerStage, more: Partial<WorkerView> = {}
 
 test('while it is found out why a worker could not start, none is forked; the others go on', () => {
   const fleet = [worker(1, 'ready', { generation: 1 }), worker(2, 'ready', { generation: 2 })]
-  const wanted = { ...running(3, 2), holdsForks: true }
+  const wanted = { ...running(3, 2), forksSuspended: true }
   assert.deepEqual(planWorkers(wanted, fleet, none, NOW).actions, [])
 })
 
@@ -232,12 +233,12 @@ test('deadlines: a worker that does not become ready, or does not end its drain,
 })
 
 test('a worker that says nothing for 10 s is killed, whether it serves or drains; one that boots has its own deadline', () => {
-  const lastBeatMs = NOW - SILENCE_MS
+  const lastHeartbeatMs = NOW - SILENCE_MS
   const fleet = [
-    worker(1, 'ready', { lastBeatMs }),
-    worker(2, 'draining', { lastBeatMs }),
-    worker(3, 'booting', { lastBeatMs }),
-    worker(4, 'ready', { lastBeatMs: lastBeatMs + 1 }),
+    worker(1, 'ready', { lastHeartbeatMs }),
+    worker(2, 'draining', { lastHeartbeatMs }),
+    worker(3, 'booting', { lastHeartbeatMs }),
+    worker(4, 'ready', { lastHeartbeatMs: lastHeartbeatMs + 1 }),
   ]
   const { actions, wakeAtMs } = planWorkers(running(4), fleet, none, NOW)
   const reason = 'silent for 10 s'
@@ -267,7 +268,7 @@ test('whatever the state: no slot ever gets two workers of one generation, and s
     generation: fc.integer({ min: 1, max: 4 }),
     stage,
     deadlineMs: fc.integer({ min: NOW - 10, max: NOW + 10 }),
-    lastBeatMs: fc.constant(NOW),
+    lastHeartbeatMs: fc.constant(NOW),
     bornAtMs: fc.constant(NOW - 1_000),
     rssBytes: fc.constant(0),
     jitter: fc.constant(0),

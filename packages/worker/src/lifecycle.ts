@@ -35,7 +35,7 @@ const EVENT_LOOP_SAMPLE_MS = 20
 const OUT_OF_FILES: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE'])
 
 export interface WorkerProcess {
-  tell(message: WorkerToSupervisor, then?: () => void): void
+  send(message: WorkerToSupervisor, then?: () => void): void
   exit(code: typeof EXIT_OK | typeof EXIT_WORKER_BOOT): void
 }
 
@@ -66,7 +66,7 @@ export class WorkerLifecycle {
   }
 
   /** Says that it lives, how it is, and what it has counted since the last time. */
-  beat(then?: () => void): void {
+  heartbeat(then?: () => void): void {
     this.#measure()
     const load = {
       connections: this.#connections?.open ?? 0,
@@ -75,7 +75,7 @@ export class WorkerLifecycle {
       eventLoopLagMs: this.#eventLoop.percentile(99) / 1e6 - EVENT_LOOP_SAMPLE_MS,
     }
     this.#eventLoop.reset()
-    this.#process.tell({ type: 'beat', load, counts: this.#metrics.take() }, then)
+    this.#process.send({ type: 'heartbeat', load, counts: this.#metrics.take() }, then)
   }
 
   /** The runtime reads a file for it, so that it also tells whether there is a descriptor left. */
@@ -146,7 +146,7 @@ export class WorkerLifecycle {
         limits: rateLimitsOf(start.config),
         workers: start.workers,
         timers: systemTimers,
-        send: (request) => this.#process.tell(request),
+        send: (request) => this.#process.send(request),
         onAuthorityTimeout: () => logs.warn('RATE_LIMIT_LOCAL', { worker: start.workerNumber }),
       }))
       const accessLog = createAccessLog(logs, this.#metrics, start.workerNumber)
@@ -174,12 +174,12 @@ export class WorkerLifecycle {
         if (this.#phase !== 'booting') return
       }
       this.#phase = 'serving'
-      this.#tellServed()
-      this.#process.tell({ type: 'ready' })
+      this.#sendServed()
+      this.#process.send({ type: 'ready' })
     } catch (error) {
       if (this.#phase !== 'booting') return
       this.#phase = 'stopped'
-      this.#process.tell({ type: 'boot-failed', failure: describe(error) }, () =>
+      this.#process.send({ type: 'boot-failed', failure: describe(error) }, () =>
         this.#process.exit(EXIT_WORKER_BOOT),
       )
     }
@@ -193,7 +193,7 @@ export class WorkerLifecycle {
     } catch (cause) {
       error = explain(cause)
     }
-    this.#process.tell({ type: 'ack', seq, error })
+    this.#process.send({ type: 'ack', seq, error })
   }
 
   #apply(push: Push): void {
@@ -208,7 +208,7 @@ export class WorkerLifecycle {
         break
       case 'certificates':
         this.#listeners.get(push.listener.listenerId)?.setCertificates(push.listener.certificates)
-        this.#tellServed()
+        this.#sendServed()
         break
       case 'challenges':
         this.#listeners.get(push.listener.listenerId)?.setChallenges(push.listener.challenges)
@@ -224,9 +224,9 @@ export class WorkerLifecycle {
     }
   }
 
-  #tellServed(): void {
+  #sendServed(): void {
     const listeners = [...this.#listeners.values()].map(({ servedSerials }) => servedSerials)
-    this.#process.tell({ type: 'serving', listeners })
+    this.#process.send({ type: 'serving', listeners })
   }
 
   /** Told again while it drains: there is less time left than it was said at first. */
@@ -236,7 +236,7 @@ export class WorkerLifecycle {
     const drained = [...this.#listeners.values()].map(async (listener) => await listener.drain(timeoutMs))
     if (this.#phase === 'draining') return
     this.#phase = 'draining'
-    this.#process.tell({ type: 'closed' })
+    this.#process.send({ type: 'closed' })
     void this.#stopAfter(drained)
   }
 
@@ -248,7 +248,7 @@ export class WorkerLifecycle {
     const flushed = this.#logs?.flush() ?? Promise.resolve()
     await Promise.race([flushed, new Promise((resolve) => setTimeout(resolve, FLUSH_TIMEOUT_MS))])
     this.#logs?.abandon()
-    this.beat(() => this.#process.exit(EXIT_OK))
+    this.heartbeat(() => this.#process.exit(EXIT_OK))
   }
 }
 

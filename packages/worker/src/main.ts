@@ -1,7 +1,7 @@
 // Entry point of a worker process: signals, messages, exit. What a worker is, is lifecycle.ts.
 import cluster from 'node:cluster'
 import type { EXIT_OK, EXIT_WORKER_BOOT } from '@reverse-proxy/shared/exit-codes'
-import { BEAT_INTERVAL_MS } from '@reverse-proxy/shared/ipc/messages'
+import { HEARTBEAT_INTERVAL_MS } from '@reverse-proxy/shared/ipc/messages'
 import type { SupervisorToWorker, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
 import { WorkerLifecycle } from './lifecycle.ts'
 
@@ -25,12 +25,12 @@ function exit(code: typeof EXIT_OK | typeof EXIT_WORKER_BOOT): void {
   process.exit(code)
 }
 
-function tell(message: WorkerToSupervisor, then: () => void = () => {}): void {
+function send(message: WorkerToSupervisor, then: () => void = () => {}): void {
   if (process.send === undefined || !process.connected) then()
   else process.send(message, undefined, undefined, then)
 }
 
-const lifecycle = new WorkerLifecycle({ tell, exit })
+const lifecycle = new WorkerLifecycle({ send, exit })
 process.on('message', (message: SupervisorToWorker) => lifecycle.onMessage(message))
 // Without the flag, node:cluster ends a worker at once when its supervisor is gone, and cuts its requests.
 cluster.worker?.on('disconnect', () => {
@@ -40,5 +40,5 @@ cluster.worker?.on('disconnect', () => {
 // node:cluster fails to send to a supervisor that has just died; the disconnect event follows.
 cluster.worker?.on('error', () => {})
 // Unreferenced: a worker with nothing left to do may end.
-setInterval(() => lifecycle.beat(), BEAT_INTERVAL_MS).unref()
-tell({ type: 'booted' })
+setInterval(() => lifecycle.heartbeat(), HEARTBEAT_INTERVAL_MS).unref()
+send({ type: 'booted' })

@@ -42,11 +42,11 @@ async function startWorker(certificate: PushedCertificate): Promise<RunningWorke
   }
   const told: WorkerToSupervisor[] = []
   const { promise: exited, resolve: exit } = Promise.withResolvers<number>()
-  const tell = (message: WorkerToSupervisor, then?: () => void): void => {
+  const send = (message: WorkerToSupervisor, then?: () => void): void => {
     told.push(message)
     then?.()
   }
-  const worker = new WorkerLifecycle({ tell, exit })
+  const worker = new WorkerLifecycle({ send, exit })
   worker.onMessage(startMessage({ listeners: [listener] }, [{ listenerId: ID, certificates: [certificate] }]))
   await waitUntil('the worker to be ready', () => told.some(({ type }) => type === 'ready'))
   let seq = 0
@@ -152,14 +152,14 @@ test('a worker out of descriptors takes no connection, goes on, and accepts agai
     },
     { code: 'EMFILE' },
   )
-  worker.beat()
-  worker.beat()
+  worker.heartbeat()
+  worker.heartbeat()
   release()
   // Nobody has looked whether there are descriptors again.
   const refused = net.connect(port, '127.0.0.1')
   refused.on('error', () => {})
   await once(refused, 'close')
-  worker.beat()
+  worker.heartbeat()
   assert.ok(await serialShown({ port, host: '127.0.0.1' }))
   worker.onMessage({ type: 'drain', timeoutMs: 0 })
   assert.equal(await exited, 0)

@@ -94,7 +94,7 @@ export type SupervisorToWorker =
   | { readonly type: 'drain'; readonly timeoutMs: number }
   | LeaseGrant
 
-export const BEAT_INTERVAL_MS = 2_000
+export const HEARTBEAT_INTERVAL_MS = 2_000
 
 export type WorkerToSupervisor =
   /** Loaded and listening to the supervisor: wants its `start`. */
@@ -104,8 +104,8 @@ export type WorkerToSupervisor =
   /** Cannot start; exits with EXIT_WORKER_BOOT after this. */
   | { readonly type: 'boot-failed'; readonly failure: BootFailure }
   | { readonly type: 'ack'; readonly seq: number; readonly error: string | undefined }
-  /** Every BEAT_INTERVAL_MS: its event loop turns. */
-  | { readonly type: 'beat'; readonly load: WorkerLoad; readonly counts: TrafficCounts }
+  /** Sent every HEARTBEAT_INTERVAL_MS; shows that its event loop turns. */
+  | { readonly type: 'heartbeat'; readonly load: WorkerLoad; readonly counts: TrafficCounts }
   /** Drains, and takes no more connections; what is in flight goes on. */
   | { readonly type: 'closed' }
   /** Before `ready`, and before the `ack` of every push that changes it. */
@@ -118,7 +118,7 @@ export interface WorkerLoad {
   /** Answered since it started. */
   readonly requests: number
   readonly rssBytes: number
-  /** How late the event loop was since the last beat: the worst of a hundred turns. */
+  /** How late the event loop was since the last heartbeat: the worst of a hundred turns. */
   readonly eventLoopLagMs: number
 }
 

@@ -12,7 +12,13 @@ import {
 import { uncoveredHost } from '@reverse-proxy/shared/config/rules-tls'
 import type { ConfigFile, ListenerFile, Sound } from '@reverse-proxy/shared/config/schema'
 import { inspectPair } from '../certificates/crypto/inspect.ts'
-import { certificateDoubts, certificateFault, keyFault, withoutByteOrderMark, type PemFault } from './pem.ts'
+import {
+  certificateDoubts,
+  certificateFault,
+  keyFault,
+  withoutByteOrderMark,
+  type PemFault,
+} from '../certificates/crypto/pem.ts'
 import { READ_HINTS, ReadError, readSmallFile } from './read.ts'
 
 export interface CheckedFiles {

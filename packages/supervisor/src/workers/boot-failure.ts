@@ -1,9 +1,9 @@
-// Why a worker could not start, in words for the operator.
+// Explains to the operator why a worker could not start.
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { BootFailure } from '@reverse-proxy/shared/ipc/messages'
 import { findPortHolder } from '../os/port-holder.ts'
 
-/** `undefined`: it died without a word. */
+/** `undefined`: it died without a report. */
 export async function describeBootFailure(failure: BootFailure | undefined): Promise<ProxyError> {
   if (failure === undefined) return new ProxyError('WORKER_BOOT', 'a worker died while it was starting')
   if (failure.reason === 'internal')

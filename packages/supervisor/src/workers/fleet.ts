@@ -1,32 +1,32 @@
-// All workers: forks, drains and kills them as workers/plan.ts says, and brings every running one
-// to the same state. What that state is (config, certificates, challenges) is the supervisor's.
+// All workers: forks, drains and kills them as workers/plan.ts decides, and sends every running worker the same state
+// (config, certificates, challenges), which the supervisor owns.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Push } from '@reverse-proxy/shared/ipc/messages'
 import { describeBootFailure } from './boot-failure.ts'
-import type { Exit } from './exits.ts'
-import { Exits } from './exits.ts'
+import type { Exit } from './exit-log.ts'
+import { ExitLog } from './exit-log.ts'
 import { forkWorker } from './fork.ts'
 import { isCurrent } from './generations.ts'
 import type { PushOutcome, WorkerHandle } from './handle.ts'
-import type { InboxOptions } from './inbox.ts'
-import { Inbox } from './inbox.ts'
+import type { MessageHandlerOptions } from './message-handler.ts'
+import { MessageHandler } from './message-handler.ts'
 import type { Action } from './plan.ts'
 import { planWorkers } from './plan.ts'
-import { Rolls } from './rolls.ts'
+import { RollingRestart } from './rolling-restart.ts'
 import { WatchClock } from './watch.ts'
 
-/** How much longer than its drain a worker may take before it is killed: it writes its log to the end. */
+/** Time after its drain limit before a worker is killed, in which it flushes its log. */
 const DRAIN_GRACE_MS = 1_500
-/** How often the fleet is looked at while workers boot or drain, and while all serve: a turn that comes later is our own delay. */
+/** Longest time between two looks at the fleet, while workers boot or drain and while all serve: see watch.ts. */
 const BUSY_LOOK_MS = 100
 const QUIET_LOOK_MS = 1_000
 
 /** State of a roll: it replaces workers, or waits because too many old generations drain. */
 export type RollState = 'replacing' | 'waiting'
 
-export interface FleetOptions extends Omit<InboxOptions, 'clock'> {
+export interface FleetOptions extends Omit<MessageHandlerOptions, 'clock'> {
   /** Monotonic. */
   readonly clock: Clock
   readonly workers: number
@@ -40,24 +40,24 @@ export interface FleetOptions extends Omit<InboxOptions, 'clock'> {
 export class Fleet {
   readonly #options: FleetOptions
   readonly #clock: WatchClock
-  readonly #inbox: Inbox
-  /** By their id: a process that never began has no pid. */
+  readonly #messages: MessageHandler
+  /** By their id: a process that was never created has no pid. */
   readonly #handles = new Map<number, WorkerHandle>()
-  readonly #exits: Exits
-  readonly #rolls: Rolls
+  readonly #exits: ExitLog
+  readonly #rolling: RollingRestart
   #size: number
   #running = true
   #wakeAtMs: number | undefined
-  /** Workers that could not start, and whose reason is being looked for. */
+  /** Workers that could not start and whose reason is still being determined. */
   #unexplained = 0
 
   constructor(options: FleetOptions) {
     this.#options = options
     this.#size = options.workers
     const clock = (this.#clock = new WatchClock(options.clock))
-    this.#inbox = new Inbox({ ...options, clock })
-    this.#exits = new Exits(clock, options.log)
-    this.#rolls = new Rolls(clock, options.log)
+    this.#messages = new MessageHandler({ ...options, clock })
+    this.#exits = new ExitLog(clock, options.log)
+    this.#rolling = new RollingRestart(clock, options.log)
   }
 
   /** The clock of every time in a worker's handle. */
@@ -70,30 +70,30 @@ export class Fleet {
     return this.#size
   }
 
-  /** Everyone who has not exited, in the order of their slots; draining ones too. */
+  /** Every worker that has not exited, draining ones included, ordered by slot. */
   get workers(): readonly WorkerHandle[] {
     return [...this.#handles.values()].toSorted((a, b) => a.slot - b.slot || a.generation - b.generation)
   }
 
-  /** One more for each rolling replacement. */
+  /** Counts up with each rolling restart. */
   get generation(): number {
-    return this.#rolls.wanted.generation
+    return this.#rolling.wanted.generation
   }
 
-  /** Undefined: everyone who serves may stay. */
+  /** Undefined: no worker needs to be replaced. */
   get roll(): RollState | undefined {
-    if (this.#rolls.isWaiting) return 'waiting'
-    return this.#readySlots(({ generation }) => !isCurrent(generation, this.#rolls.wanted)) > 0
+    if (this.#rolling.isWaiting) return 'waiting'
+    return this.#readySlots(({ generation }) => !isCurrent(generation, this.#rolling.wanted)) > 0
       ? 'replacing'
       : undefined
   }
 
-  /** Deaths that nobody had asked for. */
+  /** Number of exits that the supervisor did not cause. */
   get unexpectedExits(): number {
     return this.#exits.unexpected
   }
 
-  /** When `converge` wants to be called again at the latest (ms, the clock of the options). */
+  /** When `converge` must be called again at the latest (ms, the clock of the options). */
   get wakeAtMs(): number | undefined {
     return this.#wakeAtMs
   }
@@ -102,7 +102,7 @@ export class Fleet {
     return this.#handles.size === 0
   }
 
-  /** How many slots are filled by a worker that serves. */
+  /** Number of slots that have a worker that serves. */
   get readySize(): number {
     return this.#readySlots(() => true)
   }
@@ -111,39 +111,39 @@ export class Fleet {
     return this.readySize >= this.#size
   }
 
-  /** No worker listens: node:cluster has closed the sockets that they shared. */
-  get isBare(): boolean {
-    return this.#readySlots(() => true) === 0
+  /** No worker listens: node:cluster has closed the sockets that the workers shared. */
+  get hasNoReadyWorker(): boolean {
+    return this.readySize === 0
   }
 
-  /** Deaths in a row of the worst slot: how a start that cannot succeed is told from one hiccup. */
+  /** Deaths in a row of the slot with the most: distinguishes a start that cannot succeed from a single failure. */
   get deathsInARow(): number {
     return this.#exits.inARow
   }
 
-  /** Whatever the workers have said by now must have been read: see IntentQueue. */
+  /** Pending messages of workers must have been read first: see IntentQueue. */
   converge(): void {
     this.#clock.pause()
     const wanted = {
-      ...this.#rolls.wanted,
+      ...this.#rolling.wanted,
       workers: this.#size,
       recycle: this.#options.recycle(),
       running: this.#running,
-      holdsForks: this.#unexplained > 0,
+      forksSuspended: this.#unexplained > 0,
       bootsAtOnce: this.#options.bootsAtOnce,
     }
     const plan = planWorkers(wanted, [...this.#handles.values()], this.#exits.backoffs, this.#clock.nowMs())
     for (const action of plan.actions) this.#act(action)
-    // Forked, drained and cut workers have new deadlines that this plan does not know.
+    // Forked, drained and cut workers have new deadlines: plan again.
     if (plan.actions.length > 0) this.#options.onChange()
-    this.#rolls.waitFor(plan.awaited)
-    // Here, because a fleet that has become smaller needs no further worker to be complete.
+    this.#rolling.waitFor(plan.awaited)
+    // Checked here, because a smaller size may complete the fleet without a new worker.
     const fresh = this.#readySlots(({ generation }) => isCurrent(generation, wanted))
-    if (fresh >= this.#size) this.#rolls.succeed()
+    if (fresh >= this.#size) this.#rolling.succeed()
     this.#lookAgain(plan.wakeAtMs)
   }
 
-  /** Before the plan wants it even: the sooner the next look, the less of a delay of ours is taken for time. */
+  /** Wakes before the plan needs it: short looks keep our own delays from counting as time of the workers. */
   #lookAgain(planWakeAtMs: number | undefined): void {
     const isBusy = [...this.#handles.values()].some(({ stage }) => stage !== 'ready')
     const wakeAtMs = planWakeAtMs ?? Infinity
@@ -158,36 +158,36 @@ export class Fleet {
     return await Promise.all(running.map(async (handle) => await handle.push(push)))
   }
 
-  /** From the next `converge` on. */
+  /** Takes effect with the next `converge`. */
   resize(workers: number): void {
     this.#size = workers
   }
 
   /**
-   * Replaces every worker, one after the other, as the loop converges. Resolves when the last fresh one is
-   * ready. Rejects with ProxyError WORKER_BOOT or BIND when one cannot start: the roll has stopped then,
-   * and whoever is of an older generation stays. One `replace` or `fill` at a time: callers serialise.
+   * Replaces every worker, one after the other, as the loop converges. Resolves when the last fresh worker is ready.
+   * Rejects with ProxyError WORKER_BOOT or BIND when one cannot start: the roll stops then, and the workers of older
+   * generations stay. One `replace` or `fill` at a time: callers serialise.
    */
   async replace(): Promise<void> {
-    await this.#rolls.roll(this.#options.onChange)
+    await this.#rolling.roll(this.#options.onChange)
   }
 
-  /** Resolves when as many workers serve as are wanted. Rejects as `replace` does; the loop goes on trying. */
+  /** Resolves when the wanted number of workers serves. Rejects as `replace` does; the loop keeps trying. */
   async fill(): Promise<void> {
-    await this.#rolls.fill(this.#options.onChange)
+    await this.#rolling.fill(this.#options.onChange)
   }
 
-  /** No more workers; those that are there finish and go. */
+  /** Forks no more workers; the running ones finish and exit. */
   drain(): void {
     this.#running = false
-    this.#rolls.fail(this.generation, new ProxyError('WORKER_BOOT', 'the supervisor is stopping'))
+    this.#rolling.fail(this.generation, new ProxyError('WORKER_BOOT', 'the supervisor is stopping'))
   }
 
-  /** The same, but they have no time to finish in. */
+  /** Like `drain`, without time to finish. */
   cut(reason: string): void {
     this.drain()
     for (const handle of this.#handles.values()) {
-      // Nothing is lost with one that has bound nothing yet.
+      // A worker that has bound nothing has no connection to lose.
       if (handle.stage === 'booting' && !handle.started) handle.kill(reason)
       else this.#cut(handle, reason)
     }
@@ -227,7 +227,7 @@ export class Fleet {
     handle.cut(reason, this.#deadlineMs(0))
   }
 
-  /** When a worker is killed that has been told to end within `timeoutMs`. */
+  /** When to kill a worker that has been told to end within `timeoutMs`. */
   #deadlineMs(timeoutMs: number): number {
     return this.#clock.nowMs() + timeoutMs + DRAIN_GRACE_MS
   }
@@ -242,9 +242,9 @@ export class Fleet {
         slot,
         generation,
         nowMs: this.#clock.nowMs(),
-        onMessage: (from, message) => this.#inbox.receive(from, message),
+        onMessage: (from, message) => this.#messages.receive(from, message),
         onExit: (gone, exit) => this.#onExit(gone, exit),
-        onUnborn: (gone, error) => {
+        onForkFailed: (gone, error) => {
           if (this.#forget(gone)) this.#onForkFailed(slot, generation, error)
         },
       })
@@ -256,14 +256,14 @@ export class Fleet {
   }
 
   #onForkFailed(slot: number, generation: number, error: ProxyError): void {
-    this.#exits.addUnborn(slot)
+    this.#exits.recordForkFailure(slot)
     this.#onBootFailed(generation, error)
   }
 
   #onExit(handle: WorkerHandle, exit: Exit): void {
     this.#forget(handle)
-    const ending = this.#exits.add(handle, exit, this.#running)
-    if (ending === 'boot-failed' && this.#running) void this.#explainBootFailure(handle)
+    const kind = this.#exits.add(handle, exit, this.#running)
+    if (kind === 'boot-failed' && this.#running) void this.#explainBootFailure(handle)
     this.#options.onChange()
   }
 
@@ -275,12 +275,12 @@ export class Fleet {
   }
 
   #onBootFailed(generation: number, error: ProxyError): void {
-    this.#rolls.fail(generation, error)
+    this.#rolling.fail(generation, error)
     this.#options.onBootFailed(error)
     this.#options.onChange()
   }
 
-  /** Returns false if that has been done. */
+  /** Returns false if the worker was forgotten before. */
   #forget(handle: WorkerHandle): boolean {
     handle.onExit()
     this.#options.rateLimits.forgetWorker(handle.id)

@@ -1,9 +1,10 @@
-// How a worker process comes into being, or does not, and how its end is learned of: what node:cluster says, once each.
+// Forks a worker process with node:cluster, and reports either its exit or that no process could be created: exactly
+// one of the two, once.
 import cluster from 'node:cluster'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
-import type { Exit } from './exits.ts'
+import type { Exit } from './exit-log.ts'
 import { WorkerHandle } from './handle.ts'
 
 const BOOT_TIMEOUT_MS = 30_000
@@ -13,20 +14,20 @@ export interface ForkOptions {
   readonly generation: number
   readonly nowMs: number
   readonly onMessage: (handle: WorkerHandle, message: WorkerToSupervisor) => void
-  /** The last that is heard of it. */
+  /** Called last. */
   readonly onExit: (handle: WorkerHandle, exit: Exit) => void
-  /** Instead of `onExit`: there never was a process. WORKER_BOOT. */
-  readonly onUnborn: (handle: WorkerHandle, error: ProxyError) => void
+  /** Called instead of `onExit` when no process was created. WORKER_BOOT. */
+  readonly onForkFailed: (handle: WorkerHandle, error: ProxyError) => void
 }
 
-/** @throws ProxyError WORKER_BOOT; most failures are heard of later, by `onUnborn` */
+/** @throws ProxyError WORKER_BOOT; most failures are reported later, to `onForkFailed` */
 export function forkWorker({
   slot,
   generation,
   nowMs,
   onMessage,
   onExit,
-  onUnborn,
+  onForkFailed,
 }: ForkOptions): WorkerHandle {
   const worker = forked()
   const handle = new WorkerHandle(worker, slot, generation, nowMs, BOOT_TIMEOUT_MS)
@@ -36,8 +37,8 @@ export function forkWorker({
     onExit(handle, { code, signal })
   })
   worker.on('error', (error) => {
-    // A process that never began has no exit. Any other error is of a message to one that has died.
-    if (worker.process.pid === undefined) onUnborn(handle, unborn(error))
+    // A process that was never created has no exit. Other errors come from sends to a worker that has died.
+    if (worker.process.pid === undefined) onForkFailed(handle, forkFailed(error))
   })
   return handle
 }
@@ -46,12 +47,12 @@ function forked(): ReturnType<typeof cluster.fork> {
   try {
     return cluster.fork()
   } catch (error) {
-    throw unborn(error)
+    throw forkFailed(error)
   }
 }
 
-/** The system gives no process: too many of them, too many files, a program that is not there any more. */
-function unborn(cause: unknown): ProxyError {
+/** The system refuses to create a process: too many processes, too many files, or the program was removed. */
+function forkFailed(cause: unknown): ProxyError {
   return new ProxyError('WORKER_BOOT', `no worker can be forked: ${messageOf(cause)}`, {
     cause,
     hint: 'look at the limits on processes and open files, and whether the program is still where it was',

@@ -1,4 +1,4 @@
-// One worker seen from outside: its stage, its deadline, and the pushes it has not acknowledged.
+// One worker process as the supervisor knows it: its stage, its deadlines and the pushes it has not acknowledged.
 // Decides nothing; workers/plan.ts does.
 import type { Worker } from 'node:cluster'
 import type {
@@ -10,9 +10,9 @@ import type {
   WorkerLoad,
   WorkerStart,
 } from '@reverse-proxy/shared/ipc/messages'
-import type { WorkerStage, WorkerView } from './plan.ts'
+import type { WorkerStage, WorkerView } from './worker-view.ts'
 
-/** The outcome of one push. `gone`: the worker died first, and its successor starts with the new state. */
+/** The outcome of one push. `gone`: the worker died first, and its replacement starts with the new state. */
 export type PushOutcome = { readonly pid: number; readonly slot: number } & (
   | { readonly result: 'done' | 'gone' }
   | { readonly result: 'refused'; readonly error: string }
@@ -27,21 +27,20 @@ export class WorkerHandle implements WorkerView {
   readonly bornAtMs: number
   stage: WorkerStage = 'booting'
   deadlineMs: number
-  lastBeatMs: number
+  lastHeartbeatMs: number
   accepting = true
-  /** Drawn once. */
   readonly jitter = Math.random()
   wasCut = false
   killed = false
-  /** Said in the log when it exits; set by whoever ends it. */
+  /** Why the supervisor ended it, for the log line of its exit. */
   endReason: string | undefined
   /** The failure that it reported before it exited. */
   bootFailure: BootFailure | undefined
-  /** As it said with its last beat. */
+  /** As reported with its last heartbeat. */
   load: WorkerLoad | undefined
-  /** Which certificates it serves, by its own account. */
+  /** The certificates that it reports to serve. */
   served: readonly ServedSerials[] = []
-  /** It has its `start` and takes pushes. */
+  /** It has been sent `start` and accepts pushes. */
   started = false
 
   readonly #worker: Worker
@@ -54,8 +53,8 @@ export class WorkerHandle implements WorkerView {
     this.generation = generation
     this.bornAtMs = bornAtMs
     this.deadlineMs = bornAtMs + bootTimeoutMs
-    this.lastBeatMs = bornAtMs
-    // A worker that dies while a message is on its way is not an error of ours.
+    this.lastHeartbeatMs = bornAtMs
+    // Ignore failed sends to a worker that has died: its exit is handled.
     worker.on('error', () => {})
   }
 
@@ -67,7 +66,7 @@ export class WorkerHandle implements WorkerView {
     return this.#worker.process.pid ?? -1
   }
 
-  /** Never that of another worker, as a pid may be. */
+  /** Never reused, unlike a pid. */
   get id(): number {
     return this.#worker.id
   }
@@ -103,7 +102,7 @@ export class WorkerHandle implements WorkerView {
     this.#send({ type: 'drain', timeoutMs })
   }
 
-  /** Whether it drains or not: WebSockets are told to go away, what is in flight is cut, the log is written. */
+  /** Ends the worker now: it closes WebSockets with a close frame, cuts requests in flight and writes its log. */
   cut(reason: string, deadlineMs: number): void {
     this.wasCut = true
     this.endReason ??= reason

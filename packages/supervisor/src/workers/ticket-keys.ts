@@ -1,6 +1,6 @@
-// Session ticket keys, shared by all workers so that a client resumes whichever takes it: made here, renewed
-// every 12 h, sent over IPC, never written anywhere. The keys before are not kept (an old ticket
-// costs one full handshake): what was recorded yesterday cannot be read with what is in memory today.
+// TLS session ticket keys, shared by all workers so that a client can resume with any of them: generated here, rotated
+// every 12 h, sent over IPC, never written to disk. Old keys are not kept, so that recorded traffic cannot be decrypted
+// with keys in memory later; an old ticket costs one full handshake.
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import { sleepUntil, withTimers } from '../certificates/renewal/sleep-until.ts'
@@ -11,7 +11,7 @@ const ROTATION_MS = 12 * 60 * 60 * 1000
 
 export interface TicketKeysOptions {
   readonly clock: Clock
-  /** Hands new keys to every worker that runs. */
+  /** Sends new keys to every running worker. */
   readonly publish: (keys: Uint8Array) => void
 }
 
@@ -25,12 +25,12 @@ export class TicketKeys {
     this.#options = options
   }
 
-  /** The state that a newly booted worker starts with. */
+  /** The keys that a newly booted worker starts with. */
   get current(): Uint8Array {
     return this.#current
   }
 
-  /** Rotates from now on; call once. */
+  /** Starts the rotation; call once. */
   start(): void {
     this.#rotating = this.#rotate()
   }

@@ -1,5 +1,5 @@
-// The sums of what all workers have counted since the supervisor started; those of workers that
-// are gone stay, those of sites that are no longer configured do not.
+// Sums the traffic counts of all workers since the supervisor started. The counts of workers that have exited stay;
+// the counts of sites that are no longer configured are dropped.
 import type { Listener } from '@reverse-proxy/shared/config/config'
 import type {
   CountedEvent,
@@ -9,7 +9,7 @@ import type {
 } from '@reverse-proxy/shared/traffic-counts'
 import { addSiteCounts, emptySiteCounts } from '@reverse-proxy/shared/traffic-counts'
 
-/** As many as a worker tells apart; what comes beyond is added to its event's kind without detail. */
+/** The limit of a worker as well; a further detail is counted under its event without a detail. */
 const MAX_KINDS = 1_000
 
 export class TrafficTotals {
@@ -32,7 +32,7 @@ export class TrafficTotals {
     }
   }
 
-  /** Forgets every other site; not the requests that reached none. */
+  /** Drops the counts of every other site; keeps those of requests that reached no site. */
   keepSites(listeners: readonly Pick<Listener, 'sites'>[]): void {
     const hosts = new Set(listeners.flatMap(({ sites }) => sites.map(({ host }) => host)))
     for (const site of this.#sites.keys()) if (site !== '' && !hosts.has(site)) this.#sites.delete(site)

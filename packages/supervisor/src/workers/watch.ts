@@ -1,5 +1,5 @@
-// The clock that deadlines of workers are measured by. It counts the time in which the supervisor was able to hear
-// its workers, and stands still while it was not: during a fork, or while the machine did not let it run.
+// The clock for the deadlines of workers. It counts only time in which the supervisor could read their messages, and
+// stands still during a fork or while the machine did not run the supervisor.
 import type { Clock } from '@reverse-proxy/shared/clock'
 
 /** The time counted so far (ms), and the span (ms, underlying clock) over which it continues. */
@@ -9,19 +9,19 @@ export interface Watch {
   readonly untilMs: number
 }
 
-/** Below this, a wait could be lost to rounding and never end. */
+/** A shorter wait could be lost to rounding and never end. */
 const SHORTEST_WAIT_MS = 1
 
 export function readWatch({ countedMs, sinceMs, untilMs }: Watch, nowMs: number): number {
   return countedMs + Math.max(0, Math.min(nowMs, untilMs) - sinceMs)
 }
 
-/** Nothing is counted from now on. */
+/** Stops counting. */
 export function paused(watch: Watch, nowMs: number): Watch {
   return { countedMs: readWatch(watch, nowMs), sinceMs: nowMs, untilMs: nowMs }
 }
 
-/** The time from now on is counted, but for `waitMs` at most: whoever looks later than that was late himself. */
+/** Counts time from now on, `waitMs` at most: any time beyond that is a delay of the supervisor itself. */
 export function resumed(watch: Watch, nowMs: number, waitMs: number): Watch {
   const untilMs = nowMs + Math.max(waitMs, SHORTEST_WAIT_MS)
   return { countedMs: readWatch(watch, nowMs), sinceMs: nowMs, untilMs }
@@ -31,7 +31,7 @@ export class WatchClock implements Clock {
   readonly #clock: Clock
   #watch: Watch
 
-  /** It begins paused, at the time of `clock`. */
+  /** Starts paused, at the time of `clock`. */
   constructor(clock: Clock) {
     this.#clock = clock
     const nowMs = clock.nowMs()

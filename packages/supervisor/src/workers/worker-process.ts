@@ -1,4 +1,4 @@
-// How a worker process is started: which program, with which flags, as which account.
+// How a worker process is started: its program, its flags and its account.
 import cluster from 'node:cluster'
 import { existsSync, realpathSync } from 'node:fs'
 import { dirname, join } from 'node:path'
@@ -11,7 +11,7 @@ import { workerFlags } from '../os/runtime.ts'
 /** Files that a worker reads to resolve the names of upstreams. */
 const NAME_FILES = ['/etc/hosts', '/etc/resolv.conf'] as const
 
-/** Before the first fork, and again when the configuration changes. Throws CONFIG. */
+/** Call before the first fork, and again when the configuration changes. Throws CONFIG. */
 export function prepareWorkerProcess(config: Config, account: Account | undefined): void {
   // The workers accept from one shared socket. Round robin spreads bursts more evenly, but a connection
   // that is being handed to a worker which closes or is killed at that moment hangs until the supervisor

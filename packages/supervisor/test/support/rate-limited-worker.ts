@@ -24,7 +24,7 @@ export type FromWorker =
       readonly silences: number
     }
 
-function tell(message: FromWorker): void {
+function send(message: FromWorker): void {
   process.send?.(message)
 }
 
@@ -44,14 +44,14 @@ function configure(limits: RateLimits): void {
     limiter.configure(limits)
     return
   }
-  limiter = new RateLimiter({ limits, workers: 4, send: tell, timers: systemTimers, onAuthorityTimeout })
+  limiter = new RateLimiter({ limits, workers: 4, send, timers: systemTimers, onAuthorityTimeout })
 }
 
 function connect(client: string, thinkMs: number): void {
   busyConnections++
   const ask = (): void => {
     if (resting) {
-      if (--busyConnections === 0) tell({ type: 'counted', requests, admitted, silences })
+      if (--busyConnections === 0) send({ type: 'counted', requests, admitted, silences })
       return
     }
     requests++
@@ -73,7 +73,7 @@ process.on('message', (message: ToWorker) => {
       break
     case 'limits':
       configure(message.limits)
-      tell({ type: 'limited' })
+      send({ type: 'limited' })
       break
     case 'load':
       resting = false
@@ -85,4 +85,4 @@ process.on('message', (message: ToWorker) => {
   }
 })
 process.on('disconnect', () => process.exit())
-tell({ type: 'booted' })
+send({ type: 'booted' })

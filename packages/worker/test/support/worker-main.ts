@@ -15,7 +15,7 @@ export interface Holdings {
 export type ToWorker = SupervisorToWorker | { readonly type: 'weigh' }
 export type FromWorker = WorkerToSupervisor | { readonly type: 'weighed'; readonly holdings: Holdings }
 
-function tell(message: FromWorker, then: () => void = () => {}): void {
+function send(message: FromWorker, then: () => void = () => {}): void {
   if (process.send === undefined || !process.connected) then()
   else process.send(message, undefined, undefined, then)
 }
@@ -37,10 +37,10 @@ function openSockets(): number {
   }).length
 }
 
-const lifecycle = new WorkerLifecycle({ tell, exit: (code) => process.exit(code) })
+const lifecycle = new WorkerLifecycle({ send, exit: (code) => process.exit(code) })
 process.on('message', (message: ToWorker) => {
-  if (message.type === 'weigh') tell({ type: 'weighed', holdings: weigh() })
+  if (message.type === 'weigh') send({ type: 'weighed', holdings: weigh() })
   else lifecycle.onMessage(message)
 })
 process.on('disconnect', () => lifecycle.onSupervisorGone())
-tell({ type: 'booted' })
+send({ type: 'booted' })

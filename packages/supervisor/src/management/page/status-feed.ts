@@ -1,7 +1,7 @@
 // The server-sent events of the status page: one snapshot at once, then one every two seconds while at least one page
 // is open.
 import type { ServerResponse } from 'node:http'
-import { BEAT_INTERVAL_MS } from '@reverse-proxy/shared/ipc/messages'
+import { HEARTBEAT_INTERVAL_MS } from '@reverse-proxy/shared/ipc/messages'
 import {
   DURATION_BOUNDS_MS,
   emptySiteCounts,
@@ -47,7 +47,7 @@ export class StatusFeed {
     this.#followers.add(response)
     response.once('close', () => this.#forget(response))
     response.write(this.#event())
-    this.#timer ??= setInterval(() => this.#send(), BEAT_INTERVAL_MS).unref()
+    this.#timer ??= setInterval(() => this.#send(), HEARTBEAT_INTERVAL_MS).unref()
   }
 
   close(): void {

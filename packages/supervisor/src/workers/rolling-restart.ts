@@ -1,11 +1,11 @@
-// Rolling replacements: which generation is the current one, which older ones may stay, and when what has been asked
-// for is done or what it waits for. Forks and drains nothing; fleet.ts does, as plan.ts says.
+// The state of rolling restarts: the current generation, the older ones that may stay, and the request that waits for
+// its workers. Forks and drains nothing; fleet.ts does, as plan.ts decides.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { WantedGeneration } from './generations.ts'
-import { patienceEndsMs } from './generations.ts'
+import { rollDeadlineMs } from './generations.ts'
 
-export class Rolls {
+export class RollingRestart {
   readonly #clock: Clock
   readonly #log: Log
   #generation = 1
@@ -28,7 +28,7 @@ export class Rolls {
     return this.#isWaiting
   }
 
-  /** The workers, by pid, that have to end before a roll goes on: said once for each time that it begins to wait. */
+  /** @param pids workers that must exit before a roll continues; logged each time that the wait begins */
   waitFor(pids: readonly number[]): void {
     const wasWaiting = this.#isWaiting
     this.#isWaiting = pids.length > 0
@@ -36,25 +36,25 @@ export class Rolls {
     this.#log.info('ROLL_WAITING', {
       generation: this.#generation,
       waits_for: `older workers that drain: ${pids.join(' ')}`,
-      timeout_ms: Math.max(0, Math.round(patienceEndsMs(this.wanted) - this.#clock.nowMs())),
+      timeout_ms: Math.max(0, Math.round(rollDeadlineMs(this.wanted) - this.#clock.nowMs())),
     })
   }
 
-  /** A new generation is wanted; resolves or rejects with what `succeed` or `fail` says of it. One change at a time. */
+  /** Begins a new generation; resolves on `succeed`, rejects with the error of `fail`. One change at a time. */
   async roll(onChange: () => void): Promise<void> {
     const good = new Set([...this.#goodGenerations, this.#generation])
     this.#want(new Set())
     try {
       await this.fill(onChange)
     } catch (error) {
-      // Fresh workers that did start have what the failed roll wanted: they are replaced in their turn.
+      // Fresh workers that did start have the state of the failed roll, so they are replaced as well.
       this.#want(good)
       onChange()
       throw error
     }
   }
 
-  /** The same, but the generation stays as it is: more of its workers are wanted. */
+  /** Waits for more workers of the current generation. */
   async fill(onChange: () => void): Promise<void> {
     this.#current = Promise.withResolvers<void>()
     onChange()
@@ -65,12 +65,12 @@ export class Rolls {
     }
   }
 
-  /** Every slot has a worker that serves and may stay. */
+  /** Every slot has a worker that serves and need not be replaced. */
   succeed(): void {
     this.#current?.resolve()
   }
 
-  /** A worker of `generation` could not start; of an older one, that says nothing about what is under way. */
+  /** A worker of `generation` could not start. Failures of older generations do not concern the current request. */
   fail(generation: number, error: unknown): void {
     if (generation === this.#generation) this.#current?.reject(error)
   }

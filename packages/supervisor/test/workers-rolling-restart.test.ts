@@ -1,10 +1,11 @@
 // Whoever asked for fresh or more workers hears of it when the last one is ready, or why not.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Rolls } from '../src/workers/rolls.ts'
+import { RollingRestart } from '../src/workers/rolling-restart.ts'
 import { recordingLog } from './support/recording-log.ts'
 
-const rollsAt = (nowMs: number, log = recordingLog()): Rolls => new Rolls({ nowMs: () => nowMs }, log)
+const rollsAt = (nowMs: number, log = recordingLog()): RollingRestart =>
+  new RollingRestart({ nowMs: () => nowMs }, log)
 const ignore = (): void => {}
 const failure = new Error('it cannot start')
 

@@ -1,4 +1,5 @@
-// Handles the messages of workers: state goes into the worker's handle, everything else to the part that needs it.
+// Handles the messages of workers: updates the handle of the worker, or passes the message on to the component that
+// needs it.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
@@ -7,27 +8,27 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
 import type { RateLimitAuthority } from '../rate-limit/authority.ts'
 import type { WorkerHandle } from './handle.ts'
-import { recycleAtMs } from './recycling.ts'
+import { recycleAtMs } from './worker-view.ts'
 
-export interface InboxOptions {
+export interface MessageHandlerOptions {
   /** See watch.ts. */
   readonly clock: Clock
   readonly log: Log
-  /** The state a worker begins with, asked for when it has booted. */
+  /** The state that a worker begins with; called when it has booted. */
   readonly startOf: (slot: number) => WorkerStart
   readonly recycle: () => RecycleLimits
   /** Receives the counts of a worker since its last heartbeat. */
   readonly onCounts: (counts: TrafficCounts) => void
   /** The authority that leases tokens to workers. */
   readonly rateLimits: Pick<RateLimitAuthority, 'request' | 'forgetWorker'>
-  /** Anything changed: the loop should converge. */
+  /** The fleet changed: the loop should converge. */
   readonly onChange: () => void
 }
 
-export class Inbox {
-  readonly #options: InboxOptions
+export class MessageHandler {
+  readonly #options: MessageHandlerOptions
 
-  constructor(options: InboxOptions) {
+  constructor(options: MessageHandlerOptions) {
     this.#options = options
   }
 
@@ -35,7 +36,7 @@ export class Inbox {
     const { startOf, rateLimits, onChange } = this.#options
     switch (message.type) {
       case 'booted':
-        // Unless it has been told to go before it could begin.
+        // It may have been told to drain before it could begin.
         if (handle.stage === 'booting') handle.start(startOf(handle.slot))
         break
       case 'ready':
@@ -47,8 +48,8 @@ export class Inbox {
       case 'ack':
         handle.onAck(message.seq, message.error)
         break
-      case 'beat':
-        this.#onBeat(handle, message)
+      case 'heartbeat':
+        this.#onHeartbeat(handle, message)
         break
       case 'closed':
         handle.accepting = false
@@ -70,16 +71,19 @@ export class Inbox {
     const { clock, log, onChange } = this.#options
     handle.stage = 'ready'
     handle.deadlineMs = Infinity
-    handle.lastBeatMs = clock.nowMs()
+    handle.lastHeartbeatMs = clock.nowMs()
     log.info('WORKER_READY', { worker: handle.slot, pid: handle.pid })
     onChange()
   }
 
-  #onBeat(handle: WorkerHandle, { load, counts }: Extract<WorkerToSupervisor, { type: 'beat' }>): void {
+  #onHeartbeat(
+    handle: WorkerHandle,
+    { load, counts }: Extract<WorkerToSupervisor, { type: 'heartbeat' }>,
+  ): void {
     const { clock, recycle, onCounts, onChange } = this.#options
-    handle.lastBeatMs = clock.nowMs()
+    handle.lastHeartbeatMs = clock.nowMs()
     handle.load = load
     onCounts(counts)
-    if (recycleAtMs(handle, recycle()) <= handle.lastBeatMs) onChange()
+    if (recycleAtMs(handle, recycle()) <= handle.lastHeartbeatMs) onChange()
   }
 }

@@ -1,7 +1,8 @@
 // Which end of a worker is a death, and which was planned.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { endingOf, NOT_WANTED } from '../src/workers/ending.ts'
+import { exitKind } from '../src/workers/exit-log.ts'
+import { NOT_WANTED } from '../src/workers/plan.ts'
 
 test('planned, cut, never started, crashed: told apart by stage, by who killed it and by its code', () => {
   const cases = [
@@ -16,5 +17,5 @@ test('planned, cut, never started, crashed: told apart by stage, by who killed i
     ['boot-failed', { stage: 'booting', endReason: undefined, code: 3 }],
     ['boot-failed', { stage: 'booting', endReason: 'did not become ready in time', code: null }],
   ] as const
-  for (const [ending, worker] of cases) assert.equal(endingOf(worker), ending, JSON.stringify(worker))
+  for (const [kind, worker] of cases) assert.equal(exitKind(worker), kind, JSON.stringify(worker))
 })
