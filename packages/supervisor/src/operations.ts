@@ -3,7 +3,7 @@
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { describeWithHint, ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { CertificateRegistry } from './certificates/registry.ts'
+import type { CertificateRegistry } from './certificates/registry/registry.ts'
 import type { ListenerStatus } from './certificates/status.ts'
 import type { Phase } from './phase.ts'
 import type { ReloadKind, ReloadResult, Reloads } from './reload.ts'

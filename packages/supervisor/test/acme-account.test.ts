@@ -24,7 +24,7 @@ import { IS_FULL } from '../../../test/harness/size.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { AcmeManager } from '../src/certificates/acme/manager.ts'
 import type { CertificateHost } from '../src/certificates/services.ts'
-import { withTimers } from '../src/certificates/renewal/sleep-until.ts'
+import { withTimers } from '../src/os/waitable-clock.ts'
 import { answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 
 const TEST = { timeout: IS_FULL ? 600_000 : 120_000 }

@@ -36,7 +36,7 @@ import { startPebble } from '../../../test/harness/pebble.ts'
 import type { AcmeLimits } from '../src/certificates/acme-client/time-limits.ts'
 import { ACME_LIMITS } from '../src/certificates/acme-client/time-limits.ts'
 import { AcmeManager } from '../src/certificates/acme/manager.ts'
-import { parseRecord } from '../src/certificates/storage/json.ts'
+import { parseRecord } from '@reverse-proxy/shared/json'
 import { answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 
 const LISTENER = '127.0.0.1:443'

@@ -9,7 +9,7 @@ import { hang, refuse, serverError } from '../../../test/harness/acme/answers.ts
 import type { Behaviour } from '../../../test/harness/acme/exchange.ts'
 import { answerOf } from '../../../test/harness/acme/exchange.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
-import { parseRecord } from '../src/certificates/storage/json.ts'
+import { parseRecord } from '@reverse-proxy/shared/json'
 import { CaScene } from './support/ca-scene.ts'
 
 const TEST = { timeout: 120_000 }

@@ -8,10 +8,9 @@ import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import { CertificateCounts } from '../src/certificates/event-counts.ts'
-import type { CertificateHost } from '../src/certificates/services.ts'
+import type { CertificateHost, OrderProgress } from '../src/certificates/services.ts'
 import { createCertificateJobs } from '../src/certificates/crypto/jobs.ts'
-import type { OrderProgress } from '../src/certificates/progress.ts'
-import type { WaitableClock } from '../src/certificates/renewal/sleep-until.ts'
+import type { WaitableClock } from '../src/os/waitable-clock.ts'
 
 const NOTICED_WITHIN_MS = 20
 

@@ -6,7 +6,7 @@ import * as x509 from '@peculiar/x509'
 import type { CertificatePair } from '../../../test/harness/tls-material.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
 import { inspectPair } from '../src/certificates/crypto/inspect.ts'
-import { inspectIssuedChain } from '../src/certificates/acme-client/issued-chain.ts'
+import { inspectIssuedChain } from '../src/certificates/crypto/issued-chain.ts'
 import { generateKey, importSigningKey } from '../src/certificates/crypto/keys.ts'
 import { createAuthority, createLeaf } from '../src/certificates/crypto/signing.ts'
 

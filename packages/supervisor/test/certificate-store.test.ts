@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
 import { inspectPair } from '../src/certificates/crypto/inspect.ts'
-import type { StoredCertificate } from '../src/certificates/storage/generations.ts'
+import type { StoredCertificate } from '../src/certificates/certificate.ts'
 import { CertificateStore } from '../src/certificates/storage/generations.ts'
 
 const inspect = async (pair: { certPem: string; keyPem: string }) => inspectPair(pair.certPem, pair.keyPem)

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import type { webcrypto } from 'node:crypto'
 import { before, test } from 'node:test'
 import * as x509 from '@peculiar/x509'
-import { inspectIssuedChain } from '../src/certificates/acme-client/issued-chain.ts'
+import { inspectIssuedChain } from '../src/certificates/crypto/issued-chain.ts'
 import { generateKey, importSigningKey } from '../src/certificates/crypto/keys.ts'
 
 const DAY_MS = 86_400_000

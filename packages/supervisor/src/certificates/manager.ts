@@ -1,18 +1,27 @@
 // One listener's certificates, whichever way they come about. The supervisor sees this face only.
-import { assertNever } from '@reverse-proxy/shared/assert-never'
-import type { Listener } from '@reverse-proxy/shared/config/config'
+
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
-import { AcmeManager } from './acme/manager.ts'
-import type { CertificateHost } from './services.ts'
-import { InternalManager } from './internal/manager.ts'
-import { ManualManager } from './manual/manager.ts'
-import type { RenewalLoop } from './renewal/loop.ts'
 import type { ManagerStatus } from './status.ts'
+
+/** A loop as seen from outside. Times are of the loop's own clock. */
+export interface LoopView {
+  /** It has been started, and has ended without being closed. */
+  readonly isDead: boolean
+  /** How long it has been at work; undefined while it sleeps. */
+  readonly busyForMs: number | undefined
+  /** How long ago it should have woken up; 0 before that time. */
+  readonly lateByMs: number
+}
+
+export interface BackgroundLoop extends LoopView {
+  /** How the first attempt ended. Rejects as an attempt does, or when the loop ends before one. */
+  readonly firstAttempt: Promise<void>
+}
 
 export interface CertificateManager {
   readonly listenerId: string
   /** Renews in the background. */
-  readonly loop: RenewalLoop
+  readonly loop: BackgroundLoop
   /**
    * Reads what is cached or configured; internal certificates are issued here. Afterwards, also when it has
    * failed, `current` and `needsOrder` are right, and `start` tries again later what has failed. What `predecessor`, the listener's manager until now, serves and is newer than
@@ -37,27 +46,4 @@ export interface CertificateManager {
   renew(): Promise<void>
   /** Stops background work, aborts an order, releases the lock. Idempotent. */
   close(): Promise<void>
-}
-
-export function createCertificateManager(
-  listener: Listener,
-  stateDir: string,
-  host: CertificateHost,
-): CertificateManager {
-  const { tls } = listener
-  switch (tls.mode) {
-    case 'acme':
-      return new AcmeManager(listener.id, tls, host)
-    case 'manual':
-      return new ManualManager(listener.id, tls, host)
-    case 'internal':
-      return new InternalManager(
-        listener.id,
-        listener.sites.map((site) => site.host),
-        stateDir,
-        host,
-      )
-    default:
-      return assertNever(tls)
-  }
 }

@@ -4,8 +4,7 @@ import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ip
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { CertificateCounts } from './event-counts.ts'
 import type { CertificateJobs } from './crypto/jobs.ts'
-import type { OrderProgress } from './progress.ts'
-import type { WaitableClock } from './renewal/sleep-until.ts'
+import type { WaitableClock } from '../os/waitable-clock.ts'
 
 export interface CertificateHost {
   readonly log: Log
@@ -19,4 +18,16 @@ export interface CertificateHost {
   /** Replaces a listener's armed challenges, in every worker; resolves when each has acknowledged. */
   arm(listenerId: string, challenges: readonly ArmedChallenge[]): Promise<void>
   progress(progress: OrderProgress): void
+}
+
+/** How far an order has come: for the terminal and for systemd's status line. */
+export type OrderStep =
+  /** Another process holds the cache directory. */
+  'waiting' | 'account' | 'order' | 'challenge' | 'validating' | 'finalizing' | 'downloading' | 'issued'
+
+export interface OrderProgress {
+  readonly listenerId: string
+  readonly step: OrderStep
+  readonly names: readonly string[]
+  readonly detail?: string
 }

@@ -1,15 +1,20 @@
 // The status of one listener's certificates, for `certs`, health and metrics. Times are wall-clock milliseconds.
 import type { TlsSettings } from '@reverse-proxy/shared/config/config'
 import type { EventCounts } from './event-counts.ts'
-import type { FailureRecord } from './renewal/failure-record.ts'
-import type { RenewalWindow } from './renewal/ari.ts'
+import type { RenewalWindow } from './certificate.ts'
 import type { CertificateFacts } from './crypto/inspect.ts'
-import type { RenewalAlarm } from './renewal/watch.ts'
 
-export type LastFailure = Pick<
-  FailureRecord,
-  'failedAtMs' | 'nextAttemptMs' | 'failedNames' | 'reason' | 'document'
->
+export interface LastFailure {
+  readonly failedAtMs: number
+  readonly nextAttemptMs: number
+  readonly failedNames: readonly string[]
+  readonly reason: string
+  /** The CA's problem document, JSON text. */
+  readonly document: string | undefined
+}
+
+/** dead: the loop has ended. overdue: it should have woken up. stuck: one turn takes far too long. */
+export type RenewalAlarm = 'dead' | 'overdue' | 'stuck'
 
 /** A served certificate that could not be saved and would be lost by a restart. */
 export interface UnsavedStatus {

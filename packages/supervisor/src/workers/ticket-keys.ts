@@ -3,7 +3,7 @@
 // with keys in memory later; an old ticket costs one full handshake.
 import { randomBytes } from 'node:crypto'
 import type { Clock } from '@reverse-proxy/shared/clock'
-import { sleepUntil, withTimers } from '../certificates/renewal/sleep-until.ts'
+import { sleepUntil, withTimers } from '../os/waitable-clock.ts'
 
 /** Key name, HMAC key, AES key: what tls.Server.setTicketKeys takes. */
 const TICKET_KEYS_BYTES = 48

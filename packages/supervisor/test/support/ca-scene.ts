@@ -10,7 +10,7 @@ import { temporaryDirectory } from '../../../../test/harness/directory.ts'
 import type { Pebble } from '../../../../test/harness/pebble.ts'
 import { startPebble } from '../../../../test/harness/pebble.ts'
 import { AcmeManager } from '../../src/certificates/acme/manager.ts'
-import { parseRecord } from '../../src/certificates/storage/json.ts'
+import { parseRecord } from '@reverse-proxy/shared/json'
 import { answerTlsAlpn, FakeHost, settingsFor } from '../certificate-host.ts'
 
 const NEVER = new AbortController().signal

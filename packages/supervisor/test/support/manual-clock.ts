@@ -1,5 +1,5 @@
 // A clock that a test moves: whoever waits by it wakes up when its time has come, and not before.
-import type { WaitableClock } from '../../src/certificates/renewal/sleep-until.ts'
+import type { WaitableClock } from '../../src/os/waitable-clock.ts'
 
 interface Sleeper {
   readonly wakeAtMs: number

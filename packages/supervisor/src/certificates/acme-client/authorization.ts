@@ -1,8 +1,8 @@
 // Proves to the CA that the names are ours: RFC 8555 7.5. Every proof is in place before the CA is told of the
 // first, and no proof stays, however it ends.
-import { isRecord } from '../storage/json.ts'
+import { isRecord } from '@reverse-proxy/shared/json'
 import type { ChallengeSolver } from '../solvers/solver.ts'
-import type { OrderRequest } from './order.ts'
+import type { OrderRequest } from './order-request.ts'
 import { poll, stateOf } from './polling.ts'
 import { AcmeError, describeProblem, parseProblem } from './problem.ts'
 import type { AcmeReply } from './response.ts'

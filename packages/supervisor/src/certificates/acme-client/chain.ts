@@ -4,7 +4,7 @@ import type { Pausing } from './polling.ts'
 import { readUntilThere } from './polling.ts'
 import { AcmeError } from './problem.ts'
 import { certificateBlocks, rootNameOf } from '../crypto/inspect.ts'
-import type { IssuedInspection } from './issued-chain.ts'
+import type { IssuedInspection } from '../crypto/issued-chain.ts'
 
 /** CAs offer two or three. */
 const MOST_ALTERNATES = 5

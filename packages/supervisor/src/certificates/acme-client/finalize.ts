@@ -3,13 +3,12 @@
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { AcmeReply } from './response.ts'
 import { downloadChain } from './chain.ts'
-import type { OrderRequest } from './order.ts'
+import type { OrderRecord, OrderRequest } from './order-request.ts'
 import type { Pausing, PolledState } from './polling.ts'
 import { pauseAfter, poll, readPatiently, RETRY_AFTER_CEILING_MS, stateOf } from './polling.ts'
 import { AcmeError, describeProblem, parseProblem } from './problem.ts'
 import type { AcmeTransport, PostOptions } from './transport.ts'
-import type { OrderRecord } from './order-record.ts'
-import type { StoredCertificate } from '../storage/generations.ts'
+import type { StoredCertificate } from '../certificate.ts'
 
 /** Times that finalize is sent again to an order that still is `ready`. */
 const REPEATS = 3

@@ -1,15 +1,12 @@
 // One order, from the account to a certificate that has been checked: RFC 8555 7. Saves nothing but the
 // account and the order that is under way, installs nothing, retries nothing: whoever calls decides what a failure means.
-import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import type { AccountStore, SharedAccounts } from './account.ts'
 import type { OrderEnding } from './finalize.ts'
 import { finishOrder, resumeOrder } from './finalize.ts'
-import type { AcmeLimits } from './time-limits.ts'
 import { stateOf } from './polling.ts'
 import { AcmeError } from './problem.ts'
 import { mayBlameReplaces, mayReplace } from './replaces.ts'
-import { readCaRoots, readExternalAccount } from '../acme/operator-files.ts'
+import { readCaRoots, readExternalAccount } from './operator-files.ts'
 import type { AcmeReply } from './response.ts'
 import { pacerFor } from './pacer.ts'
 import { AcmeRegistration } from './registration.ts'
@@ -17,33 +14,8 @@ import type { PostOptions } from './transport.ts'
 import { AcmeTransport } from './transport.ts'
 import type { PendingAuthorization } from './authorization.ts'
 import { proveNames, readAuthorization } from './authorization.ts'
-import type { ChallengeSolver } from '../solvers/solver.ts'
-import type { ListeningClock } from '../clock.ts'
-import type { CertificateHost } from '../services.ts'
-import type { OrderRecord, OrderStore } from './order-record.ts'
-import type { OrderStep } from '../progress.ts'
-import type { StoredCertificate } from '../storage/generations.ts'
-
-export interface OrderRequest {
-  readonly settings: AcmeSettings
-  /** Lower case. */
-  readonly names: readonly string[]
-  /** The certificate that is in service, whoever issued it. */
-  readonly predecessor: StoredCertificate | undefined
-  readonly accounts: AccountStore
-  readonly orders: OrderStore
-  /** The machine's; undefined: the listener has an account of its own. */
-  readonly sharedAccounts?: SharedAccounts | undefined
-  readonly host: Pick<CertificateHost, 'jobs'> & { readonly clock: ListeningClock }
-  readonly limits: AcmeLimits
-  readonly signal: AbortSignal
-  readonly solver: ChallengeSolver
-  readonly progress: (step: OrderStep, detail?: string) => void
-  /** Told what is used although clients may not like it. */
-  readonly warn: (text: string) => void
-  /** Asked directly before each request that counts at the CA; throws when the order is no longer ours to place. */
-  readonly mayOrder: () => Promise<void>
-}
+import type { ContactRequest, OrderRecord, OrderRequest } from './order-request.ts'
+import type { StoredCertificate } from '../certificate.ts'
 
 /** Waits while there are too many others at the CA. Throws AcmeError, or ProxyError CACHE, CERTIFICATE or CONFIG. */
 export async function placeOrder(request: OrderRequest): Promise<StoredCertificate> {
@@ -72,11 +44,6 @@ export async function resumeRecorded(
   await orders.clear()
   return undefined
 }
-
-export type ContactRequest = Pick<
-  OrderRequest,
-  'settings' | 'accounts' | 'sharedAccounts' | 'host' | 'limits' | 'signal'
->
 
 /** Tells the CA of a contact that has changed since the last order. Throws as placeOrder does. */
 export async function syncContact(request: ContactRequest): Promise<void> {

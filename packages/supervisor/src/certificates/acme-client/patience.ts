@@ -1,6 +1,6 @@
 // Which trouble with a CA passes by itself, and when one request is sent again because of it.
 import { AcmeError } from './problem.ts'
-import type { WaitableClock } from '../renewal/sleep-until.ts'
+import type { WaitableClock } from '../../os/waitable-clock.ts'
 
 /** How often one request is sent, at most. */
 export const REQUEST_TRIES = 4

@@ -2,8 +2,8 @@
 import type { AcmeReply } from './response.ts'
 import { isPassing } from './patience.ts'
 import { AcmeError } from './problem.ts'
-import { isRecord } from '../storage/json.ts'
-import type { WaitableClock } from '../renewal/sleep-until.ts'
+import { isRecord } from '@reverse-proxy/shared/json'
+import type { WaitableClock } from '../../os/waitable-clock.ts'
 
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 10_000

@@ -2,7 +2,7 @@
 // long it asks us to wait.
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { isRecord } from '../storage/json.ts'
+import { isRecord } from '@reverse-proxy/shared/json'
 
 const TYPE_PREFIX = 'urn:ietf:params:acme:error:'
 /** A document is kept on disk and shown to people: no more of it than this. */

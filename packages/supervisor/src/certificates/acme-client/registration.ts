@@ -3,20 +3,19 @@
 // are locked here, for no longer than a registration takes.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import type { Account, AccountId, AccountStore, SharedAccounts } from './account.ts'
+import type { Account, AccountId, ListenerAccounts, MachineAccounts } from './account.ts'
 import { accountIdOf } from './account.ts'
 import type { AcmeReply } from './response.ts'
 import { AcmeError } from './problem.ts'
 import type { AcmeTransport, PostOptions } from './transport.ts'
 import type { CertificateJobs } from '../crypto/jobs.ts'
-import { againIfLost, lockDirectory } from '../storage/lock.ts'
 
 export interface RegistrationOptions {
   readonly settings: AcmeSettings
   /** The listener's own copy. */
-  readonly accounts: AccountStore
+  readonly accounts: ListenerAccounts
   /** The machine's; undefined: the listener has an account of its own. */
-  readonly shared: SharedAccounts | undefined
+  readonly shared: MachineAccounts | undefined
   readonly jobs: CertificateJobs
   readonly signal: AbortSignal
   readonly progress: (detail: string) => void
@@ -245,18 +244,7 @@ export class AcmeRegistration {
   async #locked(work: () => Promise<void>): Promise<void> {
     const { shared, signal, progress } = this.#options
     if (shared === undefined) return await work()
-    await shared.prepare()
-    await againIfLost(async () => {
-      const lock = await lockDirectory(shared.directory, {
-        signal,
-        onWaiting: (holder) => progress(`waits for ${holder}`),
-      })
-      try {
-        await work()
-      } finally {
-        await lock.release()
-      }
-    })
+    await shared.locked(work, { signal, onWaiting: (holder) => progress(`waits for ${holder}`) })
   }
 }
 

@@ -1,9 +1,9 @@
 // Asks a CA when it would like a certificate to be renewed: RFC 9773 4. Nothing is signed, nothing counts.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
-import { readCaRoots } from '../acme/operator-files.ts'
+import { readCaRoots } from './operator-files.ts'
 import type { AcmeLimits } from './time-limits.ts'
 import { AcmeTransport } from './transport.ts'
-import type { ListeningClock } from '../clock.ts'
+import type { ListeningClock } from './transport.ts'
 import type { CertificateJobs } from '../crypto/jobs.ts'
 
 export interface RenewalQuestion {

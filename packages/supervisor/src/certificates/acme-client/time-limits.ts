@@ -1,6 +1,5 @@
 // How long a CA, or another process of ours, may take. Past these an attempt has failed, and what is served stays as it is.
 import { MINUTE_MS } from '@reverse-proxy/shared/time-units'
-import { LOCK_WAIT_LIMIT_MS } from '../storage/lock.ts'
 
 export interface AcmeLimits {
   /** One request, to the last byte of its answer. */
@@ -20,5 +19,5 @@ export const ACME_LIMITS: AcmeLimits = {
   validationMs: 5 * MINUTE_MS,
   finalizationMs: 10 * MINUTE_MS,
   orderMs: 30 * MINUTE_MS,
-  lockMs: LOCK_WAIT_LIMIT_MS,
+  lockMs: 10 * MINUTE_MS,
 }

@@ -14,8 +14,8 @@ import { AcmeError, describeProblem, parseProblem } from './problem.ts'
 import type { ExternalAccount, Signer } from './signature.ts'
 import { signedBody } from './signature.ts'
 import { createCaAgent } from './ca-agent.ts'
-import type { ListeningClock } from '../clock.ts'
-import { isRecord } from '../storage/json.ts'
+import type { WaitableClock } from '../../os/waitable-clock.ts'
+import { isRecord } from '@reverse-proxy/shared/json'
 
 const ANSWER_BYTES = 1024 * 1024
 const OK_BELOW = 300
@@ -28,6 +28,12 @@ const METHOD_REFUSED: readonly number[] = [405, 501]
 // (its issue 101). They sit on one object for the whole process.
 acme.axios.interceptors.request.clear()
 acme.axios.interceptors.response.clear()
+
+/** A clock that is told by a CA what time it is there. */
+export interface ListeningClock extends WaitableClock {
+  /** `dateMs`: Unix time in the CA's answer, just received. */
+  heard(dateMs: number): void
+}
 
 export interface TransportOptions {
   readonly directoryUrl: string

@@ -4,8 +4,8 @@ import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { CertificateFacts } from '../crypto/inspect.ts'
-import { toPushed } from '../payload.ts'
-import type { StoredCertificate } from '../storage/generations.ts'
+import { toPushed } from '../certificate.ts'
+import type { StoredCertificate } from '../certificate.ts'
 
 interface Dated {
   readonly facts: CertificateFacts

@@ -5,11 +5,10 @@ import { HOUR_MS } from '@reverse-proxy/shared/time-units'
 import { missingNames } from './coverage.ts'
 import type { Exposure } from '../storage/permissions.ts'
 import type { FailureRecord } from '../renewal/failure-record.ts'
-import type { CertificateHost } from '../services.ts'
-import type { OrderStep } from '../progress.ts'
-import { fieldsOf } from '../payload.ts'
+import type { CertificateHost, OrderStep } from '../services.ts'
+import { fieldsOf } from '../certificate.ts'
 import type { Quarantined } from '../storage/quarantine.ts'
-import type { StoredCertificate } from '../storage/generations.ts'
+import type { StoredCertificate } from '../certificate.ts'
 
 type ReporterHost = Pick<CertificateHost, 'log' | 'progress' | 'counts'>
 

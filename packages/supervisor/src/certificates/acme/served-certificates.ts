@@ -6,13 +6,13 @@ import { HOUR_MS } from '@reverse-proxy/shared/time-units'
 import type { AcmeCache } from './cache.ts'
 import type { AcmeLimits } from '../acme-client/time-limits.ts'
 import type { AcmeReporter } from './reporter.ts'
-import type { CertificateClock } from '../clock.ts'
+import type { CertificateClock } from '../renewal/certificate-clock.ts'
 import { chooseServed, mayReplace, missingNames, olderInService, toPushedTogether } from './coverage.ts'
 import type { CertificateHost } from '../services.ts'
 import type { DirectoryLock } from '../storage/lock.ts'
 import { lockDirectory } from '../storage/lock.ts'
 import type { UnsavedStatus } from '../status.ts'
-import type { StoredCertificate } from '../storage/generations.ts'
+import type { StoredCertificate } from '../certificate.ts'
 
 export interface ServedSetOptions {
   readonly listenerId: string

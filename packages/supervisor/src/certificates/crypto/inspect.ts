@@ -17,6 +17,8 @@ export interface CertificateFacts {
   readonly notAfterMs: number
 }
 
+export type Validity = Pick<CertificateFacts, 'notBeforeMs' | 'notAfterMs'>
+
 /** `certPem` is the chain alone, leaf first, without whatever else stood in the file. */
 export type Inspection =
   | { readonly ok: true; readonly facts: CertificateFacts; readonly certPem: string }

@@ -9,7 +9,7 @@ import type { DirectoryLock } from '../storage/lock.ts'
 import { lockDirectory } from '../storage/lock.ts'
 import type { OnQuarantined } from '../storage/quarantine.ts'
 import type { Pair } from '../crypto/signing.ts'
-import type { StoredCertificate } from '../storage/generations.ts'
+import type { StoredCertificate } from '../certificate.ts'
 import { CertificateStore } from '../storage/generations.ts'
 
 /** Where the root's certificate lies, for clients that are to trust it. */

@@ -5,9 +5,9 @@ import type { CertificateHost } from '../services.ts'
 import type { InternalCaRequest } from './ca.ts'
 import { internalCaDirectory, issueLeaf } from './ca.ts'
 import { lockDirectory } from '../storage/lock.ts'
-import { fieldsOf } from '../payload.ts'
+import { fieldsOf } from '../certificate.ts'
 import { jitterOf, renewAtMs } from '../renewal/schedule.ts'
-import type { StoredCertificate } from '../storage/generations.ts'
+import type { StoredCertificate } from '../certificate.ts'
 import { CertificateStore } from '../storage/generations.ts'
 
 export interface InternalLeafOptions {

@@ -9,11 +9,11 @@ import type { InternalCaRequest } from './ca.ts'
 import { loadAuthority } from './ca.ts'
 import { dueAtMs, InternalLeaf } from './leaf.ts'
 import type { CertificateManager } from '../manager.ts'
-import { toPushed } from '../payload.ts'
+import { toPushed } from '../certificate.ts'
 import { RenewalLoop } from '../renewal/loop.ts'
 import { Retries } from '../renewal/retries.ts'
 import type { ManagerStatus } from '../status.ts'
-import type { StoredCertificate } from '../storage/generations.ts'
+import type { StoredCertificate } from '../certificate.ts'
 
 /** A certificate of thousands of names would be more than a handshake can carry, and each change would renew it all. */
 const NAMES_PER_LEAF = 100

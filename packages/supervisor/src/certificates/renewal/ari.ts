@@ -2,13 +2,9 @@
 // answer means, which moment of its window is ours, and when to ask again. Everything a CA sends here may be
 // absurd; the lifetime rule of renewal.ts bounds it.
 import { HOUR_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
-import { isRecord } from '../storage/json.ts'
-import type { Validity } from './schedule.ts'
-
-export interface RenewalWindow {
-  readonly startMs: number
-  readonly endMs: number
-}
+import { isRecord } from '@reverse-proxy/shared/json'
+import type { RenewalWindow } from '../certificate.ts'
+import type { Validity } from '../crypto/inspect.ts'
 
 export interface RenewalInfo {
   readonly window: RenewalWindow

@@ -1,14 +1,13 @@
 // The last failed attempt: what is known of it, and when the next is due. Pure; kept on disk by failure-store.ts.
 import { messageOf } from '@reverse-proxy/shared/error-text'
+import type { LastFailure } from '../status.ts'
 import { AcmeError } from '../acme-client/problem.ts'
-import type { Validity } from './schedule.ts'
+import type { Validity } from '../crypto/inspect.ts'
 import { obeyedWaitMs, retryAtMs } from './schedule.ts'
 
-export interface FailureRecord {
+export interface FailureRecord extends LastFailure {
   /** In a row. */
   readonly failures: number
-  readonly failedAtMs: number
-  readonly nextAttemptMs: number
   /** The CA's own Retry-After, with the ceiling: before this not even people may demand an attempt. */
   readonly caWaitUntilMs: number | undefined
   /** False: the CA never heard of the attempt, which therefore costs no waiting at the next start. */
@@ -16,12 +15,8 @@ export interface FailureRecord {
   readonly directoryUrl: string
   /** The names of the order. */
   readonly names: readonly string[]
-  readonly failedNames: readonly string[]
   /** When the names without the failed ones were last ordered. */
   readonly leftOutAtMs: number | undefined
-  readonly reason: string
-  /** The CA's problem document, JSON text. */
-  readonly document: string | undefined
 }
 
 /** The subject of an order. */

@@ -6,7 +6,7 @@ import { DAY_MS } from '@reverse-proxy/shared/time-units'
 import { readCacheFile } from '../storage/cache-file.ts'
 import { cacheError, replaceFile } from '../storage/atomic-file.ts'
 import type { FailureRecord } from './failure-record.ts'
-import { isTime, parseRecord } from '../storage/json.ts'
+import { isTime, parseRecord } from '@reverse-proxy/shared/json'
 import type { OnQuarantined } from '../storage/quarantine.ts'
 
 const FILE_NAME = 'last-failure.json'

@@ -3,9 +3,9 @@
 // turns is renewal-watch.ts's to judge.
 import { stackOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { LoopView } from './watch.ts'
-import type { WaitableClock } from './sleep-until.ts'
-import { sleepUntil } from './sleep-until.ts'
+import type { BackgroundLoop } from '../manager.ts'
+import type { WaitableClock } from '../../os/waitable-clock.ts'
+import { sleepUntil } from '../../os/waitable-clock.ts'
 
 /** After an error that should not be: the loop goes on, but not at full speed. */
 const PAUSE_MS = 60_000
@@ -25,7 +25,7 @@ export interface RenewalWork {
   turn(demanded: boolean): Promise<boolean>
 }
 
-export class RenewalLoop implements LoopView {
+export class RenewalLoop implements BackgroundLoop {
   readonly #work: RenewalWork
   readonly #signal: AbortSignal
   readonly #first = Promise.withResolvers<void>()

@@ -8,11 +8,11 @@ import { AcmeError } from '../acme-client/problem.ts'
 import type { RenewalAnswer } from '../acme-client/renewal-info.ts'
 import type { RenewalInfo } from './ari.ts'
 import { chooseTime, longestPauseMs, parseRenewalInfo, pauseMs } from './ari.ts'
-import type { CertificateClock } from '../clock.ts'
+import type { CertificateClock } from './certificate-clock.ts'
 import { budgetAllowsMs, issuedAsOf, startAllowedMs, withIssued } from './issuance-limit.ts'
 import type { RenewalRecord, RenewalStore } from './renewal-record.ts'
 import { backstopAtMs, jitterOf, renewAtMs } from './schedule.ts'
-import type { StoredCertificate } from '../storage/generations.ts'
+import type { StoredCertificate } from '../certificate.ts'
 
 export interface RenewalPlanOptions {
   readonly listenerId: string

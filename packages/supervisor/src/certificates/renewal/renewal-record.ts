@@ -1,10 +1,10 @@
 // The agreement with the CA about the next renewal, kept in the cache directory, so that a restart neither draws
 // another moment of the window nor asks the CA too early. Losing it costs one request.
 import { join } from 'node:path'
-import type { RenewalWindow } from './ari.ts'
+import type { RenewalWindow } from '../certificate.ts'
 import { readCacheFile } from '../storage/cache-file.ts'
 import { replaceFile } from '../storage/atomic-file.ts'
-import { isRecord, isTime, parseRecord } from '../storage/json.ts'
+import { isRecord, isTime, parseRecord } from '@reverse-proxy/shared/json'
 import type { OnQuarantined } from '../storage/quarantine.ts'
 
 export interface RenewalRecord {

@@ -3,7 +3,7 @@
 import { isoTime } from '@reverse-proxy/shared/clock'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { CertificateHost } from '../services.ts'
-import type { Validity } from './schedule.ts'
+import type { Validity } from '../crypto/inspect.ts'
 import { retryAtMs } from './schedule.ts'
 import type { LastFailure } from '../status.ts'
 

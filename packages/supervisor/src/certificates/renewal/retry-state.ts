@@ -2,22 +2,38 @@
 // Makes no attempt. Waits are measured by the monotonic clock, so setting the clock does not change them.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import type { AcmeCache } from '../acme/cache.ts'
 import { AcmeError } from '../acme-client/problem.ts'
-import type { AcmeReporter } from '../acme/reporter.ts'
 import type { AttemptReason } from './order-trigger.ts'
 import { assertDue } from './order-trigger.ts'
-import type { CertificateClock } from '../clock.ts'
+import type { CertificateClock } from './certificate-clock.ts'
 import type { FailureRecord, OrderSubject } from './failure-record.ts'
 import { nextFailure, shifted } from './failure-record.ts'
 import { heldNames } from './excluded-names.ts'
-import type { Validity } from './schedule.ts'
+import type { Validity } from '../crypto/inspect.ts'
+
+/** Where the last failure is kept. Times are steady. */
+interface FailureCache {
+  /** For people: removing it allows an attempt at once. */
+  readonly failurePath: string
+  /** The last failure, if it still counts. Throws CACHE. */
+  readFailure(): Promise<FailureRecord | undefined>
+  /** Throws CACHE. */
+  saveFailure(record: FailureRecord): Promise<void>
+  /** Throws CACHE. */
+  clearFailure(): Promise<void>
+}
+
+interface FailureReporter {
+  /** @param isServing the listener has a good certificate meanwhile */
+  failed(record: FailureRecord, isServing: boolean): void
+  error(text: string): void
+}
 
 export interface FailureBookOptions {
   readonly settings: AcmeSettings
-  readonly cache: AcmeCache
+  readonly cache: FailureCache
   readonly clock: CertificateClock
-  readonly report: AcmeReporter
+  readonly report: FailureReporter
   /** Validity of the certificate in service. */
   readonly validity: () => Validity | undefined
 }

@@ -1,11 +1,7 @@
 // When the next attempt is due: pure arithmetic on the dates of the issued certificate, the failures
 // so far and the CA's Retry-After. Never on configuration, never on a timer's own idea of time.
 import { DAY_MS, HOUR_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
-
-export interface Validity {
-  readonly notBeforeMs: number
-  readonly notAfterMs: number
-}
+import type { Validity } from '../crypto/inspect.ts'
 
 const SHORT_LIFETIME_MS = 10 * DAY_MS
 /** Renewals are spread over this part of the lifetime, always towards earlier. */

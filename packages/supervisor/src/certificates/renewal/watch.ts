@@ -2,20 +2,9 @@
 // renews any more looks well until the day it expires. Says so in the log once when it begins and once
 // when it ends; repairs nothing.
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { WaitableClock } from './sleep-until.ts'
-
-/** dead: the loop has ended. overdue: it should have woken up. stuck: one turn takes far too long. */
-export type RenewalAlarm = 'dead' | 'overdue' | 'stuck'
-
-/** A loop as seen from outside. Times are of the loop's own clock. */
-export interface LoopView {
-  /** It has been started, and has ended without being closed. */
-  readonly isDead: boolean
-  /** How long it has been at work; undefined while it sleeps. */
-  readonly busyForMs: number | undefined
-  /** How long ago it should have woken up; 0 before that time. */
-  readonly lateByMs: number
-}
+import type { LoopView } from '../manager.ts'
+import type { RenewalAlarm } from '../status.ts'
+import type { WaitableClock } from '../../os/waitable-clock.ts'
 
 const LOOK_INTERVAL_MS = 60_000
 /** A loop looks at the clock every 30 s; a busy machine may make it late. */

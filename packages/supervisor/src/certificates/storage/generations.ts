@@ -11,7 +11,8 @@ import { lstat, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs
 import { basename, join } from 'node:path'
 import { isoTime } from '@reverse-proxy/shared/clock'
 import { codeOf } from '@reverse-proxy/shared/error-text'
-import type { CertificateFacts, Inspection } from '../crypto/inspect.ts'
+import type { StoredCertificate } from '../certificate.ts'
+import type { Inspection } from '../crypto/inspect.ts'
 import {
   cacheError,
   createFile,
@@ -21,22 +22,10 @@ import {
   syncDirectory,
   temporaryPath,
 } from './atomic-file.ts'
-import { parseRecord } from './json.ts'
+import { parseRecord } from '@reverse-proxy/shared/json'
 import { DamagedFileError, readPrivateFile } from './private-file.ts'
 import type { Quarantined } from './quarantine.ts'
 import { putAside } from './quarantine.ts'
-
-export interface StoredCertificate {
-  readonly certPem: string
-  readonly keyPem: string
-  readonly facts: CertificateFacts
-  /** The issuer: an ACME directory URL, or the serial number of the internal root. */
-  readonly origin: string
-  /** The ACME account that ordered it: its URL. */
-  readonly accountUrl?: string | undefined
-  /** When we got it, by our clock. */
-  readonly obtainedMs: number
-}
 
 /** `inspect` is how a pair is checked. */
 export type PairInspector = (pair: { certPem: string; keyPem: string }) => Promise<Inspection>

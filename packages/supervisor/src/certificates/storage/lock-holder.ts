@@ -1,6 +1,6 @@
 // The holder of a cache directory as the file in its lock names it.
 import { hostname } from 'node:os'
-import { parseRecord } from './json.ts'
+import { parseRecord } from '@reverse-proxy/shared/json'
 import { readPrivateFile } from './private-file.ts'
 
 export interface Holder {

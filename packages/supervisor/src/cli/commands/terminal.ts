@@ -1,7 +1,7 @@
 // The output for people who start the program by hand: errors with hints, progress while certificates are ordered,
 // where to look once it serves. Logs are elsewhere.
 import type { ProxyError } from '@reverse-proxy/shared/errors'
-import type { OrderProgress } from '../../certificates/progress.ts'
+import type { OrderProgress } from '../../certificates/services.ts'
 
 /** `error: ...` and, where there is one, the hint on a line of its own. */
 export function renderFailure(error: ProxyError): string {

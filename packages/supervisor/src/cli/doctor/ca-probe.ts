@@ -1,11 +1,11 @@
 // The directory of a CA, and the time there: nothing is signed, nothing counts.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { systemClock } from '@reverse-proxy/shared/clock'
-import { readCaRoots } from '../../certificates/acme/operator-files.ts'
+import { readCaRoots } from '../../certificates/acme-client/operator-files.ts'
 import { ACME_LIMITS } from '../../certificates/acme-client/time-limits.ts'
 import { AcmeTransport } from '../../certificates/acme-client/transport.ts'
-import { isRecord } from '../../certificates/storage/json.ts'
-import { withTimers } from '../../certificates/renewal/sleep-until.ts'
+import { isRecord } from '@reverse-proxy/shared/json'
+import { withTimers } from '../../os/waitable-clock.ts'
 import type { CaDirectory } from './probes.ts'
 
 /** Throws AcmeError, or ProxyError CONFIG, with a hint. */

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { ExternalAccount } from '../acme-client/signature.ts'
+import type { ExternalAccount } from './signature.ts'
 
 /** Reads the external account binding (RFC 8555 7.3.4). @throws ProxyError CONFIG */
 export async function readExternalAccount({ eab }: AcmeSettings): Promise<ExternalAccount | undefined> {

@@ -3,15 +3,9 @@
 // this the names would be ordered again and again. A correction ends as soon as somebody sets the clock.
 // Waiting times are counted by another one, which neither a CA's answers nor whoever sets the clock can move.
 import { HOUR_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
-import type { Validity } from './renewal/schedule.ts'
-import { marginAtMs } from './renewal/schedule.ts'
-import type { WaitableClock } from './renewal/sleep-until.ts'
-
-/** A clock that is told by a CA what time it is there. */
-export interface ListeningClock extends WaitableClock {
-  /** `dateMs`: Unix time in the CA's answer, just received. */
-  heard(dateMs: number): void
-}
+import type { Validity } from '../crypto/inspect.ts'
+import { marginAtMs } from './schedule.ts'
+import type { WaitableClock } from '../../os/waitable-clock.ts'
 
 export interface CertificateClockOptions {
   /** The machine's. */
@@ -35,7 +29,7 @@ interface Correction {
   readonly epochMs: number
 }
 
-export class CertificateClock implements ListeningClock {
+export class CertificateClock implements WaitableClock {
   readonly #options: CertificateClockOptions
   /** Wall clock minus timers, when we began. */
   readonly #epochMs: number

@@ -3,7 +3,7 @@
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { ListenerCertificates, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { Broadcast } from '../workers/handle.ts'
+import type { Broadcast } from '../../workers/handle.ts'
 
 export interface ServedCertificatesOptions {
   readonly log: Log

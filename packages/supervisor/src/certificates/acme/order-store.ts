@@ -1,31 +1,18 @@
 // The order that is about to be finalized, with the key it is for: kept in the cache directory until its certificate
 // has been saved, so that a process that is killed in between does not order, and pay for, a second one. One JSON
 // value, replaced as a whole. The caller holds the lock of the directory.
+import type { OrderRecord, OrderRecords } from '../acme-client/order-request.ts'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readCacheFile } from '../storage/cache-file.ts'
 import { cacheError, replaceFile, syncDirectory } from '../storage/atomic-file.ts'
-import { isTime, parseRecord } from '../storage/json.ts'
+import { isTime, parseRecord } from '@reverse-proxy/shared/json'
 import type { OnQuarantined } from '../storage/quarantine.ts'
-
-export interface OrderRecord {
-  readonly directoryUrl: string
-  readonly accountUrl: string
-  readonly orderUrl: string
-  /** Lower case. */
-  readonly names: readonly string[]
-  /** PKCS#8 PEM. */
-  readonly keyPem: string
-  /** base64url DER, as it is sent with finalize. */
-  readonly csr: string
-  /** Attempts to resume it that the CA did not let succeed. */
-  readonly failures: number
-}
 
 const FILE_NAME = 'order.json'
 const FORMAT_VERSION = 1
 
-export class OrderStore {
+export class OrderStore implements OrderRecords {
   readonly #directory: string
   readonly #onQuarantined: OnQuarantined
   readonly #assertHeld: () => Promise<void>

@@ -7,7 +7,7 @@ import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { CertificateManager } from './manager.ts'
+import type { CertificateManager } from '../manager.ts'
 import type { ServedCertificates } from './served-payloads.ts'
 
 export interface ManagedListener {

@@ -6,9 +6,8 @@ import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { HOUR_MS } from '@reverse-proxy/shared/time-units'
-import type { Inspection } from '../crypto/inspect.ts'
-import { certificateBlocks, inspectPair, refuse } from '../crypto/inspect.ts'
-import type { Validity } from '../renewal/schedule.ts'
+import type { Inspection, Validity } from './inspect.ts'
+import { certificateBlocks, inspectPair, refuse } from './inspect.ts'
 
 /** A CA's clock may be ahead of ours by this much. */
 const CLOCK_TOLERANCE_MS = HOUR_MS

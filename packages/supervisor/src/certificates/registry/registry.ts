@@ -11,21 +11,23 @@ import type {
   ListenerCertificates,
   ListenerChallenges,
 } from '@reverse-proxy/shared/ipc/messages'
-import type { Broadcast } from '../workers/handle.ts'
-import { NotDueError } from './renewal/order-trigger.ts'
-import { CertificateCounts } from './event-counts.ts'
+import type { Broadcast } from '../../workers/handle.ts'
+import { NotDueError } from '../renewal/order-trigger.ts'
+import { CertificateCounts } from '../event-counts.ts'
 import type { ManagedListener } from './reload-transaction.ts'
 import { Handover } from './reload-transaction.ts'
-import type { CertificateHost } from './services.ts'
-import { createCertificateJobs } from './crypto/jobs.ts'
-import type { CertificateManager } from './manager.ts'
-import { createCertificateManager } from './manager.ts'
+import type { CertificateHost } from '../services.ts'
+import { createCertificateJobs } from '../crypto/jobs.ts'
+import type { CertificateManager, LoopView } from '../manager.ts'
+import { AcmeManager } from '../acme/manager.ts'
+import { InternalManager } from '../internal/manager.ts'
+import { ManualManager } from '../manual/manager.ts'
+import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { ReloadPause } from './reload-debounce.ts'
 import { pauseAfterReload } from './reload-debounce.ts'
-import type { LoopView } from './renewal/watch.ts'
-import { RenewalWatch } from './renewal/watch.ts'
+import { RenewalWatch } from '../renewal/watch.ts'
 import { ServedCertificates } from './served-payloads.ts'
-import type { ListenerStatus, ManagerStatus } from './status.ts'
+import type { ListenerStatus, ManagerStatus } from '../status.ts'
 
 /** Longer than a worker takes to boot. */
 const ARM_TRIES = 100
@@ -187,7 +189,7 @@ export class CertificateRegistry {
   }
 
   #create(listener: Listener): CertificateManager {
-    return createCertificateManager(listener, this.#options.stateDir, this.#host)
+    return createManager(listener, this.#options.stateDir, this.#host)
   }
 
   /** `waiting` is aborted when the start goes on without it. Never rejects. */
@@ -261,4 +263,23 @@ export class CertificateRegistry {
 function hasName({ certificates, missing }: ManagerStatus, name: string): boolean {
   const served = certificates.flatMap(({ names }) => names)
   return [...served, ...missing].some((covering) => nameCovers(covering, name))
+}
+
+function createManager(listener: Listener, stateDir: string, host: CertificateHost): CertificateManager {
+  const { tls } = listener
+  switch (tls.mode) {
+    case 'acme':
+      return new AcmeManager(listener.id, tls, host)
+    case 'manual':
+      return new ManualManager(listener.id, tls, host)
+    case 'internal':
+      return new InternalManager(
+        listener.id,
+        listener.sites.map((site) => site.host),
+        stateDir,
+        host,
+      )
+    default:
+      return assertNever(tls)
+  }
 }
