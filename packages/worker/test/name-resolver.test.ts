@@ -7,8 +7,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { candidatesFor, parseHosts, parseResolvConf } from '../src/forward/name-files.ts'
-import { NameResolver, systemNames, type Answer, type NameSources } from '../src/forward/name-resolver.ts'
+import { candidatesFor, parseHosts, parseResolvConf } from '@reverse-proxy/shared/names/name-files'
+import {
+  NameResolver,
+  systemNames,
+  type Answer,
+  type NameSources,
+} from '@reverse-proxy/shared/names/name-resolver'
 import { connectRaw } from './support/raw-client.ts'
 import { answering, OK, startUpstream } from './support/raw-upstream.ts'
 import { NO_RATE_LIMIT, siteOf, startSiteServer } from './support/site-server.ts'
@@ -179,7 +184,11 @@ test('a name whose servers are silent, or that is none, concerns its own site al
   t.after(() => rmSync(directory, { recursive: true }))
   const resolvConf = join(directory, 'resolv.conf')
   writeFileSync(resolvConf, 'search search.test\n')
-  const names = new NameResolver(systemNames(join(directory, 'hosts'), resolvConf, [server.address]))
+  const names = new NameResolver({
+    ...systemNames(join(directory, 'hosts'), resolvConf, [server.address]),
+    // That of the machine may have no name server to ask.
+    querySystem: async () => await Promise.reject(failure('ENOTFOUND')),
+  })
   const upstream = await startUpstream(t, answering(OK))
   const to = (host: string, name: string, connectTimeoutMs: number): ReturnType<typeof siteOf> =>
     siteOf(upstream.port, {

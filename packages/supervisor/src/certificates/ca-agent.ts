@@ -1,6 +1,8 @@
 // Connections to a CA: which roots are trusted, and through which proxy they go. Roots are the bundled ones, the
 // system's and those of tls.acme_ca_file; the proxy is the environment's (HTTPS_PROXY, NO_PROXY), as curl reads it.
+// A CA whose name cannot be resolved delays no other: the system's own look-ups share two threads.
 import { Agent } from 'node:https'
+import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import type { SecureContext } from 'node:tls'
 import { checkServerIdentity, createSecureContext, getCACertificates } from 'node:tls'
 
@@ -9,10 +11,18 @@ export interface PeerValidity {
   readonly untilMs: number
 }
 
+/** For all CAs: what one look-up finds serves the next connection. */
+const caNames = new NameResolver()
+
 /** `caPem`: roots to trust as well. Throws where it cannot be read. */
-export function createCaAgent(caPem: string | undefined, onPeer: (validity: PeerValidity) => void): Agent {
+export function createCaAgent(
+  caPem: string | undefined,
+  onPeer: (validity: PeerValidity) => void,
+  names: Pick<NameResolver, 'lookup'> = caNames,
+): Agent {
   return new Agent({
     keepAlive: true,
+    lookup: names.lookup,
     secureContext: contextFor(caPem),
     checkServerIdentity: (host, peer) => {
       onPeer({ fromMs: Date.parse(peer.valid_from), untilMs: Date.parse(peer.valid_to) })

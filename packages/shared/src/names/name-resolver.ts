@@ -1,9 +1,9 @@
-// Addresses of upstream names for one worker. Each name has at most one look-up at a time, which runs in the
+// Addresses of names for one process: upstreams, CAs. Each name has at most one look-up at a time, which runs in the
 // background by the runtime's own DNS client; what is known is used meanwhile. The system's resolver (getaddrinfo)
 // blocks a thread of a small pool for as long as it likes, so it is asked last, and for one name at a time.
 import { lookup as lookupBySystem, promises as dns } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
-import { codeOf } from '@reverse-proxy/shared/error-text'
+import { codeOf } from '../error-text.ts'
 import { candidatesFor, parseHosts, parseResolvConf, readWhenChanged } from './name-files.ts'
 
 export interface Answer {
