@@ -18,8 +18,8 @@ import { rateLimited, refuse, reset, serverError, unavailable } from '../../../t
 import type { Behaviour, Problem } from '../../../test/harness/acme/exchange.ts'
 import { answerOf, problemAnswer, withHeaders } from '../../../test/harness/acme/exchange.ts'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
-import type { Pebble, PebbleOptions } from '../../../test/harness/pebble.ts'
-import { startPebble } from '../../../test/harness/pebble.ts'
+import type { Pebble, PebbleVisit } from '../../../test/harness/pebble.ts'
+import { sharePebble, startPebble } from '../../../test/harness/pebble.ts'
 import { IS_FULL } from '../../../test/harness/size.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { AcmeManager } from '../src/certificates/acme-manager.ts'
@@ -32,6 +32,7 @@ const NEVER = new AbortController().signal
 const LISTENERS = IS_FULL ? 50 : 6
 const GONE = { status: 400, type: 'accountDoesNotExist' } as const
 const CA_REQUESTS_PER_SECOND = 20
+const visit = await sharePebble()
 
 function withoutNonce(problem: Problem): Behaviour {
   return ({ send }) => send(problemAnswer(problem))
@@ -48,14 +49,14 @@ async function accountFiles(stateDir: string): Promise<string[]> {
 }
 
 class Machine {
-  readonly pebble: Pebble
+  readonly pebble: Pebble | PebbleVisit
   readonly ca: AcmeFaultProxy
   readonly stateDir: string
   readonly host: FakeHost
   readonly #t: TestContext
   readonly #armed = new Map<string, readonly ArmedChallenge[]>()
 
-  private constructor(t: TestContext, pebble: Pebble, ca: AcmeFaultProxy) {
+  private constructor(t: TestContext, pebble: Pebble | PebbleVisit, ca: AcmeFaultProxy) {
     this.#t = t
     this.pebble = pebble
     this.ca = ca
@@ -63,8 +64,7 @@ class Machine {
     this.host = new FakeHost(t)
   }
 
-  static async start(t: TestContext, options: PebbleOptions = {}): Promise<Machine> {
-    const pebble = await startPebble(t, options)
+  static async start(t: TestContext, pebble: Pebble | PebbleVisit = visit(t)): Promise<Machine> {
     const machine = new Machine(t, pebble, await startAcmeFaultProxy(t, pebble))
     await answerTlsAlpn(t, machine, pebble.tlsPort)
     return machine
@@ -112,7 +112,7 @@ test(
   'many listeners at a CA of 20 requests a second that refuses one nonce in twenty: all serve, by one account',
   TEST,
   async (t) => {
-    const machine = await Machine.start(t, { nonceRejectPercent: 5 })
+    const machine = await Machine.start(t, await startPebble(t, { nonceRejectPercent: 5 }))
     const { pebble, ca } = machine
     const recent: number[] = []
     const limited = ca.inject({
