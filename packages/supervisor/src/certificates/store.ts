@@ -15,6 +15,7 @@ import type { CertificateFacts, Inspection } from './inspect.ts'
 import {
   cacheError,
   createFile,
+  isTemporary,
   makePrivateDirectory,
   makePrivateSubdirectory,
   sweepTemporary,
@@ -55,9 +56,8 @@ export interface AllLoaded {
 }
 
 const FORMAT_VERSION = 1
-/** What `nameOf` makes, and what a killed process leaves of it. */
+/** What `nameOf` makes. */
 const GENERATION = /^\d{8}T\d{6}(?:\.\d{3})?Z-[\dA-F]+-[\da-f]{4}$/u
-const UNFINISHED = /^\..*\.new$/u
 /** What a generation takes on the disk, with room to spare. */
 const GENERATION_BYTES = 64 * 1024
 /** Of each file: far more than any chain, and nothing that memory notices. */
@@ -245,7 +245,7 @@ export class CertificateStore {
     const names = await readdir(this.#generations).catch(() => [])
     for (const name of names) {
       // Files of others are left alone.
-      if (kept.has(name) || !(GENERATION.test(name) || UNFINISHED.test(name))) continue
+      if (kept.has(name) || !(GENERATION.test(name) || isTemporary(name))) continue
       await this.#discard(join(this.#generations, name))
     }
   }
