@@ -39,13 +39,18 @@ function withoutNonce(problem: Problem): Behaviour {
 }
 
 async function accountFiles(stateDir: string): Promise<string[]> {
-  const root = join(stateDir, 'acme')
-  const names = await readdir(root, { recursive: true })
+  const paths = await accountPaths(stateDir)
   return await Promise.all(
-    names
-      .filter((name) => name.endsWith('.json'))
-      .map(async (name) => await readFile(join(root, name), 'utf8')),
+    paths
+      .filter((path) => path.startsWith(join(stateDir, 'acme')))
+      .map(async (path) => await readFile(path, 'utf8')),
   )
+}
+
+/** The machine's and the listeners' own. */
+async function accountPaths(stateDir: string): Promise<string[]> {
+  const names = await readdir(stateDir, { recursive: true })
+  return names.filter((name) => /accounts\/.*\.json$/u.test(name)).map((name) => join(stateDir, name))
 }
 
 class Machine {
@@ -211,6 +216,31 @@ for (const [what, refusal, lookup] of [
   })
 }
 
+test('an account that the CA has under another URL now is used there', TEST, async (t) => {
+  const machine = await Machine.start(t)
+  const { ca, pebble } = machine
+  await machine.acquired(1)
+  const former = ca.requestsOf('newOrder').at(-1)?.accountUrl
+  assert.ok(former)
+  const moved = `${former}-before`
+  const files = await accountPaths(machine.stateDir)
+  for (const path of files) await writeFile(path, (await readFile(path, 'utf8')).replace(former, moved))
+  ca.inject({
+    on: 'newOrder',
+    answer: refuse({ status: 401, type: 'unauthorized', detail: 'no such account' }),
+    when: ({ accountUrl }) => accountUrl === moved,
+  })
+  await machine.acquired(1, { domains: ['more.example'] })
+  assert.deepEqual(
+    ca
+      .requestsOf('newOrder')
+      .slice(-2)
+      .map(({ accountUrl }) => accountUrl),
+    [moved, former],
+  )
+  assert.equal(pebble.accounts(), 1)
+})
+
 test('a refusal that is not about the account replaces none', TEST, async (t) => {
   const machine = await Machine.start(t)
   await machine.acquired(1)
@@ -338,6 +368,13 @@ test('HTTPS_PROXY carries the requests to the CA, unless NO_PROXY names it', TES
   process.env['NO_PROXY'] = '127.0.0.1'
   await machine.acquired(2)
   assert.deepEqual(targets, [])
+
+  process.env['NO_PROXY'] = ''
+  process.env['HTTPS_PROXY'] = `127.0.0.1:${address.port}`
+  await machine.acquired(3)
+  assert.ok(targets.length > 0, 'without a scheme, as curl takes it')
+  process.env['HTTPS_PROXY'] = 'socks5://127.0.0.1:1'
+  await assert.rejects(machine.acquired(4), { code: 'CONFIG', message: /^HTTPS_PROXY / })
 })
 
 test("the system's roots are trusted towards a CA", TEST, async (t) => {

@@ -5,6 +5,7 @@ import { Agent } from 'node:https'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import type { SecureContext } from 'node:tls'
 import { checkServerIdentity, createSecureContext, getCACertificates } from 'node:tls'
+import { ProxyError } from '@reverse-proxy/shared/errors'
 
 export interface PeerValidity {
   readonly fromMs: number
@@ -14,7 +15,7 @@ export interface PeerValidity {
 /** For all CAs: what one look-up finds serves the next connection. */
 const caNames = new NameResolver()
 
-/** `caPem`: roots to trust as well. Throws where it cannot be read. */
+/** `caPem`: roots to trust as well. Throws where it cannot be read, and CONFIG for a proxy that cannot be used. */
 export function createCaAgent(
   caPem: string | undefined,
   onPeer: (validity: PeerValidity) => void,
@@ -32,10 +33,25 @@ export function createCaAgent(
   })
 }
 
-/** For CAs are asked over HTTPS alone: what is said of plain HTTP does not count. */
+/** CAs are asked over HTTPS alone: HTTP_PROXY does not count. Throws CONFIG. */
 function proxyEnvironment(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   const names = ['HTTPS_PROXY', 'https_proxy', 'NO_PROXY', 'no_proxy']
-  return Object.fromEntries(names.flatMap((name) => (env[name] ? [[name, env[name]]] : [])))
+  return Object.fromEntries(
+    names.flatMap((name) => {
+      const value = env[name]
+      if (!value) return []
+      return [[name, name.toLowerCase() === 'https_proxy' ? proxyUrl(name, value) : value]]
+    }),
+  )
+}
+
+/** As curl does, `host:port` is taken for a plain HTTP proxy. The runtime would go without one, and say nothing. */
+function proxyUrl(name: string, value: string): string {
+  const url = URL.parse(value.includes('://') ? value : `http://${value}`)
+  if (url !== null && (url.protocol === 'http:' || url.protocol === 'https:')) return url.href
+  throw new ProxyError('CONFIG', `${name} of the environment names no proxy that can be used`, {
+    hint: 'it must be host:port, or a URL that begins with http:// or https://',
+  })
 }
 
 let last: { readonly caPem: string | undefined; readonly context: SecureContext } | undefined
