@@ -111,6 +111,19 @@ for (const [name, text, body] of SAMPLES) {
   })
 }
 
+test('many short heads in one read cost about the same whichever way their lines end', () => {
+  const timeOf = (lineEnd: string): number => {
+    const read = bytesOf(`HTTP/1.1 102${lineEnd.repeat(2)}`.repeat(20_000) + 'HTTP/1.1 204\n\n')
+    const startMs = performance.now()
+    parse([read])
+    return performance.now() - startMs
+  }
+  timeOf('\r\n')
+  const crlfMs = Math.max(timeOf('\r\n'), timeOf('\r\n'))
+  const lfMs = Math.min(timeOf('\n'), timeOf('\n'), timeOf('\n'))
+  assert.ok(lfMs < 8 * crlfMs, `${lfMs} ms against ${crlfMs} ms`)
+})
+
 test('names in lower case, values without the space around them, trailers apart', () => {
   const { responses } = parse([bytesOf(CHUNKED)])
   assert.deepEqual(responses, [
