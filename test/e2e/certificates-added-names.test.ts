@@ -113,7 +113,7 @@ test(
     const { status, workers, certificates } = await ask('reload')
     assert.deepEqual([status, workers, certificates], ['ok', 'replaced', 'pending'])
     await gate.waitForArrival()
-    await proxy.stdout.waitForLine(/ WARN CERT_FAILED .*failed_names=bad\.test /u)
+    await proxy.stdout.waitForLine(/ ERROR CERT_FAILED .*failed_names=bad\.test /u)
     for (const state of ['replaced by the reload', 'replaced while the order is under way']) {
       assert.deepEqual(await handshake({ port: newPort, serverName: GOOD }), unserved, state)
       assert.deepEqual(await handshake({ port: badPort, serverName: BAD }), unserved, state)
