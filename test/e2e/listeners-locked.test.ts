@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { lockDirectory } from '../../packages/supervisor/src/certificates/lock.ts'
+import { askAdmin } from '../harness/admin.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { HttpOrigin } from '../harness/http-origin.ts'
 import { freePort } from '../harness/ports.ts'
@@ -61,8 +62,11 @@ test(
     await waitFor('the other listener to be served', isServed, WAIT_MS)
     assert.partialDeepStrictEqual(await ofB(), { code: 'ERR_SSL_TLSV1_UNRECOGNIZED_NAME' })
     assert.doesNotMatch(first.stdout.text, / INFO READY /u)
+    const renewal = askAdmin(join(directory, 'admin.sock'), 'renew b.example').catch(() => undefined)
+    await first.stdout.waitForLine(/ REQUEST .*host=a\.example/u, WAIT_MS)
     assert.deepEqual(await first.stop(), { code: 0, signal: null })
     await first.assertNoProcessLeft()
+    await renewal
 
     const second = new Proxy(t, { listeners }, { directory })
     await waitFor('the other listener to be served', isServed, WAIT_MS)
