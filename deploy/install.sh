@@ -77,10 +77,13 @@ run_release() {
 }
 
 install_program() {
-  local release
+  local release status
   release=$prefix/releases/$(date -u +%Y%m%dT%H%M%S)-$$
   mkdir -p "$prefix/releases"
+  # Not as a condition: in one, bash goes on after a step that failed.
+  set +e
   (
+    set -e
     cd "$here/.."
     step 'Installing packages (the first time about a minute)'
     # Into another root nothing of this machine is touched: what it lacks is named.
@@ -91,7 +94,10 @@ install_program() {
     # Copies: files linked to somebody's package store would be theirs to change. Flat: pnpm's own layout names directories
     # after the path of this checkout.
     npx -y pnpm@12 --config.package-import-method=copy --config.node-linker=hoisted -F supervisor deploy --prod "$release"
-  ) 3>&1 >"$prefix/install.log" 2>&1 || { cat "$prefix/install.log" >&2; rm -rf "$release" "$prefix/install.log"; exit 1; }
+  ) 3>&1 >"$prefix/install.log" 2>&1
+  status=$?
+  set -e
+  [ "$status" -eq 0 ] || { cat "$prefix/install.log" >&2; rm -rf "$release" "$prefix/install.log"; exit 1; }
   rm -f "$prefix/install.log"
   slim "$release"
   chmod -R u=rwX,go=rX "$release"

@@ -3,7 +3,7 @@
 # The caller's variables for the runtime do not reach it: NODE_OPTIONS loads code and opens the inspector, NODE_DEBUG
 # prints secrets, OPENSSL_CONF changes the TLS policy. Those that add certificate authorities do.
 trap '' USR1 USR2
-for name in $(env | sed -n -e 's/^\(NODE_[A-Za-z0-9_]*\)=.*/\1/p' -e 's/^\(OPENSSL_[A-Z]*\)=.*/\1/p'); do
+for name in $(env | sed -n -e 's/^\(NODE_[A-Za-z0-9_]*\)=.*/\1/p' -e 's/^\(OPENSSL_[A-Za-z0-9_]*\)=.*/\1/p'); do
   case $name in
     NODE_EXTRA_CA_CERTS | NODE_USE_SYSTEM_CA) ;;
     *) unset "$name" ;;

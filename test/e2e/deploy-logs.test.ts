@@ -29,6 +29,11 @@ const REQUESTS: readonly (readonly [target: string, status: number, filter: Filt
   ['/vendor/phpunit/phpunit/src/Util/PHP/eval-stdin.php?n=#', 404, 'scan'],
   ['/cgi-bin/../../../etc/passwd?n=#', 400, 'scan'],
   ['/.env"n=#', 404, 'scan'],
+  // Letters and dots in percent-encoding are the same path (RFC 3986 2.3).
+  ['/%2eenv?n=#', 200, 'scan'],
+  ['/%2Egit/config?n=#', 404, 'scan'],
+  ['/.%65nv?n=#', 404, 'scan'],
+  ['/a/%2e%2e/%2e%2e/etc/passwd?n=#', 404, 'scan'],
   // A single-page application says 200 to whatever it is asked for.
   ['/.env?m=#', 200, 'scan'],
   ['/api/.env.production?n=#', 200, 'scan'],

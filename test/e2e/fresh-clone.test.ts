@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process'
 import {
   cpSync,
   existsSync,
+  globSync,
   lstatSync,
   mkdirSync,
   readFileSync,
@@ -148,17 +149,20 @@ test('prepare.sh: installs when what is there is not all, and only then', TEST, 
 
 const hidden = hidesLibraries()
 test(
-  'a system without libatomic: one line names the file and the package',
+  'a system without libatomic: one line names the file and the package, and install.sh goes no further',
   { ...TEST, skip: hidden.skip },
-  () => {
-    const { status, stdout, stderr } = spawnSync(
-      'unshare',
-      ['-m', 'sh', '-ec', `${HIDE}; exec sh "${join(ROOT, 'scripts/prepare.sh')}"`],
-      { encoding: 'utf8', env: ENV },
-    )
-    assert.equal(status, 1)
-    assert.equal(stdout, '')
-    assert.match(stderr, /^[^\n]*needs libatomic\.so\.1, [^\n]* install libatomic1?\n$/)
+  (t) => {
+    const prepared = runWithoutLibatomic('sh', join(ROOT, 'scripts/prepare.sh'))
+    assert.equal(prepared.status, 1)
+    assert.equal(prepared.stdout, '')
+    assert.match(prepared.stderr, /^[^\n]*needs libatomic\.so\.1, [^\n]* install libatomic1?\n$/)
+
+    const root = temporaryDirectory(t)
+    const installed = runWithoutLibatomic('bash', join(ROOT, 'deploy/install.sh'), '--root', root)
+    assert.equal(installed.status, 1)
+    assert.match(installed.stdout, /^ {2}Installing packages[^\n]*\n$/)
+    assert.equal(installed.stderr, prepared.stderr)
+    assert.deepEqual(globSync('opt/reverse-proxy/**/*', { cwd: root }), ['opt/reverse-proxy/releases'])
   },
 )
 
@@ -199,6 +203,12 @@ function hidesLibraries(): { skip: string | false } {
 /** Also of one that leads nowhere. */
 function isLink(path: string): boolean {
   return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true
+}
+
+/** Runs a command where libatomic is hidden. */
+function runWithoutLibatomic(...command: string[]) {
+  const script = `${HIDE}; exec "$@"`
+  return spawnSync('unshare', ['-m', 'sh', '-ec', script, '-', ...command], { encoding: 'utf8', env: ENV })
 }
 
 function freshClone(t: TestContext): string {

@@ -1,4 +1,5 @@
 // A listener whose own state another process holds locked: it waits alone, and a shutdown does not wait with it.
+import { askAdmin } from '../harness/admin.ts'
 import assert from 'node:assert/strict'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -61,8 +62,11 @@ test(
     await waitFor('the other listener to be served', isServed, WAIT_MS)
     assert.partialDeepStrictEqual(await ofB(), { code: 'ERR_SSL_TLSV1_UNRECOGNIZED_NAME' })
     assert.doesNotMatch(first.stdout.text, / INFO READY /u)
+    const renewal = askAdmin(join(directory, 'admin.sock'), 'renew b.example').catch(() => undefined)
+    await first.stdout.waitForLine(/ REQUEST .*host=a\.example/u, WAIT_MS)
     assert.deepEqual(await first.stop(), { code: 0, signal: null })
     await first.assertNoProcessLeft()
+    await renewal
 
     const second = new Proxy(t, { listeners }, { directory })
     await waitFor('the other listener to be served', isServed, WAIT_MS)

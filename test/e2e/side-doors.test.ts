@@ -1,5 +1,6 @@
 // What the runtime offers to whoever can set a variable or send a signal: not with this program.
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -61,6 +62,24 @@ test(
     assert.deepEqual(await proxy.stop(), { code: 0, signal: null })
   },
 )
+
+test('no variable for the runtime or its TLS library passes the launcher, but the two for authorities', (t) => {
+  const runtime = join(temporaryDirectory(t), 'runtime')
+  writeFileSync(runtime, '#!/bin/sh\nenv\n', { mode: 0o755 })
+  const names = [
+    'NODE_OPTIONS',
+    'NODE_V8_COVERAGE',
+    'OPENSSL_CONF',
+    'OPENSSL_CONF_INCLUDE',
+    'OPENSSL_ia32cap',
+    'NODE_EXTRA_CA_CERTS',
+  ]
+  const env = Object.fromEntries(names.map((name) => [name, '/x']))
+  const seen = execFileSync('sh', [LAUNCH, runtime, 'main.js'], {
+    env: { PATH: process.env['PATH'], ...env },
+  })
+  assert.deepEqual(seen.toString().match(/^(?:NODE|OPENSSL)_\w+/gmu), ['NODE_EXTRA_CA_CERTS'])
+})
 
 test('SIGUSR1 and SIGUSR2 reopen the log file; to a worker they mean nothing', TEST, async (t) => {
   const directory = temporaryDirectory(t)

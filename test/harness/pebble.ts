@@ -9,6 +9,8 @@ import { readFile, writeFile } from 'node:fs/promises'
 import https from 'node:https'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import { after } from 'node:test'
+import type { Lifetime } from './directory.ts'
 import { temporaryDirectory } from './directory.ts'
 import { Output } from './output.ts'
 import { freePort } from './ports.ts'
@@ -32,6 +34,8 @@ export interface PebbleOptions {
   readonly externalAccounts?: Readonly<Record<string, string>>
 }
 
+/** For a machine that has much else to do: it makes keys first. */
+const START_MS = 45_000
 const PROBE_ADDRESS = '127.9.9.9'
 
 /** Pebble's names for the resources of RFC 8555, as its log has them. */
@@ -44,11 +48,62 @@ const REQUESTS = {
 } as const
 
 /** Starts Pebble and its DNS; both end with the test. */
-export async function startPebble(t: TestContext, options: PebbleOptions = {}): Promise<Pebble> {
+export async function startPebble(t: Lifetime, options: PebbleOptions = {}): Promise<Pebble> {
   const pebble = await Pebble.create(t, options)
   t.after(async () => await pebble.kill())
   await pebble.start()
   return pebble
+}
+
+/** Starts one Pebble for all tests of a file, to be called outside of them; each test visits it, one at a time. */
+export async function sharePebble(options: PebbleOptions = {}): Promise<(t: TestContext) => PebbleVisit> {
+  const pebble = await startPebble({ after }, options)
+  return (t) => new PebbleVisit(t, pebble)
+}
+
+/** A shared Pebble as if it had been started for this test: with counts of its own, and names that resolve again afterwards. */
+class PebbleVisit {
+  readonly directoryUrl: string
+  readonly caFile: string
+  readonly httpPort: number
+  readonly tlsPort: number
+  readonly #pebble: Pebble
+  readonly #before: Readonly<Record<keyof typeof REQUESTS, number>>
+  readonly #accountsBefore: number
+  readonly #changed = new Set<string>()
+
+  constructor(t: TestContext, pebble: Pebble) {
+    this.#pebble = pebble
+    this.directoryUrl = pebble.directoryUrl
+    this.caFile = pebble.caFile
+    this.httpPort = pebble.httpPort
+    this.tlsPort = pebble.tlsPort
+    const count = (kind: keyof typeof REQUESTS): number => pebble.requests(kind)
+    this.#before = {
+      newAccount: count('newAccount'),
+      newOrder: count('newOrder'),
+      finalize: count('finalize'),
+      challenge: count('challenge'),
+      certificate: count('certificate'),
+    }
+    this.#accountsBefore = pebble.accounts()
+    t.after(async () => {
+      for (const host of this.#changed) await pebble.setAddresses(host, ['127.0.0.1'])
+    })
+  }
+
+  requests(kind: keyof typeof REQUESTS): number {
+    return this.#pebble.requests(kind) - this.#before[kind]
+  }
+
+  accounts(): number {
+    return this.#pebble.accounts() - this.#accountsBefore
+  }
+
+  async setAddresses(host: string, ipv4: readonly string[]): Promise<void> {
+    this.#changed.add(host)
+    await this.#pebble.setAddresses(host, ipv4)
+  }
 }
 
 class Pebble {
@@ -76,7 +131,7 @@ class Pebble {
     return `127.0.0.1:${this.#setup.dnsPort}`
   }
 
-  static async create(t: TestContext, options: PebbleOptions): Promise<Pebble> {
+  static async create(t: Lifetime, options: PebbleOptions): Promise<Pebble> {
     const directory = temporaryDirectory(t)
     const ca = await TestCa.create(t)
     const { certPath, keyPath } = await ca.issue(['127.0.0.1', 'localhost'])
@@ -120,12 +175,16 @@ class Pebble {
     const unused = ['-http01', '', '-https01', '', '-tlsalpn01', '']
     this.#spawn('pebble-challtestsrv', [...dns, ...noIpv6, ...unused], {})
     this.#spawn('pebble', ['-config', configPath, '-dnsserver', `127.0.0.1:${dnsPort}`], environment)
-    await waitFor('Pebble answers', async () => {
-      if (this.#processes.some((child) => child.exitCode !== null)) throw new Error(this.output.text)
-      await fetch(`http://127.0.0.1:${dnsManagementPort}/`)
-      return await this.#get(`https://127.0.0.1:${managementPort}/roots/0`)
-    })
-    await waitFor('its own name server answers', async () => await this.#hasOwnNameServer())
+    await waitFor(
+      'Pebble answers',
+      async () => {
+        if (this.#processes.some((child) => child.exitCode !== null)) throw new Error(this.output.text)
+        await fetch(`http://127.0.0.1:${dnsManagementPort}/`)
+        return await this.#get(`https://127.0.0.1:${managementPort}/roots/0`)
+      },
+      START_MS,
+    )
+    await waitFor('its own name server answers', async () => await this.#hasOwnNameServer(), START_MS)
   }
 
   /** pebble-challtestsrv goes on when its DNS port is taken; Pebble would then ask whoever has that. */
@@ -226,7 +285,7 @@ class Pebble {
   }
 }
 
-export type { Pebble }
+export type { Pebble, PebbleVisit }
 
 interface Setup {
   readonly ca: TestCa

@@ -2,8 +2,8 @@
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import { promisify } from 'node:util'
+import type { Lifetime } from './directory.ts'
 import { temporaryDirectory } from './directory.ts'
 
 const run = promisify(execFile)
@@ -26,7 +26,7 @@ export class TestCa {
     this.#root = root
   }
 
-  static async create(t: TestContext): Promise<TestCa> {
+  static async create(t: Lifetime): Promise<TestCa> {
     const directory = temporaryDirectory(t)
     const extensions = ['basicConstraints=critical,CA:TRUE', 'keyUsage=critical,keyCertSign,cRLSign']
     return new TestCa(directory, await selfSigned(directory, 'ca', '/CN=Test CA', extensions, []))

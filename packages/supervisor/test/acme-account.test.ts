@@ -18,8 +18,8 @@ import { rateLimited, refuse, reset, serverError, unavailable } from '../../../t
 import type { Behaviour, Problem } from '../../../test/harness/acme/exchange.ts'
 import { answerOf, problemAnswer, withHeaders } from '../../../test/harness/acme/exchange.ts'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
-import type { Pebble, PebbleOptions } from '../../../test/harness/pebble.ts'
-import { startPebble } from '../../../test/harness/pebble.ts'
+import type { Pebble, PebbleVisit } from '../../../test/harness/pebble.ts'
+import { sharePebble, startPebble } from '../../../test/harness/pebble.ts'
 import { IS_FULL } from '../../../test/harness/size.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { AcmeManager } from '../src/certificates/acme/manager.ts'
@@ -32,30 +32,36 @@ const NEVER = new AbortController().signal
 const LISTENERS = IS_FULL ? 50 : 6
 const GONE = { status: 400, type: 'accountDoesNotExist' } as const
 const CA_REQUESTS_PER_SECOND = 20
+const visit = await sharePebble()
 
 function withoutNonce(problem: Problem): Behaviour {
   return ({ send }) => send(problemAnswer(problem))
 }
 
 async function accountFiles(stateDir: string): Promise<string[]> {
-  const root = join(stateDir, 'acme')
-  const names = await readdir(root, { recursive: true })
+  const paths = await accountPaths(stateDir)
   return await Promise.all(
-    names
-      .filter((name) => name.endsWith('.json'))
-      .map(async (name) => await readFile(join(root, name), 'utf8')),
+    paths
+      .filter((path) => path.startsWith(join(stateDir, 'acme')))
+      .map(async (path) => await readFile(path, 'utf8')),
   )
 }
 
+/** The machine's and the listeners' own. */
+async function accountPaths(stateDir: string): Promise<string[]> {
+  const names = await readdir(stateDir, { recursive: true })
+  return names.filter((name) => /accounts\/.*\.json$/u.test(name)).map((name) => join(stateDir, name))
+}
+
 class Machine {
-  readonly pebble: Pebble
+  readonly pebble: Pebble | PebbleVisit
   readonly ca: AcmeFaultProxy
   readonly stateDir: string
   readonly host: FakeHost
   readonly #t: TestContext
   readonly #armed = new Map<string, readonly ArmedChallenge[]>()
 
-  private constructor(t: TestContext, pebble: Pebble, ca: AcmeFaultProxy) {
+  private constructor(t: TestContext, pebble: Pebble | PebbleVisit, ca: AcmeFaultProxy) {
     this.#t = t
     this.pebble = pebble
     this.ca = ca
@@ -63,8 +69,7 @@ class Machine {
     this.host = new FakeHost(t)
   }
 
-  static async start(t: TestContext, options: PebbleOptions = {}): Promise<Machine> {
-    const pebble = await startPebble(t, options)
+  static async start(t: TestContext, pebble: Pebble | PebbleVisit = visit(t)): Promise<Machine> {
     const machine = new Machine(t, pebble, await startAcmeFaultProxy(t, pebble))
     await answerTlsAlpn(t, machine, pebble.tlsPort)
     return machine
@@ -112,7 +117,7 @@ test(
   'many listeners at a CA of 20 requests a second that refuses one nonce in twenty: all serve, by one account',
   TEST,
   async (t) => {
-    const machine = await Machine.start(t, { nonceRejectPercent: 5 })
+    const machine = await Machine.start(t, await startPebble(t, { nonceRejectPercent: 5 }))
     const { pebble, ca } = machine
     const recent: number[] = []
     const limited = ca.inject({
@@ -210,6 +215,31 @@ for (const [what, refusal, lookup] of [
     assert.notEqual(urls.at(-1), first.accountUrl)
   })
 }
+
+test('an account that the CA has under another URL now is used there', TEST, async (t) => {
+  const machine = await Machine.start(t)
+  const { ca, pebble } = machine
+  await machine.acquired(1)
+  const former = ca.requestsOf('newOrder').at(-1)?.accountUrl
+  assert.ok(former)
+  const moved = `${former}-before`
+  const files = await accountPaths(machine.stateDir)
+  for (const path of files) await writeFile(path, (await readFile(path, 'utf8')).replace(former, moved))
+  ca.inject({
+    on: 'newOrder',
+    answer: refuse({ status: 401, type: 'unauthorized', detail: 'no such account' }),
+    when: ({ accountUrl }) => accountUrl === moved,
+  })
+  await machine.acquired(1, { domains: ['more.example'] })
+  assert.deepEqual(
+    ca
+      .requestsOf('newOrder')
+      .slice(-2)
+      .map(({ accountUrl }) => accountUrl),
+    [moved, former],
+  )
+  assert.equal(pebble.accounts(), 1)
+})
 
 test('a refusal that is not about the account replaces none', TEST, async (t) => {
   const machine = await Machine.start(t)
@@ -338,6 +368,13 @@ test('HTTPS_PROXY carries the requests to the CA, unless NO_PROXY names it', TES
   process.env['NO_PROXY'] = '127.0.0.1'
   await machine.acquired(2)
   assert.deepEqual(targets, [])
+
+  process.env['NO_PROXY'] = ''
+  process.env['HTTPS_PROXY'] = `127.0.0.1:${address.port}`
+  await machine.acquired(3)
+  assert.ok(targets.length > 0, 'without a scheme, as curl takes it')
+  process.env['HTTPS_PROXY'] = 'socks5://127.0.0.1:1'
+  await assert.rejects(machine.acquired(4), { code: 'CONFIG', message: /^HTTPS_PROXY / })
 })
 
 test("the system's roots are trusted towards a CA", TEST, async (t) => {

@@ -17,7 +17,7 @@ import { AcmeManager } from '../src/certificates/acme/manager.ts'
 import { answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 import { CaScene } from './support/ca-scene.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const NEVER = new AbortController().signal
 
 async function acquired(t: TestContext, settings: AcmeSettings, host: FakeHost): Promise<AcmeManager> {

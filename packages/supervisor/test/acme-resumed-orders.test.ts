@@ -1,6 +1,7 @@
 // What a CA has issued is kept: one odd response at the end of an order, or the end of our process, costs no
 // second order. Against a real CA, whose responses are bent on their way.
 import assert from 'node:assert/strict'
+import { generateKeyPairSync } from 'node:crypto'
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -105,7 +106,14 @@ test(
 
     await t.test('a record that is of no use is forgotten, and blocks nothing', SUBTEST, async (st) => {
       const [gone, elsewhere, damaged] = ['gone', 'of other names', 'damaged']
-      for (const what of [gone, elsewhere, damaged]) {
+      const changes: Readonly<Record<string, object>> = {
+        'with a damaged key': { keyPem: 'none' },
+        'without names': { names: [] },
+        'that has failed less than never': { failures: -100 },
+      }
+      const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' })
+      const keyPem = privateKey.export({ type: 'pkcs8', format: 'pem' })
+      for (const what of [gone, elsewhere, damaged, ...Object.keys(changes)]) {
         const life = scene.enter(st)
         const first = await life.attempt()
         const path = join(life.settings.cacheDir, 'order.json')
@@ -115,9 +123,10 @@ test(
           accountUrl: ca.requestsOf('newOrder').at(-1)?.accountUrl,
           orderUrl: new URL('/my-order/gone', ca.directoryUrl).href,
           names: [what === elsewhere ? 'else.example' : 'one.example'],
-          keyPem: 'none',
+          keyPem,
           csr: 'none',
           failures: 0,
+          ...changes[what],
         }
         await writeFile(path, what === damaged ? '{' : JSON.stringify(record), { mode: 0o600 })
         life.newOrders()

@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import type { AcmeSettings, ChallengeType } from '@reverse-proxy/shared/config/config'
 import { DAY_MS, HOUR_MS } from '@reverse-proxy/shared/time-units'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
-import { startPebble } from '../../../test/harness/pebble.ts'
+import { sharePebble, startPebble } from '../../../test/harness/pebble.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { ACME_LIMITS } from '../src/certificates/acme-client/time-limits.ts'
 import { AcmeManager } from '../src/certificates/acme/manager.ts'
@@ -17,7 +17,8 @@ import { lockDirectory } from '../src/certificates/storage/lock.ts'
 import { answerHttp, answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 
 const LISTENER = '127.0.0.1:443'
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
+const visit = await sharePebble()
 
 function manage(t: TestContext, settings: AcmeSettings, host: FakeHost): AcmeManager {
   const manager = new AcmeManager(LISTENER, settings, host)
@@ -101,7 +102,7 @@ for (const challenge of ['tls-alpn-01', 'http-01'] as const satisfies ChallengeT
 }
 
 test('tls-alpn-01 is answered to a CA that speaks TLS 1.2 at most', TEST, async (t) => {
-  const pebble = await startPebble(t)
+  const pebble = visit(t)
   const host = new FakeHost(t)
   await answerTlsAlpn(t, host, pebble.tlsPort, 'TLSv1.2')
   const manager = await acquired(t, settingsFor(pebble, temporaryDirectory(t)), host)
@@ -128,7 +129,7 @@ test('a CA out of reach: acquire fails, says why, and costs the next start no wa
 })
 
 test('a CA whose own certificate is not trusted: the error says which setting helps', TEST, async (t) => {
-  const pebble = await startPebble(t)
+  const pebble = visit(t)
   const host = new FakeHost(t)
   const manager = manage(t, settingsFor(pebble, temporaryDirectory(t), { caFile: undefined }), host)
   await manager.load()
@@ -137,7 +138,7 @@ test('a CA whose own certificate is not trusted: the error says which setting he
 
 const ALL_FAIL = 'validation fails: names are named, disarmed, remembered, and the next start does not order'
 test(ALL_FAIL, TEST, async (t) => {
-  const pebble = await startPebble(t)
+  const pebble = visit(t)
   const host = new FakeHost(t)
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
@@ -170,7 +171,7 @@ test(ALL_FAIL, TEST, async (t) => {
 })
 
 test('one bad name: the others get their certificate, and the full set is tried later', TEST, async (t) => {
-  const pebble = await startPebble(t)
+  const pebble = visit(t)
   const host = new FakeHost(t)
   await answerTlsAlpn(t, host, pebble.tlsPort)
   await pebble.setAddresses('two.example', [])
@@ -200,7 +201,7 @@ test('one bad name: the others get their certificate, and the full set is tried 
 })
 
 test('renewal: a certificate past its point is replaced, with a new key', TEST, async (t) => {
-  const pebble = await startPebble(t)
+  const pebble = visit(t)
   const host = new FakeHost(t)
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
@@ -248,7 +249,7 @@ test('a CA that has forgotten the account: the key gets a new one within one att
 })
 
 test('two supervisors, one cache: one orders, the other uses its certificate', TEST, async (t) => {
-  const pebble = await startPebble(t)
+  const pebble = visit(t)
   const host = new FakeHost(t)
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
@@ -264,7 +265,7 @@ test('two supervisors, one cache: one orders, the other uses its certificate', T
 })
 
 test('a start that finds what another has got for some of the names serves that', TEST, async (t) => {
-  const pebble = await startPebble(t)
+  const pebble = visit(t)
   const host = new FakeHost(t)
   await answerTlsAlpn(t, host, pebble.tlsPort)
   await pebble.setAddresses('two.example', [])
@@ -298,7 +299,7 @@ test('what another has renewed is used, though its clock be behind ours', TEST, 
 })
 
 test('a waiter waits for so long, says for whom, and then uses what is cached', TEST, async (t) => {
-  const pebble = await startPebble(t)
+  const pebble = visit(t)
   const host = new FakeHost(t)
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
@@ -325,7 +326,7 @@ test('a waiter waits for so long, says for whom, and then uses what is cached', 
 })
 
 test('close aborts an order under way, disarms its challenges and lets go of the lock', TEST, async (t) => {
-  const pebble = await startPebble(t)
+  const pebble = visit(t)
   const host = new FakeHost(t)
   const cacheDir = temporaryDirectory(t)
   const manager = manage(t, settingsFor(pebble, cacheDir), host)
@@ -353,7 +354,7 @@ test('close aborts an order under way, disarms its challenges and lets go of the
 })
 
 test('names added: the cached certificate is served while the full set is ordered', TEST, async (t) => {
-  const pebble = await startPebble(t)
+  const pebble = visit(t)
   const host = new FakeHost(t)
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const cacheDir = temporaryDirectory(t)
@@ -375,7 +376,7 @@ test(
   'a certificate that cannot be saved is served all the same, the log and the status say so, and it is saved later',
   TEST,
   async (t) => {
-    const pebble = await startPebble(t)
+    const pebble = visit(t)
     const host = new FakeHost(t)
     await answerTlsAlpn(t, host, pebble.tlsPort)
     const cacheDir = temporaryDirectory(t)

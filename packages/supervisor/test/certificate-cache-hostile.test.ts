@@ -232,14 +232,23 @@ test('a directory of somebody else is refused, and nothing in it is changed', as
 test("strangers' files in a cache stop nothing: they are left as they are, and told of", async (t) => {
   const scene = await Scene.create(t)
   const serial = await scene.servedSerial()
-  const strangers = ['renewal.json.bak', '.last-failure.json.swp', '.nfs0001', 'notes', 'generations/old.tar']
+  const strangers = [
+    'renewal.json.bak',
+    '.last-failure.json.swp',
+    '.nfs0001',
+    'notes',
+    'generations/old.tar',
+    'key.pem.new',
+    'accounts/backup.new',
+    'generations/.backup.new',
+  ]
   for (const name of strangers) await writeFile(scene.path(name), 'not ours', { mode: 0o644 })
   await mkdir(scene.path('a directory'))
   await mkdir(scene.path('generations', 'copy'))
   execFileSync('mkfifo', [scene.path('pipe')])
   await scene.cache.secure()
   // Below, all is closed to others, whosever it is.
-  assert.equal(scene.told.length, 8, scene.told.join('\n'))
+  assert.equal(scene.told.length, 11, scene.told.join('\n'))
   assert.match(
     scene.told.join('\n'),
     /^\/renewal\.json\.bak: it is not a file of this cache; it is left alone$/mu,
@@ -251,7 +260,7 @@ test("strangers' files in a cache stop nothing: they are left as they are, and t
   await scene.cache.saveCertificate({ ...certificate, obtainedMs: 9000 }, async () => {})
   for (const name of strangers) assert.equal(await readFile(scene.path(name), 'utf8'), 'not ours')
   assert.ok((await lstat(scene.path('generations', 'copy'))).isDirectory())
-  assert.equal(scene.told.length, 8)
+  assert.equal(scene.told.length, 11)
 })
 
 test('what belongs to somebody else is told', async (t) => {

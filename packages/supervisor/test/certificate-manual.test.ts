@@ -1,6 +1,7 @@
 // Certificates from files: loaded, checked, watched, never changed.
 import assert from 'node:assert/strict'
-import { rename } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { rename, rm, symlink } from 'node:fs/promises'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { TestCa } from '../../../test/harness/tls-material.ts'
@@ -106,4 +107,20 @@ test('no pair can be loaded: nothing is served, the log says it as an error, and
   await manager.renew()
   assert.equal(manager.needsOrder(), false)
   assert.equal(host.published.length, 1)
+})
+
+test('a pipe, or a file without end, in place of one that was good: said at once, and the old one serves on', async (t) => {
+  const ca = await TestCa.create(t)
+  const host = new FakeHost(t)
+  const pair = await ca.issue(['a.example'])
+  const manager = manage(t, [pair], host)
+  await manager.load()
+  manager.start()
+  await rm(pair.certPath)
+  execFileSync('mkfifo', [pair.certPath])
+  await assert.rejects(manager.renew(), { code: 'CERTIFICATE', message: /is not a regular file/u })
+  await rm(pair.certPath)
+  await symlink('/dev/zero', pair.certPath)
+  await assert.rejects(manager.renew(), { code: 'CERTIFICATE', message: /is not a regular file/u })
+  assert.equal(manager.current().length, 1)
 })

@@ -23,7 +23,7 @@ import type { Broadcast, PushOutcome } from '../src/workers/handle.ts'
 import { answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 import { recordingLog } from './support/recording-log.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const DAY_MS = 86_400_000
 const NEVER = new AbortController().signal
 const ID = '127.0.0.1:443'

@@ -128,13 +128,13 @@ test('killed before the rename: the old pair stays current, and the next save cl
   await assert.rejects(
     fixture.store.save(await fixture.issue(), async () => {
       // What a process killed here leaves: a complete generation, and the link that was to be renamed.
-      await symlink('generations/x', join(fixture.directory, 'current.left.new'))
+      await symlink('generations/x', join(fixture.directory, 'current.0123456789ab.new'))
       throw killed
     }),
     killed,
   )
   assert.deepEqual(await fixture.load(), first)
-  await mkdir(join(fixture.directory, 'generations', '.20990101T000000.000Z-half.new'))
+  await mkdir(join(fixture.directory, 'generations', '.20990101T000000.000Z-half.0123456789ab.new'))
   assert.deepEqual(await fixture.load(), first)
   const next = await fixture.save()
   assert.deepEqual(await fixture.load(), next)

@@ -489,3 +489,40 @@ test(
     await waitUntil('all to be gone', () => connections.open === 0)
   },
 )
+
+test(
+  'a handshake that its client gives up while it waits takes no place and no connection',
+  TIMEOUT,
+  async (t) => {
+    const upstream = await startUpstream(t, ({ socket, received }) => socket.write(switching(received)))
+    const site = siteOf(upstream.port, { connectTimeoutMs: 30_000 })
+    const { port, requests } = await startSiteServer(t, [site], { upstreamMaxConnections: 1 })
+    const session = await connectHttp2(t, port)
+    const { stream: first } = await openTunnel(session)
+    const streams = Array.from({ length: 5 }, () => open(session, HANDSHAKE, false))
+    // The server has read them all once it has answered what came after them.
+    await request(session, { ':authority': 'unknown.example' })
+    for (const stream of streams) stream.close(CANCEL)
+    await waitUntil('all to be given up', () => requests.filter(({ status }) => status === 499).length === 5)
+    const next = open(session, HANDSHAKE, false)
+    first.close(CANCEL)
+    await once(next, 'response')
+    assert.equal(upstream.connections.length, 2)
+  },
+)
+
+test('a tunnel that one side has ended does not outlive a shorter silence', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, ({ socket, received }) => {
+    socket.allowHalfOpen = true
+    socket.write(switching(received))
+  })
+  const limits = { upgradeIdleTimeoutMs: 600_000, bodyStallTimeoutMs: 1_000 }
+  const { port, requests } = await startSiteServer(t, [siteOf(upstream.port)], limits)
+  const session = await connectHttp2(t, port)
+  for (const [i, side] of ['client', 'upstream'].entries()) {
+    const { stream } = await openTunnel(session)
+    if (side === 'client') stream.end()
+    else upstream.newest().socket.end()
+    await waitUntil('the tunnel to end', () => requests.length === i + 1)
+  }
+})

@@ -7,13 +7,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { candidatesFor, parseHosts, parseResolvConf } from '../src/upstream/name-files.ts'
+import { candidatesFor, parseHosts, parseResolvConf } from '@reverse-proxy/shared/names/name-files'
 import {
   NameResolver,
   systemNames,
-  type NameAnswer,
+  type Answer,
   type NameSources,
-} from '../src/upstream/name-resolver.ts'
+} from '@reverse-proxy/shared/names/name-resolver'
 import { connectRaw } from './support/raw-client.ts'
 import { answering, OK, startUpstream } from './support/raw-upstream.ts'
 import { NO_RATE_LIMIT, siteOf, startSiteServer } from './support/site-server.ts'
@@ -30,7 +30,7 @@ class FakeSources implements NameSources {
   now = 0
   readonly asked: string[] = []
   readonly askedSystem: string[] = []
-  answer: (name: string) => Promise<NameAnswer> = async () => await Promise.reject(failure('ENOTFOUND'))
+  answer: (name: string) => Promise<Answer> = async () => await Promise.reject(failure('ENOTFOUND'))
   answerSystem: (name: string) => Promise<readonly string[]> = async () =>
     await Promise.reject(failure('ENOTFOUND'))
 
@@ -46,7 +46,7 @@ class FakeSources implements NameSources {
     return candidatesFor(name, parseResolvConf('search first.test second.test\n'))
   }
 
-  async query(name: string, family: 4 | 6): Promise<NameAnswer> {
+  async query(name: string, family: 4 | 6): Promise<Answer> {
     if (family === 6) throw failure('ENODATA')
     this.asked.push(name)
     return await this.answer(name)
@@ -87,7 +87,7 @@ test('one look-up a name; an answer is used for its time to live, at least 5 s, 
   assert.equal(await resolve(names, 'a.test'), '10.0.0.1')
   assert.deepEqual(sources.asked, ['a.test'])
   sources.now = 5_000
-  const { promise, resolve: answer } = Promise.withResolvers<NameAnswer>()
+  const { promise, resolve: answer } = Promise.withResolvers<Answer>()
   sources.answer = async () => await promise
   assert.equal(await resolve(names, 'a.test'), '10.0.0.1', 'stale, and used at once')
   assert.equal(await resolve(names, 'a.test'), '10.0.0.1')
@@ -184,7 +184,11 @@ test('a name whose servers are silent, or that is none, concerns its own site al
   t.after(() => rmSync(directory, { recursive: true }))
   const resolvConf = join(directory, 'resolv.conf')
   writeFileSync(resolvConf, 'search search.test\n')
-  const names = new NameResolver(systemNames(join(directory, 'hosts'), resolvConf, [server.address]))
+  const names = new NameResolver({
+    ...systemNames(join(directory, 'hosts'), resolvConf, [server.address]),
+    // That of the machine may have no name server to ask.
+    querySystem: async () => await Promise.reject(failure('ENOTFOUND')),
+  })
   const upstream = await startUpstream(t, answering(OK))
   const to = (host: string, name: string, connectTimeoutMs: number): ReturnType<typeof siteOf> =>
     siteOf(upstream.port, {

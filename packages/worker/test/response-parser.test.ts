@@ -49,6 +49,14 @@ function bytesOf(text: string): Buffer {
   return Buffer.from(text, 'latin1')
 }
 
+/** How long it takes to read 20,000 interim heads whose lines end like that (ms). */
+function shortHeadsMs(lineEnd: string): number {
+  const read = bytesOf(`${`HTTP/1.1 102${lineEnd.repeat(2)}`.repeat(20_000)}HTTP/1.1 204\n\n`)
+  const startMs = performance.now()
+  parse([read])
+  return performance.now() - startMs
+}
+
 function byteByByte(text: string): Buffer[] {
   return Array.from(bytesOf(text), (byte) => Buffer.of(byte))
 }
@@ -110,6 +118,13 @@ for (const [name, text, body] of SAMPLES) {
     assert.deepEqual(parse(byteByByte(text)), whole)
   })
 }
+
+test('many short heads in one read cost about the same whichever way their lines end', () => {
+  shortHeadsMs('\r\n')
+  const crlfMs = Math.max(shortHeadsMs('\r\n'), shortHeadsMs('\r\n'))
+  const lfMs = Math.min(shortHeadsMs('\n'), shortHeadsMs('\n'), shortHeadsMs('\n'))
+  assert.ok(lfMs < 8 * crlfMs, `${lfMs} ms against ${crlfMs} ms`)
+})
 
 test('names in lower case, values without the space around them, trailers apart', () => {
   const { responses } = parse([bytesOf(CHUNKED)])

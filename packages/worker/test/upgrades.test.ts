@@ -458,3 +458,21 @@ test(
     assert.ok(client.received().endsWith('part\r\n'), client.received())
   },
 )
+
+test('a tunnel that one side has ended does not outlive a shorter silence', TIMEOUT, async (t) => {
+  const upstream = await startUpstream(t, (connection) => {
+    connection.socket.allowHalfOpen = true
+    echo(connection)
+  })
+  const limits = { upgradeIdleTimeoutMs: 600_000, bodyStallTimeoutMs: 1_000 }
+  const { port, requests } = await startSiteServer(t, [siteOf(upstream.port)], limits)
+  for (const [i, side] of ['client', 'upstream'].entries()) {
+    const client = await connectRaw(t, port)
+    client.socket.allowHalfOpen = true
+    client.send(handshake())
+    assert.equal((await client.response()).status, 101)
+    if (side === 'client') client.socket.end()
+    else upstream.newest().socket.end()
+    await waitUntil('the tunnel to end', () => requests.length === i + 1)
+  }
+})

@@ -133,6 +133,35 @@ test('no head in time: 504', TIMEOUT, async (t) => {
   assert.deepEqual(errors, ['timeout', 'timeout'])
 })
 
+test('a head that is always about to come is no head in time: 504', TIMEOUT, async (t) => {
+  for (const [beginning, piece] of [
+    ['', 'HTTP/1.1 102 Processing\r\n\r\n'],
+    ['HTTP/1.1 200 OK\r\nX: ', 'y'],
+  ] as const) {
+    const upstream = await startUpstream(t, ({ socket }) => {
+      socket.write(beginning)
+      const pieces = setInterval(() => socket.write(piece), 100)
+      socket.once('close', () => clearInterval(pieces))
+    })
+    const { statuses, errors } = await outcomeOf(t, upstream.port, { requestTimeoutMs: 1_000 })
+    assert.deepEqual(statuses, [504, 504])
+    assert.deepEqual(errors, ['timeout', 'timeout'])
+  }
+})
+
+test('hints without end do not pile up for a client that does not read them', TIMEOUT, async (t) => {
+  const hint = `HTTP/1.1 103 Early Hints\r\nLink: ${'x'.repeat(8_000)}\r\n\r\n`
+  const upstream = await startUpstream(t, answering(hint.repeat(100) + OK))
+  const { port } = await startSiteServer(t, [siteOf(upstream.port)])
+  const client = await connectRaw(t, port)
+  client.send(GET)
+  const statuses: number[] = []
+  while (statuses.at(-1) !== 200) statuses.push((await client.response()).status)
+  assert.equal(statuses.length, 9)
+  const answer = await request(await connectHttp2(t, port))
+  assert.deepEqual([answer.status, answer.informational.length], [200, 8])
+})
+
 test('no TLS from the upstream in time: 504; none at all: 502', TIMEOUT, async (t) => {
   const silent = await startUpstream(t, () => {})
   const slow = await outcomeOf(t, silent.port, {

@@ -70,7 +70,10 @@ const limits = table(
     ),
     requests_per_connection: count('Requests served on one connection before it is closed.', 10_000),
     http2_streams: count('Concurrent streams of one HTTP/2 connection.', 100),
-    upgrade_idle_timeout_secs: seconds('Longest silence on a WebSocket, in both directions.', 3600),
+    upgrade_idle_timeout_secs: seconds(
+      'Longest silence on a WebSocket, in both directions; once one side has ended, body_stall_timeout_secs holds if it is shorter.',
+      3600,
+    ),
     upstream_connections_per_site: count(
       'Requests of one worker that wait for a response head from the upstream of one site; more are queued.',
       256,

@@ -12,7 +12,7 @@ import type {
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { BoundSockets } from './bound-sockets.ts'
-import type { NameResolver } from '../upstream/name-resolver.ts'
+import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import type { UpstreamTrust } from '../upstream/trust.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
 import { PlainHttpServer } from './http-server.ts'

@@ -3,7 +3,7 @@
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { Handler, ServedSite } from '../protocol/exchange.ts'
 import { Router } from './router.ts'
-import type { NameResolver } from '../upstream/name-resolver.ts'
+import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import type { Route } from '../upstream/route.ts'
 import { type UpstreamAddress } from '../upstream/connector.ts'
 import { UpstreamPool } from '../upstream/pool.ts'

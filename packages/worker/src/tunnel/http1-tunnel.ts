@@ -23,7 +23,7 @@ import { failHandshake, isSwitching, writeHandshake } from './handshake.ts'
 
 export interface UpgradeDeps {
   readonly accessLog: AccessLog
-  readonly limits: () => Pick<Limits, 'upgradeIdleTimeoutMs'>
+  readonly limits: () => Pick<Limits, 'upgradeIdleTimeoutMs' | 'bodyStallTimeoutMs'>
   readonly tunnels: Tunnels
   readonly connectionLimitLog: ConnectionLimitLog
   /** Those of the TLS front. */
@@ -152,7 +152,11 @@ class SocketTunnel implements ResponseSource, Handshake, Tunnel {
     upstream.on('data', (chunk: Buffer) => this.#toClient.see(chunk))
     this.#deps.tunnels.opened(this)
     this.#exchange.opened()
-    socket.setTimeout(this.#deps.limits().upgradeIdleTimeoutMs, () => socket.destroy())
+    const limits = this.#deps.limits()
+    socket.setTimeout(limits.upgradeIdleTimeoutMs, () => socket.destroy())
+    const onHalfOpen = (): unknown => socket.setTimeout(halfOpenTimeoutMs(limits))
+    socket.once('end', onHalfOpen)
+    upstream.once('end', onHalfOpen)
     socket.once('close', () => {
       this.#deps.tunnels.closed(this)
       // Bytes that the client sent before its end must still be written.
@@ -168,6 +172,14 @@ class SocketTunnel implements ResponseSource, Handshake, Tunnel {
       else socket.once('finish', () => closeLingering(socket))
     })
   }
+}
+
+/**
+ * How long a tunnel may be silent once one side has ended: the other may never hear of it, or not care, and a client
+ * that has gone meanwhile is not noticed as long as there is nothing to send to it.
+ */
+export function halfOpenTimeoutMs(limits: ReturnType<UpgradeDeps['limits']>): number {
+  return Math.min(limits.upgradeIdleTimeoutMs, limits.bodyStallTimeoutMs)
 }
 
 /** The pass sends on what stands in `headers`. */

@@ -10,7 +10,7 @@ import { passRejectedUpgrade } from './upgrade-rejected.ts'
 import type { Route } from '../upstream/route.ts'
 import type { Tunnel } from './tunnels.ts'
 import type { UpgradeAgent } from '../upstream/upgrade-agent.ts'
-import type { UpgradeDeps } from './http1-tunnel.ts'
+import { halfOpenTimeoutMs, type UpgradeDeps } from './http1-tunnel.ts'
 import { badResponse } from '../upstream/http1/bad-response.ts'
 import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
 import { failHandshake, isSwitching, newWebSocketKey, writeHandshake } from './handshake.ts'
@@ -138,7 +138,10 @@ class StreamTunnel implements ResponseSource, Tunnel {
       this.#toClient.see(chunk)
       if (!exchange.write(chunk)) upstream.pause()
     })
-    upstream.on('end', () => exchange.endHalf())
+    upstream.on('end', () => {
+      exchange.endHalf()
+      this.#halfOpen()
+    })
     upstream.on('close', () => {
       // Nothing reads what the client still sends. Without an end before it, this is a reset.
       if (upstream.readableEnded) exchange.end([])
@@ -153,9 +156,17 @@ class StreamTunnel implements ResponseSource, Tunnel {
       if (upstream.writable && !upstream.write(chunk)) body.pause()
     })
     // A client may have ended its side while the upstream was being asked.
-    if (body.readableEnded) upstream.end()
-    else body.on('end', () => upstream.end())
+    const onEnd = (): void => {
+      upstream.end()
+      this.#halfOpen()
+    }
+    if (body.readableEnded) onEnd()
+    else body.on('end', onEnd)
     upstream.on('drain', () => body.resume())
+  }
+
+  #halfOpen(): void {
+    this.#exchange.onIdle(halfOpenTimeoutMs(this.#deps.limits()), () => this.#cut())
   }
 
   /** RFC 8441 5: what is a reset in TCP is CANCEL here. */

@@ -224,8 +224,10 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
       this.#complete()
       return
     }
+    // Until then one deadline holds for the whole head, in whatever pieces and after however many interim responses.
+    if (!this.#parser.hasHead) return
     this.#setDeadline()
-    if (this.awaitsHead && this.#parser.hasHead) this.#owner.onAnswered(this)
+    if (this.awaitsHead) this.#owner.onAnswered(this)
   }
 
   #onEnd(): void {

@@ -3,7 +3,7 @@
 import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from 'node:net'
 import { connect as connectTls, type SecureContext } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { NameResolver } from './name-resolver.ts'
+import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import type { UpstreamTrust } from './trust.ts'
 
 export interface UpstreamAddress {

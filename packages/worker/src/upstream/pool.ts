@@ -3,7 +3,7 @@
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { ClientConnection } from '../connection/client-connection.ts'
 import { BoundConnections } from './bound-connections.ts'
-import type { NameResolver } from './name-resolver.ts'
+import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import { UpstreamConnection, type ConnectionOwner } from './connection.ts'
 import { upstreamLabel, UpstreamConnector, type UpstreamAddress } from './connector.ts'
 import type { UpstreamTrust } from './trust.ts'

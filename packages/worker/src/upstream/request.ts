@@ -14,8 +14,8 @@ export interface UpstreamRequest {
   /** After it the connection is of no more use to others, whatever the upstream says. */
   readonly isLast: boolean
   /**
-   * For the head of the response once the request has been sent, for more of its body, and for the upstream to read
-   * on; each time anew, and never while the client is waited for.
+   * For the whole head of the response once the request has been sent; then for more of its body, and for the upstream
+   * to read on, each time anew. Never runs while the client is waited for.
    */
   readonly timeoutMs: number
 }

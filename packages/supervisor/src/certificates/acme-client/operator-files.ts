@@ -1,6 +1,6 @@
 // The files of the operator's that an exchange with the CA needs: read anew for each, since they may be
 // replaced while the program runs.
-import { readFile } from 'node:fs/promises'
+import { readSmallFile } from '../../config/read.ts'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -19,11 +19,11 @@ export async function readCaRoots({ caFile }: AcmeSettings): Promise<string | un
 
 async function readText(path: string, key: string): Promise<string> {
   try {
-    return await readFile(path, 'utf8')
+    return (await readSmallFile(path)).toString('utf8')
   } catch (error) {
     throw new ProxyError('CONFIG', `cannot read ${key}: ${messageOf(error)}`, {
       cause: error,
-      hint: `${key} must be a file that the supervisor can read`,
+      hint: `${key} must be a regular file that the supervisor can read`,
     })
   }
 }

@@ -96,6 +96,7 @@ export function isPassingCode(code: string): boolean {
 
 const PASSING_CODES = new Set([
   'EAI_AGAIN',
+  'EAI_FAIL',
   'ECONNABORTED',
   'ECONNREFUSED',
   'ECONNRESET',

@@ -80,7 +80,9 @@ export class AcmeRegistration {
   /** True if there is another account now, because `error` means that the CA no longer takes the one before. */
   async replaceIfGone(error: unknown): Promise<boolean> {
     const gone = this.#account
-    if (gone === undefined || this.#isReplaced || !(await this.#isGone(error))) return false
+    if (gone === undefined || this.#isReplaced) return false
+    const fate = await this.#fateOf(gone, error)
+    if (fate === undefined) return false
     this.#isReplaced = true
     this.#options.progress(`the CA no longer takes the account: ${messageOf(error)}`)
     await this.#locked(async () => {
@@ -90,7 +92,7 @@ export class AcmeRegistration {
         return await this.#adopt(shared)
       }
       // A key that is merely unknown is good for a new account; one of a deactivated account never again (RFC 8555 7.3.6).
-      if (isUnknownAccount(error)) {
+      if (fate === 'unknown') {
         await this.#register({ account: { ...gone, url: undefined }, isNew: false })
       } else await this.#register(await this.#createKey())
     })
@@ -173,15 +175,20 @@ export class AcmeRegistration {
     if (!isSame) await this.#options.accounts.save(account)
   }
 
-  /** The CA has lost an account, or says no to it; other refusals of any status are looked into. */
-  async #isGone(error: unknown): Promise<boolean> {
-    if (isUnknownAccount(error)) return true
-    if (!(error instanceof AcmeError) || !mayMeanGone(error)) return false
+  /**
+   * What `error` says of the account: the CA does not know its URL, or takes no request of it any more; undefined if
+   * nothing. Other refusals of any status are looked into.
+   */
+  async #fateOf({ url }: Account, error: unknown): Promise<'unknown' | 'closed' | undefined> {
+    if (isUnknownAccount(error)) return 'unknown'
+    if (!(error instanceof AcmeError) || !mayMeanGone(error)) return undefined
     try {
-      await this.#askForExisting(await this.#transport.urlOf('newAccount'))
-      return false
+      const { location } = await this.#askForExisting(await this.#transport.urlOf('newAccount'))
+      // The CA has the key under another URL.
+      return location === undefined || location === url ? undefined : 'unknown'
     } catch (cause) {
-      return isUnknownAccount(cause) || (cause instanceof AcmeError && isUnauthorized(cause))
+      if (isUnknownAccount(cause)) return 'closed'
+      return cause instanceof AcmeError && isUnauthorized(cause) ? 'closed' : undefined
     }
   }
 

@@ -150,11 +150,14 @@ function parseAccount(text: string, expectedUrl: string): Account | undefined {
   }
 }
 
+/** RFC 7518 3.1 */
+const CURVES: readonly (string | undefined)[] = ['prime256v1', 'secp384r1', 'secp521r1']
+
 /** Anything else would fail at every request, for ever. */
 function isAccountKey(keyPem: string): boolean {
   try {
-    const { asymmetricKeyType } = createPrivateKey(keyPem)
-    return asymmetricKeyType === 'ec' || asymmetricKeyType === 'rsa'
+    const { asymmetricKeyType, asymmetricKeyDetails } = createPrivateKey(keyPem)
+    return asymmetricKeyType === 'rsa' || CURVES.includes(asymmetricKeyDetails?.namedCurve)
   } catch {
     return false
   }

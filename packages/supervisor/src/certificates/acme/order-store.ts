@@ -1,12 +1,13 @@
 // The order that is about to be finalized, with the key it is for: kept in the cache directory until its certificate
 // has been saved, so that a process that is killed in between does not order, and pay for, a second one. One JSON
 // value, replaced as a whole. The caller holds the lock of the directory.
+import { createPrivateKey } from 'node:crypto'
 import type { OrderRecord, OrderRecords } from '../acme-client/order-request.ts'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { readCacheFile } from '../storage/cache-file.ts'
 import { cacheError, replaceFile, syncDirectory } from '../storage/atomic-file.ts'
-import { isTime, parseRecord } from '@reverse-proxy/shared/json'
+import { parseRecord } from '@reverse-proxy/shared/json'
 import type { OnQuarantined } from '../storage/quarantine.ts'
 
 const FILE_NAME = 'order.json'
@@ -71,7 +72,20 @@ function parseOrder(text: string): OrderRecord | undefined {
   const { directoryUrl, accountUrl, orderUrl, names, keyPem, csr, failures } = record
   if (typeof directoryUrl !== 'string' || typeof accountUrl !== 'string' || typeof orderUrl !== 'string')
     return undefined
-  if (typeof keyPem !== 'string' || typeof csr !== 'string' || !isTime(failures)) return undefined
-  if (!Array.isArray(names) || !names.every((name) => typeof name === 'string')) return undefined
+  if (typeof csr !== 'string' || typeof keyPem !== 'string' || !isPrivateKey(keyPem)) return undefined
+  // Fewer than none would be given up after many more attempts.
+  if (typeof failures !== 'number' || !(failures >= 0)) return undefined
+  if (!Array.isArray(names) || names.length === 0 || !names.every((name) => typeof name === 'string'))
+    return undefined
   return { directoryUrl, accountUrl, orderUrl, names, keyPem, csr, failures }
+}
+
+/** With anything else, every attempt would end at it once more. */
+function isPrivateKey(keyPem: string): boolean {
+  try {
+    createPrivateKey(keyPem)
+    return true
+  } catch {
+    return false
+  }
 }

@@ -73,7 +73,7 @@ export function reasonAgainstDates({ notBeforeMs, notAfterMs }: Validity, nowMs:
 
 /** Those that can be parsed, without duplicates; or why there are none. */
 function parseAll(pem: string): readonly X509Certificate[] | string {
-  const blocks = certificateBlocks(pem)
+  const blocks = [...new Set(certificateBlocks(pem))]
   if (blocks.length === 0) return 'the certificate file holds no PEM certificate'
   const byFingerprint = new Map<string, X509Certificate>()
   let fault: string | undefined

@@ -1,8 +1,8 @@
 // Certificates that somebody else looks after: read from files at start, never written, never renewed. A pair that
 // cannot be read by then is tried again later; the others are served meanwhile.
-import { readFile } from 'node:fs/promises'
+import { ReadError, readSmallFile } from '../../config/read.ts'
 import type { ManualSettings } from '@reverse-proxy/shared/config/config'
-import { codeOf } from '@reverse-proxy/shared/error-text'
+import { codeOf, messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { withoutByteOrderMark } from '../crypto/pem.ts'
@@ -167,11 +167,12 @@ export class ManualManager implements CertificateManager {
 
 async function readPem(path: string): Promise<string> {
   try {
-    return withoutByteOrderMark(await readFile(path, 'utf8'))
+    return withoutByteOrderMark((await readSmallFile(path)).toString('utf8'))
   } catch (error) {
-    throw new ProxyError('CERTIFICATE', `cannot read ${path}: ${codeOf(error) ?? String(error)}`, {
+    const code = error instanceof ReadError ? codeOf(error.cause) : codeOf(error)
+    throw new ProxyError('CERTIFICATE', `cannot read ${path}: ${code ?? messageOf(error)}`, {
       cause: error,
-      hint: 'the file must exist and be readable for the account the supervisor runs as',
+      hint: 'it must be a regular file that the account the supervisor runs as can read',
     })
   }
 }

@@ -10,6 +10,8 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 const PRIVATE_DIRECTORY = 0o700
 const PRIVATE_FILE = 0o600
 const TEMPORARY = '.new'
+/** Nothing that somebody else would call a file of his. */
+const TEMPORARY_NAME = /\.[\da-f]{12}\.new$/u
 
 /** Makes a directory that its owner alone can enter, with its parents. The operator may have put a link in its place. */
 export async function makePrivateDirectory(path: string): Promise<void> {
@@ -66,11 +68,16 @@ export function temporaryPath(path: string): string {
   return `${path}.${randomBytes(6).toString('hex')}${TEMPORARY}`
 }
 
+/** Whether `name` comes from `temporaryPath`. */
+export function isTemporary(name: string): boolean {
+  return TEMPORARY_NAME.test(name)
+}
+
 /** Removes what killed processes left under temporary names. The caller alone writes in this directory. */
 export async function sweepTemporary(directory: string): Promise<void> {
   // Nothing depends on it: what cannot be removed now is removed next time.
   const names = await readdir(directory).catch(() => [])
-  for (const name of names.filter((one) => one.endsWith(TEMPORARY))) {
+  for (const name of names.filter(isTemporary)) {
     await rm(join(directory, name), { recursive: true, force: true }).catch(() => {})
   }
 }

@@ -16,6 +16,7 @@ import type { Inspection } from '../crypto/inspect.ts'
 import {
   cacheError,
   createFile,
+  isTemporary,
   makePrivateDirectory,
   makePrivateSubdirectory,
   sweepTemporary,
@@ -44,9 +45,8 @@ export interface AllLoaded {
 }
 
 const FORMAT_VERSION = 1
-/** Names made by `nameOf`, and what a killed process leaves of them. */
+/** Names made by `nameOf`. */
 const GENERATION = /^\d{8}T\d{6}(?:\.\d{3})?Z-[\dA-F]+-[\da-f]{4}$/u
-const UNFINISHED = /^\..*\.new$/u
 /** Upper bound of the disk space of a generation. */
 const GENERATION_BYTES = 64 * 1024
 /** Size limit of each file: far more than any chain. */
@@ -234,7 +234,7 @@ export class CertificateStore {
     const names = await readdir(this.#generations).catch(() => [])
     for (const name of names) {
       // Files of others are left alone.
-      if (kept.has(name) || !(GENERATION.test(name) || UNFINISHED.test(name))) continue
+      if (kept.has(name) || !(GENERATION.test(name) || isTemporary(name))) continue
       await this.#discard(join(this.#generations, name))
     }
   }

@@ -4,6 +4,7 @@ import { constants } from 'node:fs'
 import { lstat, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { codeOf } from '@reverse-proxy/shared/error-text'
+import { isTemporary } from './atomic-file.ts'
 
 export interface Exposure {
   readonly path: string
@@ -15,7 +16,7 @@ const OPEN_TO_OTHERS = 0o077
 const PERMISSIONS = 0o7777
 /** Entries that belong in a cache directory, and those that a file system puts in the root of a disk. */
 const OURS =
-  /^(?:accounts|generations|quarantine|current|lock.*|last-failure\.json|renewal\.json|order\.json|.*\.new|lost\+found)$/u
+  /^(?:accounts|generations|quarantine|current|lock.*|last-failure\.json|renewal\.json|order\.json|lost\+found)$/u
 /** generations/<name>/key.pem, quarantine/<name>/key.pem */
 const DEPTH = 3
 /** A directory that holds more than this is not one of ours. */
@@ -33,14 +34,14 @@ const STRANGER_LIMIT = 20
 export async function foreignEntry(directory: string): Promise<string | undefined> {
   const names: readonly string[] = await readdir(directory).catch(() => [])
   if (names.includes(MARK)) return undefined
-  return names.find((name) => !OURS.test(name) && !name.startsWith('.'))
+  return names.find((name) => !isOurs(name) && !name.startsWith('.'))
 }
 
 /** Files of others in a cache: copies, an editor's, a file server's. They are left alone. Never throws. */
 export async function strangersIn(directory: string): Promise<readonly Exposure[]> {
   const names: readonly string[] = await readdir(directory).catch(() => [])
   return names
-    .filter((name) => !OURS.test(name))
+    .filter((name) => !isOurs(name))
     .slice(0, STRANGER_LIMIT)
     .map((name) => ({
       path: join(directory, name),
@@ -59,11 +60,15 @@ export async function closeToOthers(directory: string): Promise<readonly Exposur
   return exposures
 }
 
+function isOurs(name: string): boolean {
+  return OURS.test(name) || isTemporary(name)
+}
+
 async function pathsBelow(directory: string, depth: number): Promise<string[]> {
   const entries = await readdir(directory, { withFileTypes: true }).catch(() => [])
   const paths: string[] = []
   for (const entry of entries.slice(0, ENTRY_LIMIT)) {
-    if (depth === DEPTH && !OURS.test(entry.name)) continue
+    if (depth === DEPTH && !isOurs(entry.name)) continue
     const path = join(directory, entry.name)
     paths.push(path)
     if (entry.isDirectory() && depth > 1) paths.push(...(await pathsBelow(path, depth - 1)))

@@ -5,6 +5,8 @@ import { judgeOf } from './finding.ts'
 import type { TcpUpstream, UpstreamState } from './probes.ts'
 
 const SHOWN_HOSTS = 3
+/** There is no such name, or nobody says whether there is. */
+const NAME_CODES: ReadonlySet<string> = new Set(['ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL'])
 
 export function judgeUpstream(
   { scheme, host, port }: TcpUpstream,
@@ -26,7 +28,7 @@ export function judgeUpstream(
     case 'unreachable':
       return judge.warn(
         `nobody answers (${state.code}): requests for ${sites} would be 502`,
-        state.code === 'ENOTFOUND' || state.code === 'EAI_AGAIN'
+        NAME_CODES.has(state.code)
           ? 'correct the name in upstream, or the resolver of this machine'
           : 'start it, or correct the address in upstream',
       )

@@ -1,5 +1,6 @@
 // Whether somebody answers at the upstream of a site, and over https, whether the certificate shown there is one
 // that a worker would accept. Sends no request.
+import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import { once } from 'node:events'
 import net from 'node:net'
 import tls from 'node:tls'
@@ -7,10 +8,17 @@ import { codeOf, messageOf } from '@reverse-proxy/shared/error-text'
 import { systemRoots } from '../../config/system-roots.ts'
 import type { TcpUpstream, UpstreamState } from './probes.ts'
 
+/** As the workers do it: a name that nobody resolves keeps no other waiting. */
+const upstreamNames = new NameResolver()
+
 /** Never rejects; `signal` ends it early, as `timeout`. */
-export async function tryUpstream(upstream: TcpUpstream, signal: AbortSignal): Promise<UpstreamState> {
+export async function tryUpstream(
+  upstream: TcpUpstream,
+  signal: AbortSignal,
+  names: Pick<NameResolver, 'lookup'> = upstreamNames,
+): Promise<UpstreamState> {
   const { host, port, scheme, caPem } = upstream
-  const socket = net.connect({ host, port })
+  const socket = net.connect({ host, port, lookup: names.lookup })
   socket.on('error', () => {})
   try {
     await once(socket, 'connect', { signal })

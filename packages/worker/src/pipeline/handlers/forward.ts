@@ -32,6 +32,8 @@ export interface TransportDeps {
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const EARLY_HINTS = 103
 const UNAUTHORIZED = 401
+/** Of the fields of all hints to one request: a client that does not read holds up no more of them than of one head. */
+const MAX_HINT_BYTES = 65_536
 /** A reason phrase that may stand in a status line of ours. */
 const PLAIN_PHRASE = /^[\t\u0020-\u007e]*$/
 const NO_TRAILERS: readonly string[] = []
@@ -55,6 +57,7 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
   #isRetried = false
   #isClientGone = false
   #hasContent = true
+  #hintBytes = 0
 
   constructor(exchange: Exchange, route: Route, deps: TransportDeps) {
     this.#exchange = exchange
@@ -138,7 +141,8 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
         contentLength: this.#hasContent ? contentLength : '0',
       })
     } else if (status === EARLY_HINTS) {
-      exchange.inform(status, list)
+      for (const text of list) this.#hintBytes += text.length
+      if (this.#hintBytes <= MAX_HINT_BYTES) exchange.inform(status, list)
     }
   }
 

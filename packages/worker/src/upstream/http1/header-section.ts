@@ -5,6 +5,8 @@ import { badResponse } from './bad-response.ts'
 const EMPTY_LINE = '\r\n\r\n'
 const MAX_BYTES = 65_536
 const FIRST_BYTES = 4_096
+/** How far the usual end of a section is looked for: longer ones are rare, and many short ones may come in one read. */
+const USUAL_BYTES = 4_096
 const CR = 0x0d
 const LF = 0x0a
 const EXCERPT_BYTES = 80
@@ -44,14 +46,20 @@ export class HeaderSection {
   take(chunk: Buffer, at: number): number {
     if (this.#length === 0) {
       // Nearly always it is all there at once.
-      const end = chunk.indexOf(EMPTY_LINE, at, 'latin1')
-      if (end !== -1 && end - at <= MAX_BYTES) {
+      const usual = chunk.length - at > USUAL_BYTES ? chunk.subarray(0, at + USUAL_BYTES) : chunk
+      const end = usual.indexOf(EMPTY_LINE, at, 'latin1')
+      if (end !== -1) {
         const text = chunk.toString('latin1', at, end + 2)
         // An empty line whose neighbour ends in LF alone may come before it.
         if (!text.includes('\n\n') && !text.includes('\n\r\n')) {
           this.#text = text
           return end + EMPTY_LINE.length
         }
+      }
+      const lf = lastLineEnd(chunk, at, Math.min(chunk.length, at + MAX_BYTES + EMPTY_LINE.length))
+      if (lf !== -1) {
+        this.#text = chunk.toString('latin1', at, lf + 1)
+        return lf + (chunk[lf + 1] === LF ? 2 : 3)
       }
     }
     const before = this.#length

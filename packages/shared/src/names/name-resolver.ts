@@ -1,12 +1,12 @@
-// Addresses of upstream names for one worker. Each name has at most one look-up at a time, which runs in the
+// Addresses of names for one process: upstreams, CAs. Each name has at most one look-up at a time, which runs in the
 // background by the runtime's own DNS client; what is known is used meanwhile. The system's resolver (getaddrinfo)
 // blocks a thread of a small pool for as long as it likes, so it is asked last, and for one name at a time.
 import { lookup as lookupBySystem, promises as dns } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
-import { codeOf } from '@reverse-proxy/shared/error-text'
+import { codeOf } from '../error-text.ts'
 import { candidatesFor, parseHosts, parseResolvConf, readWhenChanged } from './name-files.ts'
 
-export interface NameAnswer {
+export interface Answer {
   readonly addresses: readonly string[]
   readonly ttlSecs: number
 }
@@ -19,7 +19,7 @@ export interface NameSources {
   /** The complete names to ask for. */
   candidates(name: string): readonly string[]
   /** Asks the name servers. Rejects with ENOTFOUND or ENODATA if there is no such name, otherwise with another code. */
-  query(name: string, family: 4 | 6): Promise<NameAnswer>
+  query(name: string, family: 4 | 6): Promise<Answer>
   /** Asks the system, in a thread of the runtime's pool. Rejects as `query` does. */
   querySystem(name: string): Promise<readonly string[]>
 }
@@ -133,7 +133,7 @@ export class NameResolver {
     tell(entry, error)
   }
 
-  async #find(name: string): Promise<NameAnswer> {
+  async #find(name: string): Promise<Answer> {
     const listed = this.#sources.hosts().get(name.toLowerCase().replace(/\.$/u, ''))
     if (listed !== undefined) return { addresses: listed, ttlSecs: 0 }
     let failure: unknown
@@ -155,7 +155,7 @@ export class NameResolver {
   }
 
   /** @returns undefined: there is no such name */
-  async #query(name: string): Promise<NameAnswer | undefined> {
+  async #query(name: string): Promise<Answer | undefined> {
     const outcomes = await Promise.allSettled([this.#sources.query(name, 6), this.#sources.query(name, 4)])
     const addresses: string[] = []
     let ttlSecs = Infinity

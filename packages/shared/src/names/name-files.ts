@@ -1,7 +1,8 @@
-// Reads /etc/hosts and /etc/resolv.conf for upstream names (hosts(5), resolv.conf(5)). The runtime's DNS
+// What /etc/hosts and /etc/resolv.conf say about names (hosts(5), resolv.conf(5)). The runtime's DNS
 // client asks name servers for complete names only, so both are read here. Pure but for `readWhenChanged`.
 import { readFileSync, statSync } from 'node:fs'
 import { isIP } from 'node:net'
+import { codeOf } from '../error-text.ts'
 
 export interface SearchRules {
   /** Domains to complete a name with, without a dot at the end. */
@@ -56,7 +57,10 @@ export function candidatesFor(name: string, { search, ndots }: SearchRules): str
   return dots >= ndots ? [name, ...completed] : [...completed, name]
 }
 
-/** Parses a file once for each time it changes. One that cannot be read counts as empty. */
+/**
+ * Parses a file once for each time it changes. A missing file counts as empty; one that cannot be read for another
+ * reason, such as a lack of descriptors, keeps what it said last.
+ */
 export function readWhenChanged<T>(path: string, parse: (text: string) => T): () => T {
   let state = ''
   let parsed = parse('')
@@ -66,9 +70,9 @@ export function readWhenChanged<T>(path: string, parse: (text: string) => T): ()
       const now = `${mtimeMs} ${size} ${ino}`
       if (now !== state) parsed = parse(readFileSync(path, 'utf8'))
       state = now
-    } catch {
+    } catch (error) {
       state = ''
-      parsed = parse('')
+      if (codeOf(error) === 'ENOENT') parsed = parse('')
     }
     return parsed
   }
