@@ -22,6 +22,7 @@ import type { Pebble, PebbleVisit } from '../../../test/harness/pebble.ts'
 import { sharePebble, startPebble } from '../../../test/harness/pebble.ts'
 import { IS_FULL } from '../../../test/harness/size.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
+import { openFileStorage } from '../src/certificates/storage/file-storage.ts'
 import { AcmeManager } from '../src/certificates/acme/manager.ts'
 import type { CertificateHost } from '../src/certificates/services.ts'
 import { withTimers } from '../src/os/waitable-clock.ts'
@@ -95,6 +96,7 @@ class Machine {
       counts,
       clock,
       stateDir: this.stateDir,
+      openStorage: openFileStorage,
       publish: async () => {},
       arm: async (id, challenges) => void this.#armed.set(id, challenges),
       progress: () => {},

@@ -12,6 +12,7 @@ import { OrderStore } from '../src/certificates/acme/order-store.ts'
 import type { OrderRequest } from '../src/certificates/acme-client/order-request.ts'
 import { placeOrder } from '../src/certificates/acme-client/order.ts'
 import { ACME_LIMITS } from '../src/certificates/acme-client/time-limits.ts'
+import { openFileStorage } from '../src/certificates/storage/file-storage.ts'
 import { withTimers } from '../src/os/waitable-clock.ts'
 import type { Challenge, ChallengeSolver } from '../src/certificates/solvers/solver.ts'
 import { FakeHost, settingsFor } from './certificate-host.ts'
@@ -67,8 +68,8 @@ for (const isAble of [true, false]) {
       settings: settingsFor(pebble, directory, { domains: NAMES }),
       names: NAMES,
       predecessor: undefined,
-      accounts: new AccountStore(directory, () => {}),
-      orders: new OrderStore(directory, () => {}),
+      accounts: new AccountStore(openFileStorage(directory), () => {}),
+      orders: new OrderStore(openFileStorage(directory), () => {}),
       host: { jobs: host.jobs, clock: { ...withTimers(systemClock), heard: () => {} } },
       limits: ACME_LIMITS,
       signal: new AbortController().signal,

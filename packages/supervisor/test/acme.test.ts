@@ -12,7 +12,7 @@ import { sharePebble, startPebble } from '../../../test/harness/pebble.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { ACME_LIMITS } from '../src/certificates/acme-client/time-limits.ts'
 import { AcmeManager } from '../src/certificates/acme/manager.ts'
-import type { DirectoryLock } from '../src/certificates/storage/lock.ts'
+import type { HeldLock } from '../src/certificates/storage/storage.ts'
 import { lockDirectory } from '../src/certificates/storage/lock.ts'
 import { answerHttp, answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 
@@ -306,7 +306,7 @@ test('a waiter waits for so long, says for whom, and then uses what is cached', 
   const waiter = new AcmeManager(LISTENER, settings, host, { ...ACME_LIMITS, lockMs: 300 })
   t.after(async () => await waiter.close())
   await waiter.load()
-  const lock = async (): Promise<DirectoryLock> =>
+  const lock = async (): Promise<HeldLock> =>
     await lockDirectory(settings.cacheDir, { signal: NEVER, onWaiting: () => {} })
 
   const holder = await lock()

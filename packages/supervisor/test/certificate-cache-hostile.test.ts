@@ -19,6 +19,7 @@ import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
+import { openFileStorage } from '../src/certificates/storage/file-storage.ts'
 import { AcmeCache } from '../src/certificates/acme/cache.ts'
 import { inspectPair } from '../src/certificates/crypto/inspect.ts'
 import { generateKey } from '../src/certificates/crypto/keys.ts'
@@ -57,6 +58,8 @@ class Scene {
   private constructor(t: TestContext) {
     this.directory = join(temporaryDirectory(t), 'cache')
     this.cache = new AcmeCache({
+      storage: openFileStorage(this.directory),
+      state: undefined,
       settings: {
         mode: 'acme',
         domains: ['a.example'],

@@ -8,6 +8,8 @@ import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import { CertificateCounts } from '../src/certificates/event-counts.ts'
+import { openFileStorage } from '../src/certificates/storage/file-storage.ts'
+import type { StorageOpener } from '../src/certificates/storage/storage.ts'
 import type { CertificateHost, OrderProgress } from '../src/certificates/services.ts'
 import { createCertificateJobs } from '../src/certificates/crypto/jobs.ts'
 import type { WaitableClock } from '../src/os/waitable-clock.ts'
@@ -21,7 +23,8 @@ export interface LogEntry {
 }
 
 /** Keeps what it is told; a test may move its clock. */
-export class FakeHost implements CertificateHost {
+export class FakeHost implements CertificateHost, StorageOpener {
+  readonly openStorage = openFileStorage
   readonly jobs = createCertificateJobs()
   readonly counts = new CertificateCounts()
   /** See CertificateHost. */

@@ -13,6 +13,7 @@ import { waitFor } from '../../../test/harness/wait.ts'
 import { parseRenewalInfo, pauseMs } from '../src/certificates/renewal/ari.ts'
 import { certificateIdOf } from '../src/certificates/crypto/certificate-id.ts'
 import { RenewalPlan } from '../src/certificates/renewal/plan.ts'
+import { openFileStorage } from '../src/certificates/storage/file-storage.ts'
 import { RenewalStore } from '../src/certificates/renewal/renewal-record.ts'
 import { backstopAtMs } from '../src/certificates/renewal/schedule.ts'
 import type { ListenerLife } from './support/ca-scene.ts'
@@ -264,7 +265,7 @@ for (const [name, point] of [
     const facts = { names: [], issuer: '', notBeforeMs: nowMs, notAfterMs: nowMs + LIFETIME_MS }
     const middleMs = nowMs + LIFETIME_MS * point
     const window = { startMs: middleMs - LIFETIME_MS / 100, endMs: middleMs + LIFETIME_MS / 100 }
-    const store = new RenewalStore(quickDirectory(t), () => {})
+    const store = new RenewalStore(openFileStorage(quickDirectory(t)), () => {})
     const plan = new RenewalPlan({
       listenerId: 'listener',
       directoryUrl: 'ca',
@@ -364,6 +365,6 @@ test('ari: a recorded window at no time that a calendar has is forgotten', TEST,
   const window = { startMs: 1e300, endMs: 1e300 }
   const record = { serial: '01', window, chosenMs: 1e300, nextLookMs: 0, failures: 0, issuedMs: [1e300] }
   await writeFile(join(directory, 'renewal.json'), JSON.stringify(record), { mode: 0o600 })
-  const loaded = await new RenewalStore(directory, () => {}).load()
+  const loaded = await new RenewalStore(openFileStorage(directory), () => {}).load()
   assert.deepEqual([loaded?.window, loaded?.chosenMs, loaded?.issuedMs], [undefined, undefined, []])
 })

@@ -6,9 +6,10 @@ import { once } from 'node:events'
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import { AcmeManager } from '../../../packages/supervisor/dist/certificates/acme/manager.js'
 import type { CertificateHost } from '../../../packages/supervisor/dist/certificates/services.js'
+import { openFileStorage } from '../../../packages/supervisor/dist/certificates/storage/file-storage.js'
 import { JOBS } from '../../../packages/supervisor/dist/certificates/crypto/job-table.js'
 import type { CertificateJobs } from '../../../packages/supervisor/dist/certificates/crypto/jobs.js'
-import { withTimers } from '../../../packages/supervisor/dist/certificates/renewal/sleep-until.js'
+import { withTimers } from '../../../packages/supervisor/dist/os/waitable-clock.js'
 import type { FromManager, ManagerOutcome, ManagerRun, ToManager } from './messages.ts'
 
 const never = new AbortController().signal
@@ -61,6 +62,7 @@ async function perform({ task, settings, trap, takenForDead }: ManagerRun): Prom
     clock: withTimers({ nowMs: () => Date.now() }),
     log: { debug: note('debug'), info: note('info'), warn: note('warn'), error: note('error') },
     publish: async (_id, certificates) => void published.push(...certificates.map(({ serial }) => serial)),
+    openStorage: openFileStorage,
     arm: async (_id, challenges) => await arm(challenges),
     progress: ({ step, detail }) => {
       if (step === 'order') callsBeforeOrder = countCalls()

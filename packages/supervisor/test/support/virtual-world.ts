@@ -9,6 +9,8 @@ import type { RenewalAnswer, RenewalQuestion } from '../../src/certificates/acme
 import type { OrderRequest } from '../../src/certificates/acme-client/order-request.ts'
 import type { ListeningClock } from '../../src/certificates/acme-client/transport.ts'
 import { ACME_LIMITS } from '../../src/certificates/acme-client/time-limits.ts'
+import { openFileStorage } from '../../src/certificates/storage/file-storage.ts'
+import type { StorageOpener } from '../../src/certificates/storage/storage.ts'
 import { AcmeManager } from '../../src/certificates/acme/manager.ts'
 import { AcmeError } from '../../src/certificates/acme-client/problem.ts'
 import type { CertificateAuthority } from '../../src/certificates/acme-client/certificate-authority.ts'
@@ -71,7 +73,7 @@ export class VirtualWorld {
 
   readonly #options: VirtualWorldOptions
   readonly #settings: AcmeSettings
-  readonly #host: CertificateHost
+  readonly #host: CertificateHost & StorageOpener
   readonly #authority: CertificateAuthority
 
   constructor(t: TestContext, options: VirtualWorldOptions) {
@@ -98,6 +100,7 @@ export class VirtualWorld {
         if (certificate !== undefined) this.servedFromMs.set(certificate.serial, this.clock.trueMs)
       },
       arm: async () => {},
+      openStorage: openFileStorage,
       progress: () => {},
     }
     this.#authority = {

@@ -39,7 +39,7 @@ export interface MachineAccounts {
   locked(work: () => Promise<void>, options: LockedOptions): Promise<void>
 }
 
-interface LockedOptions {
+export interface LockedOptions {
   readonly signal: AbortSignal
   /** Called once, if another process has to be waited for. */
   readonly onWaiting: (holder: string) => void

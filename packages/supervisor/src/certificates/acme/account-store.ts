@@ -4,123 +4,106 @@
 // since the CA knows that its names are proved and what its certificate replaces; if the machine has none, that
 // account becomes the machine's. When it is gone, its listener goes over to the machine's.
 import { createHash, createPrivateKey } from 'node:crypto'
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import type { Account, AccountId, ListenerAccounts, MachineAccounts } from '../acme-client/account.ts'
-import type { LockOptions } from '../storage/lock.ts'
-import { againIfLost, lockDirectory } from '../storage/lock.ts'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { parseRecord } from '@reverse-proxy/shared/json'
-import { readCacheFile } from '../storage/cache-file.ts'
-import {
-  cacheError,
-  makePrivateDirectory,
-  makePrivateSubdirectory,
-  replaceFile,
-  sweepTemporary,
-} from '../storage/atomic-file.ts'
-import type { OnQuarantined } from '../storage/quarantine.ts'
+import type {
+  Account,
+  AccountId,
+  ListenerAccounts,
+  LockedOptions,
+  MachineAccounts,
+} from '../acme-client/account.ts'
+import { againIfLost, LockLostError } from '../storage/lock.ts'
+import type { CertificateStorage, HeldLock, OnQuarantined } from '../storage/storage.ts'
+import { readValue } from '../storage/storage.ts'
 
-/** The accounts of one cache directory; the caller holds its lock. */
+/** The accounts of one listener; the caller holds the lock of its storage. */
 export class AccountStore implements ListenerAccounts {
-  readonly #cacheDirectory: string
+  readonly #storage: CertificateStorage
   readonly #onQuarantined: OnQuarantined
+  readonly #lock: HeldLock | undefined
 
-  constructor(cacheDirectory: string, onQuarantined: OnQuarantined) {
-    this.#cacheDirectory = cacheDirectory
+  constructor(storage: CertificateStorage, onQuarantined: OnQuarantined, lock?: HeldLock) {
+    this.#storage = storage
     this.#onQuarantined = onQuarantined
+    this.#lock = lock
   }
 
-  /** The account at `directoryUrl`; undefined if there is none. A damaged file is put aside. Throws CACHE. */
+  /** The same accounts; once `lock` is lost they are left to the next holder. */
+  under(lock: HeldLock): AccountStore {
+    return new AccountStore(this.#storage, this.#onQuarantined, lock)
+  }
+
+  /** A damaged one is quarantined. */
   async load(directoryUrl: string): Promise<Account | undefined> {
-    return await readCacheFile({
-      directory: this.#cacheDirectory,
-      name: nameOf(directoryUrl),
+    return await readValue({
+      storage: this.#storage,
+      key: keyOf(directoryUrl),
       parse: (text) => parseAccount(text, directoryUrl),
       onQuarantined: this.#onQuarantined,
     })
   }
 
   async save(account: Account): Promise<void> {
-    try {
-      const directory = await makePrivateSubdirectory(this.#cacheDirectory, DIRECTORY)
-      const path = join(this.#cacheDirectory, nameOf(account.directoryUrl))
-      await replaceFile(path, `${JSON.stringify(account)}\n`)
-      await sweepTemporary(directory)
-    } catch (error) {
-      throw cacheError(this.#cacheDirectory, error)
-    }
+    await this.#storage.store(keyOf(account.directoryUrl), `${JSON.stringify(account)}\n`, this.#lock)
   }
 }
 
-const DIRECTORY = 'accounts'
-
-/** Inside the cache directory. */
-function nameOf(directoryUrl: string): string {
-  return join(DIRECTORY, `${new URL(directoryUrl).hostname}-${digestOf(directoryUrl)}.json`)
+function keyOf(directoryUrl: string): string {
+  return `accounts/${new URL(directoryUrl).hostname}-${digestOf(directoryUrl)}.json`
 }
 
 function digestOf(...parts: readonly string[]): string {
   return createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 12)
 }
 
-/** The accounts of the machine at one CA, with one external account or none. Whoever changes them has locked `directory`. */
+/** The accounts of the machine at one CA, with one external account or none. */
 export class SharedAccounts implements MachineAccounts {
-  /** A directory for each CA: one that is slow to register delays no other. */
-  readonly #directory: string
+  /** One for each CA: one that is slow to register delays no other. */
+  readonly #storage: CertificateStorage
   readonly #onQuarantined: OnQuarantined
+  #lock: HeldLock | undefined
 
-  constructor(stateDir: string, { directoryUrl, eabKid = '' }: AccountId, onQuarantined: OnQuarantined) {
+  constructor(
+    state: CertificateStorage,
+    { directoryUrl, eabKid = '' }: AccountId,
+    onQuarantined: OnQuarantined,
+  ) {
     const name = `${new URL(directoryUrl).hostname}-${digestOf(directoryUrl, eabKid)}`
-    this.#directory = join(stateDir, 'acme', DIRECTORY, name)
+    this.#storage = state.within(`acme/accounts/${name}`)
     this.#onQuarantined = onQuarantined
   }
 
-  async locked(work: () => Promise<void>, options: LockOptions): Promise<void> {
-    await this.#prepare()
-    await againIfLost(async () => {
-      const lock = await lockDirectory(this.#directory, options)
-      try {
-        await work()
-      } finally {
-        await lock.release()
-      }
-    })
-  }
-
-  /** Throws CACHE, naming the directory that cannot be made or written. */
-  async #prepare(): Promise<void> {
-    try {
-      await makePrivateDirectory(this.#directory)
-    } catch (error) {
-      throw sharedError(this.#directory, error)
-    }
-  }
-
-  /** Undefined if there is none. Throws CACHE. */
   async load({ directoryUrl, contact }: AccountId): Promise<Account | undefined> {
-    return await readCacheFile({
-      directory: this.#directory,
-      name: fileOf(contact),
+    return await readValue({
+      storage: this.#storage,
+      key: fileOf(contact),
       parse: (text) => parseAccount(text, directoryUrl),
       onQuarantined: this.#onQuarantined,
     })
   }
 
-  /** Throws CACHE. */
   async save(account: Account, contact: string): Promise<void> {
-    try {
-      await makePrivateDirectory(this.#directory)
-      await replaceFile(join(this.#directory, fileOf(contact)), `${JSON.stringify(account)}\n`)
-      await sweepTemporary(this.#directory)
-    } catch (error) {
-      throw sharedError(this.#directory, error)
-    }
+    const saving = this.#storage.store(fileOf(contact), `${JSON.stringify(account)}\n`, this.#lock)
+    await saving.catch(rethrow)
   }
 
-  /** Removes the entry of a contact that the account no longer has. */
   async remove(contact: string): Promise<void> {
-    await rm(join(this.#directory, fileOf(contact)), { force: true })
+    await this.#storage.remove(fileOf(contact), this.#lock)
+  }
+
+  async locked(work: () => Promise<void>, options: LockedOptions): Promise<void> {
+    await this.#storage.prepare().catch(rethrow)
+    await againIfLost(async () => {
+      const lock = await this.#storage.lock(options)
+      this.#lock = lock
+      try {
+        await work()
+      } finally {
+        this.#lock = undefined
+        await lock.release()
+      }
+    })
   }
 }
 
@@ -128,11 +111,12 @@ function fileOf(contact: string): string {
   return `${digestOf(contact)}.json`
 }
 
-function sharedError(directory: string, error: unknown): ProxyError {
-  const { message, hint } = cacheError(directory, error)
-  return new ProxyError('CACHE', `${message} (accounts at CAs are kept there, below state_dir)`, {
+/** Says whose directory it is that cannot be used; a lost lock is tried again as it is. */
+function rethrow(error: unknown): never {
+  if (!(error instanceof ProxyError) || error instanceof LockLostError) throw error
+  throw new ProxyError('CACHE', `${error.message} (accounts at CAs are kept there, below state_dir)`, {
     cause: error,
-    hint: `${hint ?? 'check the directory'}; or set state_dir to another one`,
+    hint: `${error.hint ?? 'check the directory'}; or set state_dir to another one`,
   })
 }
 

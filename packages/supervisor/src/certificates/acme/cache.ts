@@ -1,27 +1,30 @@
 // The content of one listener's cache directory, as its configuration sees it: the usable certificate, the last
 // failure that still counts, and the accounts.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
-import { ProxyError } from '@reverse-proxy/shared/errors'
 import { accountIdOf } from '../acme-client/account.ts'
 import { AccountStore, SharedAccounts } from './account-store.ts'
 import type { CertificateClock } from '../renewal/certificate-clock.ts'
 import { missingNames } from './coverage.ts'
-import type { Exposure } from '../storage/permissions.ts'
-import { closeToOthers, foreignEntry, strangersIn } from '../storage/permissions.ts'
+import type {
+  CertificateStorage,
+  Exposure,
+  HeldLock,
+  LockOptions,
+  OnQuarantined,
+  PairInspector,
+} from '../storage/storage.ts'
 import type { FailureRecord } from '../renewal/failure-record.ts'
 import { failureAsOf, shifted } from '../renewal/failure-record.ts'
 import { FailureStore } from '../renewal/failure-store.ts'
 import { carriedOver } from '../renewal/excluded-names.ts'
 import { OrderStore } from './order-store.ts'
-import type { OnQuarantined } from '../storage/quarantine.ts'
-import type { PairInspector } from '../storage/generations.ts'
 import type { StoredCertificate } from '../certificate.ts'
-import { CertificateStore } from '../storage/generations.ts'
 
 export interface AcmeCacheOptions {
   readonly settings: AcmeSettings
-  /** See CertificateHost. */
-  readonly stateDir?: string | undefined
+  readonly storage: CertificateStorage
+  /** The machine's, for its accounts at CAs; undefined: the cache has an account of its own. */
+  readonly state: CertificateStorage | undefined
   readonly clock: Pick<CertificateClock, 'steadyMs' | 'wallOffsetMs'>
   readonly inspect: PairInspector
   readonly onQuarantined: OnQuarantined
@@ -35,19 +38,21 @@ export class AcmeCache {
   /** The machine's; undefined where there is no place for them. */
   readonly sharedAccounts: SharedAccounts | undefined
   readonly #options: AcmeCacheOptions
-  readonly #certificates: CertificateStore
   readonly #failures: FailureStore
 
   constructor(options: AcmeCacheOptions) {
-    const { onQuarantined, settings, stateDir } = options
-    const { cacheDir } = settings
+    const { onQuarantined, settings, storage, state } = options
     this.#options = options
-    this.accounts = new AccountStore(cacheDir, onQuarantined)
-    this.orders = new OrderStore(cacheDir, onQuarantined)
+    this.accounts = new AccountStore(storage, onQuarantined)
+    this.orders = new OrderStore(storage, onQuarantined)
     this.sharedAccounts =
-      stateDir === undefined ? undefined : new SharedAccounts(stateDir, accountIdOf(settings), onQuarantined)
-    this.#certificates = new CertificateStore(cacheDir)
-    this.#failures = new FailureStore(cacheDir, onQuarantined)
+      state === undefined ? undefined : new SharedAccounts(state, accountIdOf(settings), onQuarantined)
+    this.#failures = new FailureStore(storage, onQuarantined)
+  }
+
+  /** Throws CACHE when it cannot be locked, or the holder outlasts the limit. */
+  async lock(options: LockOptions): Promise<HeldLock> {
+    return await this.#options.storage.lock(options)
   }
 
   /** Where the failure is recorded: removing the file allows an attempt at once. */
@@ -57,32 +62,25 @@ export class AcmeCache {
 
   /** Closes to others what they could get at, and tells of it. Throws CACHE where it is no cache. */
   async secure(): Promise<void> {
-    const { cacheDir } = this.#options.settings
-    const foreign = await foreignEntry(cacheDir)
-    if (foreign !== undefined) {
-      throw new ProxyError('CACHE', `${cacheDir} is no certificate cache: it holds ${foreign}`, {
-        hint: 'tls.acme_cache_dir must be a directory of its own; nothing in this one has been changed',
-      })
-    }
-    const exposures = [...(await closeToOthers(cacheDir)), ...(await strangersIn(cacheDir))]
+    const exposures = await this.#options.storage.secure()
     exposures.forEach(this.#options.onExposed)
   }
 
   /** Finds out, before anything is ordered, whether a certificate could be saved. Throws CACHE. */
   async prepare(): Promise<void> {
-    await this.#certificates.prepare()
+    await this.#options.storage.certificates.prepare()
   }
 
   /** The cached certificates, expired or not, that cover any of our names: the current one first. Throws CACHE. */
   async readCertificates(): Promise<readonly StoredCertificate[]> {
     const { inspect, onQuarantined, settings } = this.#options
-    const { certificates, quarantined } = await this.#certificates.loadAll(inspect)
+    const { certificates, quarantined } = await this.#options.storage.certificates.loadAll(inspect)
     quarantined.forEach(onQuarantined)
     return certificates.filter((one) => missingNames(settings, one).length < settings.domains.length)
   }
 
   async saveCertificate(certificate: StoredCertificate, mayCommit: () => Promise<void>): Promise<void> {
-    await this.#certificates.save(certificate, mayCommit)
+    await this.#options.storage.certificates.save(certificate, mayCommit)
   }
 
   /** The last attempt's failure, if it means anything for these names at this CA; with steady times. Throws CACHE. */

@@ -20,8 +20,8 @@ import type { CertificateClock } from '../renewal/certificate-clock.ts'
 import { missingNames } from './coverage.ts'
 import type { FailureBook } from '../renewal/retry-state.ts'
 import type { CertificateHost } from '../services.ts'
-import type { DirectoryLock } from '../storage/lock.ts'
-import { againIfLost, lockDirectory } from '../storage/lock.ts'
+import type { HeldLock } from '../storage/storage.ts'
+import { againIfLost } from '../storage/lock.ts'
 import type { RenewalPlan } from '../renewal/plan.ts'
 import type { ServedSet } from './served-certificates.ts'
 import type { StoredCertificate } from '../certificate.ts'
@@ -115,7 +115,7 @@ export class AcmeIssuance {
     const { cache, failures, served } = this.#options
     this.#held = []
     failures.begin()
-    let lock: DirectoryLock | undefined
+    let lock: HeldLock | undefined
     try {
       await cache.prepare()
       lock = await this.#lock(signal, reason)
@@ -152,10 +152,10 @@ export class AcmeIssuance {
   }
 
   /** Undefined when another process has outlasted our patience, yet left something that will do. */
-  async #lock(signal: AbortSignal, reason: AttemptReason): Promise<DirectoryLock | undefined> {
-    const { settings, limits, report } = this.#options
+  async #lock(signal: AbortSignal, reason: AttemptReason): Promise<HeldLock | undefined> {
+    const { cache, limits, report } = this.#options
     try {
-      return await lockDirectory(settings.cacheDir, {
+      return await cache.lock({
         signal,
         waitLimitMs: limits.lockMs,
         onWaiting: (holder) => report.progress('waiting', `for ${holder}`),
@@ -176,7 +176,7 @@ export class AcmeIssuance {
     return reason === 'start' || (served.isComplete && this.#renewAtMs() > clock.nowMs())
   }
 
-  async #order(lock: DirectoryLock, signal: AbortSignal, names: readonly string[]): Promise<void> {
+  async #order(lock: HeldLock, signal: AbortSignal, names: readonly string[]): Promise<void> {
     const { authority, report } = this.#options
     report.ordering(names)
     const issued = await authority.placeOrder({ ...this.#orderRequest(lock, signal), names })
@@ -185,7 +185,7 @@ export class AcmeIssuance {
   }
 
   /** True if the order that an earlier attempt had begun has left its certificate installed: it costs no new one. */
-  async #resume(lock: DirectoryLock, signal: AbortSignal): Promise<boolean> {
+  async #resume(lock: HeldLock, signal: AbortSignal): Promise<boolean> {
     const { authority, report } = this.#options
     const issued = await authority.resumeRecorded(this.#orderRequest(lock, signal))
     if (issued === undefined) return false
@@ -194,14 +194,14 @@ export class AcmeIssuance {
     return true
   }
 
-  #orderRequest(lock: DirectoryLock, signal: AbortSignal): Omit<OrderRequest, 'names'> {
+  #orderRequest(lock: HeldLock, signal: AbortSignal): Omit<OrderRequest, 'names'> {
     const { settings, host, limits, cache, clock, served, report } = this.#options
     const assertHeld = async (): Promise<void> => await lock.assertHeld()
     return {
       settings,
       predecessor: served.certificate,
-      accounts: cache.accounts,
-      orders: cache.orders.under(assertHeld),
+      accounts: cache.accounts.under(lock),
+      orders: cache.orders.under(lock),
       sharedAccounts: cache.sharedAccounts,
       host: { jobs: host.jobs, clock },
       limits,
@@ -220,7 +220,7 @@ export class AcmeIssuance {
   }
 
   /** Saves and installs it; throws, with the certificate in hand, if another process has the lock and so decides. */
-  async #keep(issued: StoredCertificate, lock: DirectoryLock): Promise<void> {
+  async #keep(issued: StoredCertificate, lock: HeldLock): Promise<void> {
     const { settings, cache, failures, served } = this.#options
     if (missingNames(settings, issued).length === 0) failures.noteSuccess()
     else failures.noteLeftOut()
@@ -246,7 +246,7 @@ export class AcmeIssuance {
     report.progress('issued', `until ${isoTime(issued.facts.notAfterMs)}`)
   }
 
-  async #orderRest(lock: DirectoryLock, signal: AbortSignal, refusal: Refusal): Promise<void> {
+  async #orderRest(lock: HeldLock, signal: AbortSignal, refusal: Refusal): Promise<void> {
     const order = async (names: readonly string[]): Promise<void> => await this.#order(lock, signal, names)
     await this.#rounds.run(refusal, order, AbortSignal.any([signal, lock.signal]))
   }

@@ -19,7 +19,7 @@ import { ExpiryWatch } from '../renewal/expiry-log.ts'
 import { FailureBook } from '../renewal/retry-state.ts'
 import type { CertificateHost } from '../services.ts'
 import type { CertificateManager } from '../manager.ts'
-import type { OnQuarantined } from '../storage/quarantine.ts'
+import type { OnQuarantined, StorageOpener } from '../storage/storage.ts'
 import { RenewalLoop } from '../renewal/loop.ts'
 import { RenewalPlan } from '../renewal/plan.ts'
 import { RenewalStore } from '../renewal/renewal-record.ts'
@@ -49,7 +49,7 @@ export class AcmeManager implements CertificateManager {
   constructor(
     listenerId: string,
     settings: AcmeSettings,
-    host: CertificateHost,
+    host: CertificateHost & StorageOpener,
     limits = ACME_LIMITS,
     authority = ACME_AUTHORITY,
   ) {
@@ -66,9 +66,11 @@ export class AcmeManager implements CertificateManager {
     })
     this.#clock = clock
     const onQuarantined: OnQuarantined = (quarantined) => report.quarantined(quarantined)
+    const storage = host.openStorage(settings.cacheDir)
     const cache = new AcmeCache({
       settings,
-      stateDir: host.stateDir,
+      storage,
+      state: host.stateDir === undefined ? undefined : host.openStorage(host.stateDir),
       clock,
       inspect: async (pair) => await jobs.run('inspectPair', pair, this.#closing.signal),
       onQuarantined,
@@ -78,7 +80,7 @@ export class AcmeManager implements CertificateManager {
     const plan = new RenewalPlan({
       listenerId,
       directoryUrl: settings.directoryUrl,
-      store: new RenewalStore(settings.cacheDir, onQuarantined),
+      store: new RenewalStore(storage, onQuarantined),
       clock,
       log,
       ask: async ({ certPem }, signal) =>

@@ -3,41 +3,34 @@
 // value, replaced as a whole. The caller holds the lock of the directory.
 import { createPrivateKey } from 'node:crypto'
 import type { OrderRecord, OrderRecords } from '../acme-client/order-request.ts'
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { readCacheFile } from '../storage/cache-file.ts'
-import { cacheError, replaceFile, syncDirectory } from '../storage/atomic-file.ts'
 import { parseRecord } from '@reverse-proxy/shared/json'
-import type { OnQuarantined } from '../storage/quarantine.ts'
+import type { CertificateStorage, HeldLock, OnQuarantined } from '../storage/storage.ts'
+import { readValue } from '../storage/storage.ts'
 
-const FILE_NAME = 'order.json'
+const KEY = 'order.json'
 const FORMAT_VERSION = 1
 
 export class OrderStore implements OrderRecords {
-  readonly #directory: string
+  readonly #storage: CertificateStorage
   readonly #onQuarantined: OnQuarantined
-  readonly #assertHeld: () => Promise<void>
+  readonly #lock: HeldLock | undefined
 
-  constructor(
-    cacheDirectory: string,
-    onQuarantined: OnQuarantined,
-    assertHeld = async (): Promise<void> => {},
-  ) {
-    this.#directory = cacheDirectory
+  constructor(storage: CertificateStorage, onQuarantined: OnQuarantined, lock?: HeldLock) {
+    this.#storage = storage
     this.#onQuarantined = onQuarantined
-    this.#assertHeld = assertHeld
+    this.#lock = lock
   }
 
-  /** The same file; `assertHeld` throws when the lock is lost, and the file is then left to the next holder. */
-  under(assertHeld: () => Promise<void>): OrderStore {
-    return new OrderStore(this.#directory, this.#onQuarantined, assertHeld)
+  /** The same record; once `lock` is lost it is left to the next holder. */
+  under(lock: HeldLock): OrderStore {
+    return new OrderStore(this.#storage, this.#onQuarantined, lock)
   }
 
   /** Undefined if there is none. A damaged file is put aside. Throws CACHE. */
   async load(): Promise<OrderRecord | undefined> {
-    return await readCacheFile({
-      directory: this.#directory,
-      name: FILE_NAME,
+    return await readValue({
+      storage: this.#storage,
+      key: KEY,
       parse: parseOrder,
       onQuarantined: this.#onQuarantined,
     })
@@ -45,21 +38,14 @@ export class OrderStore implements OrderRecords {
 
   /** On the disk when it resolves. Throws CACHE, which a lost lock is, too. */
   async save(record: OrderRecord): Promise<void> {
-    await this.#assertHeld()
-    try {
-      const text = JSON.stringify({ version: FORMAT_VERSION, ...record })
-      await replaceFile(join(this.#directory, FILE_NAME), `${text}\n`)
-    } catch (error) {
-      throw cacheError(this.#directory, error)
-    }
+    const text = JSON.stringify({ version: FORMAT_VERSION, ...record })
+    await this.#storage.store(KEY, `${text}\n`, this.#lock)
   }
 
   /** Idempotent. Never rejects: a record that stays is known by its key, which is in service, or by its failures. */
   async clear(): Promise<void> {
     try {
-      await this.#assertHeld()
-      await rm(join(this.#directory, FILE_NAME), { force: true })
-      await syncDirectory(this.#directory)
+      await this.#storage.remove(KEY, this.#lock)
     } catch {
       // The next attempt tries again.
     }

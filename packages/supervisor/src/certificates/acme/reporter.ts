@@ -3,11 +3,10 @@ import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { HOUR_MS } from '@reverse-proxy/shared/time-units'
 import { missingNames } from './coverage.ts'
-import type { Exposure } from '../storage/permissions.ts'
+import type { Exposure, Quarantined } from '../storage/storage.ts'
 import type { FailureRecord } from '../renewal/failure-record.ts'
 import type { CertificateHost, OrderStep } from '../services.ts'
 import { fieldsOf } from '../certificate.ts'
-import type { Quarantined } from '../storage/quarantine.ts'
 import type { StoredCertificate } from '../certificate.ts'
 
 type ReporterHost = Pick<CertificateHost, 'log' | 'progress' | 'counts'>

@@ -9,8 +9,7 @@ import type { AcmeReporter } from './reporter.ts'
 import type { CertificateClock } from '../renewal/certificate-clock.ts'
 import { chooseServed, mayReplace, missingNames, olderInService, toPushedTogether } from './coverage.ts'
 import type { CertificateHost } from '../services.ts'
-import type { DirectoryLock } from '../storage/lock.ts'
-import { lockDirectory } from '../storage/lock.ts'
+import type { HeldLock } from '../storage/storage.ts'
 import type { UnsavedStatus } from '../status.ts'
 import type { StoredCertificate } from '../certificate.ts'
 
@@ -146,12 +145,12 @@ export class ServedSet {
 
   /** Saves what is served, so that the next start finds it; a failure is said, and it is tried again later. */
   async saveAgain(signal: AbortSignal): Promise<void> {
-    const { settings, cache, limits } = this.#options
+    const { cache, limits } = this.#options
     const certificate = this.#certificate
-    let lock: DirectoryLock | undefined
+    let lock: HeldLock | undefined
     try {
       await cache.prepare()
-      const held = await lockDirectory(settings.cacheDir, {
+      const held = await cache.lock({
         signal,
         waitLimitMs: limits.lockMs,
         onWaiting: () => {},

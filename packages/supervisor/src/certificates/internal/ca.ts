@@ -1,29 +1,32 @@
 // The local CA under state_dir: a root made on first use, ten years, for development and tests.
 // Every supervisor that shares the directory signs with the same root.
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { CertificateStorage, HeldLock, OnQuarantined, StoredCertificates } from '../storage/storage.ts'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { cacheError, replaceFile } from '../storage/atomic-file.ts'
 import type { CertificateHost } from '../services.ts'
-import type { DirectoryLock } from '../storage/lock.ts'
-import { lockDirectory } from '../storage/lock.ts'
-import type { OnQuarantined } from '../storage/quarantine.ts'
 import type { Pair } from '../crypto/signing.ts'
 import type { StoredCertificate } from '../certificate.ts'
-import { CertificateStore } from '../storage/generations.ts'
+
+const PREFIX = 'internal-ca'
+const ROOT_PEM = 'root.pem'
 
 /** Where the root's certificate lies, for clients that are to trust it. */
 export function internalCaPath(stateDir: string): string {
-  return join(internalCaDirectory(stateDir), 'root.pem')
+  return join(internalCaDirectory(stateDir), ROOT_PEM)
 }
 
 /** Everything of the internal CA: the root, and each listener's leaf. */
 export function internalCaDirectory(stateDir: string): string {
-  return join(stateDir, 'internal-ca')
+  return join(stateDir, PREFIX)
+}
+
+/** The storage of the internal CA within that of the machine. */
+export function internalCaStorage(state: CertificateStorage): CertificateStorage {
+  return state.within(PREFIX)
 }
 
 export interface InternalCaRequest {
-  readonly stateDir: string
+  readonly storage: CertificateStorage
   readonly host: Pick<CertificateHost, 'clock' | 'jobs'>
   readonly signal: AbortSignal
   readonly onQuarantined: OnQuarantined
@@ -34,19 +37,19 @@ const LEAST_LIFETIME_LEFT_MS = 30 * 24 * 60 * 60 * 1000
 
 /** The root, made if there is none that can be used. Throws CACHE. */
 export async function loadAuthority(request: InternalCaRequest): Promise<StoredCertificate> {
-  const { stateDir, signal } = request
-  const store = new CertificateStore(join(internalCaDirectory(stateDir), 'root'))
-  const found = await readAuthority(store, request)
-  if (found !== undefined && (await isExported(found, stateDir))) return found
+  const { storage, signal } = request
+  const root = storage.within('root')
+  const found = await readAuthority(root.certificates, request)
+  if (found !== undefined && (await isExported(found, storage))) return found
 
-  await store.prepare()
-  const lock = await lockDirectory(store.directory, { signal, onWaiting: () => {} })
+  await root.certificates.prepare()
+  const lock = await root.lock({ signal, onWaiting: () => {} })
   try {
     // Another supervisor may have made it while we waited.
-    const authority = (await readAuthority(store, request)) ?? (await makeAuthority(store, lock, request))
-    await replaceFile(internalCaPath(stateDir), authority.certPem).catch((error: unknown) => {
-      throw cacheError(internalCaDirectory(stateDir), error)
-    })
+    const authority =
+      (await readAuthority(root.certificates, request)) ??
+      (await makeAuthority(root.certificates, lock, request))
+    await storage.store(ROOT_PEM, authority.certPem)
     return authority
   } finally {
     await lock.release()
@@ -64,8 +67,8 @@ export async function issueLeaf(
 }
 
 async function makeAuthority(
-  store: CertificateStore,
-  lock: DirectoryLock,
+  store: StoredCertificates,
+  lock: HeldLock,
   { host, signal }: InternalCaRequest,
 ): Promise<StoredCertificate> {
   const pair = await host.jobs.run('createAuthority', { nowMs: host.clock.nowMs() }, signal)
@@ -75,7 +78,7 @@ async function makeAuthority(
 }
 
 async function readAuthority(
-  store: CertificateStore,
+  store: StoredCertificates,
   { host, signal, onQuarantined }: InternalCaRequest,
 ): Promise<StoredCertificate | undefined> {
   const { certificate, quarantined } = await store.load(
@@ -103,7 +106,7 @@ async function inspectOwn(
   }
 }
 
-async function isExported(authority: StoredCertificate, stateDir: string): Promise<boolean> {
-  const exported = await readFile(internalCaPath(stateDir), 'utf8').catch(() => '')
+async function isExported(authority: StoredCertificate, storage: CertificateStorage): Promise<boolean> {
+  const exported = await storage.load(ROOT_PEM).catch(() => undefined)
   return exported === authority.certPem
 }

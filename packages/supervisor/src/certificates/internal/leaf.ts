@@ -1,14 +1,12 @@
 // One leaf of the internal CA: taken from state_dir while it will do, else issued and saved there. When it
 // is due is said here; who is told of a new one, and when an attempt is made, is internal-manager.ts.
-import { join } from 'node:path'
+import type { CertificateStorage } from '../storage/storage.ts'
 import type { CertificateHost } from '../services.ts'
 import type { InternalCaRequest } from './ca.ts'
-import { internalCaDirectory, issueLeaf } from './ca.ts'
-import { lockDirectory } from '../storage/lock.ts'
+import { issueLeaf } from './ca.ts'
 import { fieldsOf } from '../certificate.ts'
 import { jitterOf, renewAtMs } from '../renewal/schedule.ts'
 import type { StoredCertificate } from '../certificate.ts'
-import { CertificateStore } from '../storage/generations.ts'
 
 export interface InternalLeafOptions {
   readonly listenerId: string
@@ -21,12 +19,11 @@ export interface InternalLeafOptions {
 
 export class InternalLeaf {
   readonly #options: InternalLeafOptions
-  readonly #store: CertificateStore
+  readonly #storage: CertificateStorage
 
   constructor(options: InternalLeafOptions) {
     this.#options = options
-    const leaves = join(internalCaDirectory(options.ca.stateDir), 'leaves')
-    this.#store = new CertificateStore(join(leaves, options.directoryName))
+    this.#storage = options.ca.storage.within(`leaves/${options.directoryName}`)
   }
 
   /** Takes the leaf that is cached, unless it is the one to be replaced, or issues and saves one. Throws CACHE. */
@@ -45,8 +42,8 @@ export class InternalLeaf {
 
   async #issue(authority: StoredCertificate, replacedSerial: string | undefined): Promise<StoredCertificate> {
     const { listenerId, hosts, host, ca } = this.#options
-    await this.#store.prepare()
-    const lock = await lockDirectory(this.#store.directory, {
+    await this.#storage.certificates.prepare()
+    const lock = await this.#storage.lock({
       signal: ca.signal,
       onWaiting: (holder) => {
         host.progress({ listenerId, step: 'waiting', names: hosts, detail: `for ${holder}` })
@@ -56,7 +53,7 @@ export class InternalLeaf {
       const theirs = await this.#readLeaf(authority, replacedSerial)
       if (theirs !== undefined) return theirs
       const leaf = await issueLeaf(authority, hosts, ca)
-      await this.#store.save(leaf, async () => await lock.assertHeld())
+      await this.#storage.certificates.save(leaf, async () => await lock.assertHeld())
       return leaf
     } finally {
       await lock.release()
@@ -69,7 +66,7 @@ export class InternalLeaf {
     replacedSerial: string | undefined,
   ): Promise<StoredCertificate | undefined> {
     const { hosts, host, ca } = this.#options
-    const { certificate, quarantined } = await this.#store.load(
+    const { certificate, quarantined } = await this.#storage.certificates.load(
       async (pair) => await host.jobs.run('inspectPair', pair, ca.signal),
     )
     quarantined.forEach(ca.onQuarantined)

@@ -4,9 +4,10 @@ import { createHash } from 'node:crypto'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { ExpiryWatch } from '../renewal/expiry-log.ts'
+import type { StorageOpener } from '../storage/storage.ts'
 import type { CertificateHost } from '../services.ts'
 import type { InternalCaRequest } from './ca.ts'
-import { loadAuthority } from './ca.ts'
+import { internalCaStorage, loadAuthority } from './ca.ts'
 import { dueAtMs, InternalLeaf } from './leaf.ts'
 import type { CertificateManager } from '../manager.ts'
 import { toPushed } from '../certificate.ts'
@@ -35,12 +36,17 @@ export class InternalManager implements CertificateManager {
   #loadError: unknown
   #work: Promise<void> = Promise.resolve()
 
-  constructor(listenerId: string, hosts: readonly string[], stateDir: string, host: CertificateHost) {
+  constructor(
+    listenerId: string,
+    hosts: readonly string[],
+    stateDir: string,
+    host: CertificateHost & StorageOpener,
+  ) {
     this.listenerId = listenerId
     this.#hosts = hosts
     this.#host = host
     this.#ca = {
-      stateDir,
+      storage: internalCaStorage(host.openStorage(stateDir)),
       host,
       signal: this.#closing.signal,
       onQuarantined: ({ path, reason }) => {

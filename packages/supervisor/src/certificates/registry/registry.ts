@@ -17,6 +17,8 @@ import { CertificateCounts } from '../event-counts.ts'
 import type { ManagedListener } from './reload-transaction.ts'
 import { Handover } from './reload-transaction.ts'
 import type { CertificateHost } from '../services.ts'
+import { openFileStorage } from '../storage/file-storage.ts'
+import type { StorageOpener } from '../storage/storage.ts'
 import { createCertificateJobs } from '../crypto/jobs.ts'
 import type { CertificateManager, LoopView } from '../manager.ts'
 import { AcmeManager } from '../acme/manager.ts'
@@ -45,7 +47,7 @@ export interface CertificateRegistryOptions extends Pick<CertificateHost, 'log' 
 export class CertificateRegistry {
   readonly #options: CertificateRegistryOptions
   readonly #jobs = createCertificateJobs()
-  readonly #host: CertificateHost
+  readonly #host: CertificateHost & StorageOpener
   readonly #counts = new CertificateCounts()
   readonly #watch: RenewalWatch
   readonly #managed = new Map<string, ManagedListener>()
@@ -71,6 +73,7 @@ export class CertificateRegistry {
       ...options,
       counts: this.#counts,
       jobs: this.#jobs,
+      openStorage: openFileStorage,
       publish: async (id, certificates) => await this.#served.publish(id, certificates),
       arm: async (id, challenges) => await this.#arm(id, challenges),
     }
@@ -265,7 +268,11 @@ function hasName({ certificates, missing }: ManagerStatus, name: string): boolea
   return [...served, ...missing].some((covering) => nameCovers(covering, name))
 }
 
-function createManager(listener: Listener, stateDir: string, host: CertificateHost): CertificateManager {
+function createManager(
+  listener: Listener,
+  stateDir: string,
+  host: CertificateHost & StorageOpener,
+): CertificateManager {
   const { tls } = listener
   switch (tls.mode) {
     case 'acme':

@@ -1,40 +1,39 @@
 // The last failed attempt in the cache directory: a start that fails and is repeated at once by systemd must
 // not become an order for every repetition, and people must be able to see why.
-import { readFile, rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { DAY_MS } from '@reverse-proxy/shared/time-units'
-import { readCacheFile } from '../storage/cache-file.ts'
-import { cacheError, replaceFile } from '../storage/atomic-file.ts'
 import type { FailureRecord } from './failure-record.ts'
 import { isTime, parseRecord } from '@reverse-proxy/shared/json'
-import type { OnQuarantined } from '../storage/quarantine.ts'
+import type { CertificateStorage, OnQuarantined } from '../storage/storage.ts'
+import { readValue } from '../storage/storage.ts'
 
-const FILE_NAME = 'last-failure.json'
+const KEY = 'last-failure.json'
 /** No attempt is put off for longer: a record that says so would stop all renewal. */
 const LONGEST_WAIT_MS = 2 * DAY_MS
 
-/** Reads the failure record of `directory` without changing anything; undefined if missing or damaged. */
-export async function peekFailure(directory: string): Promise<FailureRecord | undefined> {
-  const text = await readFile(join(directory, FILE_NAME), 'utf8').catch(() => '')
-  return parseFailure(text)
+/** Reads the failure record without changing anything; undefined if missing or damaged. */
+export async function peekFailure(storage: CertificateStorage): Promise<FailureRecord | undefined> {
+  return parseFailure((await storage.load(KEY).catch(() => undefined)) ?? '')
 }
 
 export class FailureStore {
-  readonly path: string
-  readonly #directory: string
+  readonly #storage: CertificateStorage
   readonly #onQuarantined: OnQuarantined
 
-  constructor(cacheDirectory: string, onQuarantined: OnQuarantined) {
-    this.#directory = cacheDirectory
+  constructor(storage: CertificateStorage, onQuarantined: OnQuarantined) {
+    this.#storage = storage
     this.#onQuarantined = onQuarantined
-    this.path = join(cacheDirectory, FILE_NAME)
+  }
+
+  /** For people. */
+  get path(): string {
+    return this.#storage.locate(KEY)
   }
 
   /** Undefined if the last attempt succeeded. A damaged file is put aside. Throws CACHE. */
   async load(): Promise<FailureRecord | undefined> {
-    return await readCacheFile({
-      directory: this.#directory,
-      name: FILE_NAME,
+    return await readValue({
+      storage: this.#storage,
+      key: KEY,
       parse: parseFailure,
       onQuarantined: this.#onQuarantined,
     })
@@ -42,16 +41,12 @@ export class FailureStore {
 
   /** Throws CACHE. */
   async save(record: FailureRecord): Promise<void> {
-    await replaceFile(this.path, `${JSON.stringify(record, undefined, 2)}\n`).catch((error: unknown) => {
-      throw cacheError(this.#directory, error)
-    })
+    await this.#storage.store(KEY, `${JSON.stringify(record, undefined, 2)}\n`)
   }
 
   /** Throws CACHE. */
   async clear(): Promise<void> {
-    await rm(this.path, { force: true }).catch((error: unknown) => {
-      throw cacheError(this.#directory, error)
-    })
+    await this.#storage.remove(KEY)
   }
 }
 

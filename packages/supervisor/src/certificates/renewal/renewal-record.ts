@@ -1,11 +1,9 @@
 // The agreement with the CA about the next renewal, kept in the cache directory, so that a restart neither draws
 // another moment of the window nor asks the CA too early. Losing it costs one request.
-import { join } from 'node:path'
 import type { RenewalWindow } from '../certificate.ts'
-import { readCacheFile } from '../storage/cache-file.ts'
-import { replaceFile } from '../storage/atomic-file.ts'
 import { isRecord, isTime, parseRecord } from '@reverse-proxy/shared/json'
-import type { OnQuarantined } from '../storage/quarantine.ts'
+import type { CertificateStorage, OnQuarantined } from '../storage/storage.ts'
+import { readValue } from '../storage/storage.ts'
 
 export interface RenewalRecord {
   /** Serial number of the certificate that the record is about, `issuedMs` excepted. */
@@ -23,29 +21,29 @@ export interface RenewalRecord {
   readonly issuedMs: readonly number[]
 }
 
-const FILE_NAME = 'renewal.json'
+const KEY = 'renewal.json'
 
 export class RenewalStore {
-  readonly #directory: string
+  readonly #storage: CertificateStorage
   readonly #onQuarantined: OnQuarantined
 
-  constructor(cacheDirectory: string, onQuarantined: OnQuarantined) {
-    this.#directory = cacheDirectory
+  constructor(storage: CertificateStorage, onQuarantined: OnQuarantined) {
+    this.#storage = storage
     this.#onQuarantined = onQuarantined
   }
 
   /** Undefined if there is none. A damaged file is put aside. Throws CACHE. */
   async load(): Promise<RenewalRecord | undefined> {
-    return await readCacheFile({
-      directory: this.#directory,
-      name: FILE_NAME,
+    return await readValue({
+      storage: this.#storage,
+      key: KEY,
       parse: parseRenewal,
       onQuarantined: this.#onQuarantined,
     })
   }
 
   async save(record: RenewalRecord): Promise<void> {
-    await replaceFile(join(this.#directory, FILE_NAME), `${JSON.stringify(record, undefined, 2)}\n`)
+    await this.#storage.store(KEY, `${JSON.stringify(record, undefined, 2)}\n`)
   }
 }
 

@@ -12,7 +12,6 @@ import { basename, join } from 'node:path'
 import { isoTime } from '@reverse-proxy/shared/clock'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { StoredCertificate } from '../certificate.ts'
-import type { Inspection } from '../crypto/inspect.ts'
 import {
   cacheError,
   createFile,
@@ -24,25 +23,10 @@ import {
   temporaryPath,
 } from './atomic-file.ts'
 import { parseRecord } from '@reverse-proxy/shared/json'
-import { DamagedFileError, readPrivateFile } from './private-file.ts'
-import type { Quarantined } from './quarantine.ts'
+import { readPrivateFile } from './private-file.ts'
+import type { AllLoaded, Loaded, PairInspector, Quarantined, StoredCertificates } from './storage.ts'
+import { DamagedValueError } from './storage.ts'
 import { putAside } from './quarantine.ts'
-
-/** `inspect` is how a pair is checked. */
-export type PairInspector = (pair: { certPem: string; keyPem: string }) => Promise<Inspection>
-
-export interface Loaded {
-  readonly certificate: StoredCertificate | undefined
-  /** Files that were quarantined during the search. */
-  readonly quarantined: readonly Quarantined[]
-}
-
-export interface AllLoaded {
-  /** The current one first, then the others, newest first. */
-  readonly certificates: readonly StoredCertificate[]
-  /** Files that were quarantined during the search. */
-  readonly quarantined: readonly Quarantined[]
-}
 
 const FORMAT_VERSION = 1
 /** Names made by `nameOf`. */
@@ -52,7 +36,7 @@ const GENERATION_BYTES = 64 * 1024
 /** Size limit of each file: far more than any chain. */
 const FILE_LIMIT_BYTES = 256 * 1024
 
-export class CertificateStore {
+export class CertificateStore implements StoredCertificates {
   readonly directory: string
   readonly #generations: string
   readonly #current: string
@@ -114,6 +98,15 @@ export class CertificateStore {
       const found = await this.#read(name, inspect)
       if (typeof found === 'string') await quarantine(join('generations', name), found)
       else yield [name, found]
+    }
+  }
+
+  async peek(): Promise<{ readonly certPem: string; readonly keyPem: string } | undefined> {
+    const read = async (name: string): Promise<string> => await readFile(join(this.#current, name), 'utf8')
+    try {
+      return { certPem: await read('cert.pem'), keyPem: await read('key.pem') }
+    } catch {
+      return undefined
     }
   }
 
@@ -197,7 +190,7 @@ export class CertificateStore {
     const path = join(this.#generations, name)
     const read = async (file: string): Promise<string> => {
       const text = await readPrivateFile(join(path, file), FILE_LIMIT_BYTES)
-      if (text === undefined) throw new DamagedFileError(`${file} is missing`)
+      if (text === undefined) throw new DamagedValueError(`${file} is missing`)
       return text
     }
     let files: readonly [certPem: string, keyPem: string, meta: string]
@@ -205,7 +198,7 @@ export class CertificateStore {
       if (!(await lstat(path)).isDirectory()) return 'it is not a directory'
       files = [await read('cert.pem'), await read('key.pem'), await read('meta.json')]
     } catch (error) {
-      if (error instanceof DamagedFileError) return error.message
+      if (error instanceof DamagedValueError) return error.message
       // Removed meanwhile by whoever holds the lock.
       if (codeOf(error) === 'ENOENT') return 'it is gone'
       throw cacheError(this.directory, error)
@@ -259,17 +252,4 @@ function parseMeta(
   const { origin, accountUrl, obtainedMs } = meta
   if (typeof origin !== 'string' || typeof obtainedMs !== 'number') return undefined
   return { origin, obtainedMs, ...(typeof accountUrl === 'string' && { accountUrl }) }
-}
-
-/** The current pair of `directory` as it lies there, for whoever only wants a look; undefined where there is none. */
-export async function peekCurrent(
-  directory: string,
-): Promise<{ readonly certPem: string; readonly keyPem: string } | undefined> {
-  const read = async (name: string): Promise<string> =>
-    await readFile(join(directory, 'current', name), 'utf8')
-  try {
-    return { certPem: await read('cert.pem'), keyPem: await read('key.pem') }
-  } catch {
-    return undefined
-  }
 }

@@ -20,27 +20,12 @@ import { takeHostGuard } from './host-lock.ts'
 import { LOCK_UPDATE_MS, LockFile } from './lock-file.ts'
 import type { Holder } from './lock-holder.ts'
 import { describeHolder } from './lock-holder.ts'
+import type { HeldLock, LockOptions } from './storage.ts'
 import type { LockSight } from './stale-lock.ts'
 import { StaleLock } from './stale-lock.ts'
 
-export interface DirectoryLock {
-  /** Aborted, with a LockLostError, when the lock has been lost. */
-  readonly signal: AbortSignal
-  /** Throws LockLostError unless this process is still the holder. */
-  assertHeld(): Promise<void>
-  /** Idempotent; never throws. */
-  release(): Promise<void>
-}
-
-export interface LockOptions {
-  readonly signal: AbortSignal
-  /** Called once, if another process has to be waited for. */
-  readonly onWaiting: (holder: string) => void
-  readonly waitLimitMs?: number
-}
-
 /** Another process has taken the lock away from this one. */
-class LockLostError extends ProxyError {
+export class LockLostError extends ProxyError {
   constructor(directory: string, cause: unknown) {
     super('CACHE', `the lock on ${directory} was lost to another process`, {
       cause,
@@ -62,7 +47,7 @@ export const LOCK_WAIT_LIMIT_MS = 10 * 60_000
 const LOSSES_TOLERATED = 3
 
 /** Throws CACHE when the directory cannot be locked, or the holder outlasts the limit. */
-export async function lockDirectory(directory: string, options: LockOptions): Promise<DirectoryLock> {
+export async function lockDirectory(directory: string, options: LockOptions): Promise<HeldLock> {
   const claim = new Claim(directory)
   try {
     await claim.win(options)
@@ -86,7 +71,7 @@ export async function againIfLost<Result>(work: () => Promise<Result>): Promise<
 }
 
 /** One process's way to a lock, and what it then has of it. */
-class Claim implements DirectoryLock {
+class Claim implements HeldLock {
   readonly #directory: string
   readonly #lock: LockFile
   readonly #stale: StaleLock

@@ -3,13 +3,9 @@
 import { constants } from 'node:fs'
 import { lstat, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Exposure } from './storage.ts'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import { isTemporary } from './atomic-file.ts'
-
-export interface Exposure {
-  readonly path: string
-  readonly problem: string
-}
 
 const OPEN_TO_OTHERS = 0o077
 /** Permission bits of a mode, with set-uid, set-gid and sticky. */

@@ -2,13 +2,11 @@
 // from nothing but a regular file (a pipe would never end), and never more than a limit.
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
+import { DamagedValueError } from './storage.ts'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 
-/** The file is not one of ours and can be quarantined. */
-export class DamagedFileError extends Error {}
-
 /**
- * The file's text; undefined if there is none. Throws DamagedFileError, or the error of a file system
+ * The file's text; undefined if there is none. Throws DamagedValueError, or the error of a file system
  * that fails or forbids: moving the file away would hide that.
  */
 export async function readPrivateFile(path: string, limitBytes: number): Promise<string | undefined> {
@@ -19,14 +17,14 @@ export async function readPrivateFile(path: string, limitBytes: number): Promise
   } catch (error) {
     const code = codeOf(error)
     if (code === 'ENOENT') return undefined
-    if (code === 'ELOOP') throw new DamagedFileError(`${path} is a symbolic link`)
-    if (code === 'ENOTDIR' || code === 'ENXIO') throw new DamagedFileError(`${path} is not a file`)
+    if (code === 'ELOOP') throw new DamagedValueError(`${path} is a symbolic link`)
+    if (code === 'ENOTDIR' || code === 'ENXIO') throw new DamagedValueError(`${path} is not a file`)
     throw error
   }
   try {
     const stats = await file.stat()
-    if (!stats.isFile()) throw new DamagedFileError(`${path} is not a file`)
-    if (stats.size > limitBytes) throw new DamagedFileError(`${path} has ${stats.size} bytes`)
+    if (!stats.isFile()) throw new DamagedValueError(`${path} is not a file`)
+    if (stats.size > limitBytes) throw new DamagedValueError(`${path} has ${stats.size} bytes`)
     return await file.readFile('utf8')
   } finally {
     await file.close()

@@ -3,16 +3,8 @@ import { randomBytes } from 'node:crypto'
 import { rename } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { codeOf } from '@reverse-proxy/shared/error-text'
+import type { Quarantined } from './storage.ts'
 import { makePrivateSubdirectory } from './atomic-file.ts'
-
-export interface Quarantined {
-  /** Where it lies now. */
-  readonly path: string
-  readonly reason: string
-}
-
-/** Told of everything that is put aside. */
-export type OnQuarantined = (quarantined: Quarantined) => void
 
 /**
  * Moves `name`, a path inside `directory`. Undefined if it has gone already: another process was faster.

@@ -8,7 +8,7 @@ import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
 import { askAdmin } from '../../management/admin/client.ts'
 import { peekFailure } from '../../certificates/renewal/failure-store.ts'
 import { inspectPair } from '../../certificates/crypto/inspect.ts'
-import { peekCurrent } from '../../certificates/storage/generations.ts'
+import { openFileStorage } from '../../certificates/storage/file-storage.ts'
 import { portHolders } from '../../os/port-holder.ts'
 import { readCaDirectory } from './ca-probe.ts'
 import { lookAtDirectory } from './directory-probe.ts'
@@ -33,9 +33,9 @@ export function systemProbes({ adminSocketPath }: Config, dns: DnsProbe): Probes
     upstream: tryUpstream,
     caDirectory: readCaDirectory,
     directory: lookAtDirectory,
-    failure: peekFailure,
+    failure: async (cacheDir) => await peekFailure(openFileStorage(cacheDir)),
     cachedCertificate: async (cacheDir) => {
-      const pair = await peekCurrent(cacheDir)
+      const pair = await openFileStorage(cacheDir).certificates.peek()
       return pair && inspectPair(pair.certPem, pair.keyPem)
     },
     pair: async (certPath, keyPath) =>
