@@ -7,7 +7,7 @@ import { afterReload, compareConfigs } from '@reverse-proxy/shared/config/split'
 import { describeWithHint } from '@reverse-proxy/shared/errors'
 import type { Log, LogFields } from '@reverse-proxy/shared/log-fields'
 import { siteCount, workerCount } from './config/counts.ts'
-import type { Handover } from './certificates/registry/reload-transaction.ts'
+import type { ReloadTransaction } from './certificates/registry/reload-transaction.ts'
 import type { CertificateRegistry } from './certificates/registry/registry.ts'
 import { ConfigErrors, type PlacedIssue } from './config/config-errors.ts'
 import type { LoadedConfig } from './config/load.ts'
@@ -171,7 +171,7 @@ export class Reloads {
     await handover.complete()
   }
 
-  async #goBackTo(running: Config, size: number, handover: Handover): Promise<void> {
+  async #goBackTo(running: Config, size: number, handover: ReloadTransaction): Promise<void> {
     const { prepareProcess, config, inheritedSockets, log } = this.#options
     for (const warning of inheritedSockets.change(config(), running)) log.warn('CONFIG_RELOAD', { warning })
     try {

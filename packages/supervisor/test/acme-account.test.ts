@@ -24,7 +24,7 @@ import { IS_FULL } from '../../../test/harness/size.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { openFileStorage } from '../src/certificates/storage/file-storage.ts'
 import { AcmeManager } from '../src/certificates/acme/manager.ts'
-import type { CertificateHost } from '../src/certificates/services.ts'
+import type { CertificateServices } from '../src/certificates/services.ts'
 import { withTimers } from '../src/os/waitable-clock.ts'
 import { answerTlsAlpn, FakeHost, settingsFor } from './certificate-host.ts'
 
@@ -83,7 +83,7 @@ class Machine {
   async listener(
     index: number,
     changes: Partial<AcmeSettings> = {},
-    host: Partial<CertificateHost> = {},
+    host: Partial<CertificateServices> = {},
   ): Promise<AcmeManager> {
     const { jobs, log, clock, counts } = this.host
     const settings = settingsFor(this.ca, join(this.stateDir, `cache-${index}`), {

@@ -73,7 +73,7 @@ class Scene {
         profile: undefined,
         preferredChain: undefined,
       },
-      clock: { steadyMs: () => 2000, wallOffsetMs: 0 },
+      clock: { monotonicMs: () => 2000, wallOffsetMs: 0 },
       inspect: async ({ certPem, keyPem }) => inspectPair(certPem, keyPem),
       onQuarantined: ({ path, reason }) => this.told.push(`${path.slice(this.directory.length)}: ${reason}`),
       onExposed: ({ path, problem }) => this.told.push(`${path.slice(this.directory.length)}: ${problem}`),

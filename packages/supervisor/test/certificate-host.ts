@@ -10,7 +10,7 @@ import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import { CertificateCounts } from '../src/certificates/event-counts.ts'
 import { openFileStorage } from '../src/certificates/storage/file-storage.ts'
 import type { StorageOpener } from '../src/certificates/storage/storage.ts'
-import type { CertificateHost, OrderProgress } from '../src/certificates/services.ts'
+import type { CertificateServices, OrderProgress } from '../src/certificates/services.ts'
 import { createCertificateJobs } from '../src/certificates/crypto/jobs.ts'
 import type { WaitableClock } from '../src/os/waitable-clock.ts'
 
@@ -23,11 +23,11 @@ export interface LogEntry {
 }
 
 /** Keeps what it is told; a test may move its clock. */
-export class FakeHost implements CertificateHost, StorageOpener {
+export class FakeHost implements CertificateServices, StorageOpener {
   readonly openStorage = openFileStorage
   readonly jobs = createCertificateJobs()
   readonly counts = new CertificateCounts()
-  /** See CertificateHost. */
+  /** See CertificateServices. */
   stateDir?: string | undefined
   readonly published: (readonly PushedCertificate[])[] = []
   readonly armed: (readonly ArmedChallenge[])[] = []

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
-import { takeHostGuard } from '../src/certificates/storage/host-lock.ts'
+import { takeHostLock } from '../src/certificates/storage/host-lock.ts'
 import { LockFile } from '../src/certificates/storage/lock-file.ts'
 import { lockDirectory } from '../src/certificates/storage/lock.ts'
 import { StaleLock } from '../src/certificates/storage/stale-lock.ts'
@@ -207,7 +207,7 @@ describe('what takes its time', { concurrency: true }, () => {
 
 test('a stranger who binds the name of the guard delays, and no more', TEST, async (t) => {
   const directory = temporaryDirectory(t)
-  const guard = await takeHostGuard(directory)
+  const guard = await takeHostLock(directory)
   if (guard === undefined || guard === 'busy') throw new Error('no guard')
   t.after(async () => await guard.release())
   const waiting = Promise.withResolvers<string>()

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import { isSocketPathTooLong } from '../src/os/socket-file.ts'
 import { ConfigErrors, type PlacedIssue } from '../src/config/config-errors.ts'
 import { loadConfig } from '../src/config/load.ts'
-import { ReadError, readSmallFile } from '../src/config/read.ts'
+import { ReadError, readSmallFile } from '../src/os/read-file.ts'
 import { HEAD, makeDirectory, OPTIONS, writeCertificates, writeConfig } from './support/config-directory.ts'
 
 const TIMEOUT = { timeout: 10_000 }

@@ -5,7 +5,7 @@ import { countCalls, releaseTrap, setTrap } from './fs-trap.ts'
 import { once } from 'node:events'
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
 import { AcmeManager } from '../../../packages/supervisor/dist/certificates/acme/manager.js'
-import type { CertificateHost } from '../../../packages/supervisor/dist/certificates/services.js'
+import type { CertificateServices } from '../../../packages/supervisor/dist/certificates/services.js'
 import { openFileStorage } from '../../../packages/supervisor/dist/certificates/storage/file-storage.js'
 import { JOBS } from '../../../packages/supervisor/dist/certificates/crypto/job-table.js'
 import type { CertificateJobs } from '../../../packages/supervisor/dist/certificates/crypto/jobs.js'
@@ -32,7 +32,7 @@ function tell(message: FromManager): void {
   process.send?.(message)
 }
 
-async function arm(challenges: Parameters<CertificateHost['arm']>[1]): Promise<void> {
+async function arm(challenges: Parameters<CertificateServices['arm']>[1]): Promise<void> {
   tell({ type: 'arm', challenges })
   for (;;) {
     const [message]: ToManager[] = await once(process, 'message')

@@ -6,7 +6,7 @@ import type { CertificateCounts } from './event-counts.ts'
 import type { CertificateJobs } from './crypto/jobs.ts'
 import type { WaitableClock } from '../os/waitable-clock.ts'
 
-export interface CertificateHost {
+export interface CertificateServices {
   readonly log: Log
   readonly counts: Pick<CertificateCounts, 'add'>
   readonly clock: WaitableClock

@@ -14,7 +14,7 @@ import { tlsOf, type RuleContext } from '@reverse-proxy/shared/config/rule'
 import type { ConfigFile, Sound } from '@reverse-proxy/shared/config/schema'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import { cacheError } from '../certificates/storage/atomic-file.ts'
-import { foreignEntry } from '../certificates/storage/permissions.ts'
+import { unexpectedEntry } from '../certificates/storage/permissions.ts'
 
 type PathContext = Pick<RuleContext, 'resolvePath'>
 
@@ -80,7 +80,7 @@ async function faultOf({ path, at }: CacheDirectory): Promise<ConfigIssue | unde
       await access(await nearestExisting(path), constants.W_OK | constants.X_OK)
       return undefined
     }
-    const foreign = await foreignEntry(path)
+    const foreign = await unexpectedEntry(path)
     if (foreign !== undefined) {
       const hint = 'choose a directory for the cache alone: a start with this one is refused'
       return configIssue(

@@ -19,7 +19,7 @@ import {
   withoutByteOrderMark,
   type PemFault,
 } from '../certificates/crypto/pem.ts'
-import { READ_HINTS, ReadError, readSmallFile } from './read.ts'
+import { READ_HINTS, ReadError, readSmallFile } from '../os/read-file.ts'
 
 export interface CheckedFiles {
   readonly issues: readonly ConfigIssue[]

@@ -7,7 +7,7 @@ import type { TestContext } from 'node:test'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import type { RenewalAnswer, RenewalQuestion } from '../../src/certificates/acme-client/renewal-info.ts'
 import type { OrderRequest } from '../../src/certificates/acme-client/order-request.ts'
-import type { ListeningClock } from '../../src/certificates/acme-client/transport.ts'
+import type { CaClock } from '../../src/certificates/acme-client/transport.ts'
 import { ACME_LIMITS } from '../../src/certificates/acme-client/time-limits.ts'
 import { openFileStorage } from '../../src/certificates/storage/file-storage.ts'
 import type { StorageOpener } from '../../src/certificates/storage/storage.ts'
@@ -15,7 +15,7 @@ import { AcmeManager } from '../../src/certificates/acme/manager.ts'
 import { AcmeError } from '../../src/certificates/acme-client/problem.ts'
 import type { CertificateAuthority } from '../../src/certificates/acme-client/certificate-authority.ts'
 import { CertificateCounts } from '../../src/certificates/event-counts.ts'
-import type { CertificateHost } from '../../src/certificates/services.ts'
+import type { CertificateServices } from '../../src/certificates/services.ts'
 import type { CertificateFacts } from '../../src/certificates/crypto/inspect.ts'
 import { reasonAgainstDates } from '../../src/certificates/crypto/issued-chain.ts'
 import type { CertificateJobs } from '../../src/certificates/crypto/jobs.ts'
@@ -73,7 +73,7 @@ export class VirtualWorld {
 
   readonly #options: VirtualWorldOptions
   readonly #settings: AcmeSettings
-  readonly #host: CertificateHost & StorageOpener
+  readonly #host: CertificateServices & StorageOpener
   readonly #authority: CertificateAuthority
 
   constructor(t: TestContext, options: VirtualWorldOptions) {
@@ -169,7 +169,7 @@ export class VirtualWorld {
     return { data: suggest(factsOf(certPem)), retryAfterMs }
   }
 
-  #assertUp(listening: ListeningClock): void {
+  #assertUp(listening: CaClock): void {
     const { random, outages, refusal, dateSkewMs = () => 0 } = this.#options
     const nowMs = this.clock.trueMs
     const outage = outages.find(({ fromMs, toMs }) => nowMs >= fromMs && nowMs < toMs)

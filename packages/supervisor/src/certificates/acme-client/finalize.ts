@@ -5,7 +5,7 @@ import type { AcmeReply } from './response.ts'
 import { downloadChain } from './chain.ts'
 import type { OrderRecord, OrderRequest } from './order-request.ts'
 import type { Pausing, PolledState } from './polling.ts'
-import { pauseAfter, poll, readPatiently, RETRY_AFTER_CEILING_MS, stateOf } from './polling.ts'
+import { pauseAfter, poll, retryRead, RETRY_AFTER_CEILING_MS, stateOf } from './polling.ts'
 import { AcmeError, describeProblem, parseProblem } from './problem.ts'
 import type { AcmeTransport, PostOptions } from './transport.ts'
 import type { StoredCertificate } from '../certificate.ts'
@@ -69,7 +69,7 @@ export async function resumeOrder(
   try {
     progress('finalizing', 'the order of an earlier attempt')
     const look = async (): Promise<AcmeReply> => await post('cannot read the order', record.orderUrl, null)
-    const state = stateOf((await readPatiently(look, pausing(request))).data)
+    const state = stateOf((await retryRead(look, pausing(request))).data)
     if (state?.status === 'ready') {
       await sendFinalize(ending, record, state.resource['finalize'])
     } else if (state?.status !== 'processing' && state?.status !== 'valid') {
@@ -120,7 +120,7 @@ async function statusAfter(
   pauses: Pausing,
 ): Promise<string | undefined> {
   try {
-    return stateOf((await readPatiently(look, pauses)).data)?.status
+    return stateOf((await retryRead(look, pauses)).data)?.status
   } catch {
     pauses.signal.throwIfAborted()
     throw error

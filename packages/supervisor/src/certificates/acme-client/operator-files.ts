@@ -1,6 +1,6 @@
 // The files of the operator's that an exchange with the CA needs: read anew for each, since they may be
 // replaced while the program runs.
-import { readSmallFile } from '../../config/read.ts'
+import { readSmallFile } from '../../os/read-file.ts'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'

@@ -53,13 +53,13 @@ export async function poll({ look, isFinal, limitMs, ...pausing }: Poll): Promis
  * Reads what the CA has already made: one request that fails, on the way or by a server in trouble, is no reason to
  * give up what has been paid for. Rejects with the last AcmeError; at once when the CA says that there is no such thing.
  */
-export async function readPatiently(read: () => Promise<AcmeReply>, pausing: Pausing): Promise<AcmeReply> {
+export async function retryRead(read: () => Promise<AcmeReply>, pausing: Pausing): Promise<AcmeReply> {
   return await persist(read, pausing, ({ answerStatus = SERVER_ERROR }) => {
     return answerStatus >= SERVER_ERROR || answerStatus === TOO_MANY_REQUESTS
   })
 }
 
-/** As `readPatiently`, for what is known to be there: no status is final. */
+/** As `retryRead`, for what is known to be there: no status is final. */
 export async function readUntilThere(read: () => Promise<AcmeReply>, pausing: Pausing): Promise<AcmeReply> {
   return await persist(read, pausing, () => true)
 }

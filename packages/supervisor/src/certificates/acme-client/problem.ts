@@ -94,7 +94,7 @@ export class AcmeError extends ProxyError {
 }
 
 /** Combines the error of an order with the error of its retry `without` the failed names. */
-export function inTurn(first: unknown, second: unknown, without: readonly string[]): ProxyError {
+export function combineErrors(first: unknown, second: unknown, without: readonly string[]): ProxyError {
   const hints = [first, second].map((error) => (error instanceof ProxyError ? error.hint : undefined))
   return new ProxyError(
     second instanceof ProxyError ? second.code : 'INTERNAL',

@@ -30,7 +30,7 @@ acme.axios.interceptors.request.clear()
 acme.axios.interceptors.response.clear()
 
 /** A clock that is told by a CA what time it is there. */
-export interface ListeningClock extends WaitableClock {
+export interface CaClock extends WaitableClock {
   /** `dateMs`: Unix time in the CA's answer, just received. */
   heard(dateMs: number): void
 }
@@ -41,7 +41,7 @@ export interface TransportOptions {
   /** Roots to trust beside the well-known ones. */
   readonly caPem: string | undefined
   /** Told what time it is at the CA, with every answer that says so. */
-  readonly clock: ListeningClock
+  readonly clock: CaClock
   readonly limits: Pick<AcmeLimits, 'requestMs'>
   readonly signal: AbortSignal
   /** How often a request is sent, at most; several times by default. */

@@ -25,7 +25,7 @@ export interface AcmeCacheOptions {
   readonly storage: CertificateStorage
   /** The machine's, for its accounts at CAs; undefined: the cache has an account of its own. */
   readonly state: CertificateStorage | undefined
-  readonly clock: Pick<CertificateClock, 'steadyMs' | 'wallOffsetMs'>
+  readonly clock: Pick<CertificateClock, 'monotonicMs' | 'wallOffsetMs'>
   readonly inspect: PairInspector
   readonly onQuarantined: OnQuarantined
   readonly onExposed: (exposure: Exposure) => void
@@ -89,11 +89,11 @@ export class AcmeCache {
     const written = await this.#failures.load()
     if (written === undefined) return undefined
     const recorded = shifted(written, -clock.wallOffsetMs)
-    const record = failureAsOf(recorded, clock.steadyMs())
+    const record = failureAsOf(recorded, clock.monotonicMs())
     // Record it, or each restart would date the failure anew. If it cannot be saved, nothing is ordered.
     if (record !== recorded) await this.saveFailure(record).catch(() => {})
     const { directoryUrl, domains: names } = settings
-    return carriedOver(record, { directoryUrl, names }, clock.steadyMs())
+    return carriedOver(record, { directoryUrl, names }, clock.monotonicMs())
   }
 
   /** Throws CACHE. */

@@ -1,6 +1,6 @@
 // The attempts to get one listener's ACME certificate: alone in the cache directory, using what another
 // process has left there, else ordering; saved and installed. When an attempt is due is the manager's to say, how
-// an order goes acme-order.ts's; what a failure leads to is failure-book.ts's, and acme-rounds.ts's if it is about names.
+// an order goes order.ts's; what a failure leads to is retry-state.ts's, and partial-order.ts's if it is about names.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
@@ -11,15 +11,15 @@ import type { AcmeCache } from './cache.ts'
 import type { AcmeLimits } from '../acme-client/time-limits.ts'
 import type { AcmeReporter } from './reporter.ts'
 import type { Refusal } from './partial-order.ts'
-import { AcmeRounds } from './partial-order.ts'
+import { PartialOrder } from './partial-order.ts'
 import type { OrderRequest } from '../acme-client/order-request.ts'
-import type { AttemptReason } from '../renewal/order-trigger.ts'
-import { assertStartAllowed, NotDueError } from '../renewal/order-trigger.ts'
+import type { OrderTrigger } from '../renewal/order-trigger.ts'
+import { assertStartAllowed, RetryLaterError } from '../renewal/order-trigger.ts'
 import type { CertificateAuthority } from '../acme-client/certificate-authority.ts'
 import type { CertificateClock } from '../renewal/certificate-clock.ts'
 import { missingNames } from './coverage.ts'
-import type { FailureBook } from '../renewal/retry-state.ts'
-import type { CertificateHost } from '../services.ts'
+import type { RetryState } from '../renewal/retry-state.ts'
+import type { CertificateServices } from '../services.ts'
 import type { HeldLock } from '../storage/storage.ts'
 import { againIfLost } from '../storage/lock.ts'
 import type { RenewalPlan } from '../renewal/plan.ts'
@@ -29,20 +29,20 @@ import type { StoredCertificate } from '../certificate.ts'
 export interface IssuanceOptions {
   readonly listenerId: string
   readonly settings: AcmeSettings
-  readonly host: CertificateHost
+  readonly host: CertificateServices
   readonly limits: AcmeLimits
   readonly authority: CertificateAuthority
   readonly cache: AcmeCache
   readonly clock: CertificateClock
   readonly plan: RenewalPlan
-  readonly failures: FailureBook
+  readonly failures: RetryState
   readonly served: ServedSet
   readonly report: AcmeReporter
 }
 
 export class AcmeIssuance {
   readonly #options: IssuanceOptions
-  readonly #rounds: AcmeRounds
+  readonly #rounds: PartialOrder
   readonly #solver: ChallengeSolver
   /** The names that the attempt leaves out from the start. */
   #held: readonly string[] = []
@@ -51,7 +51,7 @@ export class AcmeIssuance {
 
   constructor(options: IssuanceOptions) {
     this.#options = options
-    this.#rounds = new AcmeRounds(options)
+    this.#rounds = new PartialOrder(options)
     const { listenerId, settings, host } = options
     const workers = {
       arm: async (challenges: readonly ArmedChallenge[]) => await host.arm(listenerId, challenges),
@@ -61,7 +61,7 @@ export class AcmeIssuance {
   }
 
   /** When the next attempt is due: the certificate's own time, put off by a failure; at a start, see startObstacle. */
-  dueMs(reason: AttemptReason): number {
+  dueMs(reason: OrderTrigger): number {
     const { served, failures, plan, clock } = this.#options
     if (reason === 'start') {
       const waitsForCa = failures.last?.reachedCa === true && !this.#isRestDue()
@@ -73,24 +73,24 @@ export class AcmeIssuance {
   }
 
   /** Why a start would not make an attempt now: it would be one of many. */
-  startObstacle(): NotDueError | undefined {
+  startObstacle(): RetryLaterError | undefined {
     try {
       this.assertDue('start')
       this.#assertStartAllowed()
       return undefined
     } catch (error) {
-      if (error instanceof NotDueError) return error
+      if (error instanceof RetryLaterError) return error
       throw error
     }
   }
 
-  /** Throws NotDueError if an attempt would have to wait. */
-  assertDue(reason: AttemptReason): void {
+  /** Throws RetryLaterError if an attempt would have to wait. */
+  assertDue(reason: OrderTrigger): void {
     if (!this.#isRestDue()) this.#options.failures.assertDue(reason)
   }
 
   /** Leaves a new certificate installed; or throws, having said why and noted when the next attempt is due. */
-  async attempt(signal: AbortSignal, reason: AttemptReason): Promise<void> {
+  async attempt(signal: AbortSignal, reason: OrderTrigger): Promise<void> {
     try {
       await againIfLost(async () => await this.#attemptOnce(signal, reason))
     } catch (error) {
@@ -111,7 +111,7 @@ export class AcmeIssuance {
     await authority.syncContact({ ...order, host: { jobs: host.jobs, clock } })
   }
 
-  async #attemptOnce(signal: AbortSignal, reason: AttemptReason): Promise<void> {
+  async #attemptOnce(signal: AbortSignal, reason: OrderTrigger): Promise<void> {
     const { cache, failures, served } = this.#options
     this.#held = []
     failures.begin()
@@ -131,7 +131,7 @@ export class AcmeIssuance {
       if (failures.mayAskCa && (await this.#resume(lock, signal))) return
       this.assertDue(reason)
       if (reason === 'start') this.#assertStartAllowed()
-      if (reason !== 'demand' && this.#isRestDue()) this.#held = failures.heldNames
+      if (reason !== 'demand' && this.#isRestDue()) this.#held = failures.excludedNames
       await this.#order(lock, signal, this.#without(this.#held))
     } catch (cause) {
       if (cause instanceof NothingDueError) {
@@ -139,10 +139,10 @@ export class AcmeIssuance {
         if (reason === 'start') await served.publishAgain()
         return
       }
-      if (signal.aborted || cause instanceof NotDueError) throw cause
+      if (signal.aborted || cause instanceof RetryLaterError) throw cause
       // Whatever the order died of then, this is why.
       const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
-      const rest = this.#rounds.restWorthOrdering(error, this.#without(this.#held))
+      const rest = this.#rounds.namesToRetry(error, this.#without(this.#held))
       await failures.noteFailed(error, this.#held, lock?.signal.aborted === false)
       if (lock === undefined || rest.length === 0) throw error
       await this.#orderRest(lock, signal, { error, rest })
@@ -152,7 +152,7 @@ export class AcmeIssuance {
   }
 
   /** Undefined when another process has outlasted our patience, yet left something that will do. */
-  async #lock(signal: AbortSignal, reason: AttemptReason): Promise<HeldLock | undefined> {
+  async #lock(signal: AbortSignal, reason: OrderTrigger): Promise<HeldLock | undefined> {
     const { cache, limits, report } = this.#options
     try {
       return await cache.lock({
@@ -167,7 +167,7 @@ export class AcmeIssuance {
   }
 
   /** True if what another process has put into the cache meanwhile leaves nothing to do. */
-  async #takeOver(reason: AttemptReason): Promise<boolean> {
+  async #takeOver(reason: OrderTrigger): Promise<boolean> {
     const { served, plan, clock } = this.#options
     if (!(await served.takeOver())) return false
     // With what has been issued there, and agreed about it.
@@ -223,7 +223,7 @@ export class AcmeIssuance {
   async #keep(issued: StoredCertificate, lock: HeldLock): Promise<void> {
     const { settings, cache, failures, served } = this.#options
     if (missingNames(settings, issued).length === 0) failures.noteSuccess()
-    else failures.noteLeftOut()
+    else failures.markPartial()
     try {
       await cache.saveCertificate(issued, async () => await lock.assertHeld())
       served.noteSaved()
@@ -271,7 +271,7 @@ export class AcmeIssuance {
   #assertStartAllowed(): void {
     const { plan, served, clock } = this.#options
     const offsetMs = clock.wallOffsetMs
-    assertStartAllowed(clock.steadyMs() + offsetMs, plan.startAllowedMs(served.certificate) + offsetMs)
+    assertStartAllowed(clock.monotonicMs() + offsetMs, plan.startAllowedMs(served.certificate) + offsetMs)
   }
 
   #without(names: readonly string[]): readonly string[] {
@@ -280,7 +280,7 @@ export class AcmeIssuance {
 
   /** Names were added to one that failed a short while ago: they do not wait for it. */
   #isRestDue(): boolean {
-    const held = this.#options.failures.heldNames
+    const held = this.#options.failures.excludedNames
     return held.length > 0 && this.#options.served.addsNames(this.#without(held))
   }
 

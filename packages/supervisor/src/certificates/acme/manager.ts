@@ -1,6 +1,6 @@
 // One listener's ACME certificate: found in the cache, ordered when it must be, renewed in the background.
-// Decides what happens at the start and in renewals; acme-issuance.ts makes the attempts; when the
-// next one is due is renewal-plan.ts, what is on disk is acme-cache.ts.
+// Decides what happens at the start and in renewals; issuance.ts makes the attempts; when the
+// next one is due is plan.ts, what is on disk is cache.ts.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -10,14 +10,14 @@ import { AcmeIssuance } from './issuance.ts'
 import { ServedSet } from './served-certificates.ts'
 import { ACME_LIMITS } from '../acme-client/time-limits.ts'
 import { AcmeReporter } from './reporter.ts'
-import type { AttemptReason } from '../renewal/order-trigger.ts'
-import { NotDueError } from '../renewal/order-trigger.ts'
+import type { OrderTrigger } from '../renewal/order-trigger.ts'
+import { RetryLaterError } from '../renewal/order-trigger.ts'
 import { ACME_AUTHORITY } from '../acme-client/certificate-authority.ts'
 import { CertificateClock } from '../renewal/certificate-clock.ts'
 import { missingNames, toPushedTogether } from './coverage.ts'
 import { ExpiryWatch } from '../renewal/expiry-log.ts'
-import { FailureBook } from '../renewal/retry-state.ts'
-import type { CertificateHost } from '../services.ts'
+import { RetryState } from '../renewal/retry-state.ts'
+import type { CertificateServices } from '../services.ts'
 import type { CertificateManager } from '../manager.ts'
 import type { OnQuarantined, StorageOpener } from '../storage/storage.ts'
 import { RenewalLoop } from '../renewal/loop.ts'
@@ -29,12 +29,12 @@ export class AcmeManager implements CertificateManager {
   readonly listenerId: string
   readonly loop: RenewalLoop
   readonly #settings: AcmeSettings
-  readonly #host: CertificateHost
+  readonly #host: CertificateServices
   readonly #clock: CertificateClock
   readonly #plan: RenewalPlan
   readonly #expiry: ExpiryWatch
   readonly #served: ServedSet
-  readonly #failures: FailureBook
+  readonly #failures: RetryState
   readonly #issuance: AcmeIssuance
   readonly #report: AcmeReporter
   readonly #closing = new AbortController()
@@ -49,7 +49,7 @@ export class AcmeManager implements CertificateManager {
   constructor(
     listenerId: string,
     settings: AcmeSettings,
-    host: CertificateHost & StorageOpener,
+    host: CertificateServices & StorageOpener,
     limits = ACME_LIMITS,
     authority = ACME_AUTHORITY,
   ) {
@@ -90,7 +90,7 @@ export class AcmeManager implements CertificateManager {
     const shared = { listenerId, settings, host, limits, cache, clock, report }
     const served = new ServedSet(shared)
     this.#served = served
-    this.#failures = new FailureBook({ ...shared, validity: () => served.certificate?.facts })
+    this.#failures = new RetryState({ ...shared, validity: () => served.certificate?.facts })
     this.#issuance = new AcmeIssuance({ ...shared, authority, plan, served, failures: this.#failures })
     const nextMs = (): number => this.#nextMs()
     const turn = async (demanded: boolean): Promise<boolean> => await this.#turn(demanded)
@@ -206,17 +206,17 @@ export class AcmeManager implements CertificateManager {
   }
 
   /** Before the first attempt, with nothing to serve, the rules of a start hold. */
-  get #reason(): AttemptReason {
+  get #reason(): OrderTrigger {
     const isStart = this.#served.needsOrder && !this.#hasTried && this.#loadError === undefined
     return isStart ? 'start' : 'renewal'
   }
 
-  async #attempt(reason: AttemptReason): Promise<void> {
+  async #attempt(reason: OrderTrigger): Promise<void> {
     try {
       await this.#issuance.attempt(this.#closing.signal, reason)
       this.#hasTried = true
     } catch (error) {
-      if (!(error instanceof NotDueError)) this.#hasTried = true
+      if (!(error instanceof RetryLaterError)) this.#hasTried = true
       throw error
     }
   }

@@ -2,19 +2,19 @@
 // within the same attempt, where that is worth an order.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import { AcmeError, inTurn } from '../acme-client/problem.ts'
+import { AcmeError, combineErrors } from '../acme-client/problem.ts'
 import type { AcmeReporter } from './reporter.ts'
 import type { CertificateClock } from '../renewal/certificate-clock.ts'
-import type { FailureBook } from '../renewal/retry-state.ts'
+import type { RetryState } from '../renewal/retry-state.ts'
 import type { RenewalPlan } from '../renewal/plan.ts'
 import { mayLeaveOut } from '../renewal/schedule.ts'
 import type { ServedSet } from './served-certificates.ts'
 
-export interface AcmeRoundsOptions {
+export interface PartialOrderOptions {
   readonly settings: AcmeSettings
   readonly clock: CertificateClock
   readonly plan: RenewalPlan
-  readonly failures: FailureBook
+  readonly failures: RetryState
   readonly served: ServedSet
   readonly report: AcmeReporter
 }
@@ -33,21 +33,21 @@ export interface Refusal {
  */
 const ROUNDS = 5
 
-export class AcmeRounds {
-  readonly #options: AcmeRoundsOptions
+export class PartialOrder {
+  readonly #options: PartialOrderOptions
 
-  constructor(options: AcmeRoundsOptions) {
+  constructor(options: PartialOrderOptions) {
     this.#options = options
   }
 
   /** The `names` left to order without those that `error` blames; none if another order is not worth it. */
-  restWorthOrdering(error: unknown, names: readonly string[]): readonly string[] {
+  namesToRetry(error: unknown, names: readonly string[]): readonly string[] {
     const { clock, plan, failures, served } = this.#options
     const { certificate } = served
     const failed = error instanceof AcmeError ? error.failedNames : []
     const rest = names.filter((name) => !failed.includes(name))
     const isWorth = mayLeaveOut({
-      nowMs: clock.steadyMs(),
+      nowMs: clock.monotonicMs(),
       lifetimeMs: certificate && certificate.facts.notAfterMs - certificate.facts.notBeforeMs,
       lastTimeMs: failures.leftOutAtMs,
       addsNames: served.addsNames(rest),
@@ -77,13 +77,13 @@ export class AcmeRounds {
         signal.throwIfAborted()
         report.error(`without the names that failed: ${messageOf(error)}`)
         const without = settings.domains.filter((name) => !names.includes(name))
-        said = inTurn(said, error, without)
-        rest = this.restWorthOrdering(error, names)
+        said = combineErrors(said, error, without)
+        rest = this.namesToRetry(error, names)
         failures.noteFurther(error)
         const isAboutNames = error instanceof AcmeError && error.failedNames.length > 0
         if (isAboutNames && rest.length > 0 && round < ROUNDS) continue
         // An error that blames no name is retried soon.
-        if (isAboutNames) failures.noteLeftOut()
+        if (isAboutNames) failures.markPartial()
         await failures.settle()
         throw said
       }

@@ -5,11 +5,11 @@ import { HOUR_MS } from '@reverse-proxy/shared/time-units'
 import { missingNames } from './coverage.ts'
 import type { Exposure, Quarantined } from '../storage/storage.ts'
 import type { FailureRecord } from '../renewal/failure-record.ts'
-import type { CertificateHost, OrderStep } from '../services.ts'
+import type { CertificateServices, OrderStep } from '../services.ts'
 import { fieldsOf } from '../certificate.ts'
 import type { StoredCertificate } from '../certificate.ts'
 
-type ReporterHost = Pick<CertificateHost, 'log' | 'progress' | 'counts'>
+type ReporterHost = Pick<CertificateServices, 'log' | 'progress' | 'counts'>
 
 export class AcmeReporter {
   readonly #listenerId: string

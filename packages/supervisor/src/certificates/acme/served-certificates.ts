@@ -8,7 +8,7 @@ import type { AcmeLimits } from '../acme-client/time-limits.ts'
 import type { AcmeReporter } from './reporter.ts'
 import type { CertificateClock } from '../renewal/certificate-clock.ts'
 import { chooseServed, mayReplace, missingNames, olderInService, toPushedTogether } from './coverage.ts'
-import type { CertificateHost } from '../services.ts'
+import type { CertificateServices } from '../services.ts'
 import type { HeldLock } from '../storage/storage.ts'
 import type { UnsavedStatus } from '../status.ts'
 import type { StoredCertificate } from '../certificate.ts'
@@ -16,7 +16,7 @@ import type { StoredCertificate } from '../certificate.ts'
 export interface ServedSetOptions {
   readonly listenerId: string
   readonly settings: AcmeSettings
-  readonly host: Pick<CertificateHost, 'publish'>
+  readonly host: Pick<CertificateServices, 'publish'>
   readonly limits: AcmeLimits
   readonly cache: AcmeCache
   readonly clock: CertificateClock
@@ -92,7 +92,7 @@ export class ServedSet {
     this.#certificate = own
     this.#older = own === undefined ? [] : this.#olderThan(own, [...cached, ...inherited])
     const isSaved = own === undefined || cached.some(({ facts }) => facts.serial === own.facts.serial)
-    this.#unsaved = isSaved ? undefined : { reason: 'a reload came first', dueMs: clock.steadyMs() }
+    this.#unsaved = isSaved ? undefined : { reason: 'a reload came first', dueMs: clock.monotonicMs() }
     this.all.forEach((certificate) => report.loaded(certificate))
     if (own !== undefined) report.missing(this.all)
   }
@@ -139,7 +139,7 @@ export class ServedSet {
   noteUnsaved(error: unknown): void {
     const { clock, report } = this.#options
     const reason = messageOf(error)
-    this.#unsaved = { reason, dueMs: clock.steadyMs() + SAVE_AGAIN_MS }
+    this.#unsaved = { reason, dueMs: clock.monotonicMs() + SAVE_AGAIN_MS }
     report.error(`issued but not saved: ${reason}`)
   }
 

@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import type { CertificateStorage, HeldLock, OnQuarantined, StoredCertificates } from '../storage/storage.ts'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { CertificateHost } from '../services.ts'
+import type { CertificateServices } from '../services.ts'
 import type { Pair } from '../crypto/signing.ts'
 import type { StoredCertificate } from '../certificate.ts'
 
@@ -27,7 +27,7 @@ export function internalCaStorage(state: CertificateStorage): CertificateStorage
 
 export interface InternalCaRequest {
   readonly storage: CertificateStorage
-  readonly host: Pick<CertificateHost, 'clock' | 'jobs'>
+  readonly host: Pick<CertificateServices, 'clock' | 'jobs'>
   readonly signal: AbortSignal
   readonly onQuarantined: OnQuarantined
 }

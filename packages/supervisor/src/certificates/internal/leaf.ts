@@ -1,7 +1,7 @@
 // One leaf of the internal CA: taken from state_dir while it will do, else issued and saved there. When it
-// is due is said here; who is told of a new one, and when an attempt is made, is internal-manager.ts.
+// is due is said here; who is told of a new one, and when an attempt is made, is manager.ts.
 import type { CertificateStorage } from '../storage/storage.ts'
-import type { CertificateHost } from '../services.ts'
+import type { CertificateServices } from '../services.ts'
 import type { InternalCaRequest } from './ca.ts'
 import { issueLeaf } from './ca.ts'
 import { fieldsOf } from '../certificate.ts'
@@ -13,7 +13,7 @@ export interface InternalLeafOptions {
   readonly hosts: readonly string[]
   /** Its own among the leaves of the state directory. */
   readonly directoryName: string
-  readonly host: CertificateHost
+  readonly host: CertificateServices
   readonly ca: InternalCaRequest
 }
 

@@ -5,7 +5,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { ExpiryWatch } from '../renewal/expiry-log.ts'
 import type { StorageOpener } from '../storage/storage.ts'
-import type { CertificateHost } from '../services.ts'
+import type { CertificateServices } from '../services.ts'
 import type { InternalCaRequest } from './ca.ts'
 import { internalCaStorage, loadAuthority } from './ca.ts'
 import { dueAtMs, InternalLeaf } from './leaf.ts'
@@ -23,7 +23,7 @@ export class InternalManager implements CertificateManager {
   readonly listenerId: string
   readonly loop: RenewalLoop
   readonly #hosts: readonly string[]
-  readonly #host: CertificateHost
+  readonly #host: CertificateServices
   readonly #ca: InternalCaRequest
   readonly #sources: readonly InternalLeaf[]
   readonly #expiry: ExpiryWatch
@@ -40,7 +40,7 @@ export class InternalManager implements CertificateManager {
     listenerId: string,
     hosts: readonly string[],
     stateDir: string,
-    host: CertificateHost & StorageOpener,
+    host: CertificateServices & StorageOpener,
   ) {
     this.listenerId = listenerId
     this.#hosts = hosts

@@ -1,13 +1,13 @@
 // Certificates that somebody else looks after: read from files at start, never written, never renewed. A pair that
 // cannot be read by then is tried again later; the others are served meanwhile.
-import { ReadError, readSmallFile } from '../../config/read.ts'
+import { ReadError, readSmallFile } from '../../os/read-file.ts'
 import type { ManualSettings } from '@reverse-proxy/shared/config/config'
 import { codeOf, messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { withoutByteOrderMark } from '../crypto/pem.ts'
 import { ExpiryWatch } from '../renewal/expiry-log.ts'
-import type { CertificateHost } from '../services.ts'
+import type { CertificateServices } from '../services.ts'
 import type { CertificateFacts } from '../crypto/inspect.ts'
 import type { CertificateManager } from '../manager.ts'
 import { fieldsOf, toPushed } from '../certificate.ts'
@@ -31,7 +31,7 @@ export class ManualManager implements CertificateManager {
   readonly listenerId: string
   readonly loop: RenewalLoop
   readonly #pairs: ManualSettings['pairs']
-  readonly #host: CertificateHost
+  readonly #host: CertificateServices
   readonly #expiry: ExpiryWatch
   readonly #retries: Retries
   readonly #closing = new AbortController()
@@ -41,7 +41,7 @@ export class ManualManager implements CertificateManager {
   #loadError: unknown
   #work: Promise<void> = Promise.resolve()
 
-  constructor(listenerId: string, { pairs }: ManualSettings, host: CertificateHost) {
+  constructor(listenerId: string, { pairs }: ManualSettings, host: CertificateServices) {
     this.listenerId = listenerId
     this.#pairs = pairs
     this.#host = host

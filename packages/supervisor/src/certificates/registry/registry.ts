@@ -12,11 +12,11 @@ import type {
   ListenerChallenges,
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Broadcast } from '../../workers/handle.ts'
-import { NotDueError } from '../renewal/order-trigger.ts'
+import { RetryLaterError } from '../renewal/order-trigger.ts'
 import { CertificateCounts } from '../event-counts.ts'
 import type { ManagedListener } from './reload-transaction.ts'
-import { Handover } from './reload-transaction.ts'
-import type { CertificateHost } from '../services.ts'
+import { ReloadTransaction } from './reload-transaction.ts'
+import type { CertificateServices } from '../services.ts'
 import { openFileStorage } from '../storage/file-storage.ts'
 import type { StorageOpener } from '../storage/storage.ts'
 import { createCertificateJobs } from '../crypto/jobs.ts'
@@ -37,7 +37,7 @@ const ARM_PAUSE_MS = 200
 /** How long a start waits for all listeners to be loaded. One that waits longer, for a lock say, holds up no other. */
 const LOAD_PATIENCE_MS = 5_000
 
-export interface CertificateRegistryOptions extends Pick<CertificateHost, 'log' | 'clock' | 'progress'> {
+export interface CertificateRegistryOptions extends Pick<CertificateServices, 'log' | 'clock' | 'progress'> {
   readonly stateDir: string
   readonly broadcast: Broadcast
   /** A listener has begun to serve, or its first attempt has failed. */
@@ -47,7 +47,7 @@ export interface CertificateRegistryOptions extends Pick<CertificateHost, 'log' 
 export class CertificateRegistry {
   readonly #options: CertificateRegistryOptions
   readonly #jobs = createCertificateJobs()
-  readonly #host: CertificateHost & StorageOpener
+  readonly #host: CertificateServices & StorageOpener
   readonly #counts = new CertificateCounts()
   readonly #watch: RenewalWatch
   readonly #managed = new Map<string, ManagedListener>()
@@ -141,8 +141,8 @@ export class CertificateRegistry {
     this.#watch.start()
   }
 
-  /** Begins a reload, as Handover.prepare does. */
-  async prepare(change: ConfigChange): Promise<Handover> {
+  /** Begins a reload, as ReloadTransaction.prepare does. */
+  async prepare(change: ConfigChange): Promise<ReloadTransaction> {
     const options = {
       log: this.#options.log,
       managed: this.#managed,
@@ -155,7 +155,7 @@ export class CertificateRegistry {
         return this.#pause.pauseMs
       },
     }
-    return await Handover.prepare(options, change)
+    return await ReloadTransaction.prepare(options, change)
   }
 
   /**
@@ -223,7 +223,7 @@ export class CertificateRegistry {
     const obstacle = isMissing ? manager.obstacle() : undefined
     manager.start(pauseMs)
     if (!isMissing) return
-    if (obstacle instanceof NotDueError)
+    if (obstacle instanceof RetryLaterError)
       this.#options.log.error('CERT_FAILED', { listener: manager.listenerId, error: messageOf(obstacle) })
     if (obstacle !== undefined) return
     this.#unsettled++
@@ -271,7 +271,7 @@ function hasName({ certificates, missing }: ManagerStatus, name: string): boolea
 function createManager(
   listener: Listener,
   stateDir: string,
-  host: CertificateHost & StorageOpener,
+  host: CertificateServices & StorageOpener,
 ): CertificateManager {
   const { tls } = listener
   switch (tls.mode) {

@@ -15,7 +15,7 @@ export interface ManagedListener {
   readonly manager: CertificateManager
 }
 
-export interface HandoverOptions {
+export interface ReloadTransactionOptions {
   readonly log: Log
   /** By id. */
   readonly managed: Map<string, ManagedListener>
@@ -39,12 +39,12 @@ interface Successor extends ManagedListener {
   isServing: boolean
 }
 
-export class Handover {
-  readonly #options: HandoverOptions
+export class ReloadTransaction {
+  readonly #options: ReloadTransactionOptions
   readonly #successors: readonly Successor[]
   readonly #removed: readonly Listener[]
 
-  private constructor(options: HandoverOptions, { added, kept, removed }: ConfigChange) {
+  private constructor(options: ReloadTransactionOptions, { added, kept, removed }: ConfigChange) {
     const { managed, served, create } = options
     const changed = kept.filter((listener) => needsNewManager(managed.get(listener.id)?.listener, listener))
     this.#options = options
@@ -63,8 +63,8 @@ export class Handover {
   }
 
   /** Reads what the new managers need, and changes nothing. Throws as CertificateManager.load does. */
-  static async prepare(options: HandoverOptions, change: ConfigChange): Promise<Handover> {
-    const handover = new Handover(options, change)
+  static async prepare(options: ReloadTransactionOptions, change: ConfigChange): Promise<ReloadTransaction> {
+    const handover = new ReloadTransaction(options, change)
     try {
       await Promise.all(handover.#successors.map(async (successor) => await handover.#load(successor)))
     } catch (error) {

@@ -52,13 +52,13 @@ export class CertificateClock implements WaitableClock {
   }
 
   /** The wall clock as if nobody had set it since the start. Waits are measured by it. */
-  steadyMs(): number {
+  monotonicMs(): number {
     return Math.round(this.#epochMs + this.timerMs())
   }
 
   /** When a steady time is, by this clock. */
-  timeOf(steadyMs: number): number {
-    return steadyMs + this.#offsetOf(this.nowMs())
+  timeOf(monotonicMs: number): number {
+    return monotonicMs + this.#offsetOf(this.nowMs())
   }
 
   /** Offset from monotonic to wall-clock time, for records and people (ms). */
@@ -86,7 +86,7 @@ export class CertificateClock implements WaitableClock {
 
   /** None for as little as timers and clocks differ by themselves. */
   #offsetOf(timeMs: number): number {
-    const offsetMs = timeMs - this.steadyMs()
+    const offsetMs = timeMs - this.monotonicMs()
     return Math.abs(offsetMs) > JUMP_MS ? offsetMs : 0
   }
 

@@ -19,7 +19,7 @@ export function carriedOver(
 }
 
 /** The names of `order` that have failed in another one, and are not due yet: it is placed without them. */
-export function heldNames(
+export function excludedNames(
   failure: FailureRecord | undefined,
   order: OrderSubject,
   nowMs: number,

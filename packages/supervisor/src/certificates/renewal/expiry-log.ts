@@ -1,10 +1,10 @@
 // Says in the log that a certificate in service is about to expire, or has: once each.
 import { isoTime } from '@reverse-proxy/shared/clock'
-import type { CertificateHost } from '../services.ts'
+import type { CertificateServices } from '../services.ts'
 import type { CertificateFacts } from '../crypto/inspect.ts'
 import { marginAtMs } from './schedule.ts'
 
-type ExpiryHost = Pick<CertificateHost, 'log' | 'clock' | 'counts'>
+type ExpiryHost = Pick<CertificateServices, 'log' | 'clock' | 'counts'>
 
 export class ExpiryWatch {
   readonly #listenerId: string

@@ -1,6 +1,6 @@
 // The background life of one listener's certificate: sleeps until something is due, or is demanded, has
 // it done, and starts again. What is due and how it is done is the manager's; whether the loop still
-// turns is renewal-watch.ts's to judge.
+// turns is watch.ts's to judge.
 import { stackOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { BackgroundLoop } from '../manager.ts'

@@ -3,7 +3,7 @@ import { isoTime } from '@reverse-proxy/shared/clock'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { FailureRecord } from './failure-record.ts'
 
-export type AttemptReason =
+export type OrderTrigger =
   /** Nothing can be served before it. */
   | 'start'
   | 'renewal'
@@ -18,39 +18,39 @@ export interface LastAttempt {
 }
 
 /**
- * Throws NotDueError if the attempt has to wait. At a start: something may be restarting us in a loop.
+ * Throws RetryLaterError if the attempt has to wait. At a start: something may be restarting us in a loop.
  * On demand: only the CA's own Retry-After counts.
  */
-export function assertDue(reason: AttemptReason, { failure, nowMs, path }: LastAttempt): void {
+export function assertDue(reason: OrderTrigger, { failure, nowMs, path }: LastAttempt): void {
   if (failure === undefined) return
   const { nextAttemptMs, caWaitUntilMs = 0, reachedCa, reason: said } = failure
   // A CA that could not be reached has counted nothing.
   if (reason === 'start' && !reachedCa) return
   if (reason === 'demand') {
     if (nowMs >= caWaitUntilMs) return
-    throw new NotDueError(
+    throw new RetryLaterError(
       `the CA asks to wait until ${isoTime(caWaitUntilMs)}. It said: ${said}`,
       'an order before that time could only make it longer; after it, orders go on by themselves',
     )
   }
   if (nowMs >= nextAttemptMs) return
-  throw new NotDueError(
+  throw new RetryLaterError(
     `no certificate yet: the last attempt failed, and the next is due at ${isoTime(nextAttemptMs)}. It said: ${said}`,
     `mend the cause and start again after that time; to try at once, remove ${path}`,
   )
 }
 
-/** Throws NotDueError where what was issued of late has been of no use: the next would hardly be. */
+/** Throws RetryLaterError where what was issued of late has been of no use: the next would hardly be. */
 export function assertStartAllowed(nowMs: number, allowedMs: number): void {
   if (nowMs >= allowedMs) return
-  throw new NotDueError(
+  throw new RetryLaterError(
     `no certificate yet: several were issued of late, and none can be used now; the next is due at ${isoTime(allowedMs)}`,
     "is this machine's clock right (NTP)? To order at once, remove renewal.json from tls.acme_cache_dir",
   )
 }
 
 /** Not a failure of its own: a waiting time is not over. */
-export class NotDueError extends ProxyError {
+export class RetryLaterError extends ProxyError {
   constructor(message: string, hint: string) {
     super('ACME', message, { hint })
   }

@@ -1,6 +1,6 @@
 // When one listener's certificate is renewed, as far as the CA has a say in it: asks the CA (RFC 9773),
 // draws a moment of its window once, and keeps it; and keeps account of what has been issued. The arithmetic is
-// ari.ts, renewal.ts and issue-budget.ts; orders and failed orders are the manager's.
+// ari.ts, renewal.ts and issuance-limit.ts; orders and failed orders are the manager's.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
@@ -19,9 +19,9 @@ export interface RenewalPlanOptions {
   /** Directory URL of the configured CA; certificates of other CAs are not its concern. */
   readonly directoryUrl: string
   readonly store: RenewalStore
-  readonly clock: Pick<CertificateClock, 'nowMs' | 'steadyMs' | 'timeOf' | 'wallOffsetMs'>
+  readonly clock: Pick<CertificateClock, 'nowMs' | 'monotonicMs' | 'timeOf' | 'wallOffsetMs'>
   readonly log: Log
-  /** Asks the CA, as acme-renewal-info.ts does. */
+  /** Asks the CA, as renewal-info.ts does. */
   readonly ask: (certificate: StoredCertificate, signal: AbortSignal) => Promise<RenewalAnswer | undefined>
 }
 
@@ -41,9 +41,9 @@ export class RenewalPlan {
       const record = await store.load()
       if (record === undefined) return
       const issuedMs = record.issuedMs.map((timeMs) => timeMs - clock.wallOffsetMs)
-      this.#record = { ...record, issuedMs: issuedAsOf(issuedMs, clock.steadyMs()) }
+      this.#record = { ...record, issuedMs: issuedAsOf(issuedMs, clock.monotonicMs()) }
       // Record it, or each restart would date it anew.
-      if ((issuedMs.at(-1) ?? 0) > clock.steadyMs()) await this.#keep(this.#record)
+      if ((issuedMs.at(-1) ?? 0) > clock.monotonicMs()) await this.#keep(this.#record)
     } catch (error) {
       this.#options.log.warn('CERT_RENEWAL_INFO', { ...this.#listener(), error: messageOf(error) })
     }
@@ -62,7 +62,7 @@ export class RenewalPlan {
   startAllowedMs(expired: StoredCertificate | undefined): number {
     const { clock } = this.#options
     const lifetimeMs = expired === undefined ? Infinity : expired.facts.notAfterMs - expired.facts.notBeforeMs
-    return startAllowedMs(this.#record?.issuedMs ?? [], lifetimeMs, clock.steadyMs())
+    return startAllowedMs(this.#record?.issuedMs ?? [], lifetimeMs, clock.monotonicMs())
   }
 
   #wantedMs({ facts, obtainedMs: notedMs }: StoredCertificate): number {
@@ -129,7 +129,7 @@ export class RenewalPlan {
       explanationUrl: undefined,
       nextLookMs: clock.nowMs(),
       failures: 0,
-      issuedMs: withIssued(this.#record?.issuedMs ?? [], clock.steadyMs()),
+      issuedMs: withIssued(this.#record?.issuedMs ?? [], clock.monotonicMs()),
     })
   }
 

@@ -2,12 +2,12 @@
 // last one, and when it is tried again. Kept in memory only: no CA counts these attempts.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import type { CertificateHost } from '../services.ts'
+import type { CertificateServices } from '../services.ts'
 import type { Validity } from '../crypto/inspect.ts'
 import { retryAtMs } from './schedule.ts'
 import type { LastFailure } from '../status.ts'
 
-type RetriesHost = Pick<CertificateHost, 'log' | 'clock' | 'counts'>
+type RetriesHost = Pick<CertificateServices, 'log' | 'clock' | 'counts'>
 
 export class Retries {
   readonly #listenerId: string

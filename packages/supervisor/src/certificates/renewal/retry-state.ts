@@ -3,12 +3,12 @@
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { AcmeError } from '../acme-client/problem.ts'
-import type { AttemptReason } from './order-trigger.ts'
+import type { OrderTrigger } from './order-trigger.ts'
 import { assertDue } from './order-trigger.ts'
 import type { CertificateClock } from './certificate-clock.ts'
 import type { FailureRecord, OrderSubject } from './failure-record.ts'
 import { nextFailure, shifted } from './failure-record.ts'
-import { heldNames } from './excluded-names.ts'
+import { excludedNames } from './excluded-names.ts'
 import type { Validity } from '../crypto/inspect.ts'
 
 /** Where the last failure is kept. Times are steady. */
@@ -29,7 +29,7 @@ interface FailureReporter {
   error(text: string): void
 }
 
-export interface FailureBookOptions {
+export interface RetryStateOptions {
   readonly settings: AcmeSettings
   readonly cache: FailureCache
   readonly clock: CertificateClock
@@ -44,8 +44,8 @@ interface Beginning {
   readonly before: FailureRecord | undefined
 }
 
-export class FailureBook {
-  readonly #options: FailureBookOptions
+export class RetryState {
+  readonly #options: RetryStateOptions
   readonly #order: OrderSubject
   #last: FailureRecord | undefined
   /** Recorded while the order of the attempt runs. */
@@ -55,7 +55,7 @@ export class FailureBook {
   /** #begun, where the lock had gone to another process. */
   #lost: Beginning | undefined
 
-  constructor(options: FailureBookOptions) {
+  constructor(options: RetryStateOptions) {
     const { directoryUrl, domains } = options.settings
     this.#options = options
     this.#order = { directoryUrl, names: domains }
@@ -77,8 +77,8 @@ export class FailureBook {
   }
 
   /** The names that have failed in another order, and are not due yet. */
-  get heldNames(): readonly string[] {
-    return heldNames(this.#last, this.#order, this.#options.clock.steadyMs())
+  get excludedNames(): readonly string[] {
+    return excludedNames(this.#last, this.#order, this.#options.clock.monotonicMs())
   }
 
   /** Throws CACHE. */
@@ -89,13 +89,13 @@ export class FailureBook {
   /** Whether the time that the CA has asked for is over. */
   get mayAskCa(): boolean {
     const { caWaitUntilMs = -Infinity } = this.#last ?? {}
-    return this.#options.clock.steadyMs() >= caWaitUntilMs
+    return this.#options.clock.monotonicMs() >= caWaitUntilMs
   }
 
-  /** Throws NotDueError if an attempt would have to wait. */
-  assertDue(reason: AttemptReason): void {
+  /** Throws RetryLaterError if an attempt would have to wait. */
+  assertDue(reason: OrderTrigger): void {
     const { cache, clock } = this.#options
-    const nowMs = clock.steadyMs() + clock.wallOffsetMs
+    const nowMs = clock.monotonicMs() + clock.wallOffsetMs
     assertDue(reason, { failure: this.last, nowMs, path: cache.failurePath })
   }
 
@@ -164,9 +164,9 @@ export class FailureBook {
   }
 
   /** The names that failed have been left out; what is known of them is about the whole order. */
-  noteLeftOut(): void {
+  markPartial(): void {
     if (this.#last === undefined) return
-    this.#last = { ...this.#last, ...this.#order, leftOutAtMs: this.#options.clock.steadyMs() }
+    this.#last = { ...this.#last, ...this.#order, leftOutAtMs: this.#options.clock.monotonicMs() }
   }
 
   /** The attempt has got all that it was for. */
@@ -194,7 +194,7 @@ export class FailureBook {
       previous,
       validity: validity(),
       isOrdered: this.#begun !== undefined,
-      nowMs: clock.steadyMs(),
+      nowMs: clock.monotonicMs(),
       certificateTimeMs: clock.nowMs(),
       jitter: Math.random(),
     })

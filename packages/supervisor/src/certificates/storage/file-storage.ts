@@ -13,7 +13,7 @@ import {
 } from './atomic-file.ts'
 import { CertificateStore } from './generations.ts'
 import { lockDirectory } from './lock.ts'
-import { closeToOthers, foreignEntry, strangersIn } from './permissions.ts'
+import { restrict, unexpectedEntry, strangersIn } from './permissions.ts'
 import { readPrivateFile } from './private-file.ts'
 import { putAside } from './quarantine.ts'
 import type { CertificateStorage, Exposure, HeldLock, LockOptions, Quarantined } from './storage.ts'
@@ -53,13 +53,13 @@ class FileStorage implements CertificateStorage {
 
   async secure(): Promise<readonly Exposure[]> {
     const directory = this.#directory
-    const foreign = await foreignEntry(directory)
+    const foreign = await unexpectedEntry(directory)
     if (foreign !== undefined) {
       throw new ProxyError('CACHE', `${directory} is no certificate cache: it holds ${foreign}`, {
         hint: 'tls.acme_cache_dir must be a directory of its own; nothing in this one has been changed',
       })
     }
-    return [...(await closeToOthers(directory)), ...(await strangersIn(directory))]
+    return [...(await restrict(directory)), ...(await strangersIn(directory))]
   }
 
   async load(key: string): Promise<string | undefined> {

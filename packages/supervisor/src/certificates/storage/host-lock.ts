@@ -7,14 +7,14 @@ import { readFile, readlink, stat } from 'node:fs/promises'
 import net from 'node:net'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 
-export interface HostGuard {
+export interface HostLock {
   /** The same for every process that this guard keeps out, and for no other. */
   readonly name: string
   release(): Promise<void>
 }
 
 /** The guard of `directory`, by whichever path it is reached; `busy` while another has it, undefined where there are none. */
-export async function takeHostGuard(directory: string): Promise<HostGuard | 'busy' | undefined> {
+export async function takeHostLock(directory: string): Promise<HostLock | 'busy' | undefined> {
   const namespace = await readNamespace()
   if (namespace === undefined) return undefined
   const { dev, ino } = await stat(directory)

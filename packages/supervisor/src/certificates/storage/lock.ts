@@ -1,6 +1,6 @@
 // One process at a time works in a cache directory. Around proper-lockfile, which makes the lock and keeps
 // it fresh, but cannot wait, says nobody's name, and takes over stale locks in a race (its issue 121):
-// - a host guard (host-guard.ts) outside the lock: on one host there is never a second holder, and what a
+// - a host guard (host-lock.ts) outside the lock: on one host there is never a second holder, and what a
 //   dead one left is taken over at once;
 // - between hosts and containers, a lock is stale when it has not been touched for a while and somewhat
 //   longer, at random, after a second look (stale-lock.ts);
@@ -15,13 +15,13 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { cacheError } from './atomic-file.ts'
-import type { HostGuard } from './host-lock.ts'
-import { takeHostGuard } from './host-lock.ts'
+import type { HostLock } from './host-lock.ts'
+import { takeHostLock } from './host-lock.ts'
 import { LOCK_UPDATE_MS, LockFile } from './lock-file.ts'
 import type { Holder } from './lock-holder.ts'
 import { describeHolder } from './lock-holder.ts'
 import type { HeldLock, LockOptions } from './storage.ts'
-import type { LockSight } from './stale-lock.ts'
+import type { LockState } from './stale-lock.ts'
 import { StaleLock } from './stale-lock.ts'
 
 /** Another process has taken the lock away from this one. */
@@ -78,7 +78,7 @@ class Claim implements HeldLock {
   readonly #lost = new AbortController()
   /** Added to how long a lock must have been untouched: two that found it together do not act together. */
   readonly #hesitationMs = Math.random() * LOCK_UPDATE_MS
-  #guard: HostGuard | undefined
+  #guard: HostLock | undefined
   /** Its owner has been found to be none of us, or to stand still. */
   #goesWithoutGuard = false
   /** The holder at the last look. */
@@ -146,13 +146,13 @@ class Claim implements HeldLock {
   /** False while another process of this host has the guard. */
   async #tryGuard(): Promise<boolean> {
     if (this.#guard !== undefined) return true
-    const guard = await takeHostGuard(this.#directory)
+    const guard = await takeHostLock(this.#directory)
     if (guard === 'busy') return false
     this.#guard = guard
     return true
   }
 
-  #isDead({ holders, stillMs, ageMs }: LockSight): boolean {
+  #isDead({ holders, stillMs, ageMs }: LockState): boolean {
     // While we hold the guard, no other process of this host can be at work.
     const guard = this.#guard?.name
     if (guard !== undefined && holders.length > 0 && holders.every((holder) => holder?.guard === guard)) {

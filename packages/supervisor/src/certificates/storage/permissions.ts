@@ -27,7 +27,7 @@ const STRANGER_LIMIT = 20
  * least of all as root. Undefined for a cache, whatever strangers lie in it, for a directory with nothing but hidden
  * files, and if there is no such directory.
  */
-export async function foreignEntry(directory: string): Promise<string | undefined> {
+export async function unexpectedEntry(directory: string): Promise<string | undefined> {
   const names: readonly string[] = await readdir(directory).catch(() => [])
   if (names.includes(MARK)) return undefined
   return names.find((name) => !isOurs(name) && !name.startsWith('.'))
@@ -46,7 +46,7 @@ export async function strangersIn(directory: string): Promise<readonly Exposure[
 }
 
 /** Looks at `directory` and what is in it; a directory that does not exist exposes nothing. Never throws. */
-export async function closeToOthers(directory: string): Promise<readonly Exposure[]> {
+export async function restrict(directory: string): Promise<readonly Exposure[]> {
   const paths = [directory, ...(await pathsBelow(directory, DEPTH))]
   const exposures: Exposure[] = []
   for (const path of paths.slice(0, ENTRY_LIMIT)) {

@@ -9,7 +9,7 @@ import { removeIfEmpty } from './lock-file.ts'
 import type { Holder } from './lock-holder.ts'
 import { readHolder } from './lock-holder.ts'
 
-export interface LockSight {
+export interface LockState {
   /** Whom each file in it names: one of a living holder, and what those left who were overtaken and died. */
   readonly holders: readonly (Holder | undefined)[]
   /** How long it has been seen as it is now, or seen to be missing. */
@@ -37,7 +37,7 @@ export class StaleLock {
     this.path = path
   }
 
-  async look(): Promise<LockSight> {
+  async look(): Promise<LockState> {
     const found = await this.#find()
     if (found.identity !== this.#found.identity) this.#sinceMs = performance.now()
     this.#found = found

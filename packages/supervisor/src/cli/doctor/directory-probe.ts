@@ -3,7 +3,7 @@ import { access, constants, lstat, readdir, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import { cacheError, createFile, temporaryPath } from '../../certificates/storage/atomic-file.ts'
-import { foreignEntry } from '../../certificates/storage/permissions.ts'
+import { unexpectedEntry } from '../../certificates/storage/permissions.ts'
 import type { DirectoryState } from './probes.ts'
 
 /** Entries examined. A cache has about twenty; somebody's home, given by mistake, has far more. */
@@ -16,7 +16,13 @@ export async function lookAtDirectory(path: string): Promise<DirectoryState> {
   const fault = await faultOf(path, nearest, exists)
   const isUsable = exists && fault === undefined
   const exposed = isUsable ? await exposedIn(path) : []
-  return { path: nearest, exists, fault, exposed, foreign: isUsable ? await foreignEntry(path) : undefined }
+  return {
+    path: nearest,
+    exists,
+    fault,
+    exposed,
+    foreign: isUsable ? await unexpectedEntry(path) : undefined,
+  }
 }
 
 async function nearestExisting(path: string): Promise<string> {

@@ -7,7 +7,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import { ConfigErrors } from '../../config/config-errors.ts'
 import { defaultAdminSocketPath, defaultStateDir, type Environment } from '../../config/environment.ts'
 import { decodeText, parseToml } from '../../config/parse.ts'
-import { readConfigFile } from '../../config/read.ts'
+import { readConfigFile } from '../../os/read-file.ts'
 
 export interface AdminSocketPlace {
   readonly path: string
