@@ -140,7 +140,7 @@ test(
 
     assert.equal((await scene.admin('reload')).status, 'ok')
     proxy.signal('SIGHUP')
-    await proxy.stdout.waitForLine(/ CONFIG_RELOAD status=success kind=replace /u, WAIT_MS)
+    await proxy.stdout.waitForLine(/ CONFIG_RELOAD status=success kind=reload-and-restart /u, WAIT_MS)
     const [pid] = proxy.workerPids()
     if (pid !== undefined) process.kill(pid, 'SIGKILL')
     await waitFor(

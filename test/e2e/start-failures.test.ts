@@ -81,7 +81,7 @@ test('start: a reload that comes too early is refused aloud; who is blamed for a
   await other.stdout.waitForLine(/ STARTING /)
   other.signal('SIGHUP')
   await other.stdout.waitForLine(
-    / WARN CONFIG_RELOAD status=failed kind=replace error="the proxy is booting; try again/,
+    / WARN CONFIG_RELOAD status=failed kind=reload-and-restart error="the proxy is booting; try again/,
   )
   await other.ready()
   const named = new RegExp(

@@ -5,11 +5,11 @@ import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { formatPath, ISSUES } from '../src/config/issues.ts'
 import { checkRules } from '../src/config/rules.ts'
-import type { ConfigFile, ListenerFile, Sound } from '../src/config/schema.ts'
+import type { ConfigFile, ListenerFile, Valid } from '../src/config/schema.ts'
 
 const CONTEXT = { allowWildcardBind: false, resolvePath: (path: string) => path, toAscii: () => '' }
 
-function codes(file: Sound<ConfigFile>): string[] {
+function codes(file: Valid<ConfigFile>): string[] {
   return checkRules(file, CONTEXT).map(({ code }) => code)
 }
 
@@ -35,7 +35,7 @@ test('a key that was written wrongly is not missing', () => {
 })
 
 test('a duplicate host is found across listeners, one of which is otherwise broken', () => {
-  const listeners: Sound<ListenerFile>[] = [
+  const listeners: Valid<ListenerFile>[] = [
     { bind_addr: undefined, tls: undefined, sites: [undefined, { host: 'a.example' }] },
     { sites: [{ host: 'A.example', upstream: undefined }] },
   ]

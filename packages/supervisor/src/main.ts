@@ -1,9 +1,9 @@
 #!/usr/bin/env node
-// Entry point: refuses a Node that cannot run the program before anything is loaded that needs it.
+// Entry point: checks the Node version before it loads anything that needs it.
 import { EXIT_FAILURE } from '@reverse-proxy/shared/exit-codes'
 import { closeSideDoors, removedDirectory, unsupportedRuntime } from './os/runtime.ts'
 
-// Until there is a log that they could have opened anew: the first would open the inspector, the second end us.
+// Ignore these until the log can be reopened: by default SIGUSR1 opens the inspector and SIGUSR2 ends the process.
 for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => {})
 closeSideDoors(process.env)
 

@@ -3,9 +3,9 @@
 export type Phase =
   /** Certificates are being loaded; workers boot and bind every port. Nothing is served. */
   | 'booting'
-  /** Every worker is bound; no listener has a certificate yet, and they are being ordered. */
+  /** Every worker is bound; no listener has a certificate yet; certificates are being ordered. */
   | 'ordering'
-  /** Some listener serves; the others answer challenges only. */
+  /** At least one listener serves; the others only respond to challenges. */
   | 'serving'
   /** No new connections; workers finish what is in flight, background work ends. */
   | 'stopping'

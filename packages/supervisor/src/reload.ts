@@ -9,11 +9,10 @@ import type { Log, LogFields } from '@reverse-proxy/shared/log-fields'
 import { siteCount, workerCount } from './config/counts.ts'
 import type { ReloadTransaction } from './certificates/registry/reload-transaction.ts'
 import type { CertificateRegistry } from './certificates/registry/registry.ts'
-import { ConfigErrors, type PlacedIssue } from './config/config-errors.ts'
+import { ConfigErrors, type LocatedIssue } from './config/config-errors.ts'
 import type { LoadedConfig } from './config/load.ts'
 import { describeIssue, placeOf } from './config/report.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
-import { RestartWarnings } from './config/restart-warnings.ts'
 import type { InheritedSockets } from './systemd/inherited-sockets.ts'
 import type { Fleet } from './workers/fleet.ts'
 
@@ -38,7 +37,7 @@ interface ReloadFailure {
   readonly status: 'error'
   readonly message: string
   /** Every error of the configuration, if that is the reason. */
-  readonly errors: readonly PlacedIssue[]
+  readonly errors: readonly LocatedIssue[]
 }
 
 /** The result of the last reload. */
@@ -203,7 +202,26 @@ function describeFailure(error: unknown): ReloadFailure {
   return { status: 'error', message: 'the configuration is invalid; nothing has changed', errors }
 }
 
-function fieldsOf(issue: PlacedIssue): LogFields {
+function fieldsOf(issue: LocatedIssue): LogFields {
   const { code, path, message, hint } = issue
   return { place: placeOf(issue), code, ...(path === '' ? {} : { key: path }), error: message, hint }
+}
+
+/** Warns once about each changed setting that only a full restart applies. */
+export class RestartWarnings {
+  /** The value last warned about, by key. */
+  readonly #warned = new Map<string, unknown>()
+
+  /**
+   * Returns the warnings that are due now.
+   * @param waiting every key that differs from the running configuration, with its new value
+   */
+  take(waiting: ReadonlyMap<string, unknown>): string[] {
+    for (const key of this.#warned.keys()) if (!waiting.has(key)) this.#warned.delete(key)
+    const fresh = [...waiting].filter(
+      ([key, value]) => !this.#warned.has(key) || this.#warned.get(key) !== value,
+    )
+    for (const [key, value] of fresh) this.#warned.set(key, value)
+    return fresh.map(([key]) => `${key} takes effect after a full restart`)
+  }
 }

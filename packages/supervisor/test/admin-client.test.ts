@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { askAdmin } from '../src/management/admin/client.ts'
-import { AdminRefusal } from '../src/management/admin/protocol.ts'
+import { CommandError } from '../src/management/admin/protocol.ts'
 import { ask } from '../src/cli/commands/ask.ts'
 import { findAdminSocketPath } from '../src/management/admin/socket-path.ts'
 import { STATUS, startAdmin } from './support/admin.ts'
@@ -20,7 +20,7 @@ test('the client gets what the handler said', async (t) => {
 test('the client gets a refusal as an answer, not as an exception', async (t) => {
   const { path } = await startAdmin(t, {
     renew: async ([name]) => {
-      throw new AdminRefusal(`no certificate has ${name}`)
+      throw new CommandError(`no certificate has ${name}`)
     },
   })
   assert.deepEqual(await askAdmin(path, 'renew', ['b.example']), {
@@ -65,14 +65,18 @@ test('nothing there, nobody there, not ours: each said clearly, with what to do'
     half: '{"status":"error"}',
   })) {
     const path = await startStranger(t, join(directory, name), (socket) => socket.end(says))
-    await assert.rejects(askAdmin(path, 'status'), { code: 'ADMIN', message: /not reverse-proxy/ }, name)
+    await assert.rejects(
+      askAdmin(path, 'status'),
+      { code: 'ADMIN', message: /did not send a valid reply; is it reverse-proxy/ },
+      name,
+    )
   }
   const dumb = await startStranger(t, join(directory, 'dumb'), (socket) => socket.end())
-  await assert.rejects(askAdmin(dumb, 'status'), { code: 'ADMIN', message: /without an answer/ })
+  await assert.rejects(askAdmin(dumb, 'status'), { code: 'ADMIN', message: /without a reply/ })
   const silent = await startStranger(t, join(directory, 'silent'), () => {})
   await assert.rejects(askAdmin(silent, 'status', [], { timeoutMs: 50 }), {
     code: 'ADMIN',
-    message: /not answered in time/,
+    message: /did not reply in time/,
   })
 })
 

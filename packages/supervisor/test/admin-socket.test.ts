@@ -17,7 +17,7 @@ import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { IS_FULL } from '../../../test/harness/size.ts'
-import { AdminRefusal } from '../src/management/admin/protocol.ts'
+import { CommandError } from '../src/management/admin/protocol.ts'
 import { connectTo, exchange, readAll, startAdmin } from './support/admin.ts'
 
 const HOSTILE_CONNECTIONS = IS_FULL ? 10_000 : 300
@@ -172,7 +172,7 @@ test('the owner is told everything, paths among it; what has failed is in the lo
   } as const
   const { path, log } = await startAdmin(t, {
     reload: async () => {
-      throw new AdminRefusal('cannot read /etc/reverse-proxy/config.toml', [issue])
+      throw new CommandError('cannot read /etc/reverse-proxy/config.toml', [issue])
     },
     restart: async () => {
       throw new Error('open /var/lib/x')
@@ -218,7 +218,7 @@ test('a socket that somebody answers on is left to him, and the proxy does witho
   const second = await startAdmin(t, {}, first.path)
   assert.equal(second.admin, undefined)
   assert.equal(second.log.lines[0]?.level, 'warn')
-  assert.match(String(second.log.lines[0]?.['error']), /another process answers/)
+  assert.match(String(second.log.lines[0]?.['error']), /another process listens/)
   assert.equal(JSON.parse(await exchange(t, first.path, 'status\n')).status, 'ok')
 })
 

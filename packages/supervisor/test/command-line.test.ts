@@ -37,7 +37,7 @@ test('every command and option is in --help, in each completion and in the manua
   }
 })
 
-test('an option that means nothing to a command is not for it', () => {
+test('an option that does not belong to a command is not valid for it', () => {
   for (const [command, options] of USELESS) {
     const useless = optionRows().filter(([, { isFor }]) => !isFor(command))
     assert.equal(useless.map(([option]) => option).join(' '), options, command)

@@ -4,7 +4,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { ISSUES, type IssueCode } from '@reverse-proxy/shared/config/issues'
-import { ConfigErrors, type PlacedIssue } from '../src/config/config-errors.ts'
+import { ConfigErrors, type LocatedIssue } from '../src/config/config-errors.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { makeDirectory, OPTIONS, writeCertificates, writeConfig } from './support/config-directory.ts'
 
@@ -42,7 +42,7 @@ test('a broken configuration', { timeout: 60_000 }, async (t) => {
 })
 
 /** The place is that of the key, or of the table in which it is missing. */
-function assertPlaced(issue: PlacedIssue, lines: readonly string[]): void {
+function assertPlaced(issue: LocatedIssue, lines: readonly string[]): void {
   const { line, column, at } = issue
   assert.ok(line !== undefined && column !== undefined, `${issue.code} has a place`)
   const rest = lines[line - 1]?.slice(column - 1) ?? ''

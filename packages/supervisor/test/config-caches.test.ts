@@ -6,7 +6,7 @@ import { chmod, mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { validate } from '../src/cli/commands/validate.ts'
-import { ConfigErrors, type PlacedIssue } from '../src/config/config-errors.ts'
+import { ConfigErrors, type LocatedIssue } from '../src/config/config-errors.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { HEAD, makeDirectory, OPTIONS, writeConfig } from './support/config-directory.ts'
 
@@ -29,9 +29,9 @@ acme_cache_dir = "${cacheDir}"
   return HEAD + listeners.join('')
 }
 
-async function issuesOf(path: string, looksIntoCaches: boolean): Promise<readonly PlacedIssue[]> {
+async function issuesOf(path: string, checksCaches: boolean): Promise<readonly LocatedIssue[]> {
   try {
-    return (await loadConfig(path, { ...OPTIONS, looksIntoCaches })).warnings
+    return (await loadConfig(path, { ...OPTIONS, checksCaches })).warnings
   } catch (error) {
     assert.ok(error instanceof ConfigErrors)
     return error.issues

@@ -5,7 +5,7 @@ import { appendFile, link, mkdir, rename, symlink, truncate, writeFile } from 'n
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { isSocketPathTooLong } from '../src/os/socket-file.ts'
-import { ConfigErrors, type PlacedIssue } from '../src/config/config-errors.ts'
+import { ConfigErrors, type LocatedIssue } from '../src/config/config-errors.ts'
 import { loadConfig } from '../src/config/load.ts'
 import { ReadError, readSmallFile } from '../src/os/read-file.ts'
 import { HEAD, makeDirectory, OPTIONS, writeCertificates, writeConfig } from './support/config-directory.ts'
@@ -19,7 +19,7 @@ tls = { mode = "internal" }
 sites = [{ host = "a.example", upstream = "127.0.0.1:3000" }]
 `
 
-async function issuesOf(path: string): Promise<readonly PlacedIssue[]> {
+async function issuesOf(path: string): Promise<readonly LocatedIssue[]> {
   const error: unknown = await loadConfig(path, OPTIONS).catch((thrown: unknown) => thrown)
   assert.ok(error instanceof ConfigErrors)
   assert.equal(error.code, 'CONFIG')
@@ -369,11 +369,11 @@ upstream = "127.0.0.1:3000"
     found[name] = issue.message.split(' is ')[1] ?? ''
   }
   assert.deepEqual(found, {
-    'config.toml': 'the configuration file, too',
-    'pem/../config.toml': 'the configuration file, too',
-    'other.key': 'listeners[0].tls.key_path, too',
-    'admin.sock': 'admin_socket_path, too',
-    state: 'state_dir, too',
+    'config.toml': 'also the configuration file',
+    'pem/../config.toml': 'also the configuration file',
+    'other.key': 'also listeners[0].tls.key_path',
+    'admin.sock': 'also admin_socket_path',
+    state: 'also state_dir',
   })
 })
 

@@ -5,7 +5,7 @@ import { test, type TestContext } from 'node:test'
 import { configIssue } from '@reverse-proxy/shared/config/issues'
 import { validate } from '../src/cli/commands/validate.ts'
 import { renderConfigIssues } from '../src/config/report.ts'
-import { describeUnknownKey } from '../src/config/unknown-key.ts'
+import { describeUnknownKey } from '../src/config/schema-view.ts'
 import { HEAD, makeDirectory, writeConfig } from './support/config-directory.ts'
 
 const ISSUE = {

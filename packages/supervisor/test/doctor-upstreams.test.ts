@@ -8,9 +8,9 @@ import { test } from 'node:test'
 import tls from 'node:tls'
 import { freePort } from '../../../test/harness/ports.ts'
 import { TestCa } from '../../../test/harness/tls-material.ts'
-import { judgeUntried, judgeUpstream } from '../src/cli/doctor/check-upstreams.ts'
+import { checkUntried, checkUpstream } from '../src/cli/doctor/check-endpoints.ts'
 import type { TcpUpstream, UpstreamState } from '../src/cli/doctor/probes.ts'
-import { tryUpstream } from '../src/cli/doctor/upstream-probe.ts'
+import { tryUpstream } from '../src/cli/doctor/endpoint-probes.ts'
 
 const TEST = { timeout: 60_000 }
 const NEVER = new AbortController().signal
@@ -24,10 +24,10 @@ async function listen(t: TestContext, server: net.Server): Promise<number> {
   return typeof address === 'object' ? (address?.port ?? 0) : 0
 }
 
-function verdictOf(upstream: TcpUpstream, state: UpstreamState): string {
-  const { verdict, message, hint } = judgeUpstream(upstream, ['a.example'], state)
-  assert.equal(hint === undefined, verdict === 'ok', message)
-  return `${verdict}: ${message}`
+function statusOf(upstream: TcpUpstream, state: UpstreamState): string {
+  const { status, message, hint } = checkUpstream(upstream, ['a.example'], state)
+  assert.equal(hint === undefined, status === 'ok', message)
+  return `${status}: ${message}`
 }
 
 test('an upstream that nobody answers is found, and one that does is well', TEST, async (t) => {
@@ -36,15 +36,15 @@ test('an upstream that nobody answers is found, and one that does is well', TEST
     net.createServer((socket) => socket.on('error', () => {}).end()),
   )
   const answering = { ...PLAIN, port }
-  assert.equal(verdictOf(answering, await tryUpstream(answering, NEVER)), 'ok: answers')
+  assert.equal(statusOf(answering, await tryUpstream(answering, NEVER)), 'ok: answers')
 
   const dead = { ...PLAIN, port: await freePort() }
   assert.match(
-    verdictOf(dead, await tryUpstream(dead, NEVER)),
+    statusOf(dead, await tryUpstream(dead, NEVER)),
     /^warn: nobody answers \(ECONNREFUSED\): requests for a\.example would be 502$/u,
   )
   const named = { ...PLAIN, host: 'no-such-name.invalid' }
-  assert.match(verdictOf(named, await tryUpstream(named, NEVER)), /^warn: nobody answers \(E/u)
+  assert.match(statusOf(named, await tryUpstream(named, NEVER)), /^warn: nobody answers \(E/u)
 })
 
 test(
@@ -60,19 +60,19 @@ test(
     }
     const good = { ...PLAIN, scheme: 'https', host: 'localhost', caPem: ca.certPem } as const
     const right = { ...good, port: await ofServer('localhost') }
-    assert.match(verdictOf(right, await tryUpstream(right, NEVER)), /^ok: answers, with a certificate/u)
+    assert.match(statusOf(right, await tryUpstream(right, NEVER)), /^ok: answers, with a certificate/u)
 
     const unknownCa = { ...right, caPem: undefined }
-    assert.match(verdictOf(unknownCa, await tryUpstream(unknownCa, NEVER)), /^fail: TLS fails .* 502$/u)
+    assert.match(statusOf(unknownCa, await tryUpstream(unknownCa, NEVER)), /^fail: TLS fails .* 502$/u)
     const otherName = { ...good, port: await ofServer('other.example') }
-    assert.match(verdictOf(otherName, await tryUpstream(otherName, NEVER)), /^fail: TLS fails .*localhost/u)
+    assert.match(statusOf(otherName, await tryUpstream(otherName, NEVER)), /^fail: TLS fails .*localhost/u)
 
     const plainPort = await listen(
       t,
       net.createServer((socket) => socket.on('error', () => {}).end('HTTP')),
     )
     const plain = { ...good, port: plainPort }
-    assert.match(verdictOf(plain, await tryUpstream(plain, NEVER)), /^fail: TLS fails/u)
+    assert.match(statusOf(plain, await tryUpstream(plain, NEVER)), /^fail: TLS fails/u)
   },
 )
 
@@ -90,12 +90,12 @@ test('an upstream that is silent is given up in time', TEST, async (t) => {
   const tried = tryUpstream(silent, patience.signal)
   await accepted.promise
   patience.abort()
-  assert.match(verdictOf(silent, await tried), /^warn: nobody answers in time: .* 504$/u)
-  assert.equal(judgeUntried(3).verdict, 'warn')
+  assert.match(statusOf(silent, await tried), /^warn: nobody answers in time: .* 504$/u)
+  assert.equal(checkUntried(3).status, 'warn')
 })
 
 test('many sites with one upstream are named in short', () => {
   const hosts = ['a', 'b', 'c', 'd', 'e'].map((name) => `${name}.example`)
-  const { message } = judgeUpstream({ ...PLAIN, host: '::1' }, hosts, { state: 'timeout' })
+  const { message } = checkUpstream({ ...PLAIN, host: '::1' }, hosts, { state: 'timeout' })
   assert.match(message, /a\.example, b\.example, c\.example and 2 more/u)
 })

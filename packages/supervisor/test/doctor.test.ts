@@ -7,19 +7,19 @@ import { DAY_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
 import { nextFailure } from '../src/certificates/renewal/failure-record.ts'
 import { AcmeError } from '../src/certificates/acme-client/problem.ts'
 import type { Finding } from '../src/cli/doctor/finding.ts'
-import { caaIdentitiesOf, judgeCa, judgeClock } from '../src/cli/doctor/check-ca.ts'
-import { climb, judgeCaa } from '../src/cli/doctor/check-caa.ts'
-import { contactDomain, judgeContact } from '../src/cli/doctor/check-contact.ts'
-import { judgeName } from '../src/cli/doctor/check-names.ts'
-import { judgePort } from '../src/cli/doctor/check-ports.ts'
+import { caaIdentitiesOf, checkCa, checkClock } from '../src/cli/doctor/check-ca.ts'
+import { climb, checkCaa } from '../src/cli/doctor/check-caa.ts'
+import { contactDomain, checkContact } from '../src/cli/doctor/check-ca.ts'
+import { checkName } from '../src/cli/doctor/check-names.ts'
+import { checkPort } from '../src/cli/doctor/check-endpoints.ts'
 import {
   isUsableCache,
-  judgeCached,
-  judgeDirectory,
-  judgeManual,
-  judgeMemory,
+  checkCached,
+  checkDirectory,
+  checkManual,
+  checkMemory,
 } from '../src/cli/doctor/check-storage.ts'
-import { renderFindings } from '../src/cli/doctor/render.ts'
+import { renderFindings } from '../src/cli/doctor/finding.ts'
 
 const NOW_MS = Date.parse('2026-01-01T00:00:00Z')
 
@@ -38,40 +38,36 @@ const SETTINGS: AcmeSettings = {
 }
 
 /** Verdict, message and hint must all say what they should. */
-function assertFinding(
-  { verdict, message, hint }: Finding,
-  expected: Finding['verdict'],
-  text: RegExp,
-): void {
-  assert.equal(verdict, expected, message)
+function assertFinding({ status, message, hint }: Finding, expected: Finding['status'], text: RegExp): void {
+  assert.equal(status, expected, message)
   assert.match(`${message} | ${hint ?? ''}`, text)
-  assert.equal(hint === undefined, verdict === 'ok', 'whatever is not well says what to do')
+  assert.equal(hint === undefined, status === 'ok', 'whatever is not well says what to do')
 }
 
 test('names: they must resolve, to this machine, to where the listener listens', () => {
   const local = ['127.0.0.1', '203.0.113.5', '2001:db8::5']
-  const judge = (found: readonly string[], bindAddrs: readonly string[], addresses = local): Finding =>
-    judgeName('a.example', { found }, { bindAddrs }, addresses)
+  const check = (found: readonly string[], bindAddrs: readonly string[], addresses = local): Finding =>
+    checkName('a.example', { found }, { bindAddrs }, addresses)
 
-  assertFinding(judge(['203.0.113.5'], ['203.0.113.5']), 'ok', /203\.0\.113\.5/u)
-  assertFinding(judge(['203.0.113.5', '2001:db8::5'], ['0.0.0.0', '::']), 'ok', /2001:db8::5/u)
-  assertFinding(judge(['127.0.0.9'], ['0.0.0.0']), 'ok', /127\.0\.0\.9/u)
-  assertFinding(judge(['2001:DB8:0::5'], ['2001:db8::5']), 'ok', /2001:db8::5/u)
+  assertFinding(check(['203.0.113.5'], ['203.0.113.5']), 'ok', /203\.0\.113\.5/u)
+  assertFinding(check(['203.0.113.5', '2001:db8::5'], ['0.0.0.0', '::']), 'ok', /2001:db8::5/u)
+  assertFinding(check(['127.0.0.9'], ['0.0.0.0']), 'ok', /127\.0\.0\.9/u)
+  assertFinding(check(['2001:DB8:0::5'], ['2001:db8::5']), 'ok', /2001:db8::5/u)
   assertFinding(
-    judge(['198.51.100.1'], ['0.0.0.0']),
+    check(['198.51.100.1'], ['0.0.0.0']),
     'fail',
     /not an address of this machine.*203\.0\.113\.5/u,
   )
-  assertFinding(judge(['198.51.100.1'], ['10.0.0.2'], ['127.0.0.1', '10.0.0.2']), 'warn', /forwards ports/u)
+  assertFinding(check(['198.51.100.1'], ['10.0.0.2'], ['127.0.0.1', '10.0.0.2']), 'warn', /forwards ports/u)
   assertFinding(
-    judge(['203.0.113.5', '2001:db8::bad'], ['203.0.113.5']),
+    check(['203.0.113.5', '2001:db8::bad'], ['203.0.113.5']),
     'warn',
     /2001:db8::bad.*IPv6 first/u,
   )
-  assertFinding(judge(['203.0.113.5', '2001:db8::5'], ['203.0.113.5']), 'fail', /2001:db8::5.*bind_addr/u)
-  assertFinding(judge(['203.0.113.5'], ['::']), 'fail', /does not listen/u)
-  assertFinding(judge([], ['::']), 'fail', /no address/u)
-  const nowhere = judgeName('a.example', { fault: 'ENOTFOUND' }, { bindAddrs: ['::'] }, local)
+  assertFinding(check(['203.0.113.5', '2001:db8::5'], ['203.0.113.5']), 'fail', /2001:db8::5.*bind_addr/u)
+  assertFinding(check(['203.0.113.5'], ['::']), 'fail', /does not listen/u)
+  assertFinding(check([], ['::']), 'fail', /no address/u)
+  const nowhere = checkName('a.example', { fault: 'ENOTFOUND' }, { bindAddrs: ['::'] }, local)
   assertFinding(nowhere, 'fail', /ENOTFOUND.*A or AAAA/u)
 })
 
@@ -80,9 +76,9 @@ test('CAA: the first name with records decides, going up', () => {
   assert.deepEqual(climb('*.b.example'), ['b.example', 'example'])
 })
 
-function judgeRecords(found: readonly CaaRecord[], identities = ['ca.test']): Finding {
+function checkRecords(found: readonly CaaRecord[], identities = ['ca.test']): Finding {
   const question = { name: 'a.example', at: 'example', challenge: 'tls-alpn-01' } as const
-  return judgeCaa({ ...question, records: { found }, identities })
+  return checkCaa({ ...question, records: { found }, identities })
 }
 
 function issue(value: string): CaaRecord {
@@ -90,55 +86,55 @@ function issue(value: string): CaaRecord {
 }
 
 test('CAA: who may issue, by which challenge', () => {
-  assertFinding(judgeRecords([]), 'ok', /no CAA record/u)
-  assertFinding(judgeRecords([{ critical: 0, iodef: 'mailto:x@y.z' }]), 'ok', /no CAA record/u)
+  assertFinding(checkRecords([]), 'ok', /no CAA record/u)
+  assertFinding(checkRecords([{ critical: 0, iodef: 'mailto:x@y.z' }]), 'ok', /no CAA record/u)
   assertFinding(
-    judgeRecords([issue('other.test'), issue(' CA.test ; accounturi=https://x')]),
+    checkRecords([issue('other.test'), issue(' CA.test ; accounturi=https://x')]),
     'ok',
     /allow the CA/u,
   )
   assertFinding(
-    judgeRecords([issue('other.test')]),
+    checkRecords([issue('other.test')]),
     'fail',
     /"other\.test" alone.*example\. CAA 0 issue "ca\.test"/u,
   )
-  assertFinding(judgeRecords([issue(';')]), 'fail', /add the record/u)
+  assertFinding(checkRecords([issue(';')]), 'fail', /add the record/u)
   assertFinding(
-    judgeRecords([issue('ca.test; validationmethods=http-01,dns-01')]),
+    checkRecords([issue('ca.test; validationmethods=http-01,dns-01')]),
     'fail',
     /tls-alpn-01.*acme_challenge/u,
   )
   assertFinding(
-    judgeRecords([issue('ca.test; validationmethods=http-01, tls-alpn-01')]),
+    checkRecords([issue('ca.test; validationmethods=http-01, tls-alpn-01')]),
     'ok',
     /allow the CA/u,
   )
-  assertFinding(judgeRecords([issue('x.test')], []), 'warn', /does not say how it is called/u)
-  assertFinding(judgeRecords([{ critical: 128 }]), 'fail', /critical/u)
+  assertFinding(checkRecords([issue('x.test')], []), 'warn', /does not report its name/u)
+  assertFinding(checkRecords([{ critical: 128 }]), 'fail', /critical/u)
   const fault = { name: 'a.example', at: 'example', identities: [], challenge: 'http-01' } as const
-  assertFinding(judgeCaa({ ...fault, records: { fault: 'ESERVFAIL' } }), 'fail', /ESERVFAIL.*name server/u)
+  assertFinding(checkCaa({ ...fault, records: { fault: 'ESERVFAIL' } }), 'fail', /ESERVFAIL.*name server/u)
 })
 
 test('the CA: external accounts and profiles', () => {
-  const judge = (meta: Readonly<Record<string, unknown>>, settings = SETTINGS): Finding =>
-    judgeCa(settings, { meta, dateMs: undefined })
-  assertFinding(judge({}), 'ok', /answers/u)
-  assertFinding(judge({ externalAccountRequired: true }), 'fail', /acme_eab_kid/u)
+  const check = (meta: Readonly<Record<string, unknown>>, settings = SETTINGS): Finding =>
+    checkCa(settings, { meta, dateMs: undefined })
+  assertFinding(check({}), 'ok', /answers/u)
+  assertFinding(check({ externalAccountRequired: true }), 'fail', /acme_eab_kid/u)
   const bound = { ...SETTINGS, eab: { kid: 'k', hmacFile: '/h' } }
-  assertFinding(judge({ externalAccountRequired: true }, bound), 'ok', /answers/u)
+  assertFinding(check({ externalAccountRequired: true }, bound), 'ok', /answers/u)
   const short = { ...SETTINGS, profile: 'short' }
-  assertFinding(judge({ profiles: { classic: 'x' } }, short), 'fail', /"short".*classic/u)
-  assertFinding(judge({ profiles: { short: 'x' } }, short), 'ok', /answers/u)
+  assertFinding(check({ profiles: { classic: 'x' } }, short), 'fail', /"short".*classic/u)
+  assertFinding(check({ profiles: { short: 'x' } }, short), 'ok', /answers/u)
   assert.deepEqual(caaIdentitiesOf({ meta: { caaIdentities: ['CA.test', 7] }, dateMs: 0 }), ['ca.test'])
   assert.deepEqual(caaIdentitiesOf({ meta: { caaIdentities: 'CA.test' }, dateMs: 0 }), [])
 })
 
 test('the clock, by the Date of the CA', () => {
-  const judge = (dateMs: number | undefined): Finding => judgeClock(SETTINGS, { meta: {}, dateMs }, NOW_MS)
-  assertFinding(judge(undefined), 'ok', /does not say/u)
-  assertFinding(judge(NOW_MS - MINUTE_MS), 'ok', /agrees/u)
-  assertFinding(judge(NOW_MS + 10 * MINUTE_MS), 'warn', /10 min behind.*set-ntp/u)
-  assertFinding(judge(NOW_MS - 365 * DAY_MS), 'fail', /8760 h ahead/u)
+  const check = (dateMs: number | undefined): Finding => checkClock(SETTINGS, { meta: {}, dateMs }, NOW_MS)
+  assertFinding(check(undefined), 'ok', /does not report its time/u)
+  assertFinding(check(NOW_MS - MINUTE_MS), 'ok', /agrees/u)
+  assertFinding(check(NOW_MS + 10 * MINUTE_MS), 'warn', /10 min behind.*set-ntp/u)
+  assertFinding(check(NOW_MS - 365 * DAY_MS), 'fail', /8760 h ahead/u)
 })
 
 test('ports: free, taken, forbidden, ours, cut off', () => {
@@ -149,30 +145,30 @@ test('ports: free, taken, forbidden, ours, cut off', () => {
     message: 'taken by nginx',
     hint: 'stop that',
   } as const
-  const free = judgePort({ ...question, state: { state: 'free' } })
+  const free = checkPort({ ...question, state: { state: 'free' } })
   assertFinding(free, 'ok', /bound and reached/u)
   assert.equal(free.subject, '[::1]:443')
-  assertFinding(judgePort({ ...question, state: { state: 'unreachable' } }), 'warn', /firewall/u)
-  assertFinding(judgePort({ ...question, state: taken }), 'fail', /taken by nginx.*stop that/u)
+  assertFinding(checkPort({ ...question, state: { state: 'unreachable' } }), 'warn', /firewall/u)
+  assertFinding(checkPort({ ...question, state: taken }), 'fail', /taken by nginx.*stop that/u)
   const ours = { ...question, state: taken, heldByProxy: 7 }
-  assertFinding(judgePort({ ...ours, connects: true }), 'ok', /running proxy \(pid 7\)/u)
-  assertFinding(judgePort(ours), 'warn', /not to be reached/u)
+  assertFinding(checkPort({ ...ours, connects: true }), 'ok', /running proxy \(pid 7\)/u)
+  assertFinding(checkPort(ours), 'warn', /not reachable/u)
   const denied = { ...taken, code: 'EACCES', message: 'needs more rights', hint: 'start as root' }
-  assertFinding(judgePort({ ...ours, state: denied }), 'fail', /needs more rights/u)
+  assertFinding(checkPort({ ...ours, state: denied }), 'fail', /needs more rights/u)
 })
 
 test('directories: writable, and for nobody else', () => {
   const state = { path: '/cache', exists: true, fault: undefined, exposed: [] }
-  assertFinding(judgeDirectory('cache', '/cache', state), 'ok', /can be written/u)
+  assertFinding(checkDirectory('cache', '/cache', state), 'ok', /is writable and private/u)
   assertFinding(
-    judgeDirectory('cache', '/cache', { ...state, exists: false, path: '/' }),
+    checkDirectory('cache', '/cache', { ...state, exists: false, path: '/' }),
     'ok',
-    /will be made in \//u,
+    /will be created in \//u,
   )
   const exposed = { ...state, exposed: ['current/key.pem', 'x'] }
-  assertFinding(judgeDirectory('cache', '/cache', exposed), 'warn', /current\/key\.pem and 1 more.*chmod/u)
+  assertFinding(checkDirectory('cache', '/cache', exposed), 'warn', /current\/key\.pem and 1 more.*chmod/u)
   const fault = { message: 'read-only', hint: 'choose another' }
-  assertFinding(judgeDirectory('cache', '/cache', { ...state, fault }), 'fail', /read-only.*choose/u)
+  assertFinding(checkDirectory('cache', '/cache', { ...state, fault }), 'fail', /read-only.*choose/u)
 })
 
 test('rate-limit memory: a start that would be refused is a failure, a retry that waits is a warning', () => {
@@ -186,13 +182,13 @@ test('rate-limit memory: a start that would be refused is a failure, a retry tha
     certificateTimeMs: NOW_MS,
     jitter: 0,
   })
-  assertFinding(judgeMemory(SETTINGS, undefined, false, NOW_MS), 'ok', /no failure/u)
-  assertFinding(judgeMemory(SETTINGS, failure, false, NOW_MS), 'fail', /too many.*2026-01-01T00:01:00/u)
-  assertFinding(judgeMemory(SETTINGS, failure, true, NOW_MS), 'warn', /too many/u)
-  assertFinding(judgeMemory(SETTINGS, { ...failure, reachedCa: false }, false, NOW_MS), 'warn', /too many/u)
-  assertFinding(judgeMemory(SETTINGS, failure, false, NOW_MS + MINUTE_MS), 'ok', /is due/u)
+  assertFinding(checkMemory(SETTINGS, undefined, false, NOW_MS), 'ok', /no failure/u)
+  assertFinding(checkMemory(SETTINGS, failure, false, NOW_MS), 'fail', /too many.*2026-01-01T00:01:00/u)
+  assertFinding(checkMemory(SETTINGS, failure, true, NOW_MS), 'warn', /too many/u)
+  assertFinding(checkMemory(SETTINGS, { ...failure, reachedCa: false }, false, NOW_MS), 'warn', /too many/u)
+  assertFinding(checkMemory(SETTINGS, failure, false, NOW_MS + MINUTE_MS), 'ok', /is due/u)
   const other = { ...SETTINGS, domains: ['b.example'] }
-  assertFinding(judgeMemory(other, failure, false, NOW_MS), 'ok', /no failure/u)
+  assertFinding(checkMemory(other, failure, false, NOW_MS), 'ok', /no failure/u)
 })
 
 test('certificates: their dates, and what is wrong with the pair', () => {
@@ -203,49 +199,53 @@ test('certificates: their dates, and what is wrong with the pair', () => {
     notBeforeMs: NOW_MS,
     notAfterMs: NOW_MS + 90 * DAY_MS,
   }
-  const judge = (nowMs: number): Finding => judgeManual('/cert.pem', { ok: true, certPem: '', facts }, nowMs)
-  assertFinding(judge(NOW_MS), 'ok', /90 days: a\.example/u)
-  assertFinding(judge(NOW_MS + 76 * DAY_MS), 'warn', /expires in 14 days.*renewed/u)
-  assertFinding(judge(NOW_MS + 90 * DAY_MS), 'fail', /expired at 2026-04-01/u)
-  assertFinding(judge(NOW_MS - 1), 'fail', /not valid before.*clock/u)
+  const check = (nowMs: number): Finding => checkManual('/cert.pem', { ok: true, certPem: '', facts }, nowMs)
+  assertFinding(check(NOW_MS), 'ok', /90 days: a\.example/u)
+  assertFinding(check(NOW_MS + 76 * DAY_MS), 'warn', /expires in 14 days.*renew it/u)
+  assertFinding(check(NOW_MS + 90 * DAY_MS), 'fail', /expired at 2026-04-01/u)
+  assertFinding(check(NOW_MS - 1), 'fail', /not valid before.*clock/u)
   const mismatch = { ok: false, reason: 'no match', isTooWeak: false } as const
-  assertFinding(judgeManual('/c', mismatch, NOW_MS), 'fail', /no match.*pair/u)
+  assertFinding(checkManual('/c', mismatch, NOW_MS), 'fail', /no match.*pair/u)
 
   const cached = { ok: true, certPem: '', facts } as const
-  assertFinding(judgeCached(SETTINGS, undefined, NOW_MS), 'ok', /none yet/u)
-  assertFinding(judgeCached(SETTINGS, cached, NOW_MS), 'ok', /90 days/u)
-  assertFinding(judgeCached(SETTINGS, cached, NOW_MS + 90 * DAY_MS), 'warn', /expired.*another is ordered/u)
-  assertFinding(judgeCached(SETTINGS, mismatch, NOW_MS), 'warn', /no match.*put aside/u)
+  assertFinding(checkCached(SETTINGS, undefined, NOW_MS), 'ok', /none yet/u)
+  assertFinding(checkCached(SETTINGS, cached, NOW_MS), 'ok', /90 days/u)
+  assertFinding(checkCached(SETTINGS, cached, NOW_MS + 90 * DAY_MS), 'warn', /expired.*orders another/u)
+  assertFinding(checkCached(SETTINGS, mismatch, NOW_MS), 'warn', /no match.*quarantines/u)
   const more = { ...SETTINGS, domains: ['a.example', 'b.example', 'c.example'] }
-  assertFinding(judgeCached(more, cached, NOW_MS), 'warn', /90 days.*lacks b\.example, c\.example .*ordered/u)
+  assertFinding(checkCached(more, cached, NOW_MS), 'warn', /90 days.*lacks b\.example, c\.example .*ordered/u)
   assert.equal(isUsableCache(more, cached, NOW_MS), true)
   const others = { ...SETTINGS, domains: ['b.example'] }
-  assertFinding(judgeCached(others, cached, NOW_MS), 'warn', /none of the names.*a\.example.*fails/u)
+  assertFinding(
+    checkCached(others, cached, NOW_MS),
+    'warn',
+    /none of the configured names.*a\.example.*fails/u,
+  )
   assert.equal(isUsableCache(others, cached, NOW_MS), false)
   assert.equal(isUsableCache(SETTINGS, cached, NOW_MS + 90 * DAY_MS), false)
 })
 
-function judgeAddress(contact: string, takesMail = true): Finding {
-  return judgeContact({ contact }, takesMail)
+function checkAddress(contact: string, takesMail = true): Finding {
+  return checkContact({ contact }, takesMail)
 }
 
 test('the contact: one address, where mail goes', () => {
-  assertFinding(judgeAddress('mailto:you@Site.org'), 'ok', /site\.org/u)
-  assertFinding(judgeAddress('mailto:you@site.org', false), 'warn', /no mail/u)
-  assertFinding(judgeAddress('mailto:you@mail.example.com'), 'warn', /reserved/u)
+  assertFinding(checkAddress('mailto:you@Site.org'), 'ok', /site\.org/u)
+  assertFinding(checkAddress('mailto:you@site.org', false), 'warn', /no mail/u)
+  assertFinding(checkAddress('mailto:you@mail.example.com'), 'warn', /reserved/u)
   for (const bad of ['mailto:you', 'mailto:a@b.org,c@d.org', 'mailto:a@b.org?subject=x', 'https://x']) {
-    assertFinding(judgeAddress(bad), 'fail', /not one mail address/u)
+    assertFinding(checkAddress(bad), 'fail', /not one mail address/u)
     assert.equal(contactDomain({ contact: bad }), undefined)
   }
 })
 
 test('the report: one line each, the hint below, and a sum', () => {
-  const well: Finding = { check: 'port', subject: '[::1]:443', verdict: 'ok', message: 'can be bound' }
-  const bad: Finding = { check: 'name', subject: 'a\u001b', verdict: 'fail', message: 'no', hint: 'do' }
+  const well: Finding = { check: 'port', subject: '[::1]:443', status: 'ok', message: 'can be bound' }
+  const bad: Finding = { check: 'name', subject: 'a\u001b', status: 'fail', message: 'no', hint: 'do' }
   assert.equal(
     renderFindings([well, bad]),
     'ok    port  [::1]:443: can be bound\nFAIL  name  a?: no\n            hint: do\n\n1 of 2 checks failed\n',
   )
-  assert.match(renderFindings([well]), /all 1 checks are well\n$/u)
-  assert.match(renderFindings([well, { ...bad, verdict: 'warn' }]), /nothing failed, 1 of 2/u)
+  assert.match(renderFindings([well]), /all 1 checks passed\n$/u)
+  assert.match(renderFindings([well, { ...bad, status: 'warn' }]), /\n1 warning\n$/u)
 })

@@ -1,7 +1,7 @@
 // sd_listen_fds(3) as this process is told of it. Real sockets of systemd: test/e2e.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { describeListenFds, takeListenFds } from '../src/systemd/listen-fds.ts'
+import { describeListenFds, takeListenFds } from '../src/systemd/inherited-sockets.ts'
 
 function take(env: NodeJS.ProcessEnv): number {
   const count = takeListenFds(env)

@@ -22,7 +22,7 @@ test('the first directory that is closed to the account is named, with what to d
   })
   assert.throws(() => assertProgramReadable([program], STRANGER), {
     code: 'CONFIG',
-    message: new RegExp(`${join(home, 'checkout')} is closed to it`),
+    message: new RegExp(`no access to ${join(home, 'checkout')}`),
     hint: /deploy\/install\.sh/,
   })
   assertProgramReadable([program], { uid: 0, gid: 0 })

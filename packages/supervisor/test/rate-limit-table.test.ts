@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { bucketIdOf } from '../src/rate-limit/bucket-id.ts'
+import { bucketIdOf } from '../src/rate-limit/buckets.ts'
 import { BucketTable } from '../src/rate-limit/bucket-table.ts'
 
 test('the table holds what a map would, through any insertions and removals', () => {

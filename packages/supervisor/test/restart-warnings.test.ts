@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { RestartWarnings } from '../src/config/restart-warnings.ts'
+import { RestartWarnings } from '../src/reload.ts'
 
 test('a setting that needs a full restart is warned of once for each change, also for the same one again', () => {
   const warnings = new RestartWarnings()

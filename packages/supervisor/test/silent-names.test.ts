@@ -11,9 +11,9 @@ import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import { TestCa } from '../../../test/harness/tls-material.ts'
 import { createCaAgent } from '../src/certificates/acme-client/ca-agent.ts'
 import { isPassingCode } from '../src/certificates/acme-client/patience.ts'
-import { judgeUpstream } from '../src/cli/doctor/check-upstreams.ts'
+import { checkUpstream } from '../src/cli/doctor/check-endpoints.ts'
 import type { TcpUpstream } from '../src/cli/doctor/probes.ts'
-import { tryUpstream } from '../src/cli/doctor/upstream-probe.ts'
+import { tryUpstream } from '../src/cli/doctor/endpoint-probes.ts'
 
 const TEST = { timeout: 60_000 }
 /** More than the runtime looks up at a time by the system. */
@@ -92,6 +92,6 @@ test('doctor finds an upstream while the names of others are looked up in vain',
 test('a look-up that fails passes by itself; doctor says that it is about the name', () => {
   assert.equal(isPassingCode('EAI_FAIL'), true)
   const upstream: TcpUpstream = { kind: 'tcp', scheme: 'http', host: 'a.test', port: 80, caPem: undefined }
-  const { hint } = judgeUpstream(upstream, ['a.example'], { state: 'unreachable', code: 'EAI_FAIL' })
+  const { hint } = checkUpstream(upstream, ['a.example'], { state: 'unreachable', code: 'EAI_FAIL' })
   assert.match(hint ?? '', /resolver of this machine/u)
 })

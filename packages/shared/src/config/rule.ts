@@ -1,6 +1,6 @@
 // The shape of a rule, and how rules walk a file with missing parts.
 import type { ConfigIssue, ConfigPath } from './issues.ts'
-import type { ConfigFile, ListenerFile, SiteFile, Sound, TlsFile } from './schema.ts'
+import type { ConfigFile, ListenerFile, SiteFile, Valid, TlsFile } from './schema.ts'
 
 export interface RuleContext {
   /** The command line's --allow-wildcard-bind. */
@@ -12,30 +12,30 @@ export interface RuleContext {
 }
 
 /** Yields every breach; has no opinion on what is undefined. */
-export type Rule = (file: Sound<ConfigFile>, context: RuleContext) => Iterable<ConfigIssue>
+export type Rule = (file: Valid<ConfigFile>, context: RuleContext) => Iterable<ConfigIssue>
 
-export interface Placed<T> {
+export interface Located<T> {
   readonly value: T
   readonly at: ConfigPath
 }
 
-export function* listenersOf(file: Sound<ConfigFile>): Generator<Placed<Sound<ListenerFile>>> {
+export function* listenersOf(file: Valid<ConfigFile>): Generator<Located<Valid<ListenerFile>>> {
   for (const [index, value] of (file.listeners ?? []).entries()) {
     if (value !== undefined) yield { value, at: ['listeners', index] }
   }
 }
 
-export function* sitesOf(listener: Placed<Sound<ListenerFile>>): Generator<Placed<Sound<SiteFile>>> {
+export function* sitesOf(listener: Located<Valid<ListenerFile>>): Generator<Located<Valid<SiteFile>>> {
   for (const [index, value] of (listener.value.sites ?? []).entries()) {
     if (value !== undefined) yield { value, at: [...listener.at, 'sites', index] }
   }
 }
 
-export function* everySiteOf(file: Sound<ConfigFile>): Generator<Placed<Sound<SiteFile>>> {
+export function* everySiteOf(file: Valid<ConfigFile>): Generator<Located<Valid<SiteFile>>> {
   for (const listener of listenersOf(file)) yield* sitesOf(listener)
 }
 
-export function* tlsOf(file: Sound<ConfigFile>): Generator<Placed<Sound<TlsFile>>> {
+export function* tlsOf(file: Valid<ConfigFile>): Generator<Located<Valid<TlsFile>>> {
   for (const { value, at } of listenersOf(file)) {
     if (value.tls !== undefined) yield { value: value.tls, at: [...at, 'tls'] }
   }

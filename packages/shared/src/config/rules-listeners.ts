@@ -2,8 +2,8 @@
 // `0:0:0:0:0:0:0:1` are one, `::ffff:127.0.0.1` is 127.0.0.1, a wildcard takes in its whole family.
 import { isWildcardAddress, parseIpAddress, type IpAddress } from '../ip-address.ts'
 import { configIssue, formatPath, type ConfigPath } from './issues.ts'
-import { listenersOf, type Placed, type Rule } from './rule.ts'
-import type { ConfigFile, ListenerFile, Sound } from './schema.ts'
+import { listenersOf, type Located, type Rule } from './rule.ts'
+import type { ConfigFile, ListenerFile, Valid } from './schema.ts'
 
 export const ruleBindAddresses: Rule = function* (file) {
   for (const listener of listenersOf(file)) {
@@ -62,7 +62,7 @@ export const rulePorts: Rule = function* (file) {
 }
 
 interface Bound {
-  readonly listener: Sound<ListenerFile>
+  readonly listener: Valid<ListenerFile>
   readonly address: IpAddress
   readonly at: ConfigPath
   readonly ports: Ports
@@ -106,7 +106,7 @@ const LOOPBACK: IpAddress = { family: 4, text: '127.0.0.1' }
 
 type Ports = ReadonlyMap<number, 'http_port' | 'https_port'>
 
-function portsOf({ http_port: http, https_port: https }: Sound<ListenerFile>): Ports {
+function portsOf({ http_port: http, https_port: https }: Valid<ListenerFile>): Ports {
   const ports = new Map<number, 'http_port' | 'https_port'>()
   if (http !== undefined && http !== 0) ports.set(http, 'http_port')
   if (https !== undefined) ports.set(https, 'https_port')
@@ -117,15 +117,15 @@ function overlaps(a: IpAddress, b: IpAddress): boolean {
   return a.family === b.family && (a.text === b.text || isWildcardAddress(a) || isWildcardAddress(b))
 }
 
-function* addressesOf(listener: Placed<Sound<ListenerFile>>): Generator<Placed<IpAddress>> {
+function* addressesOf(listener: Located<Valid<ListenerFile>>): Generator<Located<IpAddress>> {
   for (const { value, at } of writtenAddresses(listener)) {
     const address = parseIpAddress(value)
     if (address !== undefined) yield { value: address, at }
   }
 }
 
-function* writtenAddresses({ value, at }: Placed<Sound<ListenerFile>>): Generator<Placed<string>> {
-  const written: Sound<ConfigFile['listeners'][number]['bind_addr']> | undefined = value.bind_addr
+function* writtenAddresses({ value, at }: Located<Valid<ListenerFile>>): Generator<Located<string>> {
+  const written: Valid<ConfigFile['listeners'][number]['bind_addr']> | undefined = value.bind_addr
   if (written === undefined) return
   if (typeof written === 'string') {
     yield { value: written, at: [...at, 'bind_addr'] }

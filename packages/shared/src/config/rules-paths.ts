@@ -1,7 +1,7 @@
 // Every path that a configuration may hold, in one list, and the rule that needs nothing but their text.
 import { configIssue, type ConfigPath } from './issues.ts'
 import { everySiteOf, tlsOf, type Rule } from './rule.ts'
-import type { ConfigFile, Sound } from './schema.ts'
+import type { ConfigFile, Valid } from './schema.ts'
 
 /** `read`: files of others; the rest is made or written by the proxy. */
 export type PathUse = 'log' | 'socket' | 'cache' | 'state' | 'read'
@@ -13,7 +13,7 @@ export interface WrittenPath {
 }
 
 /** Every path as it is written; one that is empty is none. */
-export function* writtenPathsOf(file: Sound<ConfigFile>): Generator<WrittenPath> {
+export function* writtenPathsOf(file: Valid<ConfigFile>): Generator<WrittenPath> {
   for (const path of candidatesOf(file)) {
     if (path.text !== undefined && path.text !== '') yield { ...path, text: path.text }
   }
@@ -21,7 +21,7 @@ export function* writtenPathsOf(file: Sound<ConfigFile>): Generator<WrittenPath>
 
 type Candidate = Omit<WrittenPath, 'text'> & { readonly text: string | undefined }
 
-function* candidatesOf(file: Sound<ConfigFile>): Generator<Candidate> {
+function* candidatesOf(file: Valid<ConfigFile>): Generator<Candidate> {
   yield { at: ['state_dir'], text: file.state_dir, use: 'state' }
   yield { at: ['admin_socket_path'], text: file.admin_socket_path, use: 'socket' }
   yield { at: ['logging', 'log_file_path'], text: file.logging?.log_file_path, use: 'log' }

@@ -64,7 +64,7 @@ export const ruleUnusedKeys: Rule = function* (file) {
   }
   for (const { value, at } of everySiteOf(file)) {
     if (value.upstream_ca_file === undefined || value.upstream_scheme !== 'http') continue
-    const message = 'upstream_ca_file has no effect on an upstream that is spoken to over http'
+    const message = 'upstream_ca_file has no effect on an upstream with upstream_scheme = "http"'
     const hint = 'add upstream_scheme = "https", or remove upstream_ca_file'
     yield configIssue('KEY_UNUSED', [...at, 'upstream_ca_file'], message, hint)
   }

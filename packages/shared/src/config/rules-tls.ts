@@ -1,8 +1,8 @@
 // Rules about a listener's certificates: what each mode requires, and that every site is covered.
 import { namesCover, parseHostName } from './host-name.ts'
 import { configIssue, formatPath, type ConfigIssue, type ConfigPath } from './issues.ts'
-import { listenersOf, sitesOf, tlsOf, type Placed, type Rule } from './rule.ts'
-import type { Sound, SiteFile, TlsFile } from './schema.ts'
+import { listenersOf, sitesOf, tlsOf, type Located, type Rule } from './rule.ts'
+import type { Valid, SiteFile, TlsFile } from './schema.ts'
 
 type TlsKey = keyof TlsFile
 
@@ -43,7 +43,7 @@ export const ruleModeKeys: Rule = function* (file) {
   }
 }
 
-function* missingAcmeKeys({ value, at }: Placed<Sound<TlsFile>>): Generator<ConfigIssue> {
+function* missingAcmeKeys({ value, at }: Located<Valid<TlsFile>>): Generator<ConfigIssue> {
   if (!Object.hasOwn(value, 'acme_domains')) {
     const hint = 'add acme_domains = ["www.example.com"] with every host of this listener'
     yield configIssue(
@@ -61,7 +61,7 @@ function* missingAcmeKeys({ value, at }: Placed<Sound<TlsFile>>): Generator<Conf
   }
 }
 
-function* missingManualKeys({ value, at }: Placed<Sound<TlsFile>>): Generator<ConfigIssue> {
+function* missingManualKeys({ value, at }: Located<Valid<TlsFile>>): Generator<ConfigIssue> {
   const hasCertificate = Object.hasOwn(value, 'cert_path')
   const hasKey = Object.hasOwn(value, 'key_path')
   if (!hasCertificate && (hasKey || !Object.hasOwn(value, 'certificates'))) {
@@ -192,7 +192,7 @@ export const ruleCoverage: Rule = function* (file, { toAscii }) {
 
 /** The issue of a site that none of `names` covers; nothing for a host that is no host name. */
 export function* uncoveredHost(
-  { value, at }: Placed<Sound<SiteFile>>,
+  { value, at }: Located<Valid<SiteFile>>,
   names: ReadonlySet<string>,
   toAscii: (name: string) => string,
   explain: (host: string) => { message: string; hint: string },

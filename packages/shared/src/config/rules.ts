@@ -21,7 +21,7 @@ import {
   ruleCoverage,
   ruleModeKeys,
 } from './rules-tls.ts'
-import type { ConfigFile, Sound } from './schema.ts'
+import type { ConfigFile, Valid } from './schema.ts'
 
 const RULES: readonly Rule[] = [
   ruleBindAddresses,
@@ -43,6 +43,6 @@ const RULES: readonly Rule[] = [
   ruleAcmeChallenge, // 24, 25
 ]
 
-export function checkRules(file: Sound<ConfigFile>, context: RuleContext): ConfigIssue[] {
+export function checkRules(file: Valid<ConfigFile>, context: RuleContext): ConfigIssue[] {
   return RULES.flatMap((rule) => [...rule(file, context)])
 }

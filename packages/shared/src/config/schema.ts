@@ -216,7 +216,7 @@ const site = table(
     upstream_scheme: Type.Enum(['http', 'https'], {
       default: 'http',
       description:
-        'How the upstream is spoken to. With https its certificate must be issued, by a root of the system or of upstream_ca_file, for exactly the name in upstream; for an address (or localhost), which public CAs do not vouch for, the certificate must name that address (or localhost).',
+        'Protocol used to connect to the upstream. With https, its certificate must be issued by a root of the system or of upstream_ca_file, for exactly the name in upstream. Public CAs issue no certificates for addresses and localhost: there the certificate must contain that address (or localhost).',
     }),
     upstream_ca_file: text(
       'PEM of roots that are trusted for this upstream besides those of the system; read at start and at each reload.',
@@ -302,8 +302,8 @@ export type TlsFile = ListenerFile['tls']
  * A file in which every value that breaks the schema is undefined. A key with a bad value is present and undefined; a
  * key that was not written is absent.
  */
-export type Sound<T> = T extends readonly (infer Element)[]
-  ? readonly (Sound<Element> | undefined)[]
+export type Valid<T> = T extends readonly (infer Element)[]
+  ? readonly (Valid<Element> | undefined)[]
   : T extends object
-    ? { readonly [Key in keyof T]?: Sound<T[Key]> | undefined }
+    ? { readonly [Key in keyof T]?: Valid<T[Key]> | undefined }
     : T

@@ -17,7 +17,7 @@ export interface WorkerConfig {
   readonly logging: Logging
   readonly rateLimit: RateLimit
   readonly limits: Limits
-  /** PEM of the system's roots; none where no upstream is spoken to over https. */
+  /** The system's root certificates as PEM; empty if no upstream uses https. */
   readonly upstreamRoots: readonly string[]
   readonly listeners: readonly WorkerListener[]
 }

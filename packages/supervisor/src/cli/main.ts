@@ -1,5 +1,5 @@
-// argv -> command -> exit code. What there is to say is command-line/table.ts; what the commands do is
-// in commands/.
+// Maps the arguments to a command and its result to an exit code. The commands are listed in usage/table.ts and
+// implemented in commands/.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
@@ -8,11 +8,17 @@ import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
 import { closest } from 'fastest-levenshtein'
 import { isAdminCommand } from '../management/admin/protocol.ts'
 import { renderHelp, usageOf } from './usage/help.ts'
-import { COMMANDS, LOCAL_COMMANDS, OPTIONS, optionRows, type CommandName } from './usage/table.ts'
-import type { CommandArgs } from './usage/table.ts'
+import {
+  COMMANDS,
+  LOCAL_COMMANDS,
+  OPTIONS,
+  optionRows,
+  type CommandArgs,
+  type CommandName,
+} from './usage/table.ts'
 import { version } from '../os/version.ts'
 
-/** A proxy that ends does not wait longer for a reader of its output that stands still. */
+/** How long a proxy that ends waits for a stalled reader of its output. */
 const RUN_FLUSH_MS = 1_000
 
 /** Runs one command; resolves with the exit code of the process when its output has been written. */
@@ -34,8 +40,8 @@ export async function main(args: readonly string[]): Promise<number> {
     return refuse(`unknown command "${name}"`, `did you mean ${closest(name, [...COMMANDS.keys()])}?`)
   }
   if (values.config === '') return refuse('--config is empty', 'name a file, or leave --config out')
-  const fault = faultOf(name, operands, Object.keys(values))
-  if (fault !== undefined) return refuse(fault)
+  const error = usageError(name, operands, Object.keys(values))
+  if (error !== undefined) return refuse(error)
   const code = await perform(name, operands, {
     configFlag: values.config,
     allowWildcardBind: values['allow-wildcard-bind'] ?? false,
@@ -51,14 +57,14 @@ async function flushOutput(): Promise<void> {
   await Promise.all(
     [process.stdout, process.stderr].map(async (stream) => {
       if (stream.writableLength === 0) return
-      // A reader that has seen enough is no error of ours.
+      // Ignore a reader that has closed its end.
       stream.on('error', () => {})
       await new Promise<void>((resolve) => stream.write('', () => resolve()))
     }),
   )
 }
 
-// Each loads what it needs and no more: asking for the status should not wait for the ACME client.
+// Each command loads only what it needs: `status` should not wait for the ACME client to load.
 async function perform(name: CommandName, operands: readonly string[], args: CommandArgs): Promise<number> {
   if (isAdminCommand(name)) {
     const { ask } = await import('./commands/ask.ts')
@@ -91,7 +97,7 @@ function isCommand(name: string): name is CommandName {
 }
 
 /** The first argument or option that does not belong to the command. */
-function faultOf(
+function usageError(
   name: CommandName,
   operands: readonly string[],
   options: readonly string[],
@@ -99,10 +105,11 @@ function faultOf(
   const row = COMMANDS.get(name)
   if (row === undefined) return undefined
   const expected = row.operand === undefined ? 0 : 1
-  if (operands.length < expected) return `${name} wants ${row.operand}: reverse-proxy ${usageOf(name, row)}`
+  if (operands.length < expected)
+    return `missing argument ${row.operand}: reverse-proxy ${usageOf(name, row)}`
   if (operands.length > expected) return `unexpected argument "${operands[expected]}" after ${name}`
   const useless = optionRows().find(([option, { isFor }]) => options.includes(option) && !isFor(name))
-  return useless === undefined ? undefined : `--${useless[0]} means nothing to ${name}`
+  return useless === undefined ? undefined : `option --${useless[0]} is not valid for '${name}'`
 }
 
 function print(text: string): number {
@@ -110,7 +117,7 @@ function print(text: string): number {
   return EXIT_OK
 }
 
-function refuse(message: string, hint = 'reverse-proxy --help lists what there is'): number {
+function refuse(message: string, hint = 'reverse-proxy --help lists commands and options'): number {
   process.stderr.write(`reverse-proxy: ${message}\n    hint: ${hint}\n`)
   return EXIT_FAILURE
 }

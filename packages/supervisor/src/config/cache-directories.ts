@@ -1,5 +1,5 @@
-// Checks of the cache directories that need the file system: whether two of them are the same (rule 20), and whether a
-// start could use each. Changes nothing.
+// Checks the cache directories in the file system: that no two are the same directory (rule 20), and that a start can
+// use each. Changes nothing.
 import type { Stats } from 'node:fs'
 import { constants } from 'node:fs'
 import { access, realpath, stat } from 'node:fs/promises'
@@ -11,7 +11,7 @@ import {
   type ConfigPath,
 } from '@reverse-proxy/shared/config/issues'
 import { tlsOf, type RuleContext } from '@reverse-proxy/shared/config/rule'
-import type { ConfigFile, Sound } from '@reverse-proxy/shared/config/schema'
+import type { ConfigFile, Valid } from '@reverse-proxy/shared/config/schema'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import { cacheError } from '../certificates/storage/atomic-file.ts'
 import { unexpectedEntry } from '../certificates/storage/permissions.ts'
@@ -23,9 +23,9 @@ interface CacheDirectory {
   readonly at: ConfigPath
 }
 
-/** 20, for one directory by two paths: through a symbolic link, say. Equal paths are a rule of their own. */
+/** Rule 20 for one directory with two paths, for example through a symbolic link. Another rule finds equal paths. */
 export async function checkSharedCaches(
-  file: Sound<ConfigFile>,
+  file: Valid<ConfigFile>,
   context: PathContext,
 ): Promise<readonly ConfigIssue[]> {
   const issues: ConfigIssue[] = []
@@ -43,18 +43,18 @@ export async function checkSharedCaches(
   return issues
 }
 
-/** Reports what a start would fail on or change in the directories, which need not exist yet. */
+/** Reports what would make a start fail, and what a start would change. The directories need not exist yet. */
 export async function checkCaches(
-  file: Sound<ConfigFile>,
+  file: Valid<ConfigFile>,
   context: PathContext,
 ): Promise<readonly ConfigIssue[]> {
   const directories = [...cacheDirectoriesOf(file, context)]
-  const issues = await Promise.all(directories.map(async (directory) => await faultOf(directory)))
+  const issues = await Promise.all(directories.map(async (directory) => await directoryIssue(directory)))
   return issues.filter((issue) => issue !== undefined)
 }
 
 function* cacheDirectoriesOf(
-  file: Sound<ConfigFile>,
+  file: Valid<ConfigFile>,
   { resolvePath }: PathContext,
 ): Generator<CacheDirectory> {
   for (const { value, at } of tlsOf(file)) {
@@ -63,7 +63,7 @@ function* cacheDirectoriesOf(
   }
 }
 
-/** The real path of a path whose last parts may not exist yet. */
+/** Resolves a path whose last parts may not exist yet. */
 export async function realPathOf(path: string): Promise<string> {
   try {
     return await realpath(path)
@@ -73,7 +73,7 @@ export async function realPathOf(path: string): Promise<string> {
   }
 }
 
-async function faultOf({ path, at }: CacheDirectory): Promise<ConfigIssue | undefined> {
+async function directoryIssue({ path, at }: CacheDirectory): Promise<ConfigIssue | undefined> {
   try {
     const stats = await statOf(path)
     if (stats === undefined) {
@@ -82,11 +82,11 @@ async function faultOf({ path, at }: CacheDirectory): Promise<ConfigIssue | unde
     }
     const foreign = await unexpectedEntry(path)
     if (foreign !== undefined) {
-      const hint = 'choose a directory for the cache alone: a start with this one is refused'
+      const hint = 'choose a directory for the cache alone: a start with this one fails'
       return configIssue(
         'ACME_CACHE_DIR_UNUSABLE',
         at,
-        `${path} holds ${foreign}, so it is no certificate cache`,
+        `${path} contains ${foreign}, so it is not a certificate cache`,
         hint,
       )
     }
@@ -101,22 +101,27 @@ async function faultOf({ path, at }: CacheDirectory): Promise<ConfigIssue | unde
   }
 }
 
-/** The account that validates may differ from the service's, and may not see its mounts. */
+/** These may concern only the account that validates, which may differ from the account of the service. */
 const ACCOUNT_CODES = new Set(['EACCES', 'EPERM', 'EROFS'])
 const OPEN_TO_OTHERS = 0o077
 
 function exposureOf(path: string, at: ConfigPath, { uid, mode }: Stats): ConfigIssue | undefined {
   if (uid !== process.geteuid?.()) {
-    const hint = 'it must belong to the account the supervisor runs as, for whom alone keys are'
+    const hint = 'it must belong to the account of the supervisor: no other account may read keys'
     return configIssue('ACME_CACHE_DIR_EXPOSED', at, `${path} belongs to uid ${uid}`, hint)
   }
   if ((mode & OPEN_TO_OTHERS) === 0) return undefined
   const modeText = (mode & 0o777).toString(8).padStart(4, '0')
-  const hint = `chmod -R go= ${path}: a start does it, too; and if others had a look, renew`
-  return configIssue('ACME_CACHE_DIR_EXPOSED', at, `${path} is open to others: its mode is ${modeText}`, hint)
+  const hint = `chmod -R go= ${path}: a start does this as well; renew the certificates if others may have read the keys`
+  return configIssue(
+    'ACME_CACHE_DIR_EXPOSED',
+    at,
+    `${path} is accessible to others: its mode is ${modeText}`,
+    hint,
+  )
 }
 
-/** Undefined for what is not there. Throws what is there and is no directory. */
+/** Undefined if nothing exists there. Throws for a file that is not a directory. */
 async function statOf(path: string): Promise<Stats | undefined> {
   try {
     const stats = await stat(path)

@@ -1,10 +1,10 @@
-// Thrown by the loading of a configuration: every issue of the file with its position.
+// The error that loading a configuration throws: every issue of the file with its position.
 import type { ConfigIssue } from '@reverse-proxy/shared/config/issues'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { plural } from './counts.ts'
 
-/** An issue with the place it has in the file, where it has one. */
-export interface PlacedIssue extends ConfigIssue {
+/** An issue with its position in the file, if it has one. */
+export interface LocatedIssue extends ConfigIssue {
   readonly file: string
   /** From 1. */
   readonly line: number | undefined
@@ -16,9 +16,9 @@ export interface PlacedIssue extends ConfigIssue {
 export class ConfigErrors extends ProxyError {
   readonly file: string
   /** In the order of the file, warnings included. */
-  readonly issues: readonly PlacedIssue[]
+  readonly issues: readonly LocatedIssue[]
 
-  constructor(file: string, issues: readonly PlacedIssue[], cause?: unknown) {
+  constructor(file: string, issues: readonly LocatedIssue[], cause?: unknown) {
     super('CONFIG', `${file}: ${countIssues(issues)}`, { cause, hint: 'reverse-proxy validate lists them' })
     this.name = 'ConfigErrors'
     this.file = file
@@ -26,7 +26,7 @@ export class ConfigErrors extends ProxyError {
   }
 }
 
-/** The error of a file that could not be understood far enough to say more. */
+/** The error of a file that could not be parsed. */
 export function fileError(
   file: string,
   issue: ConfigIssue,

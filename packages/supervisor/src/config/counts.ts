@@ -1,4 +1,4 @@
-// How many there are: of what a configuration has, and in words.
+// Counts of a configuration, and counts in words.
 import { availableParallelism } from 'node:os'
 import type { Config } from '@reverse-proxy/shared/config/config'
 

@@ -1,4 +1,4 @@
-// The parts of the process environment that the configuration depends on, and the directories that follow from them.
+// The parts of the process environment that the configuration depends on, and the default directories.
 import { homedir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 
@@ -30,7 +30,7 @@ export function defaultAdminSocketPath({ isRoot, env }: Environment, stateDir: s
   return base === undefined ? join(stateDir, 'admin.sock') : join(base, 'reverse-proxy', 'admin.sock')
 }
 
-/** systemd gives several directories separated by colons; XDG says that a relative one is to be ignored. */
+/** systemd separates several directories by colons; a relative path is ignored, as XDG requires. */
 function firstDirectory(value: string | undefined): string | undefined {
   const [first = ''] = (value ?? '').split(':')
   return isAbsolute(first) ? first : undefined

@@ -1,16 +1,16 @@
-// The checks that need other files (rules 5, and 23 for manual certificates), and the contents that
-// workers need of them. A file is named in an issue, never quoted.
+// Checks the files that a configuration names (rule 5, and rule 23 for manual certificates), and returns the contents
+// that workers need. An issue names a file and never quotes it.
 import { configIssue, type ConfigIssue, type ConfigPath } from '@reverse-proxy/shared/config/issues'
 import {
   everySiteOf,
   listenersOf,
   sitesOf,
   tlsOf,
-  type Placed,
+  type Located,
   type RuleContext,
 } from '@reverse-proxy/shared/config/rule'
 import { uncoveredHost } from '@reverse-proxy/shared/config/rules-tls'
-import type { ConfigFile, ListenerFile, Sound } from '@reverse-proxy/shared/config/schema'
+import type { ConfigFile, ListenerFile, Valid } from '@reverse-proxy/shared/config/schema'
 import { inspectPair } from '../certificates/crypto/inspect.ts'
 import {
   certificateDoubts,
@@ -29,8 +29,8 @@ export interface CheckedFiles {
 
 type FileContext = Pick<RuleContext, 'resolvePath' | 'toAscii'>
 
-/** Reads every file that a sound part of the configuration names. */
-export async function checkFiles(file: Sound<ConfigFile>, context: FileContext): Promise<CheckedFiles> {
+/** Reads every file that a valid part of the configuration names. */
+export async function checkFiles(file: Valid<ConfigFile>, context: FileContext): Promise<CheckedFiles> {
   const issues: ConfigIssue[] = []
   const upstreamCaPem = new Map<string, string>()
   for (const listener of listenersOf(file)) {
@@ -44,7 +44,7 @@ export async function checkFiles(file: Sound<ConfigFile>, context: FileContext):
     if (hmac !== undefined) issues.push(...hmacIssues(hmac))
   }
   for (const { value, at } of everySiteOf(file)) {
-    // Many sites may name the same one.
+    // Many sites may name the same file.
     if (
       value.upstream_ca_file !== undefined &&
       upstreamCaPem.has(context.resolvePath(value.upstream_ca_file))
@@ -58,9 +58,9 @@ export async function checkFiles(file: Sound<ConfigFile>, context: FileContext):
   return { issues, upstreamCaPem }
 }
 
-/** One pair after the other; then whether every site is covered, if all of them are in order. */
+/** Checks each pair; if all of them are valid, checks that every site is covered. */
 async function checkManual(
-  listener: Placed<Sound<ListenerFile>>,
+  listener: Located<Valid<ListenerFile>>,
   context: FileContext,
 ): Promise<ConfigIssue[]> {
   const issues: ConfigIssue[] = []
@@ -78,8 +78,8 @@ async function checkManual(
   for (const site of sitesOf(listener)) {
     issues.push(
       ...uncoveredHost(site, names, context.toAscii, (host) => ({
-        message: `no certificate of this listener is for "${host}", so nobody could reach it`,
-        hint: `they are for ${[...names].join(', ') || 'no name at all'}; add a pair under certificates, or correct the host`,
+        message: `no certificate of this listener contains "${host}", so clients could not connect to it`,
+        hint: `the certificates contain ${[...names].join(', ') || 'no name at all'}; add a pair under certificates, or correct the host`,
       })),
     )
   }
@@ -90,7 +90,7 @@ const WEAK_HINT = 'have it issued again for an ECDSA key (P-256), or an RSA key 
 const MISMATCH_HINT =
   'name the key that the certificate was requested with; in its file the certificate of the site is first'
 
-/** The names of a certificate whose key is in order; undefined, with issues, when something is not. */
+/** The names of a certificate with a valid key; otherwise undefined, and adds issues. */
 function pairNames(
   certificate: TextFile | undefined,
   key: TextFile | undefined,
@@ -122,7 +122,7 @@ interface Pair {
   readonly key_path?: string | undefined
 }
 
-function* pairsOf({ value, at }: Placed<Sound<ListenerFile>>): Generator<Placed<Pair>> {
+function* pairsOf({ value, at }: Located<Valid<ListenerFile>>): Generator<Located<Pair>> {
   const { tls } = value
   if (tls === undefined) return
   const { cert_path, key_path } = tls
@@ -139,7 +139,7 @@ interface TextFile {
   readonly at: ConfigPath
 }
 
-/** Undefined when there is no such key, and when it cannot be read, which is an issue. */
+/** Undefined if the key is not set, or if the file cannot be read, which adds an issue. */
 async function readText(
   name: string | undefined,
   at: ConfigPath,
@@ -161,7 +161,7 @@ function pemIssues(fault: PemFault | undefined, { path, at }: TextFile): ConfigI
   return fault === undefined ? [] : [configIssue(fault.code, at, `${path} ${fault.message}`, fault.hint)]
 }
 
-/** RFC 8555 7.3.4: the CA gives the key in base64url. */
+/** RFC 8555 7.3.4: the CA provides the key in base64url. */
 function hmacIssues({ text, path, at }: TextFile): ConfigIssue[] {
   if (/^[\w+/-]+={0,2}$/u.test(text.trim())) return []
   const hint = 'write the HMAC key as the CA shows it (base64url), alone in the file'

@@ -1,4 +1,4 @@
-// Which configuration file to read.
+// Decides which configuration file to read.
 import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { codeOf } from '@reverse-proxy/shared/error-text'
@@ -14,8 +14,8 @@ export interface FindOptions {
 }
 
 /**
- * The absolute path of the file to read; undefined for the built-in local profile. A file that was
- * named is returned whether it exists or not: reading it is what reports that.
+ * Returns the absolute path of the file; undefined for the built-in local profile. A file that was named explicitly is
+ * returned even if it does not exist: reading it reports that.
  */
 export async function findConfig(options: FindOptions): Promise<string | undefined> {
   const { flag, env, cwd, systemPath = '/etc/reverse-proxy/config.toml' } = options
@@ -26,8 +26,8 @@ export async function findConfig(options: FindOptions): Promise<string | undefin
 }
 
 /**
- * A package manager runs our script in the directory of the package, and says in INIT_CWD where the user was. All
- * that a script of somebody else's starts inherits that, too.
+ * A package manager runs our script in the directory of the package and sets INIT_CWD to the user's directory. Programs
+ * that another package's script starts inherit INIT_CWD as well.
  */
 function runsAsScript({ npm_lifecycle_event: script, npm_package_name: name }: NodeJS.ProcessEnv): boolean {
   return script === 'start' && name === PACKAGE
@@ -39,7 +39,7 @@ async function mayExist(path: string): Promise<boolean> {
     return true
   } catch (error) {
     const code = codeOf(error)
-    // Anything else (EACCES, ELOOP) means that an operator put something there: never pass it over in silence.
+    // Other errors (EACCES, ELOOP) mean that the file exists: do not ignore it.
     return code !== 'ENOENT' && code !== 'ENOTDIR'
   }
 }

@@ -1,12 +1,12 @@
-// A configuration file to a Config, or to every error in it at once: shape, rules, and the files it
-// names are all checked, each on whatever the others leave standing.
+// Loads a configuration file as a Config, or reports every error in it at once: the schema, the rules and the files
+// that it names are all checked, each on the parts that the others found valid.
 import { dirname, resolve } from 'node:path'
 import { domainToASCII } from 'node:url'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { configIssue, type ConfigIssue } from '@reverse-proxy/shared/config/issues'
 import { checkRules } from '@reverse-proxy/shared/config/rules'
 import { checkCaches, checkSharedCaches } from './cache-directories.ts'
-import { ConfigErrors, fileError, type PlacedIssue } from './config-errors.ts'
+import { ConfigErrors, fileError, type LocatedIssue } from './config-errors.ts'
 import type { Environment } from './environment.ts'
 import { checkFiles } from './files.ts'
 import { adviseAccount, checkMachine } from './machine.ts'
@@ -20,32 +20,32 @@ import { checkDocument } from './schema-check.ts'
 export interface LoadOptions {
   readonly allowWildcardBindFlag: boolean
   readonly environment: Environment
-  /** Also looks into the cache directories: for who only asks, as a start finds out by itself. */
-  readonly looksIntoCaches?: boolean
+  /** Checks the contents of the cache directories as well: for `validate`. A start finds these faults by itself. */
+  readonly checksCaches?: boolean
 }
 
 export interface LoadedConfig {
   readonly config: Config
-  readonly warnings: readonly PlacedIssue[]
+  readonly warnings: readonly LocatedIssue[]
 }
 
 /** Reads and checks everything, changes nothing. Throws ConfigErrors. */
 export async function loadConfig(path: string, options: LoadOptions): Promise<LoadedConfig> {
   const text = decodeText(path, await readConfig(path))
-  const { issues: breaches, sound, complete } = checkDocument(parseToml(path, text))
+  const { issues: breaches, valid, complete } = checkDocument(parseToml(path, text))
 
-  const { allowWildcardBindFlag, environment, looksIntoCaches = false } = options
+  const { allowWildcardBindFlag, environment, checksCaches = false } = options
   const directory = dirname(resolve(path))
   const resolvePath = (name: string) => resolve(directory, name)
   const context = { allowWildcardBind: allowWildcardBindFlag, resolvePath, toAscii: domainToASCII }
-  const { issues: fileIssues, upstreamCaPem } = await checkFiles(sound, context)
+  const { issues: fileIssues, upstreamCaPem } = await checkFiles(valid, context)
 
-  const machineIssues = await checkMachine(sound, environment, context)
-  const sharedCaches = await checkSharedCaches(sound, context)
-  const cacheIssues = looksIntoCaches ? await checkCaches(sound, context) : []
+  const machineIssues = await checkMachine(valid, environment, context)
+  const sharedCaches = await checkSharedCaches(valid, context)
+  const cacheIssues = checksCaches ? await checkCaches(valid, context) : []
 
-  const rules = checkRules(sound, context)
-  const pathIssues = await checkPaths(sound, { environment, configPath: resolve(path), resolvePath })
+  const rules = checkRules(valid, context)
+  const pathIssues = await checkPaths(valid, { environment, configPath: resolve(path), resolvePath })
   const found = [
     ...breaches,
     ...rules,
@@ -55,16 +55,16 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
     ...sharedCaches,
     ...cacheIssues,
   ]
-  const issues = await placed(path, text, withoutConsequences(found))
+  const issues = await located(path, text, withoutConsequences(found))
   if (complete === undefined || issues.some(({ severity }) => severity === 'error')) {
     throw new ConfigErrors(path, issues)
   }
   const config = toConfig(complete, { environment, allowWildcardBindFlag, resolvePath, upstreamCaPem })
   const advice = adviseAccount(complete.user, environment.isRoot)
-  return { config, warnings: [...(await placed(path, text, advice)), ...issues] }
+  return { config, warnings: [...(await located(path, text, advice)), ...issues] }
 }
 
-/** A path that is not the one that was meant has no further faults. */
+/** Drops further issues of a path that is wrong as a whole. */
 function withoutConsequences(issues: readonly ConfigIssue[]): readonly ConfigIssue[] {
   const tildes = new Set(issues.filter(({ code }) => code === 'PATH_TILDE').map(({ path }) => path))
   return issues.filter(({ code, path }) => code === 'PATH_TILDE' || !tildes.has(path))
@@ -82,7 +82,7 @@ async function readConfig(path: string): Promise<Buffer> {
         : fault === 'too-large'
           ? 'CONFIG_TOO_LARGE'
           : 'CONFIG_UNREADABLE'
-    // READ_HINTS speaks of paths inside the file.
+    // The hint in READ_HINTS is for paths inside the file.
     const hint =
       fault === 'missing' ? 'check the spelling of --config or $REVERSE_PROXY_CONFIG' : READ_HINTS[fault]
     const issue = configIssue(code, [], message, hint)
@@ -90,8 +90,8 @@ async function readConfig(path: string): Promise<Buffer> {
   }
 }
 
-/** In the order of the file. */
-async function placed(file: string, text: string, issues: readonly ConfigIssue[]): Promise<PlacedIssue[]> {
+/** Returns the issues with their positions, in the order of the file. */
+async function located(file: string, text: string, issues: readonly ConfigIssue[]): Promise<LocatedIssue[]> {
   if (issues.length === 0) return []
   const locate = await locator(text)
   return issues

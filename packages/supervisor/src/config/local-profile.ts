@@ -1,13 +1,14 @@
-// The configuration of a start without any file: this machine alone, an internal CA, and
-// the welcome page that is built into every worker.
+// The configuration of a start without a file: loopback addresses, an internal CA, and the welcome page that is built
+// into every worker.
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Environment } from './environment.ts'
+import { loadConfig, type LoadedConfig, type LoadOptions } from './load.ts'
 import { toConfig } from './normalise.ts'
 import { checkDocument } from './schema-check.ts'
 
-// The health port stays at its default: `curl 127.0.0.1:9900/health` is among the first things that
-// somebody tries, and a start that finds it taken names the port.
+// The health port keeps its default: a newcomer tries `curl 127.0.0.1:9900/health` early, and a start that finds the
+// port taken names it.
 const FILE = {
   rate_limit: { requests_per_second: 100, burst: 200 },
   body: { limit_bytes: 10 * 1024 * 1024 },
@@ -39,4 +40,14 @@ export function localProfile(environment: Environment): Config {
       sites: listener.sites.map((site) => ({ ...site, upstream: { kind: 'welcome' } as const })),
     })),
   }
+}
+
+/** Loads the file, or the local profile if there is none. Throws ConfigErrors. */
+export async function loadConfigOrProfile(
+  path: string | undefined,
+  options: LoadOptions,
+): Promise<LoadedConfig> {
+  return path === undefined
+    ? { config: localProfile(options.environment), warnings: [] }
+    : await loadConfig(path, options)
 }

@@ -1,4 +1,4 @@
-// Which other kind of file somebody has given in place of a configuration. Pure; asked only of what is no TOML.
+// Recognises another kind of file that was given in place of a configuration. Pure; called only if the file is not TOML.
 
 interface Kind {
   readonly name: string
@@ -64,7 +64,7 @@ const KINDS: readonly Kind[] = [
   },
 ]
 
-/** Undefined: it may well be meant to be TOML. */
+/** Undefined: the file is probably meant to be TOML. */
 export function lookAlike(text: string): { readonly name: string; readonly hint: string } | undefined {
   return KINDS.find(({ looksLike }) => looksLike(text))
 }

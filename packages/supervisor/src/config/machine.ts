@@ -1,17 +1,17 @@
-// Checks what a configuration needs of the machine besides files to read: the account of the workers and a place for
-// the log. Changes nothing.
+// Checks what a configuration requires of the machine besides files: the account of the workers and a writable log.
+// Changes nothing.
 import { constants } from 'node:fs'
 import { access, lstat, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { configIssue, type ConfigIssue } from '@reverse-proxy/shared/config/issues'
 import type { RuleContext } from '@reverse-proxy/shared/config/rule'
-import type { ConfigFile, Sound } from '@reverse-proxy/shared/config/schema'
+import type { ConfigFile, Valid } from '@reverse-proxy/shared/config/schema'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { findAccount, findGroup } from '../os/account.ts'
 import type { Environment } from './environment.ts'
 
 export async function checkMachine(
-  file: Sound<ConfigFile>,
+  file: Valid<ConfigFile>,
   { isRoot }: Environment,
   { resolvePath }: Pick<RuleContext, 'resolvePath'>,
 ): Promise<readonly ConfigIssue[]> {
@@ -27,15 +27,15 @@ export async function checkMachine(
   return issues.filter((issue) => issue !== undefined)
 }
 
-/** Advice about a file that is otherwise sound: beside errors it would be noise. */
+/** A warning for a valid file only: next to errors it would distract. */
 export function adviseAccount(user: string | undefined, isRoot: boolean): readonly ConfigIssue[] {
   if (!isRoot || user !== undefined) return []
   return [
     configIssue(
       'WORKERS_AS_ROOT',
       ['user'],
-      'the workers, which read what strangers send, run as root',
-      'set user to an account of their own, such as reverse-proxy or nobody',
+      'the workers, which process untrusted input, run as root',
+      'set user to a separate account, such as reverse-proxy or nobody',
     ),
   ]
 }
@@ -47,7 +47,7 @@ function idleAccount(user: string | undefined): ConfigIssue | undefined {
     'KEY_UNUSED',
     ['user'],
     'user has no effect unless the program is started as root',
-    'the workers run as whoever starts it; remove user (and group), or start it as root',
+    'the workers run as the user who starts the program; remove user (and group), or start it as root',
   )
 }
 
@@ -70,8 +70,7 @@ async function logFileFault(path: string): Promise<ConfigIssue | undefined> {
     (stats) => stats.isDirectory(),
     () => false,
   )
-  if (!isDirectory)
-    return logFileIssue(`${directory} is no directory that could be entered`, 'create it first')
+  if (!isDirectory) return logFileIssue(`${directory} is not an accessible directory`, 'create it first')
   const present = await lstat(path).catch(() => undefined)
   if (present?.isSymbolicLink() === true)
     return logFileIssue(`${path} is a symbolic link`, 'write the path of the file itself')
@@ -81,7 +80,10 @@ async function logFileFault(path: string): Promise<ConfigIssue | undefined> {
     await access(present === undefined ? directory : path, constants.W_OK)
     return undefined
   } catch {
-    return logFileIssue(`${path} cannot be written`, 'let the account that starts the program write there')
+    return logFileIssue(
+      `${path} cannot be written`,
+      'give write access to the account that starts the program',
+    )
   }
 }
 

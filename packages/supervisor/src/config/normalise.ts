@@ -1,5 +1,5 @@
-// A valid file to the configuration that the program uses: seconds to milliseconds, paths to absolute
-// ones, names to their one spelling, and the defaults that depend on who runs the program and where.
+// Converts a valid file to the configuration that the program uses: seconds to milliseconds, relative paths to absolute
+// ones, names to their normal form, and defaults that depend on the user and the environment.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type {
   AcmeSettings,
@@ -30,7 +30,7 @@ const DIRECTORIES: Readonly<Record<string, string>> = {
   staging: 'https://acme-staging-v02.api.letsencrypt.org/directory',
 }
 
-/** `file` has passed the schema and the rules; anything they should have refused throws CONFIG. */
+/** `file` has passed the schema and the rules. Throws CONFIG for a value that they should have rejected. */
 export function toConfig(file: ConfigFile, context: NormaliseContext): Config {
   const { environment, resolvePath } = context
   const stateDir = file.state_dir === undefined ? defaultStateDir(environment) : resolvePath(file.state_dir)
@@ -67,7 +67,7 @@ function toListener(file: ListenerFile, bodyLimitBytes: number, context: Normali
   const written = typeof file.bind_addr === 'string' ? [file.bind_addr] : file.bind_addr
   const bindAddrs = written.map((address) => parseIpAddress(address)?.text ?? refuse(address))
   return {
-    // Sorted: the order in which addresses are written changes no socket.
+    // Sorted: the order of the addresses in the file does not matter.
     id: `${bindAddrs.toSorted().join(',')}:${file.https_port}`,
     bindAddrs,
     httpPort: file.http_port,
@@ -162,7 +162,7 @@ function toRateLimit(file: ConfigFile['rate_limit']): RateLimit {
   return { requestsPerSecond: file.requests_per_second, burst: file.burst }
 }
 
-/** At least one millisecond: a timer of 0 would mean none in some places. */
+/** At least one millisecond: in some places 0 means no timer. */
 function toMs(seconds: number): number {
   return Math.max(1, Math.round(seconds * 1000))
 }

@@ -1,4 +1,4 @@
-// Bytes to a TOML document. Nothing is said here about what the document means.
+// Parses bytes as a TOML document. Does not interpret the document.
 import { configIssue } from '@reverse-proxy/shared/config/issues'
 import { parse, TomlError } from 'smol-toml'
 import { fileError } from './config-errors.ts'
@@ -16,7 +16,7 @@ export function decodeText(file: string, bytes: Uint8Array): string {
   }
 }
 
-/** The document of a text, a fresh object; throws ConfigErrors with the one place where TOML ends. */
+/** Returns the document as a new object; throws ConfigErrors with the position of the syntax error. */
 export function parseToml(file: string, text: string): unknown {
   try {
     return parse(text, { maxDepth: MAX_DEPTH })

@@ -1,22 +1,22 @@
-// The paths of a configuration against each other: what the proxy writes must be nothing that it, or somebody
-// else, has another use for. Symbolic and hard links are followed. Looks, and changes nothing.
+// Compares the paths of a configuration with each other: a path that the proxy writes must have no other use. Follows
+// symbolic and hard links. Changes nothing.
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { configIssue, formatPath, type ConfigIssue } from '@reverse-proxy/shared/config/issues'
 import type { RuleContext } from '@reverse-proxy/shared/config/rule'
 import { writtenPathsOf, type WrittenPath } from '@reverse-proxy/shared/config/rules-paths'
-import type { ConfigFile, Sound } from '@reverse-proxy/shared/config/schema'
+import type { ConfigFile, Valid } from '@reverse-proxy/shared/config/schema'
 import { internalCaDirectory } from '../certificates/internal/ca.ts'
 import { isSocketPathTooLong, LONGEST_PATH_BYTES } from '../os/socket-file.ts'
 import { realPathOf } from './cache-directories.ts'
 import { defaultAdminSocketPath, defaultStateDir, type Environment } from './environment.ts'
 
 interface Place extends Omit<WrittenPath, 'text'> {
-  /** With every link resolved, as far as it exists. */
+  /** All links resolved, as far as the path exists. */
   readonly real: string
-  /** Device and inode; undefined for what is not there. */
+  /** Device and inode; undefined if the path does not exist. */
   readonly inode: string | undefined
-  /** How a message calls it. */
+  /** Its name in messages. */
   readonly name: string
 }
 
@@ -26,7 +26,7 @@ export interface ClashContext extends Pick<RuleContext, 'resolvePath'> {
   readonly configPath: string
 }
 
-export async function checkPaths(file: Sound<ConfigFile>, context: ClashContext): Promise<ConfigIssue[]> {
+export async function checkPaths(file: Valid<ConfigFile>, context: ClashContext): Promise<ConfigIssue[]> {
   const { environment, configPath, resolvePath } = context
   const written = [...writtenPathsOf(file)]
   const places = await Promise.all([
@@ -60,11 +60,11 @@ function tooLong({ at, text }: WrittenPath, resolvePath: (path: string) => strin
   return [configIssue('ADMIN_SOCKET_PATH_TOO_LONG', at, message, hint)]
 }
 
-/** One issue for each path that is written, about the first thing it collides with. */
+/** One issue for each written path, about the first path that it collides with. */
 function* clashes(places: readonly Place[]): Generator<ConfigIssue> {
   for (const [index, place] of places.entries()) {
     if (place.at.length === 0 || place.use === 'read' || place.use === 'state') continue
-    // Of two written paths, the later one is reported.
+    // When two written paths collide, report the later one.
     const others = places.filter((other, at) => at < index || other.use === 'read' || other.use === 'state')
     const other = others.find((one) => one !== place && collides(place, one))
     if (other !== undefined) yield clashIssue(place, other)
@@ -74,7 +74,7 @@ function* clashes(places: readonly Place[]): Generator<ConfigIssue> {
 }
 
 function collides(place: Place, other: Place): boolean {
-  // Two caches in one directory are a rule of their own.
+  // Another rule covers two caches in one directory.
   if (place.use === 'cache' && (other.use === 'cache' || other.use === 'state')) return false
   return place.real === other.real || (place.inode !== undefined && place.inode === other.inode)
 }
@@ -85,10 +85,10 @@ function contains(directory: string, path: string): boolean {
 
 function clashIssue({ at, real }: Place, other: Place): ConfigIssue {
   const hint = 'give each its own path: the proxy would overwrite one with the other'
-  return configIssue('PATH_CLASH', at, `${real} is ${other.name}, too`, hint)
+  return configIssue('PATH_CLASH', at, `${real} is also ${other.name}`, hint)
 }
 
 function insideIssue({ at, real }: Place, outer: Place): ConfigIssue {
   const message = `${real} is inside ${outer.real}, which is ${outer.name}`
-  return configIssue('PATH_CLASH', at, message, 'choose a place outside: that directory is for keys alone')
+  return configIssue('PATH_CLASH', at, message, 'choose a path outside: that directory is for keys alone')
 }

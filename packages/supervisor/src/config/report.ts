@@ -1,6 +1,6 @@
 // How the issues of a configuration are shown: to people on a terminal, to programs as JSON, and in one line.
 import { styleText } from 'node:util'
-import { countIssues, type PlacedIssue } from './config-errors.ts'
+import { countIssues, type LocatedIssue } from './config-errors.ts'
 
 interface RenderOptions {
   readonly color: boolean
@@ -8,7 +8,7 @@ interface RenderOptions {
 
 /** Two lines for each issue and one that counts them; '' when there are none. */
 export function renderConfigIssues(
-  issues: readonly (PlacedIssue | IssueReport)[],
+  issues: readonly (LocatedIssue | IssueReport)[],
   { color }: RenderOptions,
 ): string {
   if (issues.length === 0) return ''
@@ -26,7 +26,7 @@ export function renderConfigIssues(
 }
 
 /** `config.toml:12:3` */
-export function placeOf({ file, line, column }: PlacedIssue | IssueReport): string {
+export function placeOf({ file, line, column }: LocatedIssue | IssueReport): string {
   return [printable(file), line ?? undefined, column ?? undefined]
     .filter((part) => part !== undefined)
     .join(':')
@@ -48,13 +48,13 @@ export interface IssueReport {
   readonly hint: string
 }
 
-export function reportIssue(issue: PlacedIssue): IssueReport {
+export function reportIssue(issue: LocatedIssue): IssueReport {
   const { file, line, column, severity, code, rules, path, message, hint } = issue
   return { file, line: line ?? null, column: column ?? null, severity, code, rules, path, message, hint }
 }
 
 /** `config.toml:12:3: workers: must be ... (hint)` */
-export function describeIssue(issue: PlacedIssue): string {
+export function describeIssue(issue: LocatedIssue): string {
   const subject = issue.path === '' ? '' : `${issue.path}: `
   return `${placeOf(issue)}: ${subject}${issue.message} (${issue.hint})`
 }

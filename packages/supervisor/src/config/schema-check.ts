@@ -1,13 +1,13 @@
 // A document against the schema: defaults filled in, every breach an issue, and what is left when
 // the breaches are taken out, so that the rules can go on.
 import type { ConfigIssue, ConfigPath } from '@reverse-proxy/shared/config/issues'
-import { configSchema, type ConfigFile, type Sound } from '@reverse-proxy/shared/config/schema'
+import { configSchema, type ConfigFile, type Valid } from '@reverse-proxy/shared/config/schema'
 import { Ajv, type ErrorObject } from 'ajv'
 import { schemaIssue } from './schema-issues.ts'
 
 export interface CheckedDocument {
   readonly issues: readonly ConfigIssue[]
-  readonly sound: Sound<ConfigFile>
+  readonly valid: Valid<ConfigFile>
   /** The whole file; undefined when there are issues. */
   readonly complete: ConfigFile | undefined
 }
@@ -21,7 +21,7 @@ const validate = new Ajv({
 
 /** `document` is the caller's to give away: defaults are written into it, breaches taken out. */
 export function checkDocument(document: unknown): CheckedDocument {
-  if (validate(document)) return { issues: [], sound: document, complete: document }
+  if (validate(document)) return { issues: [], valid: document, complete: document }
   const errors = withoutBranches(validate.errors ?? [])
   const issues = new Map<string, ConfigIssue>()
   for (const error of errors) {
@@ -30,7 +30,7 @@ export function checkDocument(document: unknown): CheckedDocument {
     if (!issues.has(issue.path)) issues.set(issue.path, issue)
   }
   takeOut(document, errors)
-  return { issues: [...issues.values()], sound: document, complete: undefined }
+  return { issues: [...issues.values()], valid: document, complete: undefined }
 }
 
 /** A union reports itself and each of its branches: the union alone says it all. */
@@ -40,7 +40,7 @@ function withoutBranches(errors: readonly ErrorObject[]): ErrorObject[] {
 }
 
 /** Makes every value that breaks the schema undefined; keys and indexes stay. */
-function takeOut(document: unknown, errors: readonly ErrorObject[]): asserts document is Sound<ConfigFile> {
+function takeOut(document: unknown, errors: readonly ErrorObject[]): asserts document is Valid<ConfigFile> {
   for (const { keyword, instancePath } of errors) {
     // These are about what is not there or should not be; the container itself is sound.
     if (keyword === 'required' || keyword === 'additionalProperties' || keyword === 'minItems') continue

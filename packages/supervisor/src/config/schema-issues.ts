@@ -8,8 +8,7 @@ import {
   type IssueCode,
 } from '@reverse-proxy/shared/config/issues'
 import type { ErrorObject } from 'ajv'
-import { describeUnknownKey } from './unknown-key.ts'
-import { nodeOf, type SchemaNode } from './schema-node.ts'
+import { describeUnknownKey, nodeOf, type SchemaNode } from './schema-view.ts'
 
 interface PathCodes {
   /** The key is not there, or there is nothing in it. */

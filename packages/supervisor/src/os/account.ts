@@ -1,4 +1,4 @@
-// The account that workers run as: names from the configuration turned into ids.
+// The account that workers run as: resolves the names of the configuration to ids.
 import { readFile } from 'node:fs/promises'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 
@@ -8,8 +8,8 @@ export interface Account {
 }
 
 /**
- * `user` and `group` of the configuration, each a name or a number; undefined when there is no user.
- * Throws CONFIG when the machine does not know them.
+ * Resolves `user` and `group` of the configuration, each a name or a number; undefined without a user.
+ * Throws CONFIG if one does not exist on this machine.
  */
 export async function findAccount(
   user: string | undefined,
@@ -28,7 +28,7 @@ export async function findAccount(
   return { uid, gid: await findGroup(group) }
 }
 
-/** The id of a group, which is a name or a number. Throws CONFIG when the machine does not know it. */
+/** Resolves a group, given as a name or a number, to its id. Throws CONFIG if it does not exist on this machine. */
 export async function findGroup(group: string): Promise<number> {
   const entry = (await readDatabase('/etc/group')).find(([name, , gid]) => name === group || gid === group)
   if (entry !== undefined) return Number(entry[2])

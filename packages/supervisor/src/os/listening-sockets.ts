@@ -1,10 +1,10 @@
-// Which sockets of this machine listen, and where, as /proc tells it.
+// Lists the listening sockets of this machine and their addresses, from /proc.
 import { readFile } from 'node:fs/promises'
 import { endianness } from 'node:os'
 import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
 
 export interface ListeningAddress {
-  /** RFC 5952; an IPv4-mapped one as IPv4. */
+  /** RFC 5952; an IPv4-mapped address as IPv4. */
   readonly address: string
   readonly port: number
 }
@@ -12,7 +12,7 @@ export interface ListeningAddress {
 /** TCP_LISTEN in /proc/net/tcp. */
 const LISTEN = '0A'
 
-/** `socket:[inode]`, as links of /proc/PID/fd say it, to where it listens. Empty where there is no /proc. */
+/** Maps `socket:[inode]`, the link text in /proc/PID/fd, to the address. Empty without /proc. */
 export async function readListeningSockets(): Promise<ReadonlyMap<string, ListeningAddress>> {
   const tables = ['/proc/self/net/tcp', '/proc/self/net/tcp6']
   const texts = await Promise.all(tables.map(async (path) => await readFile(path, 'utf8').catch(() => '')))

@@ -1,6 +1,6 @@
-// The log file as the supervisor opens it, more often than not as root, in a directory where the workers'
-// account may put anything. It is created and given to that account; what else has been put in its place, by a
-// link of whatever kind, is neither written nor given away (CVE-2016-1247 is that of another web server).
+// Opens the log file, often as root, in a directory where the account of the workers may create anything. The file is
+// created and its ownership given to that account. A symbolic or hard link in its place is neither written nor given
+// away (compare CVE-2016-1247 of nginx).
 import fs from 'node:fs'
 import { lstat, readlink, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -19,8 +19,8 @@ type OpenFile = (path: string, flags: number, mode: number) => Promise<number>
 const openFile: OpenFile = promisify(fs.open)
 
 /**
- * Creates the file where there is none, owned by the account that workers write to it as.
- * Throws CONFIG when that is not possible.
+ * Creates the file if it is missing, owned by the account of the workers.
+ * Throws CONFIG if that is not possible.
  */
 export async function prepareLogFile(path: string | undefined, account: Account | undefined): Promise<void> {
   if (path === undefined) return
@@ -32,7 +32,7 @@ export async function prepareLogFile(path: string | undefined, account: Account 
       fs.closeSync(fd)
     }
   } catch (cause) {
-    // A pipe that nobody reads yet: it is there, and lines are held until somebody does.
+    // A pipe without a reader yet: log lines are buffered until it has one.
     if (codeOf(cause) === 'ENXIO') return
     const isLink = codeOf(cause) === 'ELOOP'
     throw new ProxyError(
@@ -49,9 +49,9 @@ export async function prepareLogFile(path: string | undefined, account: Account 
 }
 
 /**
- * Opens it to append, and creates it where there is none. Resolves with the descriptor; waits for no reader of a
- * pipe. Rejects with what node:fs says, ELOOP for a symbolic link, and where the path leads through a link that
- * neither root nor we have made.
+ * Opens the file for appending and creates it if it is missing. Resolves with the descriptor; does not wait for a
+ * reader of a pipe. Rejects with the error of node:fs (ELOOP for a symbolic link), and if the path leads through a link
+ * that belongs to neither root nor this user.
  */
 export async function openLogFile(path: string, open = openFile): Promise<number> {
   const directory = await resolveTrusted(dirname(resolve(path)))
@@ -65,7 +65,7 @@ export async function openLogFile(path: string, open = openFile): Promise<number
   }
 }
 
-/** Whatever the umask, a new file has LOG_FILE_MODE. */
+/** A new file has LOG_FILE_MODE, independent of the umask. */
 async function openOrCreate(path: string, open: OpenFile): Promise<number> {
   try {
     const created = await open(path, LOG_FILE_FLAGS | fs.constants.O_EXCL, LOG_FILE_MODE)
@@ -77,9 +77,9 @@ async function openOrCreate(path: string, open: OpenFile): Promise<number> {
   }
 }
 
-/** `path` without links. Root may lay them as it likes, and so may we. */
+/** `path` with its links resolved. Links of root and of this user are followed. */
 async function resolveTrusted(path: string): Promise<string> {
-  // Links that lead to each other end here.
+  // Ends a loop of links.
   await stat(path)
   if (path === dirname(path)) return path
   const own = join(await resolveTrusted(dirname(path)), basename(path))
@@ -90,16 +90,16 @@ async function resolveTrusted(path: string): Promise<string> {
   return await resolveTrusted(resolve(dirname(own), await readlink(own)))
 }
 
-/** A directory on the way may have been replaced by a link since we looked: the kernel knows where the file lies. */
+/** A directory on the path may have been replaced by a link since the check: compare with the kernel's path. */
 async function assertWithin(directory: string, fd: number): Promise<void> {
   const link = `/proc/self/fd/${fd}`
-  // Not on every system.
+  // Not available on every system.
   const opened = await readlink(link).catch(() => undefined)
   if (opened !== undefined && dirname(opened) !== directory)
     throw new Error(`it was led to ${dirname(opened)} while it was being opened`)
 }
 
-/** Where the supervisor may give nothing away, the group shares it. A pipe or a device stays whose it is. */
+/** Without the right to change the owner, the group gets access. The owner of a pipe or a device stays. */
 function giveTo(account: Account, fd: number): void {
   const stats = fs.fstatSync(fd)
   if (stats.uid === account.uid || !stats.isFile()) return

@@ -12,7 +12,7 @@ export class SupervisorLogs implements Logs {
   #logs: Logs
 
   constructor(settings: Logging) {
-    // Text for people is written there directly; nobody has to read it.
+    // Ignore a closed stdout: the program goes on without a reader.
     process.stdout.on('error', () => {})
     this.#settings = settings
     this.#logs = open(settings)

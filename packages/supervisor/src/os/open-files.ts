@@ -1,9 +1,9 @@
-// Whether the connections that are configured fit into the files that one process may have open.
+// Fits the configured number of connections to the limit on open files of a process.
 import { readFile } from 'node:fs/promises'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { LogFields } from '@reverse-proxy/shared/log-fields'
 
-/** Descriptors of a worker without connections: the runtime's own, log, messages. Listening sockets are counted apart. */
+/** Descriptors of a worker without connections: runtime, log, messages. Listening sockets are counted separately. */
 const RESERVED = 48
 const PORTS_PER_LISTENER = 2
 const FEWEST_CONNECTIONS = 8
@@ -18,8 +18,8 @@ export async function openFileLimit(): Promise<number | undefined> {
 }
 
 /**
- * The connections that a worker of `config` can hold within `limit` open files: what its upstreams may take is left to
- * them, but not more than half.
+ * The number of connections that a worker of `config` can hold within `limit` open files. Reserves the descriptors of
+ * upstream connections, up to half of the limit.
  */
 function fittingConnections({ listeners, limits }: FittedConfig, limit: number): number {
   const sockets = listeners.reduce((sum, { bindAddrs }) => sum + bindAddrs.length * PORTS_PER_LISTENER, 0)
@@ -29,7 +29,7 @@ function fittingConnections({ listeners, limits }: FittedConfig, limit: number):
   return Math.max(FEWEST_CONNECTIONS, Math.floor(room / 2), besideUpstreams)
 }
 
-/** `config` with `connections_per_worker` lowered to what fits, and what to warn of then. */
+/** Lowers `connections_per_worker` to what fits, and returns a warning if it did. */
 export function fitConnections(
   config: Config,
   limit: number | undefined,

@@ -1,15 +1,15 @@
-// Finds the process that holds a TCP port, as far as /proc shows it, for the error about a taken port.
+// Finds the process that holds a TCP port, from /proc, for the error about a port in use.
 import { readFile, readdir, readlink } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { readListeningSockets } from './listening-sockets.ts'
 
-/** `nginx (pid 1234)`, or undefined where it cannot be known (another user's process, not Linux). */
+/** `nginx (pid 1234)`; undefined if it cannot be determined (another user's process, not Linux). */
 export async function findPortHolder(address: string, port: number): Promise<string | undefined> {
   for await (const { pid, name } of portHolders(port, address)) return `${name} (pid ${pid})`
   return undefined
 }
 
-/** Every process that keeps others from listening on the port, at `address` or anywhere, as far as it can be known. */
+/** Every process that holds the port, at `address` or at any address, as far as /proc shows them. */
 export async function* portHolders(
   port: number,
   address?: string,
@@ -33,15 +33,15 @@ export async function* portHolders(
   }
 }
 
-/** Whether a socket at `held` takes the port at `wanted`; both RFC 5952. */
+/** True if a socket bound to `held` prevents a bind to `wanted`; both RFC 5952. */
 function excludes(held: string, wanted: string): boolean {
-  // One at `::` may take IPv4 clients, too: the table does not say.
+  // A socket at `::` may accept IPv4 as well; /proc does not show that.
   if (held === wanted || held === '::') return true
   const isSameFamily = held.includes(':') === wanted.includes(':')
   return isSameFamily && [held, wanted].some((one) => one === '0.0.0.0' || one === '::')
 }
 
-/** The name of a process. For a program run by Node its main file is added: "node" alone tells nothing. */
+/** The name of a process; for a program run by Node, `node` and its main file. */
 async function nameOf(pid: string): Promise<string> {
   const [comm, commandLine] = await Promise.all([
     readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '?'),
@@ -50,6 +50,6 @@ async function nameOf(pid: string): Promise<string> {
   const [executable = '', ...args] = commandLine.split('\0')
   const script = args.find((arg) => /\.[cm]?[jt]s$/u.test(arg))
   const isNode = basename(executable) === 'node' && script !== undefined
-  // These bytes are chosen by the process and may be hostile.
+  // The process chooses these bytes; they may be hostile.
   return (isNode ? `node ${script}` : comm.trim()).replaceAll(/[^ -~]/gu, '?')
 }

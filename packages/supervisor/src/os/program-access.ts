@@ -1,5 +1,5 @@
-// Whether the workers' account can read the program's own files: a checkout under a private home cannot be
-// entered by anybody else, and a worker would die of it without a word that helps.
+// Checks that the account of the workers can read the program's files. It cannot enter a checkout in a private home
+// directory, and a worker would then exit without a helpful error.
 import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -8,22 +8,22 @@ import type { Account } from './account.ts'
 const READ = 4
 const SEARCH = 1
 
-/** Throws CONFIG naming the first directory that keeps `account` from `folders`. Access lists are not looked at. */
+/** Throws CONFIG with the first directory that denies `account` access to `folders`. Ignores access control lists. */
 export function assertProgramReadable(folders: readonly string[], account: Account): void {
   for (const folder of folders) {
     const closed = firstClosed(folder, account)
     if (closed === undefined) continue
     throw new ProxyError(
       'CONFIG',
-      `the workers' account cannot read the program: ${closed} is closed to it`,
+      `the account of the workers cannot read the program: it has no access to ${closed}`,
       {
-        hint: 'install the program where everybody may read it (deploy/install.sh puts it under /opt), or leave out `user`',
+        hint: 'install the program in a directory that everyone can read (deploy/install.sh uses /opt), or remove `user`',
       },
     )
   }
 }
 
-/** `folder` must be readable, every directory above it enterable. */
+/** `folder` must be readable, and every directory above it searchable. */
 function firstClosed(folder: string, account: Account): string | undefined {
   const ancestors = ancestorsOf(folder)
   return ancestors.find((path) => !allows(path, path === folder ? READ | SEARCH : SEARCH, account))

@@ -1,13 +1,13 @@
-// Which Node runs us, with which flags a worker is started on it, and which of the caller's variables for the
-// runtime no process of ours is given.
+// The Node runtime: supported versions, the flags of a worker, and the environment variables for the runtime that our
+// processes must not inherit.
 
-/** Release lines with the security fixes of 2026, and the oldest release of each that has them. */
+/** Release lines with the security fixes of 2026, and the first release of each with these fixes. */
 const SUPPORTED = [
   { major: 24, minor: 18, patch: 1 },
   { major: 26, minor: 5, patch: 1 },
 ] as const
 
-/** One clear line when `version` (`26.10.0`) cannot run the program; undefined when it can. */
+/** The error if `version` (`26.10.0`) cannot run the program; undefined if it can. */
 export function unsupportedRuntime(version: string): string | undefined {
   const [major = 0, minor = 0, patch = 0] = version.split('.').map(Number)
   const newest = SUPPORTED.at(-1)
@@ -21,20 +21,20 @@ export function unsupportedRuntime(version: string): string | undefined {
   )
 }
 
-/** The error for a process whose working directory is gone: nothing can be found from there. */
+/** The error if the working directory was removed: relative paths cannot be resolved then. */
 export function removedDirectory(): string | undefined {
   try {
     process.cwd()
     return undefined
   } catch {
-    return 'error: the working directory has been removed\n    hint: change to one that is there (cd /), and start again'
+    return 'error: the working directory has been removed\n    hint: change to an existing directory (cd /) and start again'
   }
 }
 
 /**
- * Flags of a worker: it may use the network, read `readable` (its own code, and how names are
- * resolved) and write its log, nothing else.
- * `allowedFlags` is what the running Node knows (`process.allowedNodeEnvironmentFlags`).
+ * The flags of a worker: it may use the network, read `readable` (its own code and the resolver's configuration) and
+ * write its log, nothing else.
+ * @param allowedFlags the flags that the running Node supports (`process.allowedNodeEnvironmentFlags`)
  */
 export function workerFlags(
   readable: readonly string[],
@@ -45,27 +45,27 @@ export function workerFlags(
     '--permission',
     ...readable.map((path) => `--allow-fs-read=${path}`),
     '--disallow-code-generation-from-strings',
-    // Node says of --allow-net that it is experimental, http-proxy uses util._extend and url.parse: once per worker.
+    // Warnings that each worker would print: --allow-net is experimental; http-proxy uses util._extend and url.parse.
     '--disable-warning=ExperimentalWarning',
     '--disable-warning=DEP0060',
     '--disable-warning=DEP0169',
   ]
   if (logFilePath !== undefined) flags.push(`--allow-fs-write=${logFilePath}`)
-  // The signal would open the inspector. It stays blocked: a worker wants none.
+  // SIGUSR1 would open the inspector, which a worker must not have.
   if (allowedFlags.has('--disable-sigusr1')) flags.push('--disable-sigusr1')
-  // Node 24 has no --allow-net and needs none.
+  // Node 24 has no --allow-net and does not need it.
   if (allowedFlags.has('--allow-net')) flags.push('--allow-net')
   return flags
 }
 
-/** They load code, open the inspector, write files, print secrets, turn verification off or change the TLS policy. */
+/** Variables that load code, open the inspector, write files, print secrets or change TLS settings. */
 const SIDE_DOOR = /^(?:NODE_|OPENSSL_)/u
-/** Certificate authorities of the organisation: a decision of whoever runs the machine. */
+/** Certificate authorities of the organisation: a decision of the administrator. */
 const WANTED = new Set(['NODE_EXTRA_CA_CERTS', 'NODE_USE_SYSTEM_CA'])
 
 /**
- * Removes from `env` what processes started with it would take for instructions to the runtime. What the running
- * process has been told that way, launch.sh has kept from it.
+ * Removes the variables from `env` that a Node process would obey. launch.sh has removed them from the environment of
+ * the running process.
  */
 export function closeSideDoors(env: NodeJS.ProcessEnv): void {
   for (const name of Object.keys(env)) if (SIDE_DOOR.test(name) && !WANTED.has(name)) delete env[name]

@@ -1,4 +1,4 @@
-// The program's version, from its own package.json.
+// The version of the program, from its package.json.
 import { readFileSync } from 'node:fs'
 
 const manifest: { version: string } = JSON.parse(

@@ -7,8 +7,7 @@ import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
 import { RATE_LEASE_MS, parseBucketKey, rateLimitOf } from '@reverse-proxy/shared/rate-limits'
 import type { BucketState } from '@reverse-proxy/shared/token-bucket'
 import { fullBucket } from '@reverse-proxy/shared/token-bucket'
-import { bucketIdOf } from './bucket-id.ts'
-import type { BucketTable } from './bucket-table.ts'
+import type { BucketId, BucketTable } from './bucket-table.ts'
 import { RateScope } from './scope.ts'
 
 /** The place of a bucket. Valid until another bucket is opened. */
@@ -140,4 +139,24 @@ export class Buckets {
  */
 function successorOf(overflow: BucketState, nowMs: number): BucketState {
   return { tokens: overflow.tokens, leased: 0, atMs: overflow.leased > 0 ? nowMs + RATE_LEASE_MS : nowMs }
+}
+
+/**
+ * The id of a bucket in the table.
+ * @param client as client-key.ts spells it: `203.0.113.5` or `2001:db8:0:1::/64`, each a separate id
+ * @param scope less than 2^31
+ */
+export function bucketIdOf(client: string, scope: number): BucketId {
+  if (!client.includes(':')) return { high: 0, low: ipv4Bits(client), tag: scope * 2 }
+  const [a = 0, b = 0, c = 0, d = 0] = client.split(':', 4).map((group) => Number.parseInt(group, 16))
+  return { high: join(a, b), low: join(c, d), tag: scope * 2 + 1 }
+}
+
+function ipv4Bits(client: string): number {
+  const [a = 0, b = 0, c = 0, d = 0] = client.split('.').map(Number)
+  return join(a * 256 + b, c * 256 + d)
+}
+
+function join(high: number, low: number): number {
+  return ((high << 16) | low) >>> 0
 }

@@ -4,14 +4,14 @@ import { execFile } from 'node:child_process'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 
-/** A message that systemd does not take within this time is given up. */
+/** A message that systemd does not accept within this time is dropped. */
 const SEND_TIMEOUT_MS = 5_000
 /** sd_watchdog_enabled(3): half the time allowed. */
 const WATCHDOG_PARTS = 2
-/** EXTEND_TIMEOUT_USEC: the start may take this much longer than when it was last said. */
+/** EXTEND_TIMEOUT_USEC: from the time of each message, the start may take this much longer. */
 const EXTENSION_MS = 60_000
 const EXTENSION_INTERVAL_MS = 20_000
-/** Beyond the drain limit: for logs, locks and the process itself to end. */
+/** Time beyond the drain limit to flush logs, release locks and exit. */
 const STOP_MARGIN_MS = 10_000
 
 /** Sends the assignments of one message (`READY=1`, ...) to systemd. */
@@ -19,7 +19,7 @@ export type NotifySender = (assignments: readonly string[]) => Promise<void>
 
 export interface ServiceManagerOptions {
   readonly log: Log
-  /** Undefined: nobody listens. */
+  /** Undefined: there is no service manager. */
   readonly send: NotifySender | undefined
   /** WATCHDOG_USEC in milliseconds, if systemd set it for this process. */
   readonly watchdogMs: number | undefined
@@ -40,7 +40,7 @@ export class ServiceManager {
     this.#watchdogMs = watchdogMs
   }
 
-  /** The start takes longer: certificates are being ordered. Repeats itself until something else is said. */
+  /** Certificates are being ordered, so the start takes longer. Repeats the message until the next state. */
   ordering(status: string): void {
     clearInterval(this.#extension)
     const extend = (): void =>
@@ -61,7 +61,7 @@ export class ServiceManager {
   }
 
   reloading(): void {
-    // CLOCK_MONOTONIC, from which systemd tells this reload's READY=1 from an earlier one.
+    // CLOCK_MONOTONIC: systemd uses it to match READY=1 to this reload.
     this.#notify(['RELOADING=1', `MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`])
   }
 
@@ -72,7 +72,7 @@ export class ServiceManager {
     this.#notify(['STOPPING=1', 'STATUS=finishing what is in flight', extension])
   }
 
-  /** Resolves when everything said so far has been sent. Idempotent. */
+  /** Resolves when every message has been sent. Idempotent. */
   async close(): Promise<void> {
     clearInterval(this.#extension)
     clearInterval(this.#watchdog)
@@ -93,7 +93,7 @@ export class ServiceManager {
       await send(assignments)
       this.#hasFailed = false
     } catch (error) {
-      // Said once: the watchdog alone would repeat it for ever.
+      // Log it once: the watchdog would repeat it with every message.
       if (!this.#hasFailed) this.#log.warn('SYSTEMD', { error: messageOf(error) })
       this.#hasFailed = true
     }
@@ -105,7 +105,7 @@ export interface NotifyEnvironment {
   readonly watchdogMs: number | undefined
 }
 
-/** Reads what systemd has put into `env` and takes it out again: it is not meant for the workers. */
+/** Reads the variables of systemd and removes them from `env`: they are not meant for the workers. */
 export function takeNotifyEnvironment(env: NodeJS.ProcessEnv): NotifyEnvironment {
   const { NOTIFY_SOCKET: socket, WATCHDOG_USEC: watchdogUsec, WATCHDOG_PID: watchdogPid } = env
   for (const name of ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID']) delete env[name]
@@ -129,7 +129,7 @@ function senderFor(socket: string): NotifySender {
   }
 }
 
-/** A newline would begin another assignment. */
+/** A newline would start another assignment. */
 function oneLine(text: string): string {
   return text.replaceAll(/\s+/gu, ' ')
 }

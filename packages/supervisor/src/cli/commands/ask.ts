@@ -1,12 +1,12 @@
-// `status`, `workers`, `certs`, `reload`, `restart`, `renew`, `reopen-logs`: one question to the running
-// proxy over its admin socket, and its answer for people or, with `json`, for programs.
+// `status`, `workers`, `certs`, `reload`, `restart`, `renew`, `reopen-logs`: sends the command to the running proxy over
+// its admin socket and prints the reply, for people or, with `json`, for programs.
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
 import { askAdmin } from '../../management/admin/client.ts'
 import {
   ADMIN_COMMANDS,
-  type AdminAnswer,
+  type AdminReply,
   type AdminCommand,
   type AdminError,
 } from '../../management/admin/protocol.ts'
@@ -19,8 +19,8 @@ import { findAdminSocketPath } from '../../management/admin/socket-path.ts'
 import { renderFailure } from './terminal.ts'
 import type { CommandArgs } from '../usage/table.ts'
 
-/** For a command that changes nothing; the others take as long as their work does. */
-const ANSWER_TIMEOUT_MS = 10_000
+/** For commands that change nothing; the others have no limit. */
+const REPLY_TIMEOUT_MS = 10_000
 
 export async function ask(
   command: AdminCommand,
@@ -30,12 +30,12 @@ export async function ask(
   try {
     const file = await findConfig({ flag: configFlag, env: process.env, cwd: process.cwd() })
     const { path, fault } = await findAdminSocketPath(file, processEnvironment())
-    const timeout = ADMIN_COMMANDS[command].changes ? {} : { timeoutMs: ANSWER_TIMEOUT_MS }
-    const answer = await askAdmin(path, command, operands, timeout).catch((error: unknown) => {
+    const timeout = ADMIN_COMMANDS[command].changes ? {} : { timeoutMs: REPLY_TIMEOUT_MS }
+    const reply = await askAdmin(path, command, operands, timeout).catch((error: unknown) => {
       throw fault === undefined ? error : guessedWrong(fault, error)
     })
-    print(command, answer, json)
-    return answer.status === 'ok' ? EXIT_OK : EXIT_FAILURE
+    print(command, reply, json)
+    return reply.status === 'ok' ? EXIT_OK : EXIT_FAILURE
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error
     if (json) process.stdout.write(`${JSON.stringify({ status: 'error', message: error.message })}\n`)
@@ -44,26 +44,26 @@ export async function ask(
   }
 }
 
-/** The socket that the file names does not answer and the file has an error: report the error of the file first. */
+/** There is no reply at the socket that the file names, and the file has an error: report that error first. */
 function guessedWrong(fault: string, cause: unknown): ProxyError {
-  return new ProxyError('ADMIN', printable(`${fault}; with what could be read of it, ${messageOf(cause)}`), {
+  return new ProxyError('ADMIN', printable(`${fault}; with the readable part of it, ${messageOf(cause)}`), {
     cause,
-    hint: 'it says where the running proxy can be asked: correct it and ask again; nothing has changed',
+    hint: 'the file names the admin socket: correct it and try again; nothing has changed',
   })
 }
 
 function print<Command extends AdminCommand>(
   command: Command,
-  answer: AdminAnswer<Command>,
+  reply: AdminReply<Command>,
   json: boolean,
 ): void {
-  if (json) process.stdout.write(`${JSON.stringify(answer, undefined, 2)}\n`)
-  else if (isError(answer)) process.stderr.write(renderError(answer))
-  else process.stdout.write(renderReport(command, answer, Date.now()))
+  if (json) process.stdout.write(`${JSON.stringify(reply, undefined, 2)}\n`)
+  else if (isError(reply)) process.stderr.write(renderError(reply))
+  else process.stdout.write(renderReport(command, reply, Date.now()))
 }
 
-function isError(answer: AdminAnswer<AdminCommand>): answer is AdminError {
-  return answer.status === 'error'
+function isError(reply: AdminReply<AdminCommand>): reply is AdminError {
+  return reply.status === 'error'
 }
 
 function renderError({ message, errors = [] }: AdminError): string {

@@ -1,37 +1,41 @@
-// `doctor`: looks at everything that usually goes wrong, before anything is ordered, and says what to do.
+// `doctor`: checks everything that commonly goes wrong before anything is ordered, and prints what to do.
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
-import { ConfigErrors, type PlacedIssue } from '../../config/config-errors.ts'
+import { ConfigErrors, type LocatedIssue } from '../../config/config-errors.ts'
 import { processEnvironment } from '../../config/environment.ts'
 import { findConfig } from '../../config/find.ts'
-import { loadConfig, type LoadedConfig } from '../../config/load.ts'
-import { localProfile } from '../../config/local-profile.ts'
+import type { LoadedConfig } from '../../config/load.ts'
+import { loadConfigOrProfile } from '../../config/local-profile.ts'
 import { DnsProbe } from '../doctor/dns-probe.ts'
-import { examine } from '../doctor/checks.ts'
-import type { Finding } from '../doctor/finding.ts'
-import { renderFindings } from '../doctor/render.ts'
+import { runChecks } from '../doctor/checks.ts'
+import { renderFindings, type Finding } from '../doctor/finding.ts'
 import { systemProbes } from '../doctor/system-probes.ts'
 import type { CommandArgs } from '../usage/table.ts'
 
 /** Exit code 1 when a check failed. */
 export async function doctor(args: CommandArgs): Promise<number> {
   const findings = await diagnose(args)
-  const isWell = findings.every(({ verdict }) => verdict !== 'fail')
+  const hasPassed = findings.every(({ status }) => status !== 'fail')
   const text = args.json
-    ? `${JSON.stringify({ status: isWell ? 'ok' : 'error', findings }, undefined, 2)}\n`
+    ? `${JSON.stringify({ status: hasPassed ? 'ok' : 'error', findings: findings.map(toJson) }, undefined, 2)}\n`
     : renderFindings(findings)
   process.stdout.write(text)
-  return isWell ? EXIT_OK : EXIT_FAILURE
+  return hasPassed ? EXIT_OK : EXIT_FAILURE
+}
+
+/** The form of a finding that programs read: its status is `verdict`. */
+function toJson({ check, subject, status: verdict, message, hint }: Finding): object {
+  return { check, subject, verdict, message, hint }
 }
 
 async function diagnose(args: CommandArgs): Promise<Finding[]> {
   const dns = openDns(args.dns)
   if (dns === undefined) {
     const hint = 'write the IP address of a name server, with or without a port: 9.9.9.9'
-    return [{ check: 'dns', subject: args.dns ?? '', verdict: 'fail', message: 'is not an IP address', hint }]
+    return [{ check: 'dns', subject: args.dns ?? '', status: 'fail', message: 'is not an IP address', hint }]
   }
   try {
     const { config, warnings } = await load(args)
-    return [...warnings.map(toFinding), ...(await examine(config, systemProbes(config, dns)))]
+    return [...warnings.map(toFinding), ...(await runChecks(config, systemProbes(config, dns)))]
   } catch (error) {
     if (error instanceof ConfigErrors) return error.issues.map(toFinding)
     throw error
@@ -49,15 +53,14 @@ function openDns(server: string | undefined): DnsProbe | undefined {
 async function load({ configFlag, allowWildcardBind }: CommandArgs): Promise<LoadedConfig> {
   const environment = processEnvironment()
   const path = await findConfig({ flag: configFlag, env: process.env, cwd: process.cwd() })
-  if (path === undefined) return { config: localProfile(environment), warnings: [] }
-  return await loadConfig(path, { allowWildcardBindFlag: allowWildcardBind, environment })
+  return await loadConfigOrProfile(path, { allowWildcardBindFlag: allowWildcardBind, environment })
 }
 
-function toFinding({ file, line, severity, path, message, hint }: PlacedIssue): Finding {
+function toFinding({ file, line, severity, path, message, hint }: LocatedIssue): Finding {
   return {
     check: 'configuration',
     subject: [file, line, path].filter((part) => part !== undefined && part !== '').join(':'),
-    verdict: severity === 'error' ? 'fail' : 'warn',
+    status: severity === 'error' ? 'fail' : 'warn',
     message,
     hint,
   }

@@ -1,4 +1,4 @@
-// `run`: load the configuration, serve until told to stop.
+// `run`: loads the configuration and serves until stopped. The composition root of the process.
 import { systemClock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -8,8 +8,8 @@ import { internalCaPath } from '../../certificates/internal/ca.ts'
 import { ConfigErrors } from '../../config/config-errors.ts'
 import { processEnvironment } from '../../config/environment.ts'
 import { findConfig } from '../../config/find.ts'
-import { loadConfig, type LoadedConfig } from '../../config/load.ts'
-import { localProfile } from '../../config/local-profile.ts'
+import type { LoadedConfig } from '../../config/load.ts'
+import { loadConfigOrProfile } from '../../config/local-profile.ts'
 import { renderConfigIssues } from '../../config/report.ts'
 import { Management } from '../../management/management.ts'
 import { RecentEvents } from '../../management/page/recent-events.ts'
@@ -18,15 +18,19 @@ import { SupervisorLogs } from '../../os/logs.ts'
 import { fitConnections, openFileLimit } from '../../os/open-files.ts'
 import { Supervisor } from '../../supervisor.ts'
 import { createProgressPrinter, renderFailure, renderLocalProfile } from './terminal.ts'
-import { InheritedSockets } from '../../systemd/inherited-sockets.ts'
-import { describeListenFds, takeListenFds, unclaimedSockets } from '../../systemd/listen-fds.ts'
+import {
+  describeListenFds,
+  InheritedSockets,
+  takeListenFds,
+  unclaimedSockets,
+} from '../../systemd/inherited-sockets.ts'
 import { ServiceManager, takeNotifyEnvironment } from '../../systemd/notify.ts'
 import { prepareWorkerProcess } from '../../workers/worker-process.ts'
 import type { CommandArgs } from '../usage/table.ts'
 
-/** A shutdown waits 2 s for the log, of which the workers have had half. */
+/** A shutdown allows 2 s for the log; the workers use up to half of it. */
 const FLUSH_TIMEOUT_MS = 1_000
-/** New files belong to their owner alone unless their creator says otherwise. */
+/** New files are accessible to their owner only, unless their creator sets another mode. */
 const UMASK = 0o077
 
 export async function run(args: CommandArgs): Promise<number> {
@@ -48,9 +52,7 @@ async function serve(args: CommandArgs): Promise<number> {
   const environment = processEnvironment()
   const path = await findConfig({ flag: args.configFlag, env: process.env, cwd: process.cwd() })
   const load = async (): Promise<LoadedConfig> =>
-    path === undefined
-      ? { config: localProfile(environment), warnings: [] }
-      : await loadConfig(path, { allowWildcardBindFlag: args.allowWildcardBind, environment })
+    await loadConfigOrProfile(path, { allowWildcardBindFlag: args.allowWildcardBind, environment })
   const notifyEnvironment = takeNotifyEnvironment(process.env)
   const inheritedSockets = new InheritedSockets(await describeListenFds(takeListenFds(process.env)))
   const { config: wanted, warnings } = await load()

@@ -1,9 +1,9 @@
-// The output for people who start the program by hand: errors with hints, progress while certificates are ordered,
-// where to look once it serves. Logs are elsewhere.
+// The output for people who start the program by hand: errors with hints, progress of orders, and what to try first.
+// Logs are separate.
 import type { ProxyError } from '@reverse-proxy/shared/errors'
 import type { OrderProgress } from '../../certificates/services.ts'
 
-/** `error: ...` and, where there is one, the hint on a line of its own. */
+/** `error: ...` and, on a second line, the hint if there is one. */
 export function renderFailure(error: ProxyError): string {
   const hint = error.hint === undefined ? '' : `    hint: ${error.hint}\n`
   return `error: ${error.message}\n${hint}`
@@ -14,7 +14,7 @@ export interface Terminal {
   write(text: string): unknown
 }
 
-/** One line per step of an order on a terminal; nothing where the log alone is read. */
+/** Prints one line per step of an order on a terminal; prints nothing elsewhere. */
 export function createProgressPrinter(terminal: Terminal): (progress: OrderProgress) => void {
   if (terminal.isTTY !== true) return () => {}
   return ({ names, step, detail }) => {

@@ -1,12 +1,11 @@
-// `validate`: every error of the configuration, or what it comes to. Changes nothing, binds nothing.
+// `validate`: prints every error of the configuration, or a summary of it. Changes nothing, binds nothing.
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
 import { plural, siteCount } from '../../config/counts.ts'
-import { ConfigErrors, type PlacedIssue } from '../../config/config-errors.ts'
+import { ConfigErrors, type LocatedIssue } from '../../config/config-errors.ts'
 import { processEnvironment } from '../../config/environment.ts'
 import { findConfig } from '../../config/find.ts'
-import { loadConfig, type LoadedConfig } from '../../config/load.ts'
-import { localProfile } from '../../config/local-profile.ts'
+import { loadConfigOrProfile } from '../../config/local-profile.ts'
 import { renderConfigIssues, reportIssue } from '../../config/report.ts'
 import type { CommandArgs } from '../usage/table.ts'
 
@@ -15,7 +14,7 @@ interface Output {
   write(text: string): unknown
 }
 
-/** With `json`, an array of issues on stdout whatever the outcome; else a summary, or the report on stderr. */
+/** With `json`, prints an array of issues to stdout in any case; otherwise a summary, or the issues to stderr. */
 export async function validate(
   args: CommandArgs,
   stdout: Output = process.stdout,
@@ -23,19 +22,16 @@ export async function validate(
 ): Promise<number> {
   const environment = processEnvironment()
   const path = await findConfig({ flag: args.configFlag, env: process.env, cwd: process.cwd() })
-  const report = (issues: readonly PlacedIssue[]) =>
+  const report = (issues: readonly LocatedIssue[]) =>
     args.json
       ? stdout.write(`${JSON.stringify(issues.map(reportIssue), undefined, 2)}\n`)
       : stderr.write(renderConfigIssues(issues, { color: stderr.isTTY ?? false }))
   try {
-    const loaded: LoadedConfig =
-      path === undefined
-        ? { config: localProfile(environment), warnings: [] }
-        : await loadConfig(path, {
-            allowWildcardBindFlag: args.allowWildcardBind,
-            environment,
-            looksIntoCaches: true,
-          })
+    const loaded = await loadConfigOrProfile(path, {
+      allowWildcardBindFlag: args.allowWildcardBind,
+      environment,
+      checksCaches: true,
+    })
     report(loaded.warnings)
     if (!args.json) stdout.write(`configuration ok: ${summarise(path, loaded.config)}\n`)
     return EXIT_OK

@@ -1,47 +1,48 @@
-// Whether the CA can be reached, offers what is configured, and has about the same time as we. Pure.
+// Checks what the CA reports: whether it offers what is configured, whether its clock agrees with this machine's, and
+// whether it will accept the contact. Pure.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { MINUTE_MS } from '@reverse-proxy/shared/time-units'
 import type { Finding } from './finding.ts'
-import { judgeOf } from './finding.ts'
+import { findingsOf } from './finding.ts'
 import type { CaDirectory } from './probes.ts'
 
-/** By a slower clock a new certificate is not valid yet: CAs date them back by an hour or less. */
+/** For a slower clock a new certificate is not valid yet: CAs backdate certificates by an hour at most. */
 const WRONG_CLOCK_MS = 60 * MINUTE_MS
 const SLOPPY_CLOCK_MS = 2 * MINUTE_MS
 
-export function judgeCa(settings: AcmeSettings, { meta }: CaDirectory): Finding {
-  const judge = judgeOf('ca', settings.directoryUrl)
+export function checkCa(settings: AcmeSettings, { meta }: CaDirectory): Finding {
+  const finding = findingsOf('ca', settings.directoryUrl)
   if (meta['externalAccountRequired'] === true && settings.eab === undefined) {
-    return judge.fail(
-      'wants accounts to be bound to one that you have there',
-      'set tls.acme_eab_kid and tls.acme_eab_hmac_file, which the CA gives to its customers',
+    return finding.fail(
+      'requires external account binding',
+      'set tls.acme_eab_kid and tls.acme_eab_hmac_file to the values from your account at the CA',
     )
   }
   const { profiles } = meta
   if (settings.profile !== undefined && typeof profiles === 'object' && profiles !== null) {
     const offered = Object.keys(profiles)
     if (!offered.includes(settings.profile)) {
-      return judge.fail(
+      return finding.fail(
         `has no profile "${settings.profile}"`,
         `set tls.acme_profile to one of ${offered.join(', ') || 'none, by removing it'}`,
       )
     }
   }
-  return judge.ok('answers')
+  return finding.ok('answers')
 }
 
-export function judgeClock(settings: AcmeSettings, { dateMs }: CaDirectory, nowMs: number): Finding {
-  const judge = judgeOf('clock', settings.directoryUrl)
-  if (dateMs === undefined) return judge.ok('the CA does not say what time it is')
+export function checkClock(settings: AcmeSettings, { dateMs }: CaDirectory, nowMs: number): Finding {
+  const finding = findingsOf('clock', settings.directoryUrl)
+  if (dateMs === undefined) return finding.ok('the CA does not report its time')
   const aheadMs = nowMs - dateMs
   const off = `this machine is ${describe(Math.abs(aheadMs))} ${aheadMs > 0 ? 'ahead of' : 'behind'} the CA`
-  const hint = 'set the clock, and keep it set: timedatectl set-ntp true'
-  if (Math.abs(aheadMs) > WRONG_CLOCK_MS) return judge.fail(off, hint)
-  if (Math.abs(aheadMs) > SLOPPY_CLOCK_MS) return judge.warn(off, hint)
-  return judge.ok('agrees with the CA')
+  const hint = 'synchronise the clock: timedatectl set-ntp true'
+  if (Math.abs(aheadMs) > WRONG_CLOCK_MS) return finding.fail(off, hint)
+  if (Math.abs(aheadMs) > SLOPPY_CLOCK_MS) return finding.warn(off, hint)
+  return finding.ok('agrees with the CA')
 }
 
-/** RFC 8555 7.1.1; whatever is no text is left out. */
+/** RFC 8555 7.1.1; leaves out values that are not strings. */
 export function caaIdentitiesOf({ meta }: CaDirectory): string[] {
   const { caaIdentities } = meta
   if (!Array.isArray(caaIdentities)) return []
@@ -51,4 +52,30 @@ export function caaIdentitiesOf({ meta }: CaDirectory): string[] {
 function describe(ms: number): string {
   const minutes = Math.round(ms / MINUTE_MS)
   return minutes < 120 ? `${minutes} min` : `${Math.round(minutes / 60)} h`
+}
+
+/** RFC 2606 and 6761: these domains receive no mail. */
+const RESERVED = /(?:^|\.)(?:test|example|invalid|localhost|local|internal|example\.(?:com|net|org))$/u
+
+/** The part after the @ in lower case; undefined if there is none. */
+export function contactDomain({ contact }: Pick<AcmeSettings, 'contact'>): string | undefined {
+  return /^mailto:[^@,?\s]+@([^@,?\s]+)$/iu.exec(contact)?.[1]?.toLowerCase()
+}
+
+export function checkContact(settings: Pick<AcmeSettings, 'contact'>, takesMail: boolean): Finding {
+  const finding = findingsOf('contact', settings.contact)
+  const domain = contactDomain(settings)
+  if (domain === undefined) {
+    return finding.fail('is not one mail address', 'write tls.acme_contact = "mailto:you@your-domain"')
+  }
+  if (RESERVED.test(domain)) {
+    return finding.warn(
+      `${domain} is reserved: public CAs refuse it`,
+      'write an address at which you read mail',
+    )
+  }
+  if (!takesMail) {
+    return finding.warn(`no mail can be delivered to ${domain}`, 'write an address at which you read mail')
+  }
+  return finding.ok(`${domain} takes mail`)
 }

@@ -1,4 +1,5 @@
-// Whether what is ordered can be kept, and whether the CA has been asked too often of late. Pure.
+// Checks that certificates can be stored, that the stored ones can be used, and that no backoff delays the next order.
+// Pure.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { DAY_MS } from '@reverse-proxy/shared/time-units'
@@ -7,95 +8,98 @@ import { concerns, type FailureRecord } from '../../certificates/renewal/failure
 import type { Inspection } from '../../certificates/crypto/inspect.ts'
 import { marginAtMs } from '../../certificates/renewal/schedule.ts'
 import type { Finding } from './finding.ts'
-import { judgeOf } from './finding.ts'
+import { findingsOf } from './finding.ts'
 import type { DirectoryState } from './probes.ts'
 
-export function judgeDirectory(check: 'cache' | 'state', path: string, state: DirectoryState): Finding {
-  const judge = judgeOf(check, path)
-  if (state.fault !== undefined) return judge.fail(state.fault.message, state.fault.hint)
-  if (!state.exists) return judge.ok(`will be made in ${state.path}`)
+export function checkDirectory(check: 'cache' | 'state', path: string, state: DirectoryState): Finding {
+  const finding = findingsOf(check, path)
+  if (state.fault !== undefined) return finding.fail(state.fault.message, state.fault.hint)
+  if (!state.exists) return finding.ok(`will be created in ${state.path}`)
   if (check === 'cache' && state.foreign !== undefined) {
-    return judge.fail(
-      `holds ${state.foreign}, so it is no certificate cache`,
-      'choose a directory for it alone: a start with this one is refused',
+    return finding.fail(
+      `contains ${state.foreign}, so it is not a certificate cache`,
+      'choose a directory for the cache alone: a start with this one fails',
     )
   }
   if (state.exposed.length > 0) {
     const [first = ''] = state.exposed
     const more = state.exposed.length === 1 ? '' : ` and ${state.exposed.length - 1} more`
-    return judge.warn(
-      `others can read ${first}${more}: the keys in it may be known`,
-      `chmod -R go= ${path}; and if others had a look, renew`,
+    return finding.warn(
+      `others can read ${first}${more}: the keys in it may be compromised`,
+      `chmod -R go= ${path}; renew the certificates if others may have read the keys`,
     )
   }
-  return judge.ok('can be written, and is for its owner alone')
+  return finding.ok('is writable and private')
 }
 
-/** A start with nothing usable cached, inside the waiting time of an attempt that reached the CA, fails. */
-export function judgeMemory(
+/** A start without a usable certificate fails during the backoff after an attempt that reached the CA. */
+export function checkMemory(
   { directoryUrl, domains, cacheDir }: AcmeSettings,
   failure: FailureRecord | undefined,
   isCached: boolean,
   nowMs: number,
 ): Finding {
-  const judge = judgeOf('last order', cacheDir)
+  const finding = findingsOf('last order', cacheDir)
   if (failure === undefined || !concerns(failure, { directoryUrl, names: domains })) {
-    return judge.ok('no failure is recorded')
+    return finding.ok('no failure is recorded')
   }
   const { nextAttemptMs, reason, reachedCa } = failure
-  if (nowMs >= nextAttemptMs) return judge.ok('failed, and the next attempt is due')
+  if (nowMs >= nextAttemptMs) return finding.ok('failed, and the next attempt is due')
   const until = isoTime(nextAttemptMs)
   const said = `failed: ${reason}; the next is due at ${until}`
   return reachedCa && !isCached
-    ? judge.fail(said, 'mend the cause, and start after that time: a start before it is refused')
-    : judge.warn(said, 'mend the cause; it is tried again by itself')
+    ? finding.fail(said, 'fix the cause and start after that time: an earlier start fails')
+    : finding.warn(said, 'fix the cause; the order is retried automatically')
 }
 
-/** One that somebody else looks after. */
-export function judgeManual(certPath: string, inspection: Inspection, nowMs: number): Finding {
-  const judge = judgeOf('certificate', certPath)
-  if (!inspection.ok) return judge.fail(inspection.reason, 'put a matching pair there, PEM, leaf first')
+/** A certificate that is renewed outside of the proxy. */
+export function checkManual(certPath: string, inspection: Inspection, nowMs: number): Finding {
+  const finding = findingsOf('certificate', certPath)
+  if (!inspection.ok)
+    return finding.fail(inspection.reason, 'provide a matching pair as PEM, leaf certificate first')
   const { facts } = inspection
   const until = isoTime(facts.notAfterMs)
-  if (nowMs >= facts.notAfterMs) return judge.fail(`expired at ${until}`, 'have it renewed, then reload')
+  if (nowMs >= facts.notAfterMs) return finding.fail(`expired at ${until}`, 'renew it, then reload')
   if (nowMs < facts.notBeforeMs) {
     const from = isoTime(facts.notBeforeMs)
-    return judge.fail(`is not valid before ${from}`, 'check the clock of this machine')
+    return finding.fail(`is not valid before ${from}`, 'check the clock of this machine')
   }
   const days = Math.floor((facts.notAfterMs - nowMs) / DAY_MS)
   if (nowMs >= marginAtMs(facts))
-    return judge.warn(`expires in ${days} days, at ${until}`, 'have it renewed, then reload')
-  return judge.ok(`valid for ${days} days: ${facts.names.join(', ')}`)
+    return finding.warn(`expires in ${days} days, at ${until}`, 'renew it, then reload')
+  return finding.ok(`valid for ${days} days: ${facts.names.join(', ')}`)
 }
 
-/** One that an earlier run has ordered, if there is one: whatever is wrong with it, the next run orders another. */
-export function judgeCached(
+/** The certificate that an earlier run ordered, if any. If it is faulty, the next run orders another. */
+export function checkCached(
   { cacheDir, domains }: Pick<AcmeSettings, 'cacheDir' | 'domains'>,
   inspection: Inspection | undefined,
   nowMs: number,
 ): Finding {
-  const judge = judgeOf('certificate', cacheDir)
-  if (inspection === undefined) return judge.ok('none yet: it is ordered at the start')
-  if (!inspection.ok)
-    return judge.warn(inspection.reason, 'it is put aside at the start, and another ordered')
+  const finding = findingsOf('certificate', cacheDir)
+  if (inspection === undefined) return finding.ok('none yet: it is ordered at the start')
+  if (!inspection.ok) return finding.warn(inspection.reason, 'a start quarantines it and orders another')
   const { notAfterMs, names } = inspection.facts
   const missing = missingNames({ domains }, inspection)
   if (missing.length === domains.length) {
-    const hint = 'another is ordered at the start, which fails if that does'
-    return judge.warn(`has none of the names: it is for ${names.join(', ')}`, hint)
+    const hint = 'a start orders another, and fails if the order fails'
+    return finding.warn(`contains none of the configured names: it is for ${names.join(', ')}`, hint)
   }
   if (nowMs >= notAfterMs) {
     const until = isoTime(notAfterMs)
-    return judge.warn(`expired at ${until}`, 'another is ordered at the start, which fails if that does')
+    return finding.warn(`expired at ${until}`, 'a start orders another, and fails if the order fails')
   }
   const days = Math.floor((notAfterMs - nowMs) / DAY_MS)
   const valid = `valid for ${days} days: ${names.join(', ')}`
   return missing.length === 0
-    ? judge.ok(valid)
-    : judge.warn(`${valid}; it lacks ${missing.join(', ')}`, 'they are ordered in the background of a start')
+    ? finding.ok(valid)
+    : finding.warn(
+        `${valid}; it lacks ${missing.join(', ')}`,
+        'they are ordered in the background after a start',
+      )
 }
 
-/** Whether a start has something to serve before it has ordered anything. */
+/** True if a start can serve the cached certificate before it orders another. */
 export function isUsableCache(
   { domains }: Pick<AcmeSettings, 'domains'>,
   inspection: Inspection | undefined,

@@ -1,37 +1,37 @@
-// All that `doctor` checks for one configuration: asks the probes, and hands what they say to the judges.
+// Runs every check of `doctor` for one configuration: calls the probes and passes their results to the checks.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { AcmeSettings, Config, Listener } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Finding } from './finding.ts'
-import { judgeOf } from './finding.ts'
-import { caaIdentitiesOf, judgeCa, judgeClock } from './check-ca.ts'
-import { climb, judgeCaa } from './check-caa.ts'
-import { contactDomain, judgeContact } from './check-contact.ts'
-import { judgeName } from './check-names.ts'
-import { judgePort } from './check-ports.ts'
-import { isUsableCache, judgeCached, judgeDirectory, judgeManual, judgeMemory } from './check-storage.ts'
-import { judgeUntried, judgeUpstream } from './check-upstreams.ts'
+import { findingsOf } from './finding.ts'
+import { caaIdentitiesOf, checkCa, checkClock } from './check-ca.ts'
+import { climb, checkCaa } from './check-caa.ts'
+import { contactDomain, checkContact } from './check-ca.ts'
+import { checkName } from './check-names.ts'
+import { checkPort } from './check-endpoints.ts'
+import { isUsableCache, checkCached, checkDirectory, checkManual, checkMemory } from './check-storage.ts'
+import { checkUntried, checkUpstream } from './check-endpoints.ts'
 import type { CaDirectory, Probes, TcpUpstream } from './probes.ts'
 
 const HEALTH_ADDRESS = '127.0.0.1'
 const UPSTREAMS_AT_ONCE = 32
-/** For one, TLS included. */
+/** For one upstream, TLS included. */
 const UPSTREAM_TIMEOUT_MS = 10_000
-/** For all of them. */
+/** For all upstreams. */
 const UPSTREAMS_TIMEOUT_MS = 60_000
 
-/** Changes nothing; never rejects for what it finds. */
-export async function examine(config: Config, probes: Probes): Promise<Finding[]> {
+/** Changes nothing; a failed check is a finding, not a rejection. */
+export async function runChecks(config: Config, probes: Probes): Promise<Finding[]> {
   const [ports, upstreams, state, ...listeners] = await Promise.all([
-    examinePorts(config, probes),
-    examineUpstreams(config, probes),
-    examineState(config, probes),
-    ...config.listeners.map(async (listener) => await examineListener(listener, probes)),
+    runPortsChecks(config, probes),
+    runUpstreamsChecks(config, probes),
+    runStateChecks(config, probes),
+    ...config.listeners.map(async (listener) => await runListenerChecks(listener, probes)),
   ])
   return [...ports, ...state, ...listeners.flat(), ...upstreams]
 }
 
-async function examinePorts(config: Config, probes: Probes): Promise<Finding[]> {
+async function runPortsChecks(config: Config, probes: Probes): Promise<Finding[]> {
   const proxy = await probes.runningProxy()
   const places = config.listeners.flatMap(({ bindAddrs, httpPort, httpsPort }) =>
     bindAddrs.flatMap((address) => [httpsPort, httpPort].map((port) => ({ address, port }))),
@@ -45,20 +45,20 @@ async function examinePorts(config: Config, probes: Probes): Promise<Finding[]> 
         const isTaken = state.state === 'refused' && state.code === 'EADDRINUSE'
         const heldByProxy = isTaken && (await probes.isHeldBy(proxy, port)) ? proxy : undefined
         const connects = heldByProxy !== undefined && (await probes.connects(address, port))
-        return judgePort({ address, port, state, heldByProxy, connects })
+        return checkPort({ address, port, state, heldByProxy, connects })
       }),
   )
 }
 
 interface UpstreamQuestion {
   readonly upstream: TcpUpstream
-  /** The longest that a site is ready to wait for a connection. */
+  /** The longest connect timeout of its sites. */
   timeoutMs: number
   readonly hosts: string[]
 }
 
-/** Each upstream once, a few at a time, and no longer than somebody is ready to watch. */
-async function examineUpstreams({ listeners }: Config, probes: Probes): Promise<Finding[]> {
+/** Checks each upstream once, a few at a time, within a limit for all of them. */
+async function runUpstreamsChecks({ listeners }: Config, probes: Probes): Promise<Finding[]> {
   const questions = new Map<string, UpstreamQuestion>()
   for (const { host, upstream, connectTimeoutMs } of listeners.flatMap(({ sites }) => sites)) {
     if (upstream.kind !== 'tcp') continue
@@ -77,30 +77,30 @@ async function examineUpstreams({ listeners }: Config, probes: Probes): Promise<
       tried++
       const limit = AbortSignal.timeout(Math.min(timeoutMs, UPSTREAM_TIMEOUT_MS))
       const state = await probes.upstream(upstream, AbortSignal.any([patience, limit]))
-      findings.push(judgeUpstream(upstream, hosts, state))
+      findings.push(checkUpstream(upstream, hosts, state))
       if (patience.aborted) return
     }
   }
   await Promise.all(Array.from({ length: UPSTREAMS_AT_ONCE }, askInTurn))
   const untried = questions.size - tried
-  return untried === 0 ? findings : [...findings, judgeUntried(untried)]
+  return untried === 0 ? findings : [...findings, checkUntried(untried)]
 }
 
-/** The internal CA writes there, and accounts at ACME CAs are kept there. */
-async function examineState({ stateDir, listeners }: Config, probes: Probes): Promise<Finding[]> {
+/** The internal CA and the accounts at ACME CAs are stored there. */
+async function runStateChecks({ stateDir, listeners }: Config, probes: Probes): Promise<Finding[]> {
   if (listeners.every(({ tls }) => tls.mode === 'manual')) return []
-  return [judgeDirectory('state', stateDir, await probes.directory(stateDir))]
+  return [checkDirectory('state', stateDir, await probes.directory(stateDir))]
 }
 
-async function examineListener(listener: Listener, probes: Probes): Promise<Finding[]> {
+async function runListenerChecks(listener: Listener, probes: Probes): Promise<Finding[]> {
   const { tls } = listener
   switch (tls.mode) {
     case 'acme':
-      return await examineAcme(listener, tls, probes)
+      return await runAcmeChecks(listener, tls, probes)
     case 'manual':
       return await Promise.all(
         tls.pairs.map(async ({ certPath, keyPath }) =>
-          judgeManual(certPath, await probes.pair(certPath, keyPath), probes.nowMs()),
+          checkManual(certPath, await probes.pair(certPath, keyPath), probes.nowMs()),
         ),
       )
     case 'internal':
@@ -110,45 +110,47 @@ async function examineListener(listener: Listener, probes: Probes): Promise<Find
   }
 }
 
-async function examineAcme(listener: Listener, settings: AcmeSettings, probes: Probes): Promise<Finding[]> {
+async function runAcmeChecks(listener: Listener, settings: AcmeSettings, probes: Probes): Promise<Finding[]> {
   const [names, authority, storage, contact] = await Promise.all([
-    examineNames(listener, settings, probes),
-    examineAuthority(settings, probes),
-    examineStorage(settings, probes),
-    examineContact(settings, probes),
+    runNamesChecks(listener, settings, probes),
+    runAuthorityChecks(settings, probes),
+    runStorageChecks(settings, probes),
+    runContactChecks(settings, probes),
   ])
   return [...names, ...authority, ...storage, contact]
 }
 
-async function examineNames(
+async function runNamesChecks(
   listener: Listener,
   { domains }: AcmeSettings,
   probes: Probes,
 ): Promise<Finding[]> {
   const local = probes.localAddresses()
   return await Promise.all(
-    domains.map(async (name) => judgeName(name, await probes.addressesOf(name), listener, local)),
+    domains.map(async (name) => checkName(name, await probes.addressesOf(name), listener, local)),
   )
 }
 
-async function examineAuthority(settings: AcmeSettings, probes: Probes): Promise<Finding[]> {
+async function runAuthorityChecks(settings: AcmeSettings, probes: Probes): Promise<Finding[]> {
   let directory: CaDirectory
   try {
     directory = await probes.caDirectory(settings)
   } catch (error) {
     if (!(error instanceof ProxyError)) throw error
-    return [judgeOf('ca', settings.directoryUrl).fail(error.message, error.hint ?? 'see tls.acme_directory')]
+    return [
+      findingsOf('ca', settings.directoryUrl).fail(error.message, error.hint ?? 'see tls.acme_directory'),
+    ]
   }
   const identities = caaIdentitiesOf(directory)
-  const caa = settings.domains.map(async (name) => await examineCaa(name, identities, settings, probes))
+  const caa = settings.domains.map(async (name) => await runCaaChecks(name, identities, settings, probes))
   return [
-    judgeCa(settings, directory),
-    judgeClock(settings, directory, probes.nowMs()),
+    checkCa(settings, directory),
+    checkClock(settings, directory, probes.nowMs()),
     ...(await Promise.all(caa)),
   ]
 }
 
-async function examineCaa(
+async function runCaaChecks(
   name: string,
   identities: readonly string[],
   { challenge }: AcmeSettings,
@@ -158,25 +160,25 @@ async function examineCaa(
   for (at of climb(name)) {
     const records = await probes.caaOf(at)
     if ('fault' in records || records.found.length > 0) {
-      return judgeCaa({ name, records, at, identities, challenge })
+      return checkCaa({ name, records, at, identities, challenge })
     }
   }
-  return judgeCaa({ name, records: { found: [] }, at, identities, challenge })
+  return checkCaa({ name, records: { found: [] }, at, identities, challenge })
 }
 
-async function examineStorage(settings: AcmeSettings, probes: Probes): Promise<Finding[]> {
+async function runStorageChecks(settings: AcmeSettings, probes: Probes): Promise<Finding[]> {
   const { cacheDir } = settings
   const nowMs = probes.nowMs()
   const state = await probes.directory(cacheDir)
-  const directory = judgeDirectory('cache', cacheDir, state)
-  if (directory.verdict === 'fail') return [directory]
+  const directory = checkDirectory('cache', cacheDir, state)
+  if (directory.status === 'fail') return [directory]
   const cached = await probes.cachedCertificate(cacheDir)
   const isUsable = isUsableCache(settings, cached, nowMs)
-  const memory = judgeMemory(settings, await probes.failure(cacheDir), isUsable, nowMs)
-  return [directory, memory, judgeCached(settings, cached, nowMs)]
+  const memory = checkMemory(settings, await probes.failure(cacheDir), isUsable, nowMs)
+  return [directory, memory, checkCached(settings, cached, nowMs)]
 }
 
-async function examineContact(settings: AcmeSettings, probes: Probes): Promise<Finding> {
+async function runContactChecks(settings: AcmeSettings, probes: Probes): Promise<Finding> {
   const domain = contactDomain(settings)
-  return judgeContact(settings, domain !== undefined && (await probes.takesMail(domain)))
+  return checkContact(settings, domain !== undefined && (await probes.takesMail(domain)))
 }

@@ -1,4 +1,4 @@
-// Whether a directory of secrets can be written and is private. Tries it with a file that it removes again.
+// Tests whether a directory of secrets can be written and is private. It writes a file and removes it again.
 import { access, constants, lstat, readdir, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { codeOf } from '@reverse-proxy/shared/error-text'
@@ -6,14 +6,14 @@ import { cacheError, createFile, temporaryPath } from '../../certificates/storag
 import { unexpectedEntry } from '../../certificates/storage/permissions.ts'
 import type { DirectoryState } from './probes.ts'
 
-/** Entries examined. A cache has about twenty; somebody's home, given by mistake, has far more. */
+/** Entries checked. A cache has about twenty; a home directory given by mistake has far more. */
 const ENTRIES = 1_000
 const OTHERS = 0o077
 
-export async function lookAtDirectory(path: string): Promise<DirectoryState> {
+export async function probeDirectory(path: string): Promise<DirectoryState> {
   const nearest = await nearestExisting(path)
   const exists = nearest === path
-  const fault = await faultOf(path, nearest, exists)
+  const fault = await writeFault(path, nearest, exists)
   const isUsable = exists && fault === undefined
   const exposed = isUsable ? await exposedIn(path) : []
   return {
@@ -35,7 +35,7 @@ async function nearestExisting(path: string): Promise<string> {
   }
 }
 
-async function faultOf(path: string, nearest: string, exists: boolean): Promise<DirectoryState['fault']> {
+async function writeFault(path: string, nearest: string, exists: boolean): Promise<DirectoryState['fault']> {
   try {
     if (exists) {
       const probe = temporaryPath(join(path, '.probe'))

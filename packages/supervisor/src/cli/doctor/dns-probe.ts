@@ -1,4 +1,4 @@
-// Asks name servers as a CA does: /etc/hosts and the like do not count.
+// Queries name servers directly, as a CA does; ignores /etc/hosts.
 import type { CaaRecord } from 'node:dns'
 import { Resolver } from 'node:dns/promises'
 import { codeOf } from '@reverse-proxy/shared/error-text'
@@ -6,7 +6,7 @@ import type { Answer } from './probes.ts'
 
 const TIMEOUT_MS = 3_000
 const TRIES = 2
-/** Name servers drop what comes in a burst. */
+/** Name servers drop queries that come in a burst. */
 const QUERIES_AT_ONCE = 16
 
 /** The name exists and has no such record, or does not exist. */
@@ -29,7 +29,7 @@ export class DnsProbe {
     ])
     const found = answers.flatMap((answer) => ('found' in answer ? answer.found : []))
     if (found.length > 0) return { found }
-    // A server that fails says more than one that knows nothing.
+    // A failure of the server is more informative than a missing record.
     const faults = answers.flatMap((answer) => ('fault' in answer ? [answer.fault] : []))
     return { fault: faults.find((fault) => !NOTHING.has(fault)) ?? faults[0] ?? 'ENODATA' }
   }

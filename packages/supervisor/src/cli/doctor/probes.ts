@@ -15,7 +15,7 @@ export type PortState =
 
 export type TcpUpstream = Extract<Upstream, { kind: 'tcp' }>
 
-/** `untrusted`: it speaks no TLS that a worker would accept. */
+/** `untrusted`: a worker would not accept its TLS handshake. */
 export type UpstreamState =
   | { readonly state: 'answers' | 'timeout' }
   /** A code of the system: ECONNREFUSED, ENOTFOUND, ... */
@@ -30,14 +30,14 @@ export interface CaDirectory {
 }
 
 export interface DirectoryState {
-  /** The directory itself, or where it will be made the nearest one that is there. */
+  /** The directory itself; if it is missing, its nearest existing parent. */
   readonly path: string
   readonly exists: boolean
-  /** Why nothing can be written there; undefined: it can. */
+  /** Why the directory is not writable; undefined if it is. */
   readonly fault: { readonly message: string; readonly hint: string } | undefined
-  /** Files and directories in it that others than their owner can read, relative to it. */
+  /** Entries that other users can access, relative to the directory. */
   readonly exposed: readonly string[]
-  /** Something that a cache directory of ours would not hold. */
+  /** An entry that does not belong in a cache directory. */
   readonly foreign?: string | undefined
 }
 
@@ -57,7 +57,7 @@ export interface Probes {
   isHeldBy(pid: number | undefined, port: number): Promise<boolean>
   /** Whether one can connect to it from this machine. */
   connects(address: string, port: number): Promise<boolean>
-  /** Whether somebody answers there, and shows a certificate that is trusted. */
+  /** Connects to the upstream and verifies its certificate. */
   upstream(upstream: TcpUpstream, signal: AbortSignal): Promise<UpstreamState>
   /** Throws ProxyError with a hint. */
   caDirectory(settings: AcmeSettings): Promise<CaDirectory>

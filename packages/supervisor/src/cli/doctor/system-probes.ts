@@ -1,21 +1,24 @@
-// The real probes of `doctor`, put together for one configuration. They leave nothing behind.
+// The real probes of `doctor` for one configuration. They leave no change behind.
 import { readFile } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
 import { systemClock } from '@reverse-proxy/shared/clock'
-import type { Config } from '@reverse-proxy/shared/config/config'
+import type { AcmeSettings, Config } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
+import { isRecord } from '@reverse-proxy/shared/json'
+import { readCaRoots } from '../../certificates/acme-client/operator-files.ts'
+import { ACME_LIMITS } from '../../certificates/acme-client/time-limits.ts'
+import { AcmeTransport } from '../../certificates/acme-client/transport.ts'
 import { askAdmin } from '../../management/admin/client.ts'
 import { peekFailure } from '../../certificates/renewal/failure-store.ts'
 import { inspectPair } from '../../certificates/crypto/inspect.ts'
 import { openFileStorage } from '../../certificates/storage/file-storage.ts'
 import { portHolders } from '../../os/port-holder.ts'
-import { readCaDirectory } from './ca-probe.ts'
-import { lookAtDirectory } from './directory-probe.ts'
+import { withTimers } from '../../os/waitable-clock.ts'
+import { probeDirectory } from './directory-probe.ts'
 import type { DnsProbe } from './dns-probe.ts'
-import { canConnect, tryPort } from './port-probe.ts'
-import type { Probes } from './probes.ts'
-import { tryUpstream } from './upstream-probe.ts'
+import { canConnect, tryPort, tryUpstream } from './endpoint-probes.ts'
+import type { CaDirectory, Probes } from './probes.ts'
 
 const ADMIN_TIMEOUT_MS = 3_000
 
@@ -32,7 +35,7 @@ export function systemProbes({ adminSocketPath }: Config, dns: DnsProbe): Probes
     connects: canConnect,
     upstream: tryUpstream,
     caDirectory: readCaDirectory,
-    directory: lookAtDirectory,
+    directory: probeDirectory,
     failure: async (cacheDir) => await peekFailure(openFileStorage(cacheDir)),
     cachedCertificate: async (cacheDir) => {
       const pair = await openFileStorage(cacheDir).certificates.peek()
@@ -63,4 +66,27 @@ async function isHeldBy(pid: number | undefined, port: number): Promise<boolean>
   if (pid === undefined) return false
   for await (const holder of portHolders(port)) if (holder.pid === pid) return true
   return false
+}
+
+/** Reads the directory of a CA and its time; signs nothing. Throws AcmeError, or ProxyError CONFIG, with a hint. */
+async function readCaDirectory(settings: AcmeSettings): Promise<CaDirectory> {
+  const { directoryUrl } = settings
+  let dateMs: number | undefined
+  const transport = new AcmeTransport({
+    directoryUrl,
+    externalAccount: undefined,
+    caPem: await readCaRoots(settings),
+    clock: { ...withTimers(systemClock), heard: (heardMs) => (dateMs = heardMs) },
+    limits: ACME_LIMITS,
+    tries: 1,
+    signal: AbortSignal.timeout(ACME_LIMITS.requestMs * 2),
+  })
+  try {
+    await transport.urlOf('newOrder')
+    const { data } = await transport.get('cannot read the directory', directoryUrl)
+    const meta = isRecord(data) ? data['meta'] : undefined
+    return { meta: isRecord(meta) ? meta : {}, dateMs }
+  } finally {
+    transport.close()
+  }
 }

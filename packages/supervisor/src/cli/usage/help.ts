@@ -1,4 +1,4 @@
-// --help, from the table.
+// Renders --help from the table.
 import { COMMANDS, optionRows, SIGNALS, type CommandRow } from './table.ts'
 
 const WIDTH = 100
@@ -6,7 +6,7 @@ const WIDTH = 100
 export function renderHelp(): string {
   const sections: readonly (readonly [title: string, lines: readonly Line[]])[] = [
     ['Commands', commandsBy('itself')],
-    ['Asking the proxy that runs', commandsBy('proxy')],
+    ['Commands for the running proxy', commandsBy('proxy')],
     [
       'Options',
       optionRows().map(([name, { value, short, summary }]) => [flagOf(name, value, short), summary]),
@@ -17,7 +17,7 @@ export function renderHelp(): string {
   const texts = sections.map(
     ([title, lines]) => `${title}\n${lines.map((line) => renderLine(line, indent)).join('')}`,
   )
-  return `reverse-proxy: HTTPS for the services of this machine, with certificates of its own
+  return `reverse-proxy: serves HTTPS for the services of this machine and manages the certificates
 
 Usage: reverse-proxy [command] [options]
 

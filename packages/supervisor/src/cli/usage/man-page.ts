@@ -1,4 +1,4 @@
-// The manual page, from the table: roff with the man macros. `pnpm -F supervisor man` writes it. Pure.
+// Renders the manual page from the table, as roff with the man macros. `pnpm -F supervisor man` writes it. Pure.
 import { flagOf, usageOf } from './help.ts'
 import { COMMANDS, EXIT_CODES, optionRows, SIGNALS, type CommandRow } from './table.ts'
 
@@ -11,23 +11,23 @@ export function renderManPage(version: string): string {
   return `.\\" Written by \`pnpm -F supervisor man\` from the table that --help is made of.
 .TH REVERSE\\-PROXY 1 "" "reverse\\-proxy ${escape(version)}" "User Commands"
 .SH NAME
-reverse\\-proxy \\- HTTPS for the services of this machine, with certificates of its own
+reverse\\-proxy \\- serves HTTPS for the services of this machine and manages the certificates
 .SH SYNOPSIS
 .B reverse\\-proxy
 .RI [ command ]
 .RI [ options ]
 .SH DESCRIPTION
-One supervisor process obtains and renews the certificates and owns everything that needs authority;
-a worker process for each core terminates TLS and passes requests on to the services behind it.
-Without a command it serves; without a configuration file it serves a welcome page to this machine alone.
+One supervisor process obtains and renews the certificates and does everything that needs privileges;
+a worker process for each core terminates TLS and forwards requests to the services.
+Without a command it serves; without a configuration file it serves a welcome page on loopback addresses only.
 .SH COMMANDS
-${commandsBy('itself')}.SS Asking the proxy that runs
-These speak with it over its admin socket, which is for the user alone who started it.
+${commandsBy('itself')}.SS Commands for the running proxy
+These are sent over its admin socket, which only the user who started it can use.
 ${commandsBy('proxy')}.SH OPTIONS
 ${options.join('')}.SH SIGNALS
 ${signals.join('')}.SH EXIT STATUS
 ${exitCodes.join('')}.SH FILES
-${paragraph('/etc/reverse-proxy/config.toml', 'the configuration, where nothing else is named')}${paragraph('/run/reverse-proxy/admin.sock', 'the admin socket of a proxy that root started')}`
+${paragraph('/etc/reverse-proxy/config.toml', 'the configuration, unless another file is named')}${paragraph('/run/reverse-proxy/admin.sock', 'the admin socket of a proxy started by root')}`
 }
 
 function commandsBy(whom: CommandRow['by']): string {

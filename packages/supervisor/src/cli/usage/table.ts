@@ -8,16 +8,16 @@ export type Shell = (typeof SHELLS)[number]
 export interface CommandRow {
   /** The argument as usage shows it; undefined if the command takes none. */
   readonly operand: string | undefined
-  /** All that the operand can be, where that is known. */
+  /** Every value of the operand, if they are known. */
   readonly values?: readonly string[]
-  /** `proxy`: whoever runs on this machine carries it out, and is asked over its admin socket. */
+  /** `proxy`: the running proxy performs the command, which is sent over its admin socket. */
   readonly by: 'itself' | 'proxy'
   readonly summary: string
 }
 
 /** Commands that need no running proxy. */
 export const LOCAL_COMMANDS = {
-  run: { operand: undefined, by: 'itself', summary: 'serve until told to stop (the default)' },
+  run: { operand: undefined, by: 'itself', summary: 'serve until stopped (the default)' },
   validate: {
     operand: undefined,
     by: 'itself',
@@ -26,13 +26,13 @@ export const LOCAL_COMMANDS = {
   doctor: {
     operand: undefined,
     by: 'itself',
-    summary: 'check names, ports, CAA, the CA, clock, cache and certificates; order nothing',
+    summary: 'check DNS names, ports, CAA, the CA, clock, cache and certificates; order nothing',
   },
   completion: {
     operand: 'SHELL',
     values: SHELLS,
     by: 'itself',
-    summary: `print what completes these commands in ${SHELLS.join(', ')}`,
+    summary: `print the completion script for a shell: ${SHELLS.join(', ')}`,
   },
 } as const satisfies Record<string, CommandRow>
 
@@ -53,7 +53,7 @@ interface OptionRow {
   /** The value as usage shows it; undefined for a switch. */
   readonly value?: string
   readonly short?: string
-  /** Whether it means anything to a command. */
+  /** Whether the option is valid for a command. */
   readonly isFor: (command: CommandName) => boolean
   readonly summary: string
 }
@@ -80,14 +80,14 @@ export const OPTIONS = {
     type: 'string',
     value: 'ADDRESS',
     isFor: (command) => command === 'doctor',
-    summary: "the name server that doctor asks instead of this machine's: 9.9.9.9, 127.0.0.1:5353",
+    summary: "the name server for doctor, instead of this machine's: 9.9.9.9, 127.0.0.1:5353",
   },
   json: {
     type: 'boolean',
     isFor: (command) => command !== 'run' && command !== 'completion',
-    summary: 'print for programs instead of people',
+    summary: 'print JSON',
   },
-  help: { type: 'boolean', short: 'h', isFor: () => true, summary: 'print this' },
+  help: { type: 'boolean', short: 'h', isFor: () => true, summary: 'print this help' },
   version: { type: 'boolean', isFor: () => true, summary: 'print the version' },
 } as const satisfies Record<string, OptionRow>
 
@@ -111,14 +111,14 @@ export interface CommandArgs {
 
 /** Signals and exit codes as help and the manual page describe them. */
 export const SIGNALS = [
-  ['TERM, INT', 'drain and exit; a second INT, or QUIT, cuts at once'],
+  ['TERM, INT', 'drain and exit; a second INT, or QUIT, exits at once'],
   ['HUP', 'read the configuration again and replace every worker'],
-  ['USR1, USR2', 'open the log file anew, after a rotation'],
-  ['TTIN, TTOU', 'one worker more, one fewer'],
+  ['USR1, USR2', 'reopen the log file, after a rotation'],
+  ['TTIN, TTOU', 'add a worker, remove a worker'],
 ] as const
 
 export const EXIT_CODES = [
-  ['0', 'done'],
-  ['1', 'not done; standard error says why and what to do'],
-  ['4', 'every worker has died, and the ports that systemd lent with them: start it again'],
+  ['0', 'success'],
+  ['1', 'failure; standard error says why and what to do'],
+  ['4', 'every worker has died, and with them the sockets passed by systemd; restart the service'],
 ] as const

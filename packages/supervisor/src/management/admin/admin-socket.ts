@@ -1,10 +1,10 @@
-// The admin socket: who may be connected, how many at a time, and which handler a command
-// goes to. The file is socket-file.ts, one exchange is conversation.ts.
+// The admin socket: limits the number of connections and passes each command to its handler. The socket file is
+// os/socket-file.ts, one connection is conversation.ts.
 import net from 'node:net'
 import { messageOf, stackOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { Conversation } from './conversation.ts'
-import { ADMIN_COMMANDS, AdminRefusal, parseCommand, type AdminHandlers } from './protocol.ts'
+import { ADMIN_COMMANDS, CommandError, parseCommand, type AdminHandlers } from './protocol.ts'
 import {
   listenOnSocketFile,
   SocketFileError,
@@ -25,7 +25,7 @@ export interface AdminSocket {
   close(): Promise<void>
 }
 
-/** Resolves with undefined, having said why in the log, when the proxy has to do without. */
+/** Resolves with undefined, and logs the reason, if the socket cannot be created. */
 export async function startAdminSocket(options: AdminSocketOptions): Promise<AdminSocket | undefined> {
   const server = new AdminServer(options)
   try {
@@ -38,8 +38,8 @@ export async function startAdminSocket(options: AdminSocketOptions): Promise<Adm
 }
 
 const FAULTS: Readonly<Record<SocketFileFault, string>> = {
-  live: 'another process answers on it',
-  foreign: 'something stands there that is not a socket; it was left alone',
+  live: 'another process listens on it',
+  foreign: 'a file that is not a socket has this name; it was left alone',
   'too-long': 'the path is too long for a socket',
 }
 
@@ -50,9 +50,9 @@ function describe(error: unknown): string {
 
 class AdminServer implements AdminSocket {
   readonly #options: AdminSocketOptions
-  // Half-open: `echo status | nc -U` has closed its side before it reads the answer.
+  // Half-open: `echo status | nc -U` closes its side before it reads the reply.
   readonly #server = net.createServer({ allowHalfOpen: true }, (socket) => this.#onConnection(socket))
-  /** In the order in which they came. */
+  /** In the order of connection. */
   readonly #conversations = new Set<Conversation>()
   #file: SocketFile | undefined
   #closed: Promise<void> | undefined
@@ -63,7 +63,7 @@ class AdminServer implements AdminSocket {
 
   async listen(): Promise<void> {
     this.#file = await listenOnSocketFile(this.#server, this.#options.path)
-    // Out of file descriptors, say: the next connection may fare better.
+    // Out of file descriptors, for example: the next connection may succeed.
     this.#server.on('error', () => {})
   }
 
@@ -105,7 +105,7 @@ class AdminServer implements AdminSocket {
       log[level]('ADMIN', { command: name, status: 'ok' })
       return report
     } catch (error) {
-      if (error instanceof AdminRefusal)
+      if (error instanceof CommandError)
         log[level]('ADMIN', { command: name, status: 'refused', error: error.message })
       else log.error('ADMIN', { command: name, status: 'failed', error: stackOf(error) })
       throw error

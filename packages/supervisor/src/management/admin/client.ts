@@ -1,35 +1,35 @@
-// The other end of the admin socket, for the command line: asks one thing of the running proxy.
+// The client of the admin socket, for the command line: sends one command to the running proxy and reads its reply.
 import { once } from 'node:events'
 import { lstat } from 'node:fs/promises'
 import net from 'node:net'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { AdminAnswer, AdminCommand } from './protocol.ts'
+import type { AdminReply, AdminCommand } from './protocol.ts'
 
-/** Longer answers than this are not ours. */
-const ANSWER_BYTES = 16 * 1024 * 1024
+/** A longer reply does not come from this program. */
+const MAX_REPLY_BYTES = 16 * 1024 * 1024
 
 type Explanation = readonly [message: string, hint: string]
-const NO_ANSWER: Explanation = [
-  'the proxy closed the connection without an answer',
-  'it may be stopping; try again, and look at its log',
+const NO_REPLY: Explanation = [
+  'the proxy closed the connection without a reply',
+  'it may be stopping; try again, and see its log',
 ]
 
 export interface AskOptions {
-  /** How long the answer may take; undefined: as long as it takes (a reload waits for its last worker). */
+  /** How long the reply may take; undefined: no limit, since a reload waits for its last worker. */
   readonly timeoutMs?: number
 }
 
 /**
  * Sends one command to the proxy whose socket is `path`.
- * @throws ProxyError ADMIN with a hint when nobody answers, or not in this protocol
+ * @throws ProxyError ADMIN with a hint when there is no reply, or no valid one
  */
 export async function askAdmin<Command extends AdminCommand>(
   path: string,
   command: Command,
   operands: readonly string[] = [],
   { timeoutMs }: AskOptions = {},
-): Promise<AdminAnswer<Command>> {
+): Promise<AdminReply<Command>> {
   const socket = net.connect({ path })
   const signal = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)
   const onAbort = (): void => void socket.destroy(signal?.reason)
@@ -37,7 +37,7 @@ export async function askAdmin<Command extends AdminCommand>(
   try {
     await once(socket, 'connect')
     socket.write(`${[command, ...operands].join(' ')}\n`)
-    return parseAnswer<Command>(await readLine(socket))
+    return parseReply<Command>(path, await readLine(path, socket))
   } catch (error) {
     throw error instanceof ProxyError ? error : await explain(path, error)
   } finally {
@@ -46,42 +46,43 @@ export async function askAdmin<Command extends AdminCommand>(
   }
 }
 
-/** The one line of an answer, or what there was before the end. What follows it, an error included, is of no interest. */
-async function readLine(socket: net.Socket): Promise<string> {
+/** The one line of a reply, or everything up to the end. Ignores what follows the line, an error included. */
+async function readLine(path: string, socket: net.Socket): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of socket) {
     chunks.push(chunk)
     bytes += chunk.length
     if (chunk.includes('\n')) break
-    if (bytes > ANSWER_BYTES) throw strange('its answer does not end')
+    if (bytes > MAX_REPLY_BYTES) throw invalidReply(path)
   }
   return Buffer.concat(chunks).toString()
 }
 
-function parseAnswer<Command extends AdminCommand>(text: string): AdminAnswer<Command> {
+function parseReply<Command extends AdminCommand>(path: string, text: string): AdminReply<Command> {
   if (text === '') {
-    const [message, hint] = NO_ANSWER
+    const [message, hint] = NO_REPLY
     throw new ProxyError('ADMIN', message, { hint })
   }
   try {
-    // The other end is the same program: beyond its status, an answer is believed to be what was asked for.
-    const answer: AdminAnswer<Command> = JSON.parse(text)
-    if (isAnswer(answer)) return answer
+    // The other end is the same program, so nothing but the status of its reply is checked.
+    const reply: AdminReply<Command> = JSON.parse(text)
+    if (isReply(reply)) return reply
   } catch {
-    // Said below.
+    // Reported below.
   }
-  throw strange('its answer is not one')
+  throw invalidReply(path)
 }
 
-function isAnswer(value: unknown): boolean {
+function isReply(value: unknown): boolean {
   if (typeof value !== 'object' || value === null || !('status' in value)) return false
   if (value.status === 'ok') return true
   return value.status === 'error' && 'message' in value && typeof value.message === 'string'
 }
 
-function strange(what: string): ProxyError {
-  return new ProxyError('ADMIN', `what listens there is not reverse-proxy: ${what}`, {
+function invalidReply(path: string): ProxyError {
+  const message = `the process listening on ${path} did not send a valid reply; is it reverse-proxy?`
+  return new ProxyError('ADMIN', message, {
     hint: 'compare admin_socket_path with the configuration that the running proxy was started with',
   })
 }
@@ -92,41 +93,44 @@ async function explain(path: string, cause: unknown): Promise<ProxyError> {
   return new ProxyError('ADMIN', message, { cause, hint })
 }
 
-/** Explains a path that is not a socket: the system reports it like a dead or missing socket. */
+/** Explains a path that is not a socket, which the system reports like a dead or missing socket. */
 async function obstacleAt(path: string): Promise<Explanation | undefined> {
   const there = await lstat(path).catch(() => undefined)
   if (there === undefined || there.isSocket()) return undefined
   const what = there.isSymbolicLink() ? 'a symbolic link' : there.isDirectory() ? 'a directory' : 'a file'
   return [
-    `no proxy can be asked here: ${path} is ${what}, not a socket`,
-    'a proxy leaves it alone and does without its socket: move it away and start anew, or change admin_socket_path',
+    `the proxy cannot be reached: ${path} is ${what}, not a socket`,
+    'a proxy does not replace it and runs without its socket: move it away and restart, or change admin_socket_path',
   ]
 }
 
 function explanationOf(path: string, cause: unknown): Explanation {
   if (cause instanceof Error && cause.name === 'TimeoutError')
-    return ['the proxy has not answered in time', 'it may be stopped or overloaded; its log tells']
+    return ['the proxy did not reply in time', 'it may be stopped or overloaded; see its log']
   const code = codeOf(cause) ?? String(cause)
   switch (code) {
     case 'ENOENT':
       return [
         `no proxy is running here: ${path} does not exist`,
-        'start it; or, if it runs with another configuration, name that with --config. One that runs still has the admin_socket_path of its start',
+        'start it; or, if it runs with another configuration, pass that file with --config. A running proxy keeps the admin_socket_path of its start',
       ]
     case 'ECONNREFUSED':
       return [
-        `no proxy is running here: nobody answers on ${path}`,
-        'it was killed, or is just starting; the next start removes the old socket',
+        `no proxy is running here: nothing listens on ${path}`,
+        'it was killed, or is still starting; the next start removes the old socket',
       ]
     case 'EPIPE':
     case 'ECONNRESET':
-      return NO_ANSWER
+      return NO_REPLY
     case 'EAGAIN':
-      return ['too many are asking the proxy at once', 'try again']
+      return ['too many commands are sent to the proxy at once', 'try again']
     case 'EACCES':
     case 'EPERM':
-      return [`${path} belongs to another user`, 'ask as the user who started the proxy, or with sudo']
+      return [
+        `${path} belongs to another user`,
+        'run the command as the user who started the proxy, or with sudo',
+      ]
     default:
-      return [`the proxy could not be asked: ${code}`, 'its log may tell why']
+      return [`the proxy cannot be reached: ${code}`, 'its log may show the reason']
   }
 }

@@ -1,13 +1,13 @@
-// One connection to the admin socket: a command is read within a size and a time, handed on, and
-// answered with one line. Knows nothing of what commands do.
+// One connection to the admin socket: reads a command within a size and a time limit, passes it on and sends the reply
+// as one line. Knows nothing about the commands.
 import type { Socket } from 'node:net'
 import { describeWithHint } from '@reverse-proxy/shared/errors'
-import { AdminRefusal, COMMAND_BYTES } from './protocol.ts'
+import { CommandError, COMMAND_BYTES } from './protocol.ts'
 
 const COMMAND_TIMEOUT_MS = 5_000
-/** How long a client may take to read its answer. */
-const ANSWER_TIMEOUT_MS = 5_000
-/** How long a client that has been refused early may still be sending its command. */
+/** How long a client may take to read its reply. */
+const REPLY_TIMEOUT_MS = 5_000
+/** How long to keep reading from a client that was refused before it had sent its command. */
 const LINGER_MS = 1_000
 const NEWLINE = 0x0a
 
@@ -20,7 +20,7 @@ export class Conversation {
   #timer: NodeJS.Timeout
   #state: 'reading' | 'running' | 'over' = 'reading'
 
-  /** `onOver`: its answer has been given, or nobody is left to have it. Called once. */
+  /** @param onOver called once, when the reply has been sent or the client is gone */
   constructor(socket: Socket, onCommand: (line: string) => Promise<object>, onOver: () => void) {
     this.#socket = socket
     this.#onCommand = onCommand
@@ -32,14 +32,14 @@ export class Conversation {
     socket.on('end', () => this.#onEnd())
   }
 
-  /** It has sent no full command yet. */
+  /** The client has not sent a complete command yet. */
   get isReading(): boolean {
     return this.#state === 'reading'
   }
 
-  /** Ends it with an error, unless it has been answered. */
-  refuse(message: string, errors?: AdminRefusal['errors']): void {
-    this.#answer({ status: 'error', message, errors })
+  /** Ends the connection with an error, unless a reply has been sent. */
+  refuse(message: string, errors?: CommandError['errors']): void {
+    this.#reply({ status: 'error', message, errors })
   }
 
   #onData(chunk: Buffer): void {
@@ -52,7 +52,7 @@ export class Conversation {
     }
     this.#chunks.push(newline === -1 ? chunk : chunk.subarray(0, newline))
     if (newline === -1) return
-    // One command a connection: what follows stays unread.
+    // One command per connection: what follows is not read.
     this.#socket.pause()
     this.#state = 'running'
     clearTimeout(this.#timer)
@@ -67,22 +67,22 @@ export class Conversation {
 
   async #run(line: string): Promise<void> {
     try {
-      this.#answer({ status: 'ok', ...(await this.#onCommand(line)) })
+      this.#reply({ status: 'ok', ...(await this.#onCommand(line)) })
     } catch (error) {
-      if (error instanceof AdminRefusal) this.refuse(error.message, error.errors)
+      if (error instanceof CommandError) this.refuse(error.message, error.errors)
       else this.refuse(`it failed: ${describeWithHint(error)}; the log has the rest`)
     }
   }
 
-  #answer(answer: object): void {
+  #reply(reply: object): void {
     const state = this.#state
     if (state === 'over') return
     this.#over()
     const socket = this.#socket
-    const line = `${JSON.stringify(answer)}\n`
+    const line = `${JSON.stringify(reply)}\n`
     // A client that still writes gets EPIPE if we close first, so wait for it to finish, within a limit.
     const lingers = state === 'reading'
-    this.#timer = setTimeout(() => socket.destroy(), lingers ? LINGER_MS : ANSWER_TIMEOUT_MS)
+    this.#timer = setTimeout(() => socket.destroy(), lingers ? LINGER_MS : REPLY_TIMEOUT_MS)
     socket.end(line, lingers ? undefined : () => socket.destroy())
   }
 

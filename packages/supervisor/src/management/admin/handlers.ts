@@ -4,7 +4,7 @@ import { reportIssue } from '../../config/report.ts'
 import type { Intent, Reply } from '../../intents.ts'
 import type { Outcome, RenewResult } from '../../operations.ts'
 import type { ReloadKind, ReloadResult } from '../../reload.ts'
-import { AdminRefusal, type AdminHandlers } from './protocol.ts'
+import { CommandError, type AdminHandlers } from './protocol.ts'
 import { reportRenewed } from '../reports/certificate-report.ts'
 import type { ReportBuilder } from '../reports/report-builder.ts'
 import type { ReloadReport } from '../reports/reports.ts'
@@ -20,7 +20,7 @@ export function createAdminHandlers({ reports, intents }: AdminHandlerOptions): 
 
   const reload = async (kind: ReloadKind): Promise<ReloadReport> => {
     const result = await ask<ReloadResult>((reply) => ({ type: 'reload', kind, reply }))
-    if (result.status === 'error') throw new AdminRefusal(result.message, result.errors.map(reportIssue))
+    if (result.status === 'error') throw new CommandError(result.message, result.errors.map(reportIssue))
     const { status: _, ...report } = result
     return report
   }
@@ -33,12 +33,12 @@ export function createAdminHandlers({ reports, intents }: AdminHandlerOptions): 
     restart: async () => await reload('restart'),
     renew: async ([name = '']) => {
       const result = await ask<RenewResult>((reply) => ({ type: 'renew', name, reply }))
-      if (result.status === 'error') throw new AdminRefusal(result.message)
+      if (result.status === 'error') throw new CommandError(result.message)
       return { renewed: result.renewed.map(reportRenewed) }
     },
     'reopen-logs': async () => {
       const outcome = await ask<Outcome>((reply) => ({ type: 'reopen-logs', reply }))
-      if (outcome.status === 'error') throw new AdminRefusal(outcome.message)
+      if (outcome.status === 'error') throw new CommandError(outcome.message)
       return {}
     },
   }

@@ -1,5 +1,5 @@
-// The protocol of the admin socket: one command in a line, one JSON object back. Pure; the sockets are in
-// admin-socket.ts and client.ts.
+// The protocol of the admin socket: one command per connection, as a line; the reply is one JSON object. Pure; the
+// sockets are in admin-socket.ts and client.ts.
 import type { IssueReport } from '../../config/report.ts'
 import type {
   CertsReport,
@@ -15,20 +15,24 @@ export const COMMAND_BYTES = 4096
 interface CommandRow {
   /** The argument as usage shows it; undefined if the command takes none. */
   readonly operand: string | undefined
-  /** Worth a line in the log each time. */
+  /** It changes something: each use is logged, and it may take long. */
   readonly changes: boolean
   readonly summary: string
 }
 
 /** Every command of the socket, each with the same name on the command line. */
 export const ADMIN_COMMANDS = {
-  status: { operand: undefined, changes: false, summary: 'how the running proxy is' },
-  workers: { operand: undefined, changes: false, summary: 'the worker processes' },
-  certs: { operand: undefined, changes: false, summary: 'the certificates: names, days left, what failed' },
+  status: {
+    operand: undefined,
+    changes: false,
+    summary: 'show state, workers and certificates of the running proxy',
+  },
+  workers: { operand: undefined, changes: false, summary: 'list the worker processes' },
+  certs: { operand: undefined, changes: false, summary: 'list the certificates: names, days left, failures' },
   reload: { operand: undefined, changes: true, summary: 'apply the configuration file' },
   restart: { operand: undefined, changes: true, summary: 'replace every worker, one at a time' },
-  renew: { operand: 'NAME', changes: true, summary: 'renew the certificate that has NAME now' },
-  'reopen-logs': { operand: undefined, changes: true, summary: 'open the log file anew, after a rotation' },
+  renew: { operand: 'NAME', changes: true, summary: 'renew the certificate for NAME now' },
+  'reopen-logs': { operand: undefined, changes: true, summary: 'reopen the log file, after a rotation' },
 } as const satisfies Record<string, CommandRow>
 
 export type AdminCommand = keyof typeof ADMIN_COMMANDS
@@ -47,26 +51,26 @@ export interface AdminReports {
 export interface AdminError {
   readonly status: 'error'
   readonly message: string
-  /** Everything that is wrong with a refused configuration. */
+  /** Every error of a configuration that was not applied. */
   readonly errors?: readonly IssueReport[]
 }
 
-export type AdminAnswer<Command extends AdminCommand> =
+export type AdminReply<Command extends AdminCommand> =
   | ({ readonly status: 'ok' } & AdminReports[Command])
   | AdminError
 
-/** Does what a command says and resolves with its report; refuses with AdminRefusal. */
+/** Performs a command and resolves with its report; rejects with CommandError if the command fails. */
 export type AdminHandlers = {
   readonly [Command in AdminCommand]: (args: readonly string[]) => Promise<AdminReports[Command]>
 }
 
-/** A refusal that is an ordinary answer; any other error a handler throws is a failure, and logged as one. */
-export class AdminRefusal extends Error {
+/** An expected failure, which is the reply. Any other error that a handler throws is logged as an internal error. */
+export class CommandError extends Error {
   readonly errors: readonly IssueReport[] | undefined
 
   constructor(message: string, errors?: readonly IssueReport[]) {
     super(message)
-    this.name = 'AdminRefusal'
+    this.name = 'CommandError'
     this.errors = errors
   }
 }
@@ -76,13 +80,13 @@ export interface ParsedCommand {
   readonly args: readonly string[]
 }
 
-/** @throws AdminRefusal */
+/** @throws CommandError */
 export function parseCommand(line: string): ParsedCommand {
   const [name = '', ...args] = line.trim().split(/\s+/u)
-  if (!isAdminCommand(name)) throw new AdminRefusal('unknown command')
+  if (!isAdminCommand(name)) throw new CommandError('unknown command')
   const { operand }: CommandRow = ADMIN_COMMANDS[name]
   if (args.length !== (operand === undefined ? 0 : 1))
-    throw new AdminRefusal(`usage: ${[name, operand].filter(Boolean).join(' ')}`)
+    throw new CommandError(`usage: ${[name, operand].filter(Boolean).join(' ')}`)
   return { name, args }
 }
 

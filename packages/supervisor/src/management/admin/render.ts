@@ -1,4 +1,4 @@
-// The answers of the admin socket as people read them. `--json` prints the answer itself. Pure.
+// Renders the replies of the admin socket for people; `--json` prints the reply itself. Pure.
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '@reverse-proxy/shared/time-units'
 import { renderConfigIssues } from '../../config/report.ts'
 import { plural } from '../../config/counts.ts'

@@ -1,6 +1,5 @@
-// Where the proxy that runs with a configuration file listens for commands. Reads two keys and nothing
-// more: a file that has become invalid must not keep anyone from asking the proxy that is running. Of one
-// that is not even TOML any more, those two lines are looked for.
+// Finds the admin socket of the proxy that runs with a configuration file. Reads only two keys, so that commands still
+// work when the file has become invalid. If the file is not even TOML, it looks for the lines of these two keys.
 import { dirname, resolve } from 'node:path'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -11,7 +10,7 @@ import { readConfigFile } from '../../os/read-file.ts'
 
 export interface AdminSocketPlace {
   readonly path: string
-  /** The error of the file, if it has one; `path` is then the best guess or the default. */
+  /** The error of the file, if it has one; `path` is a guess then. */
   readonly fault: string | undefined
 }
 
@@ -50,7 +49,7 @@ async function readDocument(file: string): Promise<{ document: Document; fault: 
   }
 }
 
-/** The two keys, of those lines before the first table that are TOML each by itself. */
+/** The two keys, from the lines before the first table that are valid TOML by themselves. */
 function readTopLines(file: string, text: string): Document {
   const document: Record<string, unknown> = {}
   for (const line of text.split('\n')) {
@@ -59,7 +58,7 @@ function readTopLines(file: string, text: string): Document {
     try {
       Object.assign(document, asObject(parseToml(file, line)))
     } catch {
-      // This is the broken one.
+      // Skip the broken line.
     }
   }
   return document

@@ -1,4 +1,4 @@
-// The text that Prometheus reads: its exposition format, version 0.0.4. Pure.
+// Renders metrics in the text format of Prometheus, version 0.0.4. Pure.
 
 export interface Sample {
   /** `_bucket`, `_sum` or `_count` of a histogram; '' otherwise. */

@@ -11,7 +11,7 @@ export interface MetricSources {
   readonly workers: WorkersReport
   readonly certs: CertsReport
   readonly traffic: Pick<TrafficTotals, 'sites' | 'events'>
-  /** Clients that are remembered, and leases that workers hold. */
+  /** `size`: clients with a bucket. `leases`: leases that workers hold. */
   readonly rateLimits: { readonly size: number; readonly leases: number }
   readonly supervisorRssBytes: number
 }
@@ -39,13 +39,13 @@ function trafficFamilies({ sites, events }: MetricSources['traffic']): MetricFam
     {
       name: `${PREFIX}_requests_total`,
       type: 'counter',
-      help: 'Requests answered, by site (empty: none was found), protocol and class of status.',
+      help: 'Completed requests, by site (empty: no site matched), protocol and status class.',
       samples: sites.flatMap(requestSamples),
     },
     {
       name: `${PREFIX}_request_duration_seconds`,
       type: 'histogram',
-      help: 'From the request head to the end of the answer.',
+      help: 'Time from the request head to the end of the response.',
       samples: sites.flatMap(durationSamples),
     },
     {
@@ -61,7 +61,7 @@ function trafficFamilies({ sites, events }: MetricSources['traffic']): MetricFam
       'error',
     ),
     eventCounter('upstream_retries_total', 'Requests sent again on another connection.', 'upstream_retry'),
-    eventCounter('rate_limited_total', 'Requests answered 429.', 'rate_limited'),
+    eventCounter('rate_limited_total', 'Requests rejected with status 429.', 'rate_limited'),
     eventCounter(
       'tls_handshakes_total',
       'Handshakes that succeeded; resumed: with a ticket.',
@@ -70,14 +70,19 @@ function trafficFamilies({ sites, events }: MetricSources['traffic']): MetricFam
     ),
     eventCounter(
       'tls_rejected_total',
-      'Connections turned away at their ClientHello or before, by cause.',
+      'Connections rejected at their ClientHello or before, by cause.',
       'tls_rejected',
       'reason',
     ),
-    eventCounter('tls_failures_total', 'Handshakes that failed later, by cause.', 'tls_failed', 'error'),
+    eventCounter(
+      'tls_failures_total',
+      'Handshakes that failed after the ClientHello, by cause.',
+      'tls_failed',
+      'error',
+    ),
     eventCounter(
       'connections_refused_total',
-      'Connections refused for their number, by limit.',
+      'Connections refused by a limit on their number, by limit.',
       'connection_refused',
       'limit',
     ),
@@ -130,7 +135,7 @@ function stateFamilies({ status, workers, rateLimits, supervisorRssBytes }: Metr
     })
   const { wanted, ready, draining } = status.workers
   return [
-    gauge('info', 'What is running.', [{ labels: { version: status.version }, value: 1 }]),
+    gauge('info', 'The running version.', [{ labels: { version: status.version }, value: 1 }]),
     gauge('start_time_seconds', 'When the supervisor started.', [{ value: secondsOf(status.started_at) }]),
     gauge('ready', '1 when all workers are ready, every listener has a certificate and none has expired.', [
       { value: Number(status.ready) },
@@ -142,7 +147,7 @@ function stateFamilies({ status, workers, rateLimits, supervisorRssBytes }: Metr
     ]),
     gauge('rate_limit_clients', 'Clients whose bucket is not full.', [{ value: rateLimits.size }]),
     gauge('rate_limit_leases', 'Leases of tokens that workers hold.', [{ value: rateLimits.leases }]),
-    gauge('generation', 'One more for each rolling replacement.', [{ value: status.generation }]),
+    gauge('generation', 'Counts up with each rolling restart.', [{ value: status.generation }]),
     gauge('sites', 'Sites configured.', [{ value: status.sites }]),
     gauge(
       'last_reload_success',
@@ -157,7 +162,7 @@ function stateFamilies({ status, workers, rateLimits, supervisorRssBytes }: Metr
     {
       name: `${PREFIX}_worker_unexpected_exits_total`,
       type: 'counter',
-      help: 'Deaths of workers that nobody had asked for.',
+      help: 'Exits of workers that the supervisor did not cause.',
       samples: [{ value: workers.unexpected_exits }],
     },
     gauge(
@@ -167,7 +172,7 @@ function stateFamilies({ status, workers, rateLimits, supervisorRssBytes }: Metr
     ),
     gauge(
       'event_loop_lag_seconds',
-      'How late a worker came to its work, the worst of a hundred turns.',
+      'Delay of the event loop of a worker, the longest of a hundred turns.',
       perWorker(({ event_loop_lag_ms: lagMs }) => (lagMs === null ? null : lagMs / 1000)),
     ),
     gauge('resident_memory_bytes', 'Resident memory; the supervisor has no worker number.', [
@@ -216,7 +221,7 @@ function certificateFamilies({ certificates }: CertsReport): MetricFamily[] {
     {
       name: `${PREFIX}_certificate_events_total`,
       type: 'counter',
-      help: 'What happened to the certificates of a listener.',
+      help: 'Events of the certificates of a listener.',
       samples: [...listeners].flatMap(([listener, counts]) =>
         Object.entries(counts).map(([event, value]) => ({
           labels: { listener, event },

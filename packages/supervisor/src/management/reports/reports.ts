@@ -1,5 +1,5 @@
-// The replies of the admin commands, beside `"status":"ok"`: JSON for programs, tables for people (render.ts). Times
-// are ISO 8601 in UTC.
+// The replies of the admin commands, in addition to `"status":"ok"`: JSON for programs; admin/render.ts renders them
+// for people. Times are ISO 8601 in UTC.
 import type { EventCounts } from '../../certificates/event-counts.ts'
 import type { IssueReport } from '../../config/report.ts'
 import type { ReloadSuccess } from '../../reload.ts'
@@ -9,36 +9,36 @@ export interface StatusReport {
   readonly version: string
   readonly pid: number
   readonly phase: string
-  /** All workers ready, every listener has a certificate, none expired: what /health/ready says. */
+  /** All workers are ready, every listener has a certificate, none has expired: the result of /health/ready. */
   readonly ready: boolean
   readonly started_at: string
   readonly workers: { readonly wanted: number; readonly ready: number; readonly draining: number }
-  /** One more for each rolling replacement. */
+  /** Counts up with each rolling restart. */
   readonly generation: number
-  /** Workers are being replaced; `waiting`: first, older ones that drain have to end. Null: none of that. */
+  /** Workers are being replaced, or wait until fewer are draining. Null: neither. */
   readonly roll: RollState | null
   readonly listeners: number
   readonly sites: number
   readonly certificates: {
     readonly total: number
-    /** Listeners that have none yet, and answer challenges only. */
+    /** Listeners without a certificate, which only respond to challenges. */
     readonly pending: number
     readonly expired: number
-    /** Those whose renewal itself is in trouble: see CertificateReport. */
+    /** Certificates whose renewal does not run: see CertificateReport. */
     readonly alarms: number
     /** Expiry of the certificate that expires first; null without certificates. */
     readonly first_expiry: string | null
   }
-  /** Null before the first. */
+  /** Null before the first reload. */
   readonly last_reload: ReloadOutcomeReport | null
 }
 
 export interface ReloadOutcomeReport {
   readonly at: string
   readonly status: 'ok' | 'error'
-  /** Why it failed; null if it did not. */
+  /** Reason of a failure; null after a success. */
   readonly message: string | null
-  /** Everything that is wrong with the configuration, where that is why. */
+  /** Every error of the configuration, if that is the reason. */
   readonly errors: readonly IssueReport[]
 }
 
@@ -48,49 +48,49 @@ export interface WorkerReport {
   readonly generation: number
   readonly stage: 'booting' | 'ready' | 'draining'
   readonly started_at: string
-  /** Null until its first report has come. */
+  /** Null before its first report. */
   readonly connections: number | null
   readonly requests: number | null
   readonly rss_bytes: number | null
-  /** How late its event loop was, the worst of a hundred turns. */
+  /** Delay of its event loop, the longest of a hundred turns. */
   readonly event_loop_lag_ms: number | null
 }
 
 export interface WorkersReport {
   readonly workers: readonly WorkerReport[]
-  /** Deaths since the supervisor started that nobody had asked for. */
+  /** Exits since the start of the supervisor that it did not cause. */
   readonly unexpected_exits: number
 }
 
-/** One for each certificate; a listener that has none yet has one nevertheless, `pending`. */
+/** One per certificate; a listener without a certificate has one report, `pending`. */
 export interface CertificateReport {
   readonly listener: string
   readonly mode: 'acme' | 'manual' | 'internal'
-  /** `pending`: being ordered, nothing of it is served yet. `expiring`: a sixth of its lifetime is left. */
+  /** `pending`: it is being ordered; nothing is served yet. `expiring`: at most a sixth of its lifetime is left. */
   readonly state: 'valid' | 'expiring' | 'expired' | 'pending'
   readonly names: readonly string[]
-  /** Wanted, but in no certificate that the listener serves. */
+  /** Configured names that no certificate of the listener contains. */
   readonly missing: readonly string[]
   readonly issuer: string | null
   readonly serial: string | null
   readonly not_before: string | null
   readonly not_after: string | null
-  /** Null where somebody else renews it. One in the past is being made. */
+  /** Null if the proxy does not renew it. A time in the past: the attempt is running. */
   readonly next_attempt_at: string | null
   /** The renewal window that the CA suggests (RFC 9773). */
   readonly renewal_window: { readonly start: string; readonly end: string } | null
   readonly failure: {
     readonly at: string
-    /** The names that the CA refused, where it said which. */
+    /** The names that the CA rejected, if it reported them. */
     readonly names: readonly string[]
     readonly reason: string
-    /** The CA's problem document (RFC 7807), where it sent one. */
+    /** The problem document of the CA (RFC 7807), if it sent one. */
     readonly problem: unknown
     readonly next_attempt_at: string
   } | null
-  /** Issued and served, but not on disk: why, and when saving it is tried again; null if it is. */
+  /** Issued and served but not saved: the reason, and when saving is tried again; null if it is saved. */
   readonly unsaved: { readonly reason: string; readonly next_try_at: string } | null
-  /** Something is wrong with the renewal itself: nobody may be renewing this one. */
+  /** The renewal itself has a fault: this certificate may not be renewed. */
   readonly alarm: 'dead' | 'overdue' | 'stuck' | null
   /** Events of this listener since the supervisor started. */
   readonly counts: EventCounts
@@ -114,9 +114,9 @@ export interface RenewReport {
     readonly listener: string
     readonly mode: 'acme' | 'manual' | 'internal'
     readonly serials: readonly string[]
-    /** Expiry of the certificate that expires first. */
+    /** Expiry of the first certificate to expire. */
     readonly not_after: string
-    /** Why the new one is not on disk, where it would be after a restart; null if it is. */
+    /** Why the new certificate is not saved and would be lost with a restart; null if it is saved. */
     readonly unsaved: string | null
   }[]
 }

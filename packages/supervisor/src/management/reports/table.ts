@@ -1,4 +1,4 @@
-// Columns for people: plain text, aligned, no colour. Pure.
+// Renders tables for people: plain text, aligned, no colour. Pure.
 
 export interface Column<Row> {
   readonly title: string
@@ -7,10 +7,10 @@ export interface Column<Row> {
 }
 
 const GAP = '  '
-// Characters that must not reach a terminal unescaped: names in a response of the CA are hostile.
+// Characters that must not reach a terminal unescaped: names in a response of a CA may be hostile.
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}]/gu
 
-/** One line for the titles, one for each row. */
+/** One line for the titles, one per row. */
 export function renderTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
   const lines = [
     columns.map(({ title }) => title),
@@ -22,7 +22,7 @@ export function renderTable<Row>(columns: readonly Column<Row>[], rows: readonly
   return lines.map((cells) => `${renderLine(columns, widths, cells)}\n`).join('')
 }
 
-/** `name   value`, one a line. */
+/** `name   value`, one per line. */
 export function renderFields(fields: readonly (readonly [name: string, value: string])[]): string {
   const width = Math.max(...fields.map(([name]) => name.length))
   return fields.map(([name, value]) => `${name.padEnd(width)}${GAP}${printable(value)}\n`).join('')

@@ -1,11 +1,62 @@
-// Rule 22: what somebody who wrote a key that does not exist may have meant.
+// A typed view of configSchema, and suggestions for keys that it does not have. Ajv returns schemas untyped, so every
+// node is read from `unknown`, with the few keywords of JSON Schema that configSchema uses. Pure.
 import { configSchema } from '@reverse-proxy/shared/config/schema'
 import { distance } from 'fastest-levenshtein'
-import { nodeOf, type SchemaNode } from './schema-node.ts'
+
+export interface SchemaNode {
+  readonly type: string | undefined
+  readonly description: string | undefined
+  readonly byDefault: unknown
+  /** The first of its examples. */
+  readonly example: unknown
+  readonly enum: readonly unknown[]
+  readonly anyOf: readonly SchemaNode[]
+  readonly properties: Readonly<Record<string, SchemaNode>>
+  readonly required: readonly string[]
+  readonly items: SchemaNode | undefined
+  readonly minLength: number | undefined
+  readonly minimum: number | undefined
+  readonly exclusiveMinimum: number | undefined
+  readonly maximum: number | undefined
+}
+
+export function nodeOf(schema: unknown): SchemaNode {
+  const keywords = isRecord(schema) ? schema : {}
+  const text = (name: string) => (typeof keywords[name] === 'string' ? keywords[name] : undefined)
+  const number = (name: string) => (typeof keywords[name] === 'number' ? keywords[name] : undefined)
+  return {
+    type: text('type'),
+    description: text('description'),
+    byDefault: keywords['default'],
+    example: listOf(keywords['examples'])[0],
+    enum: listOf(keywords['enum']),
+    anyOf: listOf(keywords['anyOf']).map(nodeOf),
+    properties: propertiesOf(keywords['properties']),
+    required: listOf(keywords['required']).map(String),
+    items: isRecord(keywords['items']) ? nodeOf(keywords['items']) : undefined,
+    minLength: number('minLength'),
+    minimum: number('minimum'),
+    exclusiveMinimum: number('exclusiveMinimum'),
+    maximum: number('maximum'),
+  }
+}
+
+function propertiesOf(properties: unknown): Record<string, SchemaNode> {
+  if (!isRecord(properties)) return {}
+  return Object.fromEntries(Object.entries(properties).map(([key, schema]) => [key, nodeOf(schema)]))
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
 
 const TABLES_BY_KEY = indexTables(nodeOf(configSchema))
 
-/** `known`: the keys that the table has. */
+/** Suggests what an unknown key may have been meant to be. @param known the keys of the table */
 export function describeUnknownKey(key: string, known: readonly string[]): { message: string; hint: string } {
   const message = `unknown key "${key}"`
   const tables = TABLES_BY_KEY.get(key)
@@ -16,7 +67,7 @@ export function describeUnknownKey(key: string, known: readonly string[]): { mes
 }
 
 function closest(key: string, known: readonly string[]): string | undefined {
-  // httpPort and http-port are http_port in another dress.
+  // httpPort and http-port are spellings of http_port.
   const plain = key
     .replaceAll(/([a-z\d])([A-Z])/gu, '$1_$2')
     .replaceAll('-', '_')
