@@ -1,4 +1,4 @@
-// What the `run` command gives the supervisor, and what the core offers to the interfaces for operators. The core
+// The options from the `run` command, and the view of the core for the interfaces of operators. The core
 // depends on these types alone; management/ implements the interfaces, and only the command line knows both.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'

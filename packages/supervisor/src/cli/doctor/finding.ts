@@ -11,7 +11,7 @@ export interface Finding {
   readonly subject: string
   readonly status: Status
   readonly message: string
-  /** What to do; set unless the status is `ok`. */
+  /** Advice for the operator; set unless the status is `ok`. */
   readonly hint?: string
 }
 
