@@ -1,4 +1,4 @@
-// What /etc/hosts and /etc/resolv.conf say about names (hosts(5), resolv.conf(5)). The runtime's DNS
+// Reads /etc/hosts and /etc/resolv.conf for names (hosts(5), resolv.conf(5)). The runtime's DNS
 // client asks name servers for complete names only, so both are read here. Pure but for `readWhenChanged`.
 import { readFileSync, statSync } from 'node:fs'
 import { isIP } from 'node:net'

@@ -1,6 +1,6 @@
 // Names of header fields in lower case, and whether they, or a method, are names at all. Nearly all that come are known,
 // and looking one up takes less time than making it lower case. The table never grows: what strangers send
-// is no business of its memory.
+// must not stay in memory.
 
 const KNOWN_NAMES =
   'Accept Accept-CH Accept-Encoding Accept-Language Accept-Ranges Access-Control-Allow-Credentials ' +

@@ -1,4 +1,4 @@
-// What an order is given by its caller: settings, the means to prove names, and the records that outlast a crash.
+// The input of an order: settings, the means to prove names, and the records that outlast a crash.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import type { StoredCertificate } from '../certificate.ts'
 import type { CertificateJobs } from '../crypto/jobs.ts'

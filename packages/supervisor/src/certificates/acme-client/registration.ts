@@ -176,7 +176,7 @@ export class AcmeRegistration {
   }
 
   /**
-   * What `error` says of the account: the CA does not know its URL, or takes no request of it any more; undefined if
+   * Reads from `error` that the CA does not know the account's URL or accepts no request of it any more; undefined if
    * nothing. Other refusals of any status are looked into.
    */
   async #fateOf({ url }: Account, error: unknown): Promise<'unknown' | 'closed' | undefined> {

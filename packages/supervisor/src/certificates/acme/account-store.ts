@@ -137,7 +137,7 @@ function parseAccount(text: string, expectedUrl: string): Account | undefined {
 /** RFC 7518 3.1 */
 const CURVES: readonly (string | undefined)[] = ['prime256v1', 'secp384r1', 'secp521r1']
 
-/** Anything else would fail at every request, for ever. */
+/** Any other key would fail at every request. */
 function isAccountKey(keyPem: string): boolean {
   try {
     const { asymmetricKeyType, asymmetricKeyDetails } = createPrivateKey(keyPem)

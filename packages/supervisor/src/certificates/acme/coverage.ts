@@ -69,7 +69,10 @@ interface Choice {
   readonly nowMs: number
 }
 
-/** For workers: each for what those before it lack, lest an older one that expires later serve the rest, too. */
+/**
+ * Limits each certificate to names not covered by the ones before it; otherwise workers would prefer an older
+ * certificate that expires later.
+ */
 export function toPushedTogether(
   domains: readonly string[],
   certificates: readonly StoredCertificate[],

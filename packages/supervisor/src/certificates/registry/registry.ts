@@ -53,7 +53,7 @@ export class CertificateRegistry {
   readonly #managed = new Map<string, ManagedListener>()
   readonly #served: ServedCertificates
   readonly #challenges = new Map<string, readonly ArmedChallenge[]>()
-  /** What is being loaded, by manager. */
+  /** Loads under way, by manager. */
   readonly #loading = new Map<CertificateManager, Promise<void>>()
   #isStarted = false
   #isClosed = false

@@ -13,7 +13,7 @@ export interface Challenge {
 export interface ChallengeSolver {
   /** As the CA calls it: `tls-alpn-01`. */
   readonly type: string
-  /** What the operator can do when the CA sees no proof. */
+  /** Tells the operator what to do when the CA sees no proof. */
   readonly hint: string
   /** False for a name that this type cannot prove, such as a wildcard (RFC 8555 7.1.3). */
   supports(name: string): boolean

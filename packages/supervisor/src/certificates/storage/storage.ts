@@ -1,4 +1,4 @@
-// What the certificates of a machine are kept in, and locked by: files are the first implementation. Keys are
+// The storage that keeps and locks the certificates of a machine; files are the first implementation. Keys are
 // '/'-separated; a value is UTF-8 text that a reader finds whole, the old one or the new. Knows nothing of CAs.
 import type { StoredCertificate } from '../certificate.ts'
 import type { Inspection } from '../crypto/inspect.ts'
@@ -75,14 +75,14 @@ export interface StoredCertificates {
 
 export interface Loaded {
   readonly certificate: StoredCertificate | undefined
-  /** What was quarantined during the search. */
+  /** Files that were quarantined during the search. */
   readonly quarantined: readonly Quarantined[]
 }
 
 export interface AllLoaded {
   /** The current one first, then the others, newest first. */
   readonly certificates: readonly StoredCertificate[]
-  /** What was quarantined during the search. */
+  /** Files that were quarantined during the search. */
   readonly quarantined: readonly Quarantined[]
 }
 

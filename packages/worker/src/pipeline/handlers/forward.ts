@@ -32,7 +32,7 @@ export interface TransportDeps {
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const EARLY_HINTS = 103
 const UNAUTHORIZED = 401
-/** Of the fields of all hints to one request: a client that does not read holds up no more of them than of one head. */
+/** Limit on the fields of all hints to one request, as on one head: a client may not read them. */
 const MAX_HINT_BYTES = 65_536
 /** A reason phrase that may stand in a status line of ours. */
 const PLAIN_PHRASE = /^[\t\u0020-\u007e]*$/
