@@ -46,6 +46,8 @@ export function exitKind({ stage, endReason, code }: ExitedWorker): ExitKind {
   }
 }
 
+type GoneWorker = Pick<WorkerHandle, 'slot' | 'pid' | 'stage' | 'endReason' | 'bornAtMs' | 'bootFailure'>
+
 export class ExitLog {
   readonly #clock: Clock
   readonly #log: Log
@@ -73,7 +75,7 @@ export class ExitLog {
   }
 
   /** @param isRunning false during a shutdown, when no exit is unexpected */
-  add(handle: WorkerHandle, { code, signal }: Exit, isRunning: boolean): ExitKind {
+  add(handle: GoneWorker, { code, signal }: Exit, isRunning: boolean): ExitKind {
     const { slot, pid, stage, endReason, bornAtMs } = handle
     const kind = exitKind({ stage, endReason, code })
     this.#log[levelOf(handle, kind, isRunning)]('WORKER_EXIT', {
@@ -104,7 +106,7 @@ export class ExitLog {
 
 /** `debug` where another line tells of the exit already, or nothing was lost. */
 function levelOf(
-  { stage, bootFailure }: WorkerHandle,
+  { stage, bootFailure }: GoneWorker,
   kind: ExitKind,
   isRunning: boolean,
 ): 'error' | 'warn' | 'info' | 'debug' {
