@@ -1,4 +1,4 @@
-// What `certs` shows and `renew` does while a real CA orders, refuses and issues.
+// `certs` and `renew` while a real CA orders, refuses and issues.
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'

@@ -165,7 +165,7 @@ for (const [seed, task] of (['renew', 'acquire'] as const).entries()) {
   })
 }
 
-/** Of the calls between the record of the order and the new pair: the first that is sure to be, and the last. */
+/** The calls between the record of the order and the new pair: the first that is certain, and the last. */
 function betweenFinalizeAndSave(calls: readonly string[]): number[] {
   const recorded = calls.findIndex((call) => /^rename .*order\.json\./u.test(call))
   const saved = calls.findLastIndex((call) => /^rename .*current\./u.test(call))

@@ -54,7 +54,7 @@ test('.ci/run: a start that goes wrong fails its step, and no process of it is l
 })
 
 interface Stubs {
-  /** What `npx` does. */
+  /** Does what `npx` does. */
   readonly start: string
   /** Sleeping takes no time once `npx` runs. */
   readonly timeFlies?: boolean

@@ -53,7 +53,7 @@ test(
       'every worker to be ready',
       () => {
         const ready = linesOf(proxy, 'WORKER_READY').length
-        // Whoever has just become ready may not have been read of yet.
+        // The line of a worker that has just become ready may be unread.
         most = Math.max(most, childrenOf(proxy.pid).length - ready)
         return linesOf(proxy, 'READY').length > 0
       },

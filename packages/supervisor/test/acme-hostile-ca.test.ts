@@ -47,7 +47,7 @@ const NEVER = new AbortController().signal
 /** Of the wire, until we hang up: what the kernel's buffers held included. */
 const FLOOD_TAKEN_BYTES = 32 * 1024 * 1024
 const ISSUED = 'certificate'
-// What has been proved need not be proved again: most of this is about what comes afterwards.
+// Authorizations that are valid are reused: most of this is about the steps after them.
 const visit = await sharePebble({ authorizationReusePercent: 100 })
 
 interface Scene {

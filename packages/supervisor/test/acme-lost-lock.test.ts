@@ -104,7 +104,7 @@ test(
         ])
         hung.remove()
         const recorded = readFileSync(path, 'utf8')
-        // What the next holder would write.
+        // The record that the next holder would write.
         const others = recorded.replace('"failures":0', '"failures":1')
         assert.notEqual(others, recorded)
         const finalized = ca.requestsOf('finalize').length

@@ -1,4 +1,4 @@
-// What `validate` says of keys, before a listener serves with them.
+// The checks of `validate` on keys, before a listener serves with them.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { generateKeyPairSync } from 'node:crypto'

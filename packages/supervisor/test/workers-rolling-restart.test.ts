@@ -1,4 +1,4 @@
-// Whoever asked for fresh or more workers hears of it when the last one is ready, or why not.
+// A caller that asked for fresh or more workers learns when the last one is ready, or why not.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { RollingRestart } from '../src/workers/rolling-restart.ts'

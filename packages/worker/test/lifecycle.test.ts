@@ -155,7 +155,7 @@ test('a worker out of descriptors takes no connection, goes on, and accepts agai
   worker.heartbeat()
   worker.heartbeat()
   release()
-  // Nobody has looked whether there are descriptors again.
+  // No heartbeat has looked for free descriptors since.
   const refused = net.connect(port, '127.0.0.1')
   refused.on('error', () => {})
   await once(refused, 'close')

@@ -1,4 +1,4 @@
-// What the worker relies on in the runtime beyond its documentation. Each test is named for one internal: a runtime
+// The internals of the runtime that the worker relies on. Each test is named for one of them: a runtime
 // that changes it fails here first.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'

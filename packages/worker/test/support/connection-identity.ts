@@ -20,7 +20,7 @@ interface State {
   isChallenged: boolean
 }
 
-/** What each response says: who is served, and on which connection, counted from 1. */
+/** Each response names the user that is served and the connection, counted from 1. */
 export function served(user: string, connection: number): string {
   return `${user} ${connection}`
 }
