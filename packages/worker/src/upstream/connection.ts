@@ -205,15 +205,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
   }
 
   #onBytes(chunk: Buffer): void {
-    // RFC 9112 9.2: nobody has asked for this. It is never the answer to what is asked next.
-    if (this.#receiver === undefined) {
-      this.destroy()
-      return
-    }
-    if (this.#isUnsent) {
-      this.#fail(new ProxyError('UPSTREAM_RESET', 'closed'))
-      return
-    }
+    if (!this.#awaitsResponse()) return
     try {
       this.#parser.execute(chunk)
     } catch (error) {
@@ -230,15 +222,17 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     if (this.awaitsHead) this.#owner.onAnswered(this)
   }
 
+  /** False if the connection was not to say anything now; it is ended then. */
+  #awaitsResponse(): boolean {
+    // RFC 9112 9.2: bytes without a request are never the response to the next one.
+    if (this.#receiver === undefined) this.destroy()
+    else if (this.#isUnsent) this.#fail(new ProxyError('UPSTREAM_RESET', 'closed'))
+    else return true
+    return false
+  }
+
   #onEnd(): void {
-    if (this.#receiver === undefined) {
-      this.destroy()
-      return
-    }
-    if (this.#isUnsent) {
-      this.#fail(new ProxyError('UPSTREAM_RESET', 'closed'))
-      return
-    }
+    if (!this.#awaitsResponse()) return
     try {
       if (this.#writeError !== undefined) throw this.#writeError
       this.#parser.finish()
