@@ -1,5 +1,5 @@
 // `pnpm test [--long] [WORD...]`: every test file, or those whose path contains one of the words.
-// Unit tests first, with coverage; then the program as a whole over real sockets.
+// Tests in this process first, with coverage: units, and the ACME client with a real CA. Then the program as a whole.
 import { spawnSync } from 'node:child_process'
 import { globSync, rmSync } from 'node:fs'
 import { join, relative } from 'node:path'
@@ -47,8 +47,8 @@ async function main(): Promise<number> {
   // Read by the tests that can do more when there is time.
   if (long) process.env['REVERSE_PROXY_TEST_SIZE'] = 'full'
 
-  const unitFiles = select('packages/*/test/**/*.test.ts')
-  const wholeFiles = select('test/**/*.test.ts')
+  const unitFiles = select('{packages/*/test,test/integration}/**/*.test.ts')
+  const wholeFiles = select('test/{e2e,long}/**/*.test.ts')
   if (unitFiles.length + wholeFiles.length === 0)
     return refuse(`No test file's path contains ${filters.join(' or ')}`)
 

@@ -1,5 +1,5 @@
 // A worker process that only asks: several connections of one client, each with one request after the
-// other. Told what to do by rate-limit-processes.test.ts.
+// other. Told what to do by rate-limit/processes.test.ts.
 import type { LeaseGrant, LeaseRequest } from '@reverse-proxy/shared/ipc/messages'
 import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
 import { GENERAL_SCOPE } from '@reverse-proxy/shared/rate-limits'

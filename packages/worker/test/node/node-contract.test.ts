@@ -1,0 +1,180 @@
+// The internals of the runtime that the worker relies on. Each test is named for one of them: a runtime
+// that changes it fails here first.
+import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import http from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
+import net from 'node:net'
+import { test, type TestContext } from 'node:test'
+import tls, { createSecureContext, type TLSSocket } from 'node:tls'
+import httpProxy from 'http-proxy'
+import { createRuntimeServer, startDeadlines, type RuntimeServer } from '../../src/node/http-server.ts'
+import { ReadPause } from '../../src/node/http1-read-pause.ts'
+import { surviveWriteErrors } from '../../src/node/socket-errors.ts'
+import { acceptedSocketOf } from '../../src/node/tls-socket.ts'
+import { connectHttp2, request } from '../support/http2-client.ts'
+import { LIMITS, testCertificate } from '../support/site-server.ts'
+import { listen, next } from '../support/sockets.ts'
+import { waitUntil } from '../support/wait-until.ts'
+
+const TIMEOUT = { timeout: 20_000 }
+
+interface Running {
+  readonly server: RuntimeServer
+  readonly port: number
+  readonly accepted: net.Socket[]
+}
+
+/** The runtime's server behind a listener of our own, as the product uses it. */
+async function start(t: TestContext): Promise<Running> {
+  const { certPem: cert, keyPem: key } = testCertificate()
+  const context = createSecureContext({ cert, key })
+  const server = createRuntimeServer({
+    limits: { ...LIMITS, requestHeaderTimeoutMs: 1_000 },
+    ticketKeys: randomBytes(48),
+    sessionIdContext: 'test',
+    tls: {},
+    contextOf: () => context,
+  })
+  const accepted: net.Socket[] = []
+  const listener = net.createServer((socket) => {
+    accepted.push(socket)
+    server.emit('connection', socket)
+  })
+  return { server, port: await listen(t, listener), accepted }
+}
+
+function connectTls(t: TestContext, port: number, protocol: string): TLSSocket {
+  const socket = tls.connect({
+    port,
+    host: '127.0.0.1',
+    servername: 'a.example',
+    rejectUnauthorized: false,
+    ALPNProtocols: [protocol],
+  })
+  t.after(() => socket.destroy())
+  return socket
+}
+
+test('TLSSocket._parent is the accepted socket, also after both have closed', TIMEOUT, async (t) => {
+  const { server, port, accepted } = await start(t)
+  const secured = next<TLSSocket>(server, 'secureConnection')
+  const client = connectTls(t, port, 'http/1.1')
+  const socket = await secured
+  assert.equal(acceptedSocketOf(socket), accepted[0])
+  client.destroy()
+  await once(socket, 'close')
+  assert.equal(acceptedSocketOf(socket), accepted[0])
+})
+
+test("emit('listening') starts the header deadline of a server that never listens", TIMEOUT, async (t) => {
+  const { server, port } = await start(t)
+  startDeadlines(server)
+  const late = next<NodeJS.ErrnoException>(server, 'clientError')
+  const client = connectTls(t, port, 'http/1.1')
+  client.write('GET / HTTP/1.1\r\n')
+  assert.equal((await late).code, 'ERR_HTTP_REQUEST_TIMEOUT')
+})
+
+test("a server without its own 'stream' listener leaves HTTP/2 streams to ours", TIMEOUT, async (t) => {
+  const { server, port } = await start(t)
+  server.on('request', () => assert.fail('the compatibility layer has answered'))
+  server.on('stream', (stream: ServerHttp2Stream, _headers, _flags, rawHeaders) => {
+    stream.respond([':status', '200', 'x-method', rawHeaders[rawHeaders.indexOf(':method') + 1] ?? ''])
+    stream.end()
+  })
+  const session = await connectHttp2(t, port)
+  const { status, headers } = await request(session, { ':path': '/' })
+  assert.deepEqual([status, headers['x-method']], [200, 'GET'])
+})
+
+test('server.maxHeaderSize counts for connections that come after it was changed', TIMEOUT, async (t) => {
+  const { server, port } = await start(t)
+  server.maxHeaderSize = 1_024
+  const failed = next<NodeJS.ErrnoException>(server, 'clientError')
+  connectTls(t, port, 'http/1.1').write(`GET / HTTP/1.1\r\nX: ${'x'.repeat(2_048)}\r\n\r\n`)
+  assert.equal((await failed).code, 'HPE_HEADER_OVERFLOW')
+})
+
+test('TLSSocket.alpnProtocol, set before the server looks, decides the protocol', TIMEOUT, async (t) => {
+  const { server, port } = await start(t)
+  server.on('request', (req, res) => res.end(req.httpVersion))
+  const client = connectTls(t, port, 'http/1.0')
+  client.write('GET / HTTP/1.0\r\n\r\n')
+  const [bytes]: Buffer[] = await once(client, 'data')
+  assert.match(String(bytes), /^HTTP\/1\.1 200 OK\r\n/u)
+})
+
+test("socket.emit('pause') keeps the HTTP parser from reading", TIMEOUT, async (t) => {
+  const requests: string[] = []
+  let pause: ReadPause | undefined
+  const server = http.createServer((req, res) => {
+    requests.push(req.url ?? '')
+    pause?.hold()
+    res.end()
+  })
+  server.on('connection', (socket) => (pause = new ReadPause(socket)))
+  const client = net.connect(await listen(t, server), '127.0.0.1')
+  t.after(() => client.destroy())
+  let received = ''
+  client.on('data', (chunk: Buffer) => (received += String(chunk)))
+  client.write('GET /1 HTTP/1.1\r\nHost: a\r\n\r\n')
+  await waitUntil('the first response', () => received.includes('200 OK'))
+  client.write('GET /2 HTTP/1.1\r\nHost: a\r\n\r\n')
+  // A second server answers meanwhile: this one has had its turns.
+  const other = http.createServer((_, res) => res.end())
+  const url = `http://127.0.0.1:${await listen(t, other)}`
+  for (let turn = 0; turn < 20; turn++) await (await fetch(url)).text()
+  assert.deepEqual(requests, ['/1'])
+  pause?.letGo()
+  await waitUntil('the second request', () => requests.length === 2)
+})
+
+test(
+  '_readableState.autoDestroy = false: what has arrived is read after a failed write',
+  TIMEOUT,
+  async (t) => {
+    const server = net.createServer((socket) => {
+      socket.on('error', () => {})
+      socket.end('refused', () => socket.resetAndDestroy())
+    })
+    const client = net.connect(await listen(t, server), '127.0.0.1')
+    t.after(() => client.destroy())
+    surviveWriteErrors(client)
+    await once(client, 'connect')
+    const failed = once(client, 'error')
+    const flood = Buffer.alloc(1024 * 1024)
+    const writing = setInterval(() => client.write(flood), 5)
+    await failed
+    clearInterval(writing)
+    assert.equal(client.destroyed, false)
+  },
+)
+
+test(
+  "http-proxy listens for 'upgrade' and 'response' on the request that it has made",
+  TIMEOUT,
+  async (t) => {
+    const upstream = http.createServer()
+    const port = await listen(t, upstream)
+    upstream.on('upgrade', (_req, socket) => socket.destroy())
+    const proxy = httpProxy.createProxyServer({
+      target: { protocol: 'http:', host: 'unused.invalid', port: 80 },
+    })
+    assert.ok(Array.isArray(Reflect.get(proxy, 'webPasses')))
+    const made = new Promise<http.ClientRequest>((resolve) => proxy.on('proxyReqWs', (sent) => resolve(sent)))
+    const front = http.createServer()
+    front.on('upgrade', (req, socket, head) => {
+      proxy.ws(req, socket, head, { target: `http://127.0.0.1:${port}` }, () => socket.destroy())
+    })
+    const client = net.connect(await listen(t, front), '127.0.0.1')
+    t.after(() => client.destroy())
+    client.on('error', () => {})
+    client.write('GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+    const sent = await made
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(sent.listenerCount('upgrade'), 1)
+    assert.equal(sent.listenerCount('response'), 1)
+  },
+)

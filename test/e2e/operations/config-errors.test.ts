@@ -1,0 +1,72 @@
+// Bad input never half-starts anything. The program itself over every broken file there is.
+import assert from 'node:assert/strict'
+import { copyFileSync, readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { test } from 'node:test'
+import { writeCertificates } from '../../../packages/supervisor/test/support/config-directory.ts'
+import { temporaryDirectory } from '../../harness/directory.ts'
+import { freePort } from '../../harness/ports.ts'
+import { Program } from '../../harness/program.ts'
+import { PROGRAM, writeConfig } from '../../harness/proxy.ts'
+
+const FIXTURES = join(import.meta.dirname, '../../../packages/supervisor/test/fixtures/config/broken')
+const WITNESS = join(import.meta.dirname, '../../harness/listen-witness.ts')
+/** What harness/listen-witness.ts says. */
+const LISTENED = /^witness: listened$/m
+const EXPECT = '# expect: '
+
+function run(t: TestContext, configPath: string, args: readonly string[] = []): Program {
+  return new Program(t, process.execPath, ['--import', WITNESS, PROGRAM, '--config', configPath, ...args])
+}
+
+const OPTIONS = { timeout: 120_000, concurrency: 2 }
+
+test('broken configurations: every code at once, exit 1, no port bound', OPTIONS, async (suite) => {
+  const directory = temporaryDirectory(suite)
+  await writeCertificates(directory)
+  const names = readdirSync(FIXTURES)
+  assert.ok(names.length >= 25)
+  const cases = names.map(async (name) =>
+    suite.test(name, async (t) => {
+      const configPath = join(directory, name)
+      copyFileSync(join(FIXTURES, name), configPath)
+      const [first = ''] = readFileSync(configPath, 'utf8').split('\n')
+      const program = run(t, configPath)
+      assert.deepEqual(await program.exited, { code: 1, signal: null })
+      const issues = program.stderr.text.matchAll(/^\S+ (?:error|warning) ([A-Z0-9_]+)/gm)
+      const codes = [...issues].map(([, code]) => code)
+      assert.deepEqual(codes, first.slice(EXPECT.length).split(' '))
+      assert.equal(program.stdout.text, '', 'nothing was started')
+      assert.doesNotMatch(program.stderr.text, LISTENED)
+    }),
+  )
+  await Promise.all(cases)
+})
+
+test('broken configurations: what tells that a port was bound does tell', async (t) => {
+  const configPath = writeConfig(temporaryDirectory(t), {
+    listeners: [
+      {
+        bind_addr: '127.0.0.1',
+        https_port: await freePort(),
+        http_port: 0,
+        tls: { mode: 'internal' },
+        sites: [{ host: 'site.test', upstream: '127.0.0.1:1' }],
+      },
+    ],
+  })
+  const program = run(t, configPath)
+  await program.stderr.waitForLine(LISTENED)
+})
+
+test('--validate: the same report, and nothing is started when all is well', async (t) => {
+  const directory = temporaryDirectory(t)
+  const name = readdirSync(FIXTURES)[0] ?? ''
+  copyFileSync(join(FIXTURES, name), join(directory, name))
+  const asStarted = run(t, join(directory, name))
+  const asChecked = run(t, join(directory, name), ['--validate'])
+  assert.deepEqual(await asStarted.exited, { code: 1, signal: null })
+  assert.deepEqual(await asChecked.exited, { code: 1, signal: null })
+  assert.equal(asChecked.stderr.text, asStarted.stderr.text)
+})
