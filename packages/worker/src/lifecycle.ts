@@ -1,5 +1,5 @@
-// A worker's life: booting -> serving -> draining -> stopped. It applies what the supervisor pushes,
-// one message after the other, and acknowledges each.
+// The life of a worker: booting -> serving -> draining -> stopped. Applies the pushes of the supervisor one after the
+// other and acknowledges each.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { codeOf, messageOf, stackOf } from '@reverse-proxy/shared/error-text'
@@ -27,11 +27,11 @@ import { TrafficMetrics } from './observability/metrics.ts'
 import type { Welcome } from './welcome/server.ts'
 import { startWelcome } from './welcome/server.ts'
 
-/** A shutdown waits 2 s for the log, of which the supervisor needs the other half after this. */
+/** A shutdown allows 2 s for the log; the supervisor needs the other half. */
 const FLUSH_TIMEOUT_MS = 800
 
 const EVENT_LOOP_SAMPLE_MS = 20
-/** errno of a process, and of a machine, that can open no more files. */
+/** The process, or the machine, has reached its limit on open files. */
 const OUT_OF_FILES: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE'])
 
 export interface WorkerProcess {
@@ -57,7 +57,7 @@ export class WorkerLifecycle {
   readonly #trust = new UpstreamTrust()
   readonly #names = new NameResolver()
   readonly #listeners = new Map<string, TrafficListener>()
-  /** Messages are applied in the order they came: each waits for the one before, but none for a drain to end. */
+  /** Messages are applied in order: each waits for the previous one, but not for the end of a drain. */
   #applied: Promise<void> = Promise.resolve()
 
   constructor(workerProcess: WorkerProcess) {
@@ -65,7 +65,7 @@ export class WorkerLifecycle {
     this.#eventLoop.enable()
   }
 
-  /** Says that it lives, how it is, and what it has counted since the last time. */
+  /** Reports the load, and the counts since the last heartbeat. */
   heartbeat(then?: () => void): void {
     this.#measure()
     const load = {
@@ -78,7 +78,7 @@ export class WorkerLifecycle {
     this.#process.send({ type: 'heartbeat', load, counts: this.#metrics.take() }, then)
   }
 
-  /** The runtime reads a file for it, so that it also tells whether there is a descriptor left. */
+  /** The runtime opens a file to measure the memory, so this also shows whether a descriptor is free. */
   #measure(): void {
     let error: unknown
     try {
@@ -112,7 +112,7 @@ export class WorkerLifecycle {
         this.#enqueue(() => this.#drain(message.timeoutMs))
         break
       case 'lease-grant':
-        // Requests wait for it.
+        // Not enqueued: requests wait for it.
         this.#rateLimiter?.onGrant(message)
         break
       default:
@@ -121,8 +121,8 @@ export class WorkerLifecycle {
   }
 
   /**
-   * The supervisor died: finish what is in flight and go. Without waiting for the messages before: a port
-   * that is being bound waits for the supervisor's answer, which never comes.
+   * The supervisor died: finish the requests in flight and exit. Does not wait for earlier messages, because binding a
+   * port waits for a reply of the supervisor that never comes.
    */
   onSupervisorGone(): void {
     this.#drain(this.#config?.shutdownTimeoutMs ?? 0)
@@ -188,7 +188,7 @@ export class WorkerLifecycle {
   #acknowledge(seq: number, push: Push): void {
     let error: string | undefined
     try {
-      // A client whose hello is still on its way when the drain begins gets what is new, like any other.
+      // A client whose ClientHello arrives during the drain is still served, with the new state.
       if (this.#phase === 'serving' || this.#phase === 'draining') this.#apply(push)
     } catch (cause) {
       error = explain(cause)
@@ -226,17 +226,17 @@ export class WorkerLifecycle {
 
   #sendServed(): void {
     const listeners = [...this.#listeners.values()].map(({ servedSerials }) => servedSerials)
-    this.#process.send({ type: 'serving', listeners })
+    this.#process.send({ type: 'certificates-served', listeners })
   }
 
-  /** Told again while it drains: there is less time left than it was said at first. */
+  /** A second call while draining can shorten the time. */
   #drain(timeoutMs: number): void {
     if (this.#phase === 'stopped') return
-    // Each closes its sockets before it begins to wait.
+    // Each listener closes its sockets at once and then waits for its connections.
     const drained = [...this.#listeners.values()].map(async (listener) => await listener.drain(timeoutMs))
     if (this.#phase === 'draining') return
     this.#phase = 'draining'
-    this.#process.send({ type: 'closed' })
+    this.#process.send({ type: 'stopped-accepting' })
     void this.#stopAfter(drained)
   }
 
@@ -270,7 +270,7 @@ function describe(error: unknown): BootFailure {
   return { reason: 'internal', message: explain(error) }
 }
 
-/** In one line with what is behind it; only what should not be, with where it happened. */
+/** One line with the cause; an unexpected error with its stack. */
 function explain(error: unknown): string {
   if (!(error instanceof ProxyError)) return stackOf(error)
   return error.cause === undefined ? error.message : `${error.message}: ${messageOf(error.cause)}`

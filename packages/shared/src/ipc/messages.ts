@@ -107,9 +107,9 @@ export type WorkerToSupervisor =
   /** Sent every HEARTBEAT_INTERVAL_MS; shows that its event loop turns. */
   | { readonly type: 'heartbeat'; readonly load: WorkerLoad; readonly counts: TrafficCounts }
   /** Drains, and takes no more connections; what is in flight goes on. */
-  | { readonly type: 'closed' }
+  | { readonly type: 'stopped-accepting' }
   /** Before `ready`, and before the `ack` of every push that changes it. */
-  | { readonly type: 'serving'; readonly listeners: readonly ServedSerials[] }
+  | { readonly type: 'certificates-served'; readonly listeners: readonly ServedSerials[] }
   | LeaseRequest
 
 export interface WorkerLoad {

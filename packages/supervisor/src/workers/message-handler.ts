@@ -51,11 +51,11 @@ export class MessageHandler {
       case 'heartbeat':
         this.#onHeartbeat(handle, message)
         break
-      case 'closed':
+      case 'stopped-accepting':
         handle.accepting = false
         onChange()
         break
-      case 'serving':
+      case 'certificates-served':
         handle.served = message.listeners
         break
       case 'lease-request':

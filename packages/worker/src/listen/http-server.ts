@@ -17,7 +17,7 @@ import { DispatchStage } from '../pipeline/stages/dispatch.ts'
 import { ParseStage } from '../pipeline/stages/parse.ts'
 import { RateLimitStage, type RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
 import { RouteStage } from '../pipeline/stages/route.ts'
-import type { Stage } from '../tls/sni-policy.ts'
+import type { ServingMode } from '../tls/sni-policy.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
 import { Http1Connection } from '../connection/client-connection.ts'
 import { ClientConnections } from '../connection/client-connections.ts'
@@ -52,11 +52,11 @@ export class PlainHttpServer {
   #settings: PlainHttpSettings
   readonly #pipeline: Pipeline
   #router = new Router<ServedSite>([])
-  #stage: Stage
+  #mode: ServingMode
 
-  constructor(settings: PlainHttpSettings, stage: Stage, deps: PlainHttpDeps) {
+  constructor(settings: PlainHttpSettings, mode: ServingMode, deps: PlainHttpDeps) {
     this.#deps = deps
-    this.#stage = stage
+    this.#mode = mode
     this.#settings = settings
     const stalls = new WriteTimeouts(
       () => this.#settings.limits.bodyStallTimeoutMs,
@@ -126,8 +126,8 @@ export class PlainHttpServer {
     this.#server.emit('connection', socket)
   }
 
-  setStage(stage: Stage): void {
-    this.#stage = stage
+  setServingMode(mode: ServingMode): void {
+    this.#mode = mode
   }
 
   async drain(timeoutMs: number): Promise<void> {
@@ -156,7 +156,7 @@ export class PlainHttpServer {
 
   /** There is no certificate for the HTTPS port yet. */
   #refuseWhileStarting(exchange: Exchange): StageResult {
-    if (this.#stage !== 'challenge') return NEXT
+    if (this.#mode !== 'challenge') return NEXT
     sendText(exchange, 503)
     return DONE
   }

@@ -96,7 +96,7 @@ export class TrafficListener {
       connectionLimitLog: this.#connectionLimitLog,
       log,
       metrics,
-      stage: 'challenge',
+      mode: 'challenge',
       handshakeTimeoutMs: workerConfig.limits.tlsHandshakeTimeoutMs,
       serve: (socket, peeked) => this.#sites.adopt(socket, peeked),
     })
@@ -140,9 +140,9 @@ export class TrafficListener {
    */
   setCertificates(certificates: readonly PushedCertificate[]): void {
     this.#contexts.replace(certificates)
-    const stage = certificates.length === 0 ? 'challenge' : 'serve'
-    this.#front.setStage(stage)
-    this.#redirect.setStage(stage)
+    const mode = certificates.length === 0 ? 'challenge' : 'serve'
+    this.#front.setServingMode(mode)
+    this.#redirect.setServingMode(mode)
   }
 
   /** @throws ProxyError CERTIFICATE; nothing has changed then */

@@ -15,11 +15,11 @@ import type { RequestEntry } from './access-log-entry.ts'
 
 /** Counts an event where it happens. */
 export interface EventCounter {
-  /** @param detail a word of ours or a code of the runtime; '' if the event has only one kind */
+  /** @param detail the cause: a fixed word, or an error code of the runtime; '' if the event has only one */
   count(event: CountedEvent, detail?: string, by?: number): void
 }
 
-/** Kinds that are counted one by one; further ones that a peer provokes are counted together. */
+/** Kinds counted separately; a peer that provokes further kinds gets them counted together. */
 const MAX_KINDS = 200
 
 export class TrafficMetrics implements EventCounter {
@@ -27,7 +27,7 @@ export class TrafficMetrics implements EventCounter {
   #events = new Map<string, EventCount>()
   #requests = 0
 
-  /** Since the worker started. */
+  /** Number of requests since the worker started. */
   get requests(): number {
     return this.#requests
   }
@@ -56,7 +56,7 @@ export class TrafficMetrics implements EventCounter {
   }
 
   count(event: CountedEvent, detail = '', by = 1): void {
-    // The kind without detail has a place also when there is none for others: there are few events.
+    // There are few events, so the kind without detail is counted even when the limit is reached.
     if (!this.#addTo(event, detail, by, MAX_KINDS)) this.#addTo(event, '', by, Infinity)
   }
 

@@ -1,5 +1,5 @@
-// Runs the stages of a listener for each request, in order. The exchange keeps the position, so that a request
-// that had to wait goes on where it stopped and skips nothing.
+// Runs the stages of a listener for each request, in order. The exchange keeps the position, so that a request that
+// had to wait continues at the next stage and skips none.
 import { stackOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
@@ -17,7 +17,7 @@ export class Pipeline {
     this.#log = log
   }
 
-  /** Runs the stages that `exchange` has not passed yet, until one does not return NEXT. Never throws. */
+  /** Runs the remaining stages of `exchange` until one returns DONE or WAIT. Never throws. */
   run(exchange: Exchange): void {
     try {
       while (this.#stageOf(exchange).run(exchange) === NEXT);
@@ -27,14 +27,14 @@ export class Pipeline {
     }
   }
 
-  /** Goes on with a request whose stage returned WAIT. Without effect if its client has gone meanwhile. */
+  /** Continues a request whose stage returned WAIT. No effect if its client has disconnected meanwhile. */
   resume(exchange: Exchange): void {
     if (!exchange.isOver) this.run(exchange)
   }
 
   #stageOf(exchange: Exchange): Stage {
     const stage = this.#stages[exchange.stagesRun++]
-    if (stage === undefined) throw new TypeError('no stage has answered the request')
+    if (stage === undefined) throw new TypeError('no stage has responded to the request')
     return stage
   }
 }

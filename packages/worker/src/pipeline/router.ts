@@ -1,15 +1,12 @@
-// Which site a host name belongs to. Constant cost, whatever the number of sites.
+// Finds the site of a host name. The cost does not depend on the number of sites.
 
-/**
- * Looked up in this order: the exact name; then `*.` in place of the name's first label, and of no
- * more than that one, as certificates have it.
- */
+/** Looks up the exact name, then the name with `*` in place of its first label, as certificates do (RFC 9525 6.3). */
 export class Router<T> {
   readonly #exact = new Map<string, T>()
-  /** By what follows the `*.`. */
+  /** By the part after `*.`. */
   readonly #wildcard = new Map<string, T>()
 
-  /** @param entries host (lower case; exact or `*.example.com`) and what it stands for */
+  /** @param entries host (lower case; exact or `*.example.com`) and its value */
   constructor(entries: Iterable<readonly [host: string, value: T]>) {
     for (const [host, value] of entries) {
       if (host.startsWith('*.')) this.#wildcard.set(host.slice(2), value)
@@ -22,7 +19,7 @@ export class Router<T> {
     const exact = this.#exact.get(host)
     if (exact !== undefined || this.#wildcard.size === 0) return exact
     const dot = host.indexOf('.')
-    // A first label there must be: `.example.com` is no name under `*.example.com`.
+    // The first label must not be empty: `*.example.com` does not match `.example.com`.
     return dot > 0 ? this.#wildcard.get(host.slice(dot + 1)) : undefined
   }
 }

@@ -1,5 +1,5 @@
 // Compiles the sites of one listener, each with its upstream pool and its handler. A reload keeps the pool of every
-// site whose upstream is unchanged; the requests of the other pools are finished.
+// site whose upstream is unchanged; requests in the other pools finish.
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { Handler, ServedSite } from '../protocol/exchange.ts'
 import { Router } from './router.ts'
@@ -19,7 +19,7 @@ export class CompiledSites {
   readonly #trust: UpstreamTrust
   readonly #names: NameResolver
   readonly #handlerOf: (route: Route) => Handler
-  /** By the host of their site. */
+  /** By host of the site. */
   #pools = new Map<string, UpstreamPool>()
   #router = new Router<ServedSite>([])
 
@@ -66,7 +66,7 @@ export class CompiledSites {
     this.#router = new Router(entries)
   }
 
-  /** Nothing more will be asked. */
+  /** Call when no more requests arrive. */
   close(): void {
     for (const pool of this.#pools.values()) pool.close()
   }

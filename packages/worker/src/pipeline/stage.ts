@@ -1,16 +1,16 @@
-// One step on a request's way through the pipeline: it judges the request or finds something out about it.
+// One step of the pipeline: it checks the request, adds to the exchange, or responds.
 import type { Exchange } from '../protocol/exchange.ts'
 
-/** The next stage may run. */
+/** The next stage runs. */
 export const NEXT = 0
-/** The request has a response, or somebody who gives it one: no other stage runs. */
+/** The stage has responded, or will: no other stage runs. */
 export const DONE = 1
-/** The stage calls `Pipeline.resume` later; the stages behind it run then. */
+/** The stage calls `Pipeline.resume` later; the next stage runs then. */
 export const WAIT = 2
 
 export type StageResult = typeof NEXT | typeof DONE | typeof WAIT
 
 export interface Stage {
-  /** @throws ProxyError that the client is answered with */
+  /** @throws ProxyError, which becomes the error response */
   run(exchange: Exchange): StageResult
 }

@@ -3,8 +3,6 @@
 import { IncrementalSweep } from './incremental-sweep.ts'
 
 const MAX_DENIALS = 65_536
-/** Entries examined for each denial that is added. */
-const SWEPT_PER_DENIAL = 2
 
 interface Denial {
   readonly askAgainAtMs: number
@@ -13,7 +11,10 @@ interface Denial {
 
 export class DeniedCache {
   readonly #denials = new Map<string, Denial>()
-  readonly #cursor = new IncrementalSweep(this.#denials)
+  readonly #sweep = new IncrementalSweep(
+    this.#denials,
+    ({ askAgainAtMs }, nowMs) => nowMs >= askAgainAtMs || this.#denials.size >= MAX_DENIALS,
+  )
 
   get size(): number {
     return this.#denials.size
@@ -24,7 +25,7 @@ export class DeniedCache {
    * @param askAgainAtMs when the denial expires; not later than `tokenAtMs`
    */
   remember(key: string, tokenAtMs: number, askAgainAtMs: number, nowMs: number): void {
-    this.#sweep(nowMs)
+    this.#sweep.advance(nowMs)
     this.#denials.set(key, { tokenAtMs, askAgainAtMs })
   }
 
@@ -39,14 +40,6 @@ export class DeniedCache {
 
   clear(): void {
     this.#denials.clear()
-  }
-
-  #sweep(nowMs: number): void {
-    for (let left = SWEPT_PER_DENIAL; left > 0; left--) {
-      const [key, denial] = this.#cursor.next() ?? []
-      if (key === undefined || denial === undefined) continue
-      if (nowMs >= denial.askAgainAtMs || this.#denials.size >= MAX_DENIALS) this.#denials.delete(key)
-    }
   }
 }
 

@@ -9,7 +9,6 @@ import { wholeSeconds } from './denied-cache.ts'
 const MAX_BUCKETS = 65_536
 /** Clients beyond MAX_BUCKETS share this bucket. */
 const SHARED_KEY = ''
-const SWEPT_PER_INSERTION = 2
 
 interface FallbackBucket {
   readonly limit: RateLimit
@@ -18,11 +17,13 @@ interface FallbackBucket {
 
 export class FallbackBuckets {
   readonly #buckets = new Map<string, FallbackBucket>()
-  readonly #cursor = new IncrementalSweep(this.#buckets)
+  readonly #sweep = new IncrementalSweep(this.#buckets, ({ bucket, limit }, nowMs) =>
+    isFull(refill(bucket, limit, nowMs), limit),
+  )
   readonly #admitted = new Map<string, number>()
 
-  /** @returns 0 if admitted, else the seconds after which the client may retry */
-  selectContext(key: string, wholeLimit: RateLimit, workers: number, nowMs: number): number {
+  /** Decides about one request. @returns 0 if admitted, else the seconds after which the client may retry */
+  decide(key: string, wholeLimit: RateLimit, workers: number, nowMs: number): number {
     const limit = shareOf(wholeLimit, workers)
     const place = this.#placeOf(key, nowMs)
     const bucket = this.#buckets.get(place)?.bucket ?? fullBucket(limit, nowMs)
@@ -56,11 +57,7 @@ export class FallbackBuckets {
 
   #placeOf(key: string, nowMs: number): string {
     if (this.#buckets.has(key)) return key
-    for (let left = SWEPT_PER_INSERTION; left > 0; left--) {
-      const [other, local] = this.#cursor.next() ?? []
-      if (other === undefined || local === undefined) continue
-      if (isFull(refill(local.bucket, local.limit, nowMs), local.limit)) this.#buckets.delete(other)
-    }
+    this.#sweep.advance(nowMs)
     return this.#buckets.size < MAX_BUCKETS ? key : SHARED_KEY
   }
 }

@@ -162,7 +162,7 @@ export class RateLimiter {
   #decideByFallback(key: string, nowMs: number): number {
     this.#tickLater()
     const limit = rateLimitOf(this.#limits, parseBucketKey(key).scope)
-    return this.#fallbackBuckets.selectContext(key, limit, this.#workers, nowMs)
+    return this.#fallbackBuckets.decide(key, limit, this.#workers, nowMs)
   }
 
   #decideWaiting(): void {

@@ -1,5 +1,5 @@
-// One listener's front door: a connection is counted, its ClientHello is read, and then it is served,
-// shown a challenge certificate, or turned away with an alert. Speaks no HTTP, and no TLS of its own.
+// Accepts the TLS connections of one listener: applies the connection limits, reads the ClientHello, then hands the
+// connection to the HTTP server, to the challenge server, or rejects it with an alert. Performs no handshake itself.
 import type { Socket } from 'node:net'
 import { clientKey, foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type { Log } from '@reverse-proxy/shared/log-fields'
@@ -7,16 +7,21 @@ import type { ConnectionLimits } from '../connection/connection-limits.ts'
 import type { ConnectionLimitLog } from '../connection/connection-limit-log.ts'
 import { nowMs } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
-import { alertRecord } from './alerts.ts'
 import { ChallengeServer } from './challenge-server.ts'
 import type { ClientHello, ClientHelloFault } from './client-hello.ts'
 import type { ChallengeContexts, SiteContexts } from './contexts.ts'
-import { selectContext, FAULT_ALERTS, type ClientHelloRejection, type Stage } from './sni-policy.ts'
+import {
+  alertRecord,
+  selectContext,
+  FAULT_ALERTS,
+  type ClientHelloRejection,
+  type ServingMode,
+} from './sni-policy.ts'
 import { endLingering } from '../connection/lingering-close.ts'
 import { readClientHello, type ClientHelloOutcome } from './read-client-hello.ts'
 import { attachConnectionInfo, type ConnectionInfo } from '../connection/connection-info.ts'
 
-type Refusal = ClientHelloRejection | ClientHelloFault | 'timeout'
+type Rejection = ClientHelloRejection | ClientHelloFault | 'timeout'
 
 type Accepted = Pick<ConnectionInfo, 'clientIp' | 'acceptedMs'>
 
@@ -28,33 +33,33 @@ export interface TlsAcceptorOptions {
   readonly connectionLimitLog: ConnectionLimitLog
   readonly log: Log
   readonly metrics: EventCounter
-  readonly stage: Stage
-  /** From accept to the end of the ClientHello; who serves the connection counts from accept as well. */
+  readonly mode: ServingMode
+  /** From accept to the end of the ClientHello; the server of the connection counts from accept as well. */
   readonly handshakeTimeoutMs: number
   /**
-   * Takes over a socket whose client is to be served: emit it as a 'connection' of the site's HTTP
-   * server, in this same tick. All its bytes are in it again.
+   * Takes over a socket whose ClientHello is accepted. Must emit it as a 'connection' of the HTTP server in the same
+   * tick. The bytes that were read are back in the socket.
    */
-  readonly serve: (socket: Socket, peeked: ConnectionInfo) => void
+  readonly serve: (socket: Socket, info: ConnectionInfo) => void
 }
 
-/** RFC 9110 15.5.1, for a browser that was told http:// where https:// was meant. */
-const HTTP_ANSWER = Buffer.from(
+/** RFC 9110 15.5.1: the response to plain HTTP on the HTTPS port. */
+const HTTP_RESPONSE = Buffer.from(
   'HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 11\r\nConnection: close\r\n\r\nBad Request',
 )
 
 export class TlsAcceptor {
   readonly #options: TlsAcceptorOptions
   readonly #challengeServer: ChallengeServer
-  /** Not handed over: being peeked at, answering a challenge, or saying farewell. */
+  /** Connections not handed over: the ClientHello is read, a challenge is answered, or the close lingers. */
   readonly #sockets = new Set<Socket>()
-  #stage: Stage
+  #mode: ServingMode
   #handshakeTimeoutMs: number
 
   constructor(options: TlsAcceptorOptions) {
     this.#options = options
     this.#challengeServer = new ChallengeServer(options.log, options.metrics)
-    this.#stage = options.stage
+    this.#mode = options.mode
     this.#handshakeTimeoutMs = options.handshakeTimeoutMs
   }
 
@@ -63,23 +68,24 @@ export class TlsAcceptor {
     return this.#sockets.size
   }
 
-  /** Holds for every ClientHello that is complete from now on. */
-  setStage(stage: Stage): void {
-    this.#stage = stage
+  /** Applies to every ClientHello that is completed from now on. */
+  setServingMode(mode: ServingMode): void {
+    this.#mode = mode
   }
 
-  /** Holds for every connection accepted from now on. */
+  /** Applies to every connection accepted from now on. */
   setHandshakeTimeout(handshakeTimeoutMs: number): void {
     this.#handshakeTimeoutMs = handshakeTimeoutMs
   }
 
-  /** For the 'connection' event of a net.Server, whose sockets nobody else has touched. */
+  /** Handles the 'connection' event of a net.Server. Nothing else may have read from `socket`. */
   accept(socket: Socket): void {
-    // Whatever breaks the connection also closes it, and 'close' is what everyone here acts on.
+    // Ignore errors: each one also closes the socket, and we act on 'close'.
     socket.on('error', () => {})
     const { remoteAddress } = socket
+    // The client has already disconnected.
     if (remoteAddress === undefined) {
-      socket.destroy() // the client was gone before we looked
+      socket.destroy()
       return
     }
     const acceptedMs = nowMs()
@@ -88,13 +94,13 @@ export class TlsAcceptor {
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
     readClientHello(socket, this.#handshakeTimeoutMs, (outcome) =>
-      this.#onPeeked(socket, { clientIp, acceptedMs }, outcome),
+      this.#onOutcome(socket, { clientIp, acceptedMs }, outcome),
     )
   }
 
   /**
-   * Cuts every connection that has not been handed over; idempotent. In a drain, wait a little before:
-   * a client whose hello is on its way is still to be served.
+   * Cuts every connection that has not been handed over; idempotent. A drain calls it after a short delay, so that a
+   * client that has just connected is still served.
    */
   close(): void {
     for (const socket of this.#sockets) socket.destroy()
@@ -103,9 +109,9 @@ export class TlsAcceptor {
   #admit(socket: Socket, clientIp: string): boolean {
     const { connections, connectionLimitLog } = this.#options
     const client = clientKey(clientIp)
-    const refusal = connections.admit(client)
-    if (refusal !== undefined) {
-      connectionLimitLog.add(client, clientIp, refusal)
+    const limit = connections.admit(client)
+    if (limit !== undefined) {
+      connectionLimitLog.add(client, clientIp, limit)
       socket.destroy()
       return false
     }
@@ -113,7 +119,7 @@ export class TlsAcceptor {
     return true
   }
 
-  #onPeeked(socket: Socket, accepted: Accepted, outcome: ClientHelloOutcome): void {
+  #onOutcome(socket: Socket, accepted: Accepted, outcome: ClientHelloOutcome): void {
     const { clientIp } = accepted
     switch (outcome.kind) {
       case 'hello':
@@ -121,13 +127,13 @@ export class TlsAcceptor {
         break
       case 'fault': {
         const { fault } = outcome
-        this.#logRefusal(clientIp, fault)
-        endLingering(socket, fault === 'http' ? HTTP_ANSWER : alertRecord(FAULT_ALERTS[fault]))
+        this.#onRejected(clientIp, fault)
+        endLingering(socket, fault === 'http' ? HTTP_RESPONSE : alertRecord(FAULT_ALERTS[fault]))
         break
       }
       case 'timeout':
-        // Browsers open connections ahead of need and may never use them: not worth a line.
-        if (outcome.receivedBytes > 0) this.#logRefusal(clientIp, 'timeout')
+        // Browsers preconnect and may never use the connection: no log line if nothing was sent.
+        if (outcome.receivedBytes > 0) this.#onRejected(clientIp, 'timeout')
         socket.destroy()
         break
       case 'gone':
@@ -138,23 +144,22 @@ export class TlsAcceptor {
 
   #onHello(socket: Socket, accepted: Accepted, hello: ClientHello, bytes: Buffer): void {
     const { contexts, challenges } = this.#options
-    const decision = selectContext(hello, this.#stage, contexts, challenges)
-    if (decision.kind === 'refuse') {
-      this.#logRefusal(accepted.clientIp, decision.reason, hello.serverName)
+    const decision = selectContext(hello, this.#mode, contexts, challenges)
+    if (decision.kind === 'reject') {
+      this.#onRejected(accepted.clientIp, decision.reason, hello.serverName)
       endLingering(socket, alertRecord(decision.alert))
       return
     }
     const { serverName, context } = decision
-    const peeked = { serverName, context, socket, ...accepted }
-    attachConnectionInfo(socket, peeked)
+    const info = { serverName, context, socket, ...accepted }
+    attachConnectionInfo(socket, info)
     socket.unshift(bytes)
-    if (decision.kind === 'serve') this.#serve(socket, peeked)
-    else this.#answerChallenge(socket, peeked)
-  }
-
-  #serve(socket: Socket, peeked: ConnectionInfo): void {
+    if (decision.kind === 'challenge') {
+      this.#answerChallenge(socket, info)
+      return
+    }
     this.#sockets.delete(socket)
-    this.#options.serve(socket, peeked)
+    this.#options.serve(socket, info)
   }
 
   #answerChallenge(socket: Socket, { clientIp, serverName }: ConnectionInfo): void {
@@ -163,7 +168,7 @@ export class TlsAcceptor {
     this.#challengeServer.answer(socket, this.#handshakeTimeoutMs)
   }
 
-  #logRefusal(clientIp: string, reason: Refusal, serverName?: string): void {
+  #onRejected(clientIp: string, reason: Rejection, serverName?: string): void {
     this.#options.metrics.count('tls_rejected', reason)
     this.#options.log.warn('TLS_REJECTED', { client_ip: clientIp, reason, server_name: serverName })
   }

@@ -1,5 +1,5 @@
-// Answers tls-alpn-01 validations (RFC 8737): one handshake with the challenge certificate, then goodbye.
-// The caller has checked that the ClientHello offers nothing but `acme-tls/1`.
+// Answers tls-alpn-01 validations (RFC 8737): completes one handshake with the challenge certificate, then closes.
+// The caller has checked that the ClientHello offers only `acme-tls/1`.
 import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { Log } from '@reverse-proxy/shared/log-fields'
@@ -11,7 +11,7 @@ import { TLS_OPTIONS } from './policy.ts'
 export const ACME_TLS_PROTOCOL = 'acme-tls/1'
 
 export class ChallengeServer {
-  // Never listens: connections are handed to it.
+  // Does not listen: it gets connections from `answer`.
   readonly #server: Server
 
   constructor(log: Log, metrics: EventCounter) {
@@ -22,7 +22,7 @@ export class ChallengeServer {
         done(null, connectionInfoOf(this).context.secureContext)
       },
     })
-    // RFC 8737 3: once the handshake is done nothing more is exchanged.
+    // RFC 8737 3: no data is exchanged after the handshake.
     this.#server.on('secureConnection', (socket) => {
       socket.on('error', () => {})
       socket.end()
@@ -36,8 +36,8 @@ export class ChallengeServer {
   }
 
   /**
-   * @param socket what was peeked of it is remembered, and put back
-   * @param timeoutMs for everything, from now to the close
+   * @param socket has its ConnectionInfo attached and its ClientHello unread
+   * @param timeoutMs until the connection is cut
    */
   answer(socket: Socket, timeoutMs: number): void {
     destroyAfter(socket, timeoutMs)

@@ -1,14 +1,13 @@
-// The two things the proxy must know before TLS begins, the server name and the ALPN list, read from
-// the client's first bytes. Pure. Judges only the structure that leads to them: whatever else may be
-// wrong with a ClientHello is left to the TLS library, which sees the same bytes next.
+// Parses a ClientHello for the two values that the proxy needs before the handshake: the server name and the ALPN
+// list. Checks only the structure on the way to them; the TLS library checks the rest of the same bytes later. Pure.
 
-/** Bytes on the wire, record headers included. The largest hellos today (post-quantum key shares) have 2 KB. */
+/** Bytes on the wire, record headers included. Today's largest ClientHello (post-quantum key shares) has 2 KB. */
 export const MAX_CLIENT_HELLO_BYTES = 16 * 1024
 
 export interface ClientHello {
   /** Lower case. */
   readonly serverName: string | undefined
-  /** Protocol names, one byte a character; empty if the client sent no list. */
+  /** Protocol names, one character per byte; empty if the client sent no list. */
   readonly alpn: readonly string[]
 }
 
@@ -16,7 +15,7 @@ export type ClientHelloFault = 'http' | 'sslv2' | 'not_tls' | 'too_large' | 'mal
 
 export type ParsedClientHello =
   | ({ readonly status: 'complete' } & ClientHello)
-  /** Parsing again is no use before there are `atLeastBytes` in all; keeps byte-by-byte arrival cheap. */
+  /** Parse again when at least `atLeastBytes` have arrived in total; this keeps byte-by-byte arrival cheap. */
   | { readonly status: 'need-more'; readonly atLeastBytes: number }
   | { readonly status: 'bad'; readonly reason: ClientHelloFault }
 
@@ -29,13 +28,12 @@ const HANDSHAKE_TYPE_CLIENT_HELLO = 1
 const EXTENSION_SERVER_NAME = 0
 const EXTENSION_ALPN = 16
 
-/**
- * @param bytes everything received so far, from the first byte of the connection on
- */
+/** @param bytes all bytes received since the connection began */
 export function parseClientHello(bytes: Uint8Array): ParsedClientHello {
   let at = 0
   let collectedBytes = 0
-  let messageBytes = HANDSHAKE_HEADER_BYTES // at least; the header says how many
+  // A lower bound until the handshake header has arrived.
+  let messageBytes = HANDSHAKE_HEADER_BYTES
   let header = 0
   for (;;) {
     const fault = faultOfRecordHeader(bytes, at)
@@ -47,7 +45,7 @@ export function parseClientHello(bytes: Uint8Array): ParsedClientHello {
     const recordEnd = payload + uint16(bytes, at + 3)
     if (recordEnd > bytes.length || recordEnd > MAX_CLIENT_HELLO_BYTES) return needMore(recordEnd)
 
-    // The handshake header, too, may be spread over records.
+    // The handshake header may be spread over records as well.
     for (let i = payload; i < recordEnd && collectedBytes + i - payload < HANDSHAKE_HEADER_BYTES; i++) {
       header = header * 256 + byteAt(bytes, i)
     }
@@ -55,7 +53,7 @@ export function parseClientHello(bytes: Uint8Array): ParsedClientHello {
     if (collectedBytes >= HANDSHAKE_HEADER_BYTES) {
       if (header >>> 24 !== HANDSHAKE_TYPE_CLIENT_HELLO) return bad('malformed')
       messageBytes = HANDSHAKE_HEADER_BYTES + (header & 0xffffff)
-      // Nothing may follow before the server has spoken: RFC 8446 5.1 (no message across a key change).
+      // RFC 8446 5.1: a message must not span a key change, so no byte may follow the ClientHello.
       if (collectedBytes > messageBytes) return bad('malformed')
       if (collectedBytes === messageBytes) return complete(bytes, recordEnd, messageBytes)
     }
@@ -70,7 +68,7 @@ function complete(bytes: Uint8Array, end: number, messageBytes: number): ParsedC
   return typeof hello === 'string' ? bad(hello) : { status: 'complete', ...hello }
 }
 
-/** The fault of the record header at `at`, as far as it has arrived. */
+/** The fault of the record header at `at`, which may be incomplete. */
 function faultOfRecordHeader(bytes: Uint8Array, at: number): ClientHelloFault | undefined {
   const type = bytes[at]
   const majorVersion = bytes[at + 1]
@@ -78,7 +76,7 @@ function faultOfRecordHeader(bytes: Uint8Array, at: number): ClientHelloFault | 
   if (majorVersion !== undefined && majorVersion !== TLS_MAJOR_VERSION) return 'not_tls'
   if (bytes.length < at + RECORD_HEADER_BYTES) return undefined
   const recordBytes = uint16(bytes, at + 3)
-  // RFC 8446 5.1: no empty handshake fragment, none above 2^14.
+  // RFC 8446 5.1: a handshake fragment is not empty and has at most 2^14 bytes.
   return recordBytes === 0 || recordBytes > MAX_RECORD_BYTES ? 'malformed' : undefined
 }
 
@@ -92,7 +90,7 @@ function faultOfForeignBytes(bytes: Uint8Array): ClientHelloFault {
   return byteAt(bytes, 0) >= 0x80 && bytes[2] === 1 ? 'sslv2' : 'not_tls'
 }
 
-/** The handshake message out of the records in `bytes`, all of which have been checked. */
+/** Joins the handshake message from the records in `bytes`. Their headers have been checked. */
 function gather(bytes: Uint8Array, end: number, messageBytes: number): Uint8Array {
   const message = new Uint8Array(messageBytes)
   let filled = 0
@@ -106,13 +104,14 @@ function gather(bytes: Uint8Array, end: number, messageBytes: number): Uint8Arra
   return message
 }
 
-/** RFC 8446 4.1.2, which is RFC 5246 7.4.1.2 where it matters here. */
+/** RFC 8446 4.1.2; RFC 5246 7.4.1.2 has the same structure. */
 function parseBody(body: Uint8Array): ClientHello | ClientHelloFault {
   const sessionId = 2 + 32 // legacy_version, random
   const cipherSuites = afterVector(body, sessionId, 1)
   const compressionMethods = afterVector(body, cipherSuites, 2)
   const extensions = afterVector(body, compressionMethods, 1)
-  if (extensions === body.length) return { serverName: undefined, alpn: [] } // allowed up to TLS 1.2
+  // RFC 5246 7.4.1.2: up to TLS 1.2 the extensions may be missing.
+  if (extensions === body.length) return { serverName: undefined, alpn: [] }
   if (afterVector(body, extensions, 2) !== body.length) return 'malformed'
   return parseExtensions(body.subarray(extensions + 2))
 }
@@ -125,7 +124,7 @@ function parseExtensions(bytes: Uint8Array): ClientHello | ClientHelloFault {
     const end = afterVector(bytes, at + 2, 2)
     if (end > bytes.length) return 'malformed'
     const type = uint16(bytes, at)
-    // RFC 8446 4.2: one of a kind. Otherwise we and the TLS library could each believe another one.
+    // RFC 8446 4.2: no extension twice. Otherwise we and the TLS library could each use a different one.
     if (seen.has(type)) return 'malformed'
     seen.add(type)
     const data = bytes.subarray(at + 4, end)
@@ -144,7 +143,7 @@ function parseExtensions(bytes: Uint8Array): ClientHello | ClientHelloFault {
   return { serverName, alpn }
 }
 
-/** RFC 6066 3: a list that holds one entry of type host_name (0); several are not allowed, no other type exists. */
+/** RFC 6066 3: a list with one entry of type host_name (0), the only type; a second one is not allowed. */
 function parseServerNameList(data: Uint8Array): string | undefined {
   const entry = 2
   const name = entry + 1 + 2
@@ -153,15 +152,15 @@ function parseServerNameList(data: Uint8Array): string | undefined {
   return text(data, name, data.length).toLowerCase()
 }
 
-// RFC 6066 3: ASCII, no trailing dot, no address literal (whose last label would be a number). The
-// underscore is in no RFC, but in names that people use.
+// RFC 6066 3: ASCII, no trailing dot, no address literal (its last label would be a number). No RFC allows the
+// underscore, but names in use have it.
 const HOST_NAME = /^(?!.{254})(?:[a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}$/u
 
 function isHostName(name: string): boolean {
   return HOST_NAME.test(name)
 }
 
-/** RFC 7301 3.1: no empty list, no empty name. */
+/** RFC 7301 3.1: neither the list nor a name is empty. */
 function parseProtocolNames(data: Uint8Array): string[] | undefined {
   if (data.length <= 2 || afterVector(data, 0, 2) !== data.length) return undefined
   const names: string[] = []
@@ -175,8 +174,8 @@ function parseProtocolNames(data: Uint8Array): string[] | undefined {
 }
 
 /**
- * Where the vector ends whose length stands at `at`, in `lengthBytes` bytes: Infinity if that is
- * behind the end of `bytes`. Infinity in, Infinity out, so a chain of calls needs one check.
+ * The end of the vector whose length field of `lengthBytes` bytes is at `at`; Infinity if it is beyond the end of
+ * `bytes`. Infinity in gives Infinity out, so a chain of calls needs one check.
  */
 function afterVector(bytes: Uint8Array, at: number, lengthBytes: 1 | 2): number {
   const start = at + lengthBytes
@@ -195,7 +194,7 @@ function uint16(bytes: Uint8Array, at: number): number {
   return byteAt(bytes, at) * 256 + byteAt(bytes, at + 1)
 }
 
-/** Callers have checked the bounds. */
+/** The caller has checked the bounds. */
 function byteAt(bytes: Uint8Array, at: number): number {
   return bytes[at] ?? 0
 }

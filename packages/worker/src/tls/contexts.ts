@@ -1,5 +1,5 @@
-// The certificates that one listener serves, by server name, and the ones that answer challenges.
-// Holds them in memory only; which client may see which is decided in decision.ts.
+// The certificates of one listener, by server name: those that it serves and those that answer challenges. Kept in
+// memory only. sni-policy.ts decides which client sees which.
 import { X509Certificate } from 'node:crypto'
 import { createSecureContext } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -14,21 +14,20 @@ interface LoadedCertificate {
 }
 
 /**
- * A server name is looked up in this order:
- * 1. a certificate that has exactly this name;
- * 2. a certificate that has `*.` in place of the name's first label (never of more than one).
+ * Looks a server name up in this order:
+ * 1. a certificate with exactly this name;
+ * 2. a certificate with `*.` in place of the first label of the name.
  *
- * Among certificates with the same name the one that expires last wins, so that a renewed file beside the old one is
- * used; if they expire together, the first of the list.
+ * Of several certificates with the same name, the one that expires last is used, so that a renewed file takes effect
+ * beside the old one; if they expire together, the first of the list.
  */
 export class SiteContexts {
   #loaded: ReadonlyMap<string, LoadedCertificate> = new Map()
   #byName: ReadonlyMap<string, LoadedCertificate> = new Map()
 
   /**
-   * Serves `certificates`, and nothing else, from the next handshake on. Those that were there before
-   * keep their context.
-   * @throws ProxyError CERTIFICATE if one cannot be loaded; nothing has changed then.
+   * Serves exactly `certificates` from the next handshake on. A certificate that was served before keeps its context.
+   * @throws ProxyError CERTIFICATE if one cannot be loaded; then nothing has changed
    */
   replace(certificates: readonly PushedCertificate[]): void {
     const loaded = new Map<string, LoadedCertificate>()
@@ -45,18 +44,18 @@ export class SiteContexts {
     return [...this.#loaded.values()].map(({ context }) => context.serial)
   }
 
-  /** @param serverName lower case, as the client sent it: never one with `*` */
+  /** @param serverName lower case, without `*` */
   lookup(serverName: string): SiteContext | undefined {
     const certificate = this.#byName.get(serverName) ?? this.#byName.get(wildcardOf(serverName))
     return certificate?.context
   }
 }
 
-/** The certificates of the tls-alpn-01 challenges under way, by the name the CA will ask for. */
+/** The certificates of the pending tls-alpn-01 challenges, by the server name that the CA sends. */
 export class ChallengeContexts {
   #byName: ReadonlyMap<string, SiteContext> = new Map()
 
-  /** @throws ProxyError CERTIFICATE if one cannot be loaded; nothing has changed then. */
+  /** @throws ProxyError CERTIFICATE if one cannot be loaded; then nothing has changed */
   replace(challenges: readonly ArmedChallenge[]): void {
     const byName = new Map<string, SiteContext>()
     for (const challenge of challenges) {
@@ -67,7 +66,7 @@ export class ChallengeContexts {
     this.#byName = byName
   }
 
-  /** @param serverName lower case; for an address its reverse-lookup name (RFC 8738 6) */
+  /** @param serverName lower case; for an IP address its reverse-lookup name (RFC 8738 6) */
   lookup(serverName: string): SiteContext | undefined {
     return this.#byName.get(serverName)
   }
@@ -96,7 +95,7 @@ function indexByName(certificates: Iterable<LoadedCertificate>): Map<string, Loa
   return byName
 }
 
-/** `*.example.com` for `www.example.com`; for a name of one label something no certificate has. */
+/** `*.example.com` for `www.example.com`; '' for a name of one label, which no certificate has. */
 function wildcardOf(host: string): string {
   const dot = host.indexOf('.')
   return dot < 0 ? '' : `*${host.slice(dot)}`

@@ -1,16 +1,16 @@
-// How every secure context and every TLS server is made. A server needs it as well as its contexts:
-// versions and options are fixed before the server name has chosen a context.
+// The TLS options of every secure context and every TLS server. A server needs them as well as its contexts, because
+// versions and options are fixed before the server name selects a context.
 import { constants } from 'node:crypto'
 import type { SecureContextOptions } from 'node:tls'
 import { TLS_POLICY } from '@reverse-proxy/shared/tls-policy'
 
 export const TLS_OPTIONS = {
   ...TLS_POLICY,
-  // None of the suites is weak, so the client chooses: it knows whether its hardware does AES.
+  // No suite is weak, so the client chooses: it knows whether its hardware accelerates AES.
   honorCipherOrder: false,
-  // Renegotiation is only good for having the server do a handshake's work again and again.
+  // A client could use renegotiation to make the server repeat the cost of a handshake.
   secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
 } as const satisfies SecureContextOptions
 
-/** Workers share ticket keys; a ticket is good at each of them only if this is the same, too. */
+/** A session ticket is valid in every worker only if all use the same ticket keys and the same value of this. */
 export const SESSION_ID_CONTEXT = 'reverse-proxy'

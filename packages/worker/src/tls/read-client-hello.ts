@@ -1,5 +1,5 @@
-// Reads a new connection's first bytes until they are a whole ClientHello. Bounded in time and bytes.
-// Takes the bytes off the socket: whoever serves the connection puts them back (unshift) first.
+// Reads the first bytes of a connection until they are a complete ClientHello, within a limit on time and bytes. The
+// bytes are consumed: the caller must put them back (unshift) before it hands the socket on.
 import type { Socket } from 'node:net'
 import { parseClientHello, type ClientHello, type ClientHelloFault } from './client-hello.ts'
 
@@ -7,13 +7,13 @@ export type ClientHelloOutcome =
   | { readonly kind: 'hello'; readonly hello: ClientHello; readonly bytes: Buffer }
   | { readonly kind: 'fault'; readonly fault: ClientHelloFault }
   | { readonly kind: 'timeout'; readonly receivedBytes: number }
-  /** The client left first. */
+  /** The client disconnected first. */
   | { readonly kind: 'gone' }
 
 /**
- * Calls `onOutcome` exactly once, with no listener of its own left on the socket. For a hello this
- * is in the tick in which its last byte was read; the caller must unshift the bytes in that same tick.
- * @param timeoutMs from now to the last byte of the hello, however the bytes trickle in
+ * Calls `onOutcome` exactly once and leaves no listener on the socket. For a ClientHello it does so in the tick in
+ * which the last byte was read; the caller must unshift the bytes in the same tick.
+ * @param timeoutMs from now to the last byte of the ClientHello
  */
 export function readClientHello(
   socket: Socket,
@@ -28,7 +28,7 @@ export function readClientHello(
   socket.on('end', onGone)
   socket.on('close', onGone)
 
-  // Bytes stay in a buffer of our own while we wait: an unshift inside 'readable' would stall the socket.
+  // Keep the bytes in our own buffer while we wait: an unshift inside 'readable' would stall the socket.
   function onReadable(): void {
     for (;;) {
       const chunk: Buffer | null = socket.read()

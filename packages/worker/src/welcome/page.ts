@@ -1,5 +1,5 @@
-// The welcome page for people, one self-contained document: assets/welcome.html with what the request was.
-// Everything of the request is hostile and goes through `escape`; the page has no script and loads nothing.
+// Renders the welcome page for people: assets/welcome.html filled with the request, as one self-contained document.
+// Every value from the request is hostile and goes through `escape`. The page has no script and loads nothing.
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { RequestView } from './request-view.ts'
@@ -7,7 +7,7 @@ import type { RequestView } from './request-view.ts'
 const STYLE = asset('welcome.css')
 const TEMPLATE = asset('welcome.html').replace('<!-- style -->', () => `<style>${STYLE}</style>`)
 
-/** Only the page's own style sheet, by its hash, and its own icon. */
+/** Permits the page's own style sheet, by its hash, and its own icon. */
 export const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   `style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'`,
@@ -17,7 +17,7 @@ export const CONTENT_SECURITY_POLICY = [
   "frame-ancestors 'none'",
 ].join('; ')
 
-/** Fields that the proxy sets itself, whatever the client sent. */
+/** Header fields that the proxy sets itself. */
 const SET_BY_PROXY = new Set(['x-real-ip', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'])
 
 export function renderPage(view: RequestView): string {
@@ -42,7 +42,7 @@ function describeBody(bytes: number): string {
   return bytes === 0 ? '' : `, with a body of ${bytes} bytes`
 }
 
-// The host is what the client asked for; one that a shell could misread is not repeated in a command.
+// A host that a shell could interpret must not appear in a command that people copy.
 function urlOf({ headers }: RequestView): string {
   const host = headers.find(({ name }) => name.toLowerCase() === 'host')?.value ?? ''
   return `https://${/^[\w.:[\]-]+$/.test(host) ? host : 'localhost:8443'}/`
@@ -56,7 +56,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
-/** Text as HTML text or attribute value. */
+/** Escapes text for HTML content and attribute values. */
 function escape(text: string): string {
   return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '')
 }

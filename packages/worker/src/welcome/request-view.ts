@@ -1,19 +1,19 @@
-// A request as the upstream saw it: what the welcome upstream shows, and how it is written for
-// programs. Pure; the page for people is page.ts.
+// A request as the welcome upstream received it, its JSON form for programs, and the choice between JSON and HTML.
+// Pure; page.ts renders the HTML.
 
 export interface RequestView {
   readonly method: string
   /** Path and query as received. */
   readonly path: string
   readonly httpVersion: string
-  /** In the order and spelling received, repeated names included. */
+  /** In the order and spelling received, including repeated names. */
   readonly headers: readonly { readonly name: string; readonly value: string }[]
   readonly bodyBytes: number
-  /** Which worker answered. */
+  /** Number of the worker that responded. */
   readonly worker: number
 }
 
-/** Pairs from node's flat list of name, value, name, value, ... */
+/** Turns Node's flat list of names and values into pairs. */
 export function pairHeaders(rawHeaders: readonly string[]): RequestView['headers'] {
   const pairs: { name: string; value: string }[] = []
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
@@ -22,21 +22,21 @@ export function pairHeaders(rawHeaders: readonly string[]): RequestView['headers
   return pairs
 }
 
-/** For programs: stable keys, one indented JSON document, a newline at its end. */
+/** One indented JSON document with stable keys and a newline at its end. */
 export function renderJson(view: RequestView): string {
   return `${JSON.stringify(view, undefined, 2)}\n`
 }
 
 /**
- * Whether the client is a browser at heart: it names text/html in Accept and likes JSON no better.
- * `*` alone, which is what curl sends, means a program. RFC 9110 12.5.1.
+ * True if `accept` names text/html and does not prefer JSON to it, as browsers do (RFC 9110 12.5.1). A range such as
+ * the one that curl sends stands for a program.
  */
 export function prefersHtml(accept: string | undefined): boolean {
   const html = qualityOf('text/html', accept)
   return html > 0 && html >= qualityOf('application/json', accept)
 }
 
-// Only a type that is named counts; ranges say nothing about what the client can show.
+// Ignores ranges: they do not tell what the client can display.
 function qualityOf(mediaType: string, accept = ''): number {
   for (const part of accept.toLowerCase().split(',')) {
     const [type, ...parameters] = part.split(';').map((piece) => piece.trim())

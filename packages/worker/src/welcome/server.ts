@@ -1,5 +1,5 @@
-// The upstream built into every worker: answers each request with what arrived here, so that a first
-// start shows at once what an upstream of one's own will see. Plain HTTP on loopback, one per worker.
+// The welcome upstream, built into every worker: it responds to each request with a description of that request, so
+// that a first start shows what an upstream will receive. Plain HTTP on loopback.
 import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { createServer } from 'node:http'
@@ -10,16 +10,16 @@ import { pairHeaders, prefersHtml, renderJson } from './request-view.ts'
 export interface Welcome {
   readonly host: string
   readonly port: number
-  /** Takes no new connections; those that are open end with their request. */
+  /** Accepts no more connections; open ones end with their request. */
   close(): void
 }
 
-/** Listens on a free loopback port of this process's own. */
+/** Listens on a free loopback port. */
 export async function startWelcome(workerNumber: number): Promise<Welcome> {
   const server = createServer((request, response) => {
-    answer(request, response, workerNumber).catch(() => response.destroy())
+    respond(request, response, workerNumber).catch(() => response.destroy())
   })
-  // `exclusive`: in a cluster worker the port would otherwise be shared by all workers.
+  // `exclusive`: otherwise node:cluster shares the port among all workers.
   server.listen({ host: '127.0.0.1', port: 0, exclusive: true })
   await once(server, 'listening')
   const address = server.address()
@@ -35,7 +35,7 @@ export async function startWelcome(workerNumber: number): Promise<Welcome> {
   }
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, worker: number): Promise<void> {
+async function respond(request: IncomingMessage, response: ServerResponse, worker: number): Promise<void> {
   const html = prefersHtml(request.headers.accept)
   const view: RequestView = {
     method: request.method ?? '',

@@ -6,7 +6,7 @@ import type { RequestEntry } from '../../src/observability/access-log-entry.ts'
 import { TrafficMetrics } from '../../src/observability/metrics.ts'
 import { PlainHttpServer } from '../../src/listen/http-server.ts'
 import { ADMITTED } from '../../src/ratelimit/limiter.ts'
-import type { Stage } from '../../src/tls/sni-policy.ts'
+import type { ServingMode } from '../../src/tls/sni-policy.ts'
 import { recordingLog } from '../support/front.ts'
 import { connectPlain } from '../support/raw-client.ts'
 import { ScriptedLimiter } from '../support/scripted-limiter.ts'
@@ -16,11 +16,16 @@ import { waitUntil } from '../support/wait-until.ts'
 
 const TIMEOUT = { timeout: 30_000 }
 
-async function start(t: TestContext, httpsPort: number, stage: Stage = 'serve', rateLimiter = NO_RATE_LIMIT) {
+async function start(
+  t: TestContext,
+  httpsPort: number,
+  mode: ServingMode = 'serve',
+  rateLimiter = NO_RATE_LIMIT,
+) {
   const requests: RequestEntry[] = []
   const sites = [siteOf(1), siteOf(1, { host: '*.wild.example' })]
   const settings = { sites, limits: { ...LIMITS, requestHeaderTimeoutMs: 1_000 }, httpsPort }
-  const server = new PlainHttpServer(settings, stage, {
+  const server = new PlainHttpServer(settings, mode, {
     accessLog: {
       request: (entry) => requests.push(entry),
       upstreamError: () => assert.fail(),
@@ -87,7 +92,7 @@ test('what is no request for a site: 404, 400, 405, 431, 408', TIMEOUT, async (t
   }
 })
 
-test('challenges come first, whatever the stage and the host', TIMEOUT, async (t) => {
+test('challenges come first, whatever the mode and the host', TIMEOUT, async (t) => {
   const { server, port } = await start(t, 443, 'challenge')
   const client = await connectPlain(t, port)
   const ask = async (path: string, host = 'a.example') => {
@@ -99,7 +104,7 @@ test('challenges come first, whatever the stage and the host', TIMEOUT, async (t
   assert.deepEqual(await ask(armed, 'new.example'), [200, 'armed.thumbprint'])
   assert.deepEqual(await ask('/.well-known/acme-challenge/other'), [404, 'Not Found'])
   assert.deepEqual(await ask('/'), [503, 'Service Unavailable'])
-  server.setStage('serve')
+  server.setServingMode('serve')
   assert.deepEqual(await ask(armed), [200, 'armed.thumbprint'])
   assert.deepEqual(await ask('/'), [301, 'Moved Permanently'])
 })

@@ -8,7 +8,7 @@ import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ip
 import type { Log, LogFields } from '@reverse-proxy/shared/log-fields'
 import { ConnectionLimits, type ConnectionCaps } from '../../src/connection/connection-limits.ts'
 import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
-import type { Stage } from '../../src/tls/sni-policy.ts'
+import type { ServingMode } from '../../src/tls/sni-policy.ts'
 import { TrafficMetrics } from '../../src/observability/metrics.ts'
 import { ConnectionLimitLog } from '../../src/connection/connection-limit-log.ts'
 import { systemTimers } from '../../src/node/timers.ts'
@@ -21,7 +21,7 @@ export interface FrontOptions {
   readonly certificates?: readonly PushedCertificate[]
   readonly challenges?: readonly ArmedChallenge[]
   readonly caps?: ConnectionCaps
-  readonly stage?: Stage
+  readonly mode?: ServingMode
   readonly handshakeTimeoutMs?: number
 }
 
@@ -67,7 +67,7 @@ export async function startFront(t: TestContext, options: FrontOptions): Promise
     connectionLimitLog: new ConnectionLimitLog(recordingLog(logged), metrics, systemTimers),
     log: recordingLog(logged),
     metrics,
-    stage: options.stage ?? 'serve',
+    mode: options.mode ?? 'serve',
     handshakeTimeoutMs: options.handshakeTimeoutMs ?? 10_000,
     serve: (socket) => httpServer.emit('connection', socket),
   })

@@ -112,7 +112,7 @@ export async function startSiteServer(
     connectionLimitLog,
     log,
     metrics,
-    stage: 'serve',
+    mode: 'serve',
     handshakeTimeoutMs: allLimits.tlsHandshakeTimeoutMs,
     serve: (socket, peeked) => server.adopt(socket, peeked),
   })

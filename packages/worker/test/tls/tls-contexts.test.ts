@@ -96,16 +96,16 @@ test('what becomes of a client, in the order of the rules', () => {
   const outcome = (
     serverName: string | undefined,
     alpn: readonly string[],
-    stage: 'serve' | 'challenge' = 'serve',
+    mode: 'serve' | 'challenge' = 'serve',
   ) => {
-    const decision = selectContext({ serverName, alpn }, stage, contexts, challenges)
-    return decision.kind === 'refuse' ? decision.alert : decision.kind
+    const decision = selectContext({ serverName, alpn }, mode, contexts, challenges)
+    return decision.kind === 'reject' ? decision.alert : decision.kind
   }
   const acme = ['acme-tls/1']
-  for (const stage of ['serve', 'challenge'] as const) {
-    assert.equal(outcome('a.example', acme, stage), 'challenge')
-    assert.equal(outcome('www.a.example', acme, stage), 'no_application_protocol')
-    assert.equal(outcome(undefined, acme, stage), 'no_application_protocol')
+  for (const mode of ['serve', 'challenge'] as const) {
+    assert.equal(outcome('a.example', acme, mode), 'challenge')
+    assert.equal(outcome('www.a.example', acme, mode), 'no_application_protocol')
+    assert.equal(outcome(undefined, acme, mode), 'no_application_protocol')
   }
   assert.equal(outcome('a.example', ['h2', ...acme]), 'serve')
   assert.equal(outcome('a.example', [...acme, ...acme]), 'serve')

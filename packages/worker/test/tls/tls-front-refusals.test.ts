@@ -178,14 +178,14 @@ test('before the first certificate only challenges are answered', TIMEOUT, async
   const { port, front, logged } = await startFront(t, {
     certificates: [site],
     challenges: [armed],
-    stage: 'challenge',
+    mode: 'challenge',
   })
   assert.match(await sClient(port, ['-servername', 'a.example']), /SSL alert number 112/u)
   assert.match(await sClient(port, ['-noservername']), /SSL alert number 112/u)
   assert.equal(logged[0]?.['reason'], 'starting')
   const { serial } = await shownTo(port, { ALPNProtocols: ['acme-tls/1'] })
   assert.equal(serial, challengeCertificate.serial)
-  front.setStage('serve')
+  front.setServingMode('serve')
   assert.match(await getOverHttp2(port, { servername: 'a.example' }), /^a\.example /u)
 })
 

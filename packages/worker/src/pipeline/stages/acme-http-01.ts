@@ -1,5 +1,5 @@
-// Answers http-01 challenges (RFC 8555 8.3) before a request is matched to a site: the CA may ask for a name that is
-// not served yet.
+// Responds to http-01 challenges (RFC 8555 8.3). It runs before the request is routed, because the CA may send it for a
+// name that is not served yet.
 import type { Exchange } from '../../protocol/exchange.ts'
 import { sendBody, sendText } from '../../protocol/error-response.ts'
 import { DONE, NEXT, type Stage, type StageResult } from '../stage.ts'

@@ -1,5 +1,5 @@
-// Refuses a request whose declared length exceeds the limit of its site, and sends 100 Continue to the others
-// that ask for it. A body without a declared length is counted while it streams: limits/body.ts.
+// Rejects a request whose Content-Length exceeds the limit of its site, and sends 100 Continue to other requests that
+// expect it. A body without Content-Length is counted while it streams: protocol/request-body.ts.
 import { checkDeclaredLength } from '../../protocol/request-body.ts'
 import { servedSiteOf, type Exchange } from '../../protocol/exchange.ts'
 import { NEXT, type Stage, type StageResult } from '../stage.ts'

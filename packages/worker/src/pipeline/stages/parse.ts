@@ -1,4 +1,4 @@
-// Parses the head of a request and refuses what is malformed or too large.
+// Parses the head of a request and rejects one that is malformed or too large.
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import type { Exchange } from '../../protocol/exchange.ts'
 import { parseRequest } from '../../message/request-parser.ts'

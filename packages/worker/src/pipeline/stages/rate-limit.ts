@@ -1,5 +1,5 @@
-// Applies the rate limit of the client: the request passes, gets 429, or waits for the supervisor's decision.
-// While it waits its body is not read; a client that leaves meanwhile has spent its token.
+// Applies the rate limit of the client: the request passes, gets 429, or waits for the supervisor's decision. While it
+// waits its body is not read. A client that disconnects meanwhile has spent its token.
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
 import { servedSiteOf, type Exchange } from '../../protocol/exchange.ts'
@@ -17,7 +17,7 @@ export class RateLimitStage implements Stage {
   readonly #metrics: EventCounter
   readonly #resume: (exchange: Exchange) => void
 
-  /** @param resume goes on with a request that had to wait and is admitted */
+  /** @param resume continues a request that had to wait and is admitted */
   constructor(
     limiter: RateLimitDecisions,
     log: Log,
@@ -39,8 +39,8 @@ export class RateLimitStage implements Stage {
       this.#limiter.wait(scope, key, new WaitingRequest(exchange, this))
       return WAIT
     }
-    // A short body has come with its head, but has not been read yet. Once it is read the request is complete and
-    // the client keeps its connection: a new handshake for every 429 would cost us more than the client.
+    // A short body has arrived with the head but has not been read. Respond after it is read: the request is complete
+    // then and the client keeps its connection. A new handshake for every 429 would cost us more than the client.
     if (exchange.mayHaveBody) setImmediate(() => this.reject(exchange, decision))
     else this.reject(exchange, decision)
     return DONE

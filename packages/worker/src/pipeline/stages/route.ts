@@ -1,4 +1,4 @@
-// Finds the site that a request is for.
+// Finds the site of a request by its host, and rejects a host that the connection's certificate does not cover.
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Exchange, ServedSite } from '../../protocol/exchange.ts'
 import type { Router } from '../router.ts'
@@ -15,7 +15,7 @@ export class RouteStage implements Stage {
     const { host } = exchange.request
     const site = this.#router().lookup(host)
     if (site === undefined) throw new ProxyError('UNKNOWN_HOST', 'no site of this listener')
-    // RFC 9110 7.4: a connection made for one name does not serve another that its certificate does not prove.
+    // RFC 9110 7.4: reject a request for a name that the certificate of the connection does not cover.
     if (exchange.connection.certificate?.covers(host) === false) {
       throw new ProxyError('MISDIRECTED', 'not covered by the certificate of the connection')
     }
