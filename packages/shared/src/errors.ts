@@ -10,11 +10,11 @@ type Retry = 'never' | 'if-reused'
 interface ErrorRow {
   readonly source: ErrorSource
   readonly retry: Retry
-  /** HTTP status of the answer; 0 where no client is waiting for one. */
+  /** HTTP status of the response; 0 if no client waits for one. */
   readonly status: number
 }
 
-/** Codes are stable: logs and programs rely on them. */
+/** The codes are stable: logs and programs rely on them. */
 export const ERRORS = {
   BAD_HOST: { source: 'client', retry: 'never', status: 400 },
   BAD_TARGET: { source: 'client', retry: 'never', status: 400 },
@@ -71,7 +71,7 @@ export class ProxyError extends Error {
   }
 }
 
-/** One line for operators: the message and, where there is one, the hint in brackets. */
+/** One line for operators: the message, then the hint in brackets if there is one. */
 export function describeWithHint(error: unknown): string {
   if (error instanceof ProxyError && error.hint !== undefined) return `${error.message} (${error.hint})`
   return messageOf(error)

@@ -1,9 +1,9 @@
-// How the supervisor and the workers end. A worker's code tells the supervisor why.
+// The exit codes of the supervisor and of the workers. A worker's code tells the supervisor why it ended.
 
 export const EXIT_OK = 0
-/** Bad configuration, a port in use, no certificate: starting again will not help by itself. */
+/** A configuration error, a port in use, no certificate: a restart alone does not help. */
 export const EXIT_FAILURE = 1
-/** A worker could not boot (bind, load its configuration): not a crash. */
+/** A worker could not boot (bind, load its configuration) and has reported why. */
 export const EXIT_WORKER_BOOT = 3
-/** Every worker has died at once, and with them the sockets that systemd had handed over: starting again helps. */
+/** All workers died at once, which closed the sockets passed by systemd: a restart helps. */
 export const EXIT_WORKERS_DIED = 4

@@ -1,8 +1,8 @@
-// IP addresses as text: one spelling for each address, so that two ways to write it compare equal.
+// Parses IP addresses and gives each one spelling, so that two ways to write an address compare equal.
 
 export interface IpAddress {
   readonly family: 4 | 6
-  /** RFC 5952; an IPv4-mapped IPv6 address is its IPv4 address. A zone (`%eth0`) is kept. */
+  /** In the form of RFC 5952. An IPv4-mapped IPv6 address becomes IPv4. A zone (`%eth0`) is kept. */
   readonly text: string
 }
 
@@ -10,14 +10,14 @@ const OCTET = /^(?:0|[1-9]\d{0,2})$/u
 const GROUP = /^[0-9a-f]{1,4}$/iu
 const ZONE = /^[\w.-]{1,32}$/u
 
-/** The address that `text` spells, without brackets; undefined when it is none. */
+/** @returns undefined if `text` is not an address; brackets are not allowed */
 export function parseIpAddress(text: string): IpAddress | undefined {
   if (!text.includes(':')) {
     const octets = parseOctets(text)
     return octets && { family: 4, text: octets.join('.') }
   }
   const [address = '', ...zones] = text.split('%')
-  const groups = parseGroups(address)
+  const groups = ipv6Groups(address)
   if (groups === undefined) return undefined
   if (zones.length === 0) return canonicalGroups(groups)
   const [zone = ''] = zones
@@ -25,7 +25,7 @@ export function parseIpAddress(text: string): IpAddress | undefined {
   return { family: 6, text: `${formatGroups(groups)}%${zone}` }
 }
 
-/** `0.0.0.0` and `::`: every address of the family. */
+/** True for `0.0.0.0` and `::`, which stand for every address of the family. */
 export function isWildcardAddress({ text }: IpAddress): boolean {
   return text === '0.0.0.0' || text === '::'
 }
@@ -37,8 +37,8 @@ function parseOctets(text: string): number[] | undefined {
   return octets.every((octet) => octet <= 255) ? octets : undefined
 }
 
-/** RFC 4291 2.2: eight groups, `::` once for a run of zeros, the last two possibly as IPv4. */
-function parseGroups(text: string): number[] | undefined {
+/** RFC 4291 2.2: eight groups, with `::` at most once for a run of zeros; the last two may be written as IPv4. */
+export function ipv6Groups(text: string): number[] | undefined {
   const halves = text.split('::')
   if (halves.length > 2) return undefined
   const [head, tail] = halves.map((half, index) => parseHalf(half, index === halves.length - 1))
@@ -68,7 +68,7 @@ function parseHalf(half: string, isLast: boolean): number[] | undefined {
 
 function canonicalGroups(groups: readonly number[]): IpAddress {
   const [, , , , , marker, high = 0, low = 0] = groups
-  // RFC 4291 2.5.5.2: ::ffff:a.b.c.d reaches the same host, and binds the same port, as a.b.c.d.
+  // RFC 4291 2.5.5.2: ::ffff:a.b.c.d reaches the same host and binds the same port as a.b.c.d.
   if (marker === 0xffff && groups.slice(0, 5).every((group) => group === 0)) {
     return { family: 4, text: [high >> 8, high & 255, low >> 8, low & 255].join('.') }
   }

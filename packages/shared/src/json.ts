@@ -1,9 +1,9 @@
-// Reading JSON that somebody else may have written.
+// Reads JSON from untrusted sources.
 
 /** The last date of ECMAScript. */
 const LAST_DATE_MS = 8.64e15
 
-/** The object that `text` describes; undefined if it describes none. */
+/** @returns undefined if `text` is not a JSON object */
 export function parseRecord(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text)

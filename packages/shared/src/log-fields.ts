@@ -1,8 +1,8 @@
-// Log lines: the events, and the text form of a line. Pure; pino and files are elsewhere.
-// A value can forge neither a line nor a field: see formatValue. Lines are ASCII, in both formats.
+// The events of the log and the text form of a line. Lines are ASCII in both formats, and no value can forge a line or
+// a field: see formatValue. Pure; log/ writes the lines.
 import { isoTime } from './clock.ts'
 
-/** Programs (fail2ban, people's scripts) look for these words, so they are stable. */
+/** Stable: programs such as fail2ban search for these words. */
 export type LogEvent =
   | 'REQUEST'
   | 'RATE_LIMIT'
@@ -49,7 +49,7 @@ export type LogEvent =
 export type LogValue = string | number | boolean | undefined
 export type LogFields = Readonly<Record<string, LogValue>>
 
-/** The log as every part of the program sees it; the process decides where lines go. */
+/** The log as every component sees it. The process decides where lines go. */
 export interface Log {
   debug(event: LogEvent, fields?: LogFields): void
   info(event: LogEvent, fields?: LogFields): void
@@ -57,15 +57,14 @@ export interface Log {
   error(event: LogEvent, fields?: LogFields): void
 }
 
-// Anything that is not a plain, visible ASCII word needs quotes.
+// Values that need no quotes: visible ASCII without `"`, `=` and `\`.
 const PLAIN = /^[!#-<>-[\]-~]+$/
 const ESCAPED = /["\\]|[^ -~]/g
 const BEYOND_ASCII = /[^\n -~]/g
 
 /**
- * The fields whose value a client chooses, and the most of it that is written, in bytes as they are
- * escaped. Together with the rest they make a line that a pipe takes as a whole (PIPE_BUF, 4096 bytes),
- * so that the lines of several processes do not mix.
+ * The fields whose value a client chooses, and their maximum lengths (bytes, escaped). With these limits a line fits
+ * into one atomic write to a pipe (PIPE_BUF, 4096 bytes), so that lines of several processes do not mix.
  */
 const LONGEST_BYTES = { path: 2048, host: 255, method: 32, server_name: 255 } as const
 type ClientField = keyof typeof LONGEST_BYTES
@@ -73,7 +72,7 @@ const CLIENT_FIELDS: readonly ClientField[] = ['path', 'host', 'method', 'server
 const LONGEST_ESCAPE = '\\u0000'.length
 const CUT_MARK = '...'
 
-/** The same fields; a client's text that is too long ends in `...`. */
+/** Cuts the values of clients that are too long; they end in `...`. */
 export function boundFields(fields: LogFields): LogFields {
   let bounded = fields
   for (const name of CLIENT_FIELDS) {
@@ -85,7 +84,7 @@ export function boundFields(fields: LogFields): LogFields {
   return bounded
 }
 
-/** `text`, or as much of it as takes `maxBytes` when it is escaped and marked as cut. */
+/** `text`, or its beginning and `...` if its escaped form is longer than `maxBytes`. */
 function cutEscaped(text: string, maxBytes: number): string {
   let bytes = 0
   let kept = 0
@@ -100,8 +99,8 @@ function cutEscaped(text: string, maxBytes: number): string {
 }
 
 /**
- * One value of a text line. Words of visible ASCII without `"`, `=` and `\` stand as they are;
- * everything else is quoted, with `"` and `\` as `\"` and `\\`, and whatever is no visible ASCII as `\uXXXX`.
+ * One value of a text line. Visible ASCII without `"`, `=` and `\` is written as it is. Any other value is quoted, with
+ * `\"` and `\\` for `"` and `\`, and `\uXXXX` for every other character outside of visible ASCII.
  */
 export function formatValue(value: Exclude<LogValue, undefined>): string {
   if (typeof value !== 'string') return String(value)
@@ -109,7 +108,7 @@ export function formatValue(value: Exclude<LogValue, undefined>): string {
   return `"${value.replace(ESCAPED, escapeCharacter)}"`
 }
 
-/** The same line of JSON, in ASCII: no reader meets a control byte, a direction override or half a character. */
+/** Escapes a JSON line to ASCII, so that it has no control byte, direction override or lone surrogate. */
 export function escapeJson(line: string): string {
   return line.replace(BEYOND_ASCII, escapeUnit)
 }
@@ -134,7 +133,7 @@ export function formatLine(timeMs: number, level: string, event: string, fields:
 
 let newestTime = { ms: Number.NaN, text: '' }
 
-/** Many lines are of the same millisecond. */
+/** Caches the text: many lines have the same millisecond. */
 function lineTime(timeMs: number): string {
   if (timeMs !== newestTime.ms) newestTime = { ms: timeMs, text: isoTime(timeMs) }
   return newestTime.text

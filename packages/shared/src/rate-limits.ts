@@ -1,17 +1,16 @@
-// Which rate limit a request comes under, and the name of its bucket. Worker and authority must
-// agree on both, so both are here. Pure.
+// Determines the rate limit of a request and the key of its bucket, on which worker and authority must agree. Pure.
 import type { RateLimit, Site } from './config/config.ts'
 
 /**
- * The scope of a request is the host of its site if that site has a limit of its own, else this:
- * each scope has its own bucket for every client.
+ * The scope of a request is the host of its site if the site has its own limit, otherwise this. Each scope has its own
+ * bucket for every client.
  */
 export const GENERAL_SCOPE = ''
 
-/** A lease ends after this time, and what is left of it is returned. */
+/** A lease ends after this time; its unspent tokens are returned. */
 export const RATE_LEASE_MS = 1_000
 
-/** In no host name and in no client key. */
+/** Occurs in no host name and no client key. */
 const SEPARATOR = '|'
 
 export interface RateLimits {
@@ -40,7 +39,7 @@ export function rateScopeOf(site: Site): string {
   return site.rateLimit === undefined ? GENERAL_SCOPE : site.host
 }
 
-/** The limit of `scope`; of one that is not configured (any more), the general one. */
+/** The limit of `scope`; the general one if `scope` is not configured, or no longer. */
 export function rateLimitOf(limits: RateLimits, scope: string): RateLimit {
   return scope === GENERAL_SCOPE ? limits.general : (limits.sites.get(scope) ?? limits.general)
 }
@@ -58,7 +57,7 @@ export function sameRateLimit(a: RateLimit, b: RateLimit): boolean {
   return a.requestsPerSecond === b.requestsPerSecond && a.burst === b.burst
 }
 
-/** @param client a key of client-key.ts; in the general scope it is the bucket's key as it stands */
+/** @param client a key of client-key.ts; in the general scope the bucket has the same key */
 export function bucketKey(scope: string, client: string): string {
   return scope === GENERAL_SCOPE ? client : client + SEPARATOR + scope
 }
@@ -68,7 +67,7 @@ export interface BucketName {
   readonly client: string
 }
 
-/** Splits a key that bucketKey() has built. */
+/** The inverse of bucketKey. */
 export function parseBucketKey(key: string): BucketName {
   const end = key.indexOf(SEPARATOR)
   if (end < 0) return { scope: GENERAL_SCOPE, client: key }

@@ -1,5 +1,5 @@
-// The TLS policy in Node's terms, as far as it decides which certificates and which clients are accepted:
-// for the workers, who serve by it, and for whoever judges beforehand what they could serve.
+// The TLS versions, cipher suites and groups, as options of Node. Workers serve with them; the supervisor checks with
+// them which certificates workers can serve.
 
 const TLS12_SUITES = [
   'ECDHE-ECDSA-AES128-GCM-SHA256',

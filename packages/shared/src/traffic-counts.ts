@@ -1,20 +1,20 @@
-// Counts of a worker since its last report, and the sums that the supervisor keeps: plain numbers in fixed places, so
-// that counting costs a request almost nothing and the counts of a dead worker survive. Pure.
+// The counts of a worker since its last heartbeat, and how the supervisor sums them. They are arrays of numbers, so that
+// counting costs a request almost nothing. Pure.
 
 export const PROTOCOLS = ['http/1.0', 'http/1.1', 'h2', 'other'] as const
-/** The first digit of a status, at its own index. */
+/** By the first digit of the status. */
 export const STATUS_CLASSES = ['other', '1xx', '2xx', '3xx', '4xx', '5xx'] as const
-/** Upper bounds of the histogram of durations; what took longer is counted behind the last. */
+/** Upper bounds of the histogram of durations. Longer requests are counted after the last bound. */
 export const DURATION_BOUNDS_MS = [
   1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 60_000,
 ] as const
 
-/** Counts of one site, by its host as configured; '' for requests that reached no site. */
+/** Counts of one site, which is its host as configured; '' for requests that matched no site. */
 export interface SiteCounts {
   readonly site: string
-  /** At protocol index * STATUS_CLASSES.length + status class. */
+  /** Index: protocol index * STATUS_CLASSES.length + status class. */
   readonly requests: number[]
-  /** One count per bound of DURATION_BOUNDS_MS, not cumulated, and one for longer requests. */
+  /** One count per bound of DURATION_BOUNDS_MS, not cumulative, and one for longer requests. */
   readonly durations: number[]
   durationSumMs: number
   /** Bytes of response bodies. */

@@ -1,9 +1,9 @@
-// Everything the supervisor and a worker can say to each other. Neither imports the other;
-// a switch over one of these unions ends in assertNever.
+// Every message between the supervisor and a worker. Neither imports the other. A switch over one of these unions ends
+// in assertNever.
 import type { TrafficCounts } from '../traffic-counts.ts'
 import type { ChallengeType, Limits, Logging, RateLimit, Site } from '../config/config.ts'
 
-/** A listener as workers know it: where to bind, which sites to serve. */
+/** A listener as workers need it: where to bind and which sites to serve. */
 export interface WorkerListener {
   readonly id: string
   readonly bindAddrs: readonly string[]
@@ -22,14 +22,14 @@ export interface WorkerConfig {
   readonly listeners: readonly WorkerListener[]
 }
 
-/** One certificate as a worker holds it: in memory only. */
+/** One certificate with its key. A worker keeps it in memory only. */
 export interface PushedCertificate {
-  /** Names of the leaf's subjectAltName that it serves: DNS names (lower case, `*.` possible) and IP addresses. */
+  /** The names of the leaf that it serves: DNS names (lower case, `*.` possible) and IP addresses. */
   readonly names: readonly string[]
-  /** Leaf first, then its chain. */
+  /** The leaf, then its chain. */
   readonly certPem: string
   readonly keyPem: string
-  /** Serial number of the leaf, upper-case hex: tells which certificate a worker serves. */
+  /** Serial number of the leaf, upper-case hex; identifies the certificate in reports. */
   readonly serial: string
 }
 
@@ -38,11 +38,11 @@ export interface ListenerCertificates {
   readonly certificates: readonly PushedCertificate[]
 }
 
-/** One name being proved to the CA right now. */
+/** The response to the pending challenge of one name. */
 export type ArmedChallenge =
   | {
       readonly type: Extract<ChallengeType, 'tls-alpn-01'>
-      /** The SNI the CA will send, lower case. */
+      /** The server name that the CA sends, lower case. */
       readonly serverName: string
       readonly certPem: string
       readonly keyPem: string
@@ -58,19 +58,19 @@ export interface ListenerChallenges {
   readonly challenges: readonly ArmedChallenge[]
 }
 
-/** A listening socket that the supervisor was started with, by systemd: bound already, to this address. */
+/** A listening socket that systemd passed to the supervisor. */
 export interface InheritedSocket {
-  /** Descriptor of the supervisor. */
+  /** File descriptor in the supervisor. */
   readonly fd: number
-  /** RFC 5952; as configured addresses are written. */
+  /** The address that it is bound to, in the form of RFC 5952, as in the configuration. */
   readonly address: string
   readonly port: number
 }
 
-/** The whole state of a worker; sent once, when it has booted. */
+/** The complete initial state of a worker; sent once, after it has booted. */
 export interface WorkerStart {
   readonly workerNumber: number
-  /** How many workers there are to be: each one's share of a rate limit before it has asked for more. */
+  /** Number of workers wanted, by which rate limits are divided until the first grant. */
   readonly workers: number
   readonly config: WorkerConfig
   readonly certificates: readonly ListenerCertificates[]
@@ -79,7 +79,7 @@ export interface WorkerStart {
   readonly inheritedSockets: readonly InheritedSocket[]
 }
 
-/** Sent to a running worker, which confirms each with an `ack` of the same `seq`. */
+/** A change of state for a running worker, which acknowledges it with an `ack` of the same `seq`. */
 export type Push =
   | { readonly type: 'configure'; readonly config: WorkerConfig }
   | { readonly type: 'certificates'; readonly listener: ListenerCertificates }
@@ -90,39 +90,39 @@ export type Push =
 export type SupervisorToWorker =
   | { readonly type: 'start'; readonly start: WorkerStart }
   | { readonly type: 'push'; readonly seq: number; readonly push: Push }
-  /** Stop accepting, finish what is in flight until `timeoutMs` from now, exit 0. A second one can only hurry. */
+  /** Stop accepting, finish the requests in flight within `timeoutMs`, exit 0. Repeated to shorten the time. */
   | { readonly type: 'drain'; readonly timeoutMs: number }
   | LeaseGrant
 
 export const HEARTBEAT_INTERVAL_MS = 2_000
 
 export type WorkerToSupervisor =
-  /** Loaded and listening to the supervisor: wants its `start`. */
+  /** Loaded; waits for `start`. */
   | { readonly type: 'booted' }
-  /** Bound to every port of its configuration. */
+  /** Has bound every port of its configuration. */
   | { readonly type: 'ready' }
   /** Cannot start; exits with EXIT_WORKER_BOOT after this. */
   | { readonly type: 'boot-failed'; readonly failure: BootFailure }
   | { readonly type: 'ack'; readonly seq: number; readonly error: string | undefined }
   /** Sent every HEARTBEAT_INTERVAL_MS; shows that its event loop turns. */
   | { readonly type: 'heartbeat'; readonly load: WorkerLoad; readonly counts: TrafficCounts }
-  /** Drains, and takes no more connections; what is in flight goes on. */
+  /** Drains: accepts no more connections and finishes the requests in flight. */
   | { readonly type: 'stopped-accepting' }
-  /** Before `ready`, and before the `ack` of every push that changes it. */
+  /** The certificates that it serves; sent before `ready`, and before the `ack` of every push that changes them. */
   | { readonly type: 'certificates-served'; readonly listeners: readonly ServedSerials[] }
   | LeaseRequest
 
 export interface WorkerLoad {
-  /** Open now. */
+  /** Open connections. */
   readonly connections: number
-  /** Answered since it started. */
+  /** Completed requests since it started. */
   readonly requests: number
   readonly rssBytes: number
-  /** How late the event loop was since the last heartbeat: the worst of a hundred turns. */
+  /** Delay of the event loop since the last heartbeat (99th percentile). */
   readonly eventLoopLagMs: number
 }
 
-/** The certificates that one listener of a worker serves from the next handshake on. */
+/** The certificates that a listener of a worker serves from the next handshake on. */
 export interface ServedSerials {
   readonly listenerId: string
   /** Serial numbers of the leaves as the worker parsed them, upper-case hex. */
@@ -140,15 +140,15 @@ export type BootFailure =
   | { readonly reason: 'internal'; readonly message: string }
 
 /**
- * A worker's word to whoever keeps the rate limits; each gets one LeaseGrant, after all messages
- * before it have been dealt with. Read in the order of its fields. Keys are bucketKey()'s.
+ * From a worker to the authority over rate limits, which replies to each with one LeaseGrant, in order, and handles the
+ * fields in their order. Keys are made by bucketKey.
  */
 export interface LeaseRequest {
   readonly type: 'lease-request'
   readonly seq: number
   /** Leased tokens that were spent or returned since the last report. */
   readonly reports: readonly LeaseReport[]
-  /** Admitted while the authority was silent, out of no lease. */
+  /** Requests admitted without a lease while the authority did not reply. */
   readonly charges: readonly { readonly key: string; readonly count: number }[]
   readonly asks: readonly LeaseAsk[]
 }
@@ -156,14 +156,14 @@ export interface LeaseRequest {
 export interface LeaseReport {
   readonly key: string
   readonly spent: number
-  /** Never to be spent by this worker any more. */
+  /** Tokens that this worker no longer spends. */
   readonly returned: number
 }
 
-/** Also says that nothing is left of an earlier lease under this key: what has not been returned is spent. */
+/** Also ends the worker's previous lease of this key: tokens that it did not return are spent. */
 export interface LeaseAsk {
   readonly key: string
-  /** Requests that wait for the answer. */
+  /** Number of requests that wait for the grant. */
   readonly needed: number
   /** Tokens beyond `needed` that the client is likely to spend soon. */
   readonly ahead: number
@@ -172,18 +172,18 @@ export interface LeaseAsk {
 export interface LeaseGrant {
   readonly type: 'lease-grant'
   readonly seq: number
-  /** How many workers there are: each one's share, should the authority fall silent. */
+  /** Number of workers, by which limits are divided if the authority does not reply. */
   readonly workers: number
-  /** One for each ask, in their order. */
+  /** One per ask, in the same order. */
   readonly grants: readonly LeasedTokens[]
 }
 
 export interface LeasedTokens {
   readonly key: string
-  /** Spendable until RATE_LEASE_MS after the request was sent, by the worker's own clock. */
+  /** May be spent until RATE_LEASE_MS after the request was sent, by the worker's clock. */
   readonly tokens: number
-  /** Fewer tokens than needed: the next one comes after this time. 0: there are as many as needed. */
+  /** Time until the next token; 0 if all needed tokens are granted. */
   readonly waitMs: number
-  /** Asking again before this time is useless; less than `waitMs` if somebody may return a token. */
+  /** Time before which another ask is useless; less than `waitMs` if another worker may return a token. */
   readonly recheckMs: number
 }

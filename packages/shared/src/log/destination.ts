@@ -1,10 +1,9 @@
-// One place that lines of the log go to: a queue of whole lines and the write that is under way. It
-// never waits, never throws, and never holds more than its bound. Does no input or output by itself:
-// a process hands in the device.
+// One destination of the log: a bounded queue of whole lines and the current write. It never blocks and never throws.
+// Performs no input or output itself: the process provides the device.
 
 export interface LogTarget {
   readonly fd: number
-  /** The most that one write may carry so that nothing another process writes can get into it. */
+  /** Maximum size of one write that no write of another process can interrupt. */
   readonly maxWriteBytes: number
 }
 
@@ -15,40 +14,40 @@ export interface LogDeviceError {
 /** Operations on descriptors. Callbacks are always asynchronous. */
 export interface LogDevice {
   open(path: string, done: (error: LogDeviceError | null, target?: LogTarget) => void): void
-  /** Appends. May write a part only; waits for nobody: EAGAIN says that there is no room now. */
+  /** Appends; may write only a part. Never blocks: the error is EAGAIN if there is no room. */
   write(fd: number, bytes: Uint8Array, done: (error: LogDeviceError | null, written: number) => void): void
   close(fd: number): void
-  /** One byte for each character: lines are ASCII. */
+  /** One byte per character: lines are ASCII. */
   encode(text: string): Uint8Array
-  /** @returns what takes the call back */
+  /** @returns a function that cancels the call */
   after(delayMs: number, callback: () => void): () => void
 }
 
 export interface LogDestinationOptions {
   readonly device: LogDevice
-  /** A path, or what is open already. */
+  /** A path, or an open target. */
   readonly source: string | LogTarget
-  /** The line that says how many lines are missing at this place. */
+  /** Returns the line that reports how many lines were dropped here. */
   readonly describeDropped: (count: number) => string
-  /** Once, when it begins to fail; not again before a write has worked. */
+  /** Called when the destination begins to fail; not again until a write has succeeded. */
   readonly onFailing: (code: string) => void
 }
 
 /** Bytes that a process buffers for one destination before it drops the newest lines. */
 export const LOG_BUFFER_BYTES = 8 * 1024 * 1024
-/** After dropping has begun, lines are taken again from here on: few gaps instead of many. */
+/** Once lines are dropped, more are accepted only below this level: this makes few gaps instead of many. */
 const ROOM_AGAIN_BYTES = LOG_BUFFER_BYTES / 2
-/** As long as it is not known where lines go: good for all. */
+/** Write size that is safe for every target, until the target is open. */
 const UNKNOWN_WRITE_BYTES = 4096
 /**
- * After a write, lines are gathered so long for the next, unless they are enough for one before: a busy worker
- * would otherwise pay a thread's work for every line or two.
+ * After a write, lines are gathered for this long, or until they fill a write. Otherwise a busy worker would occupy a
+ * thread of the pool for every line or two.
  */
 const GATHER_MS = 10
 const MIN_BUSY_DELAY_MS = 5
 const MAX_BUSY_DELAY_MS = 100
 const FAILURE_DELAY_MS = 1_000
-/** The file is still the right one, and will do when there is room. */
+/** The disk is full: the file stays open, and writes succeed when there is room. */
 const FULL: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT'])
 const NEWLINE = 10
 
@@ -79,7 +78,7 @@ export class LogDestination {
     else this.#target = options.source
   }
 
-  /** @param line whole, with its newline; ASCII */
+  /** @param line complete with its newline; ASCII */
   write(line: string): void {
     if (this.#isAbandoned) return
     if (this.#dropped > 0 || this.#heldBytes + line.length > LOG_BUFFER_BYTES) this.#dropped += 1
@@ -87,7 +86,7 @@ export class LogDestination {
     this.#pump()
   }
 
-  /** Unwritten lines go to the file that has the path now. No effect without a path. */
+  /** Opens the path again; unwritten lines go to the new file. No effect without a path. */
   reopen(): void {
     const { device, source } = this.#options
     if (typeof source !== 'string' || this.#isOpening || this.#isAbandoned) return
@@ -102,7 +101,7 @@ export class LogDestination {
     })
   }
 
-  /** Resolves when every line so far is with the kernel, or the destination fails. */
+  /** Resolves when the kernel has every line so far, or when the destination fails. */
   async flush(): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#flushes.push(resolve)
@@ -132,7 +131,7 @@ export class LogDestination {
   }
 
   #pump(): void {
-    // Lines that arrive after the command to reopen belong in the new file.
+    // Lines that arrive after `reopen` belong in the new file.
     if (this.#target === undefined || this.#isOpening) return
     if (this.#writingFd !== undefined || this.#cancelRetry !== undefined) return
     if (this.#cancelGathering !== undefined && this.#batches.length <= 1) return
@@ -149,7 +148,7 @@ export class LogDestination {
 
   #onWritten(error: LogDeviceError | null, written: number, fd: number): void {
     this.#writingFd = undefined
-    // It has been opened anew meanwhile.
+    // The destination has been reopened meanwhile.
     if (this.#target?.fd !== fd) this.#options.device.close(fd)
     if (this.#isAbandoned) {
       this.#close()
@@ -200,7 +199,7 @@ export class LogDestination {
     this.#pump()
   }
 
-  /** The file that is open, if there is one, goes on being written meanwhile. */
+  /** Writes continue to the file that is still open, if any. */
   #onOpenFailed(code = 'unknown'): void {
     if (this.#isAbandoned) return
     this.#cancelReopen = this.#options.device.after(FAILURE_DELAY_MS, () => this.reopen())
@@ -249,12 +248,12 @@ export class LogDestination {
 }
 
 /**
- * The bytes left after a short write. A line that was cut is written again as a whole on a new line: otherwise a line
- * that another process wrote meanwhile would continue the first half of ours.
+ * The bytes left after a short write. A line that was cut is written again as a whole on a new line: another process
+ * may have written a line after the first half of ours.
  */
 function afterShortWrite(bytes: Uint8Array, written: number): Uint8Array {
   const isBetweenLines = written === 0 || bytes[written - 1] === NEWLINE
-  // Whole but for its newline: a second copy would be worse than a newline that comes late.
+  // Only the newline is missing: write it late rather than the whole line twice.
   if (isBetweenLines || written === bytes.length || bytes[written] === NEWLINE) return bytes.subarray(written)
   const lineStart = bytes.lastIndexOf(NEWLINE, written - 1) + 1
   const rest = new Uint8Array(1 + bytes.length - lineStart)

@@ -1,5 +1,5 @@
-// Opens, writes and closes what a log goes to. Nothing here blocks: a pipe without a reader fails to open, and a full
-// pipe takes nothing.
+// Opens, writes and closes log files, pipes and stdout. No call blocks: a pipe without a reader fails to open, and a
+// full pipe fails to write.
 import fs from 'node:fs'
 import type { LogDevice, LogDeviceError, LogTarget } from './destination.ts'
 

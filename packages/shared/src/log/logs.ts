@@ -74,7 +74,7 @@ const LEVEL_NAMES: Readonly<Record<number, string>> = {
   50: 'ERROR',
 }
 
-/** Hides the fields from pino, which would otherwise serialise them as JSON in vain. */
+/** Hides the fields from pino, so that it does not serialise them as JSON when lines are text. */
 class TextFields {
   readonly #fields: LogFields
 
@@ -87,7 +87,7 @@ class TextFields {
   }
 }
 
-/** The stream that pino writes to: passes its JSON line on, or formats a text line from what pino keeps of it. */
+/** The stream that pino writes to. Passes its JSON line on, or formats a text line from the event and its fields. */
 class LineStream {
   // pino sets these before each write to a stream marked with PINO_METADATA.
   lastLevel = 0

@@ -1,13 +1,13 @@
-// Reads /etc/hosts and /etc/resolv.conf for names (hosts(5), resolv.conf(5)). The runtime's DNS
-// client asks name servers for complete names only, so both are read here. Pure but for `readWhenChanged`.
+// Reads /etc/hosts and /etc/resolv.conf (hosts(5), resolv.conf(5)), because Node's DNS client only queries name servers
+// for complete names. Pure except for `readWhenChanged`.
 import { readFileSync, statSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { codeOf } from '../error-text.ts'
 
 export interface SearchRules {
-  /** Domains to complete a name with, without a dot at the end. */
+  /** Domains that complete a name, without a dot at the end. */
   readonly search: readonly string[]
-  /** A name with fewer dots is completed before it is tried as it is. */
+  /** A name with fewer dots is completed first and queried as it is last. */
   readonly ndots: number
 }
 
@@ -30,7 +30,7 @@ export function parseHosts(text: string): ReadonlyMap<string, readonly string[]>
   return byName
 }
 
-/** The last `search` or `domain` line counts. */
+/** The last `search` or `domain` line applies. */
 export function parseResolvConf(text: string): SearchRules {
   let search: readonly string[] = []
   let ndots = 1
@@ -49,7 +49,7 @@ export function parseResolvConf(text: string): SearchRules {
   return { search: domains.slice(0, MAX_SEARCH_DOMAINS), ndots }
 }
 
-/** The complete names to ask for, in order, as the system's own resolver does. A dot at the end: this name alone. */
+/** The complete names to query, in the order of the system's resolver. A name with a dot at its end is complete. */
 export function candidatesFor(name: string, { search, ndots }: SearchRules): string[] {
   if (name.endsWith('.')) return [name.slice(0, -1)]
   const completed = search.map((domain) => `${name}.${domain}`)
@@ -58,8 +58,8 @@ export function candidatesFor(name: string, { search, ndots }: SearchRules): str
 }
 
 /**
- * Parses a file once for each time it changes. A missing file counts as empty; one that cannot be read for another
- * reason, such as a lack of descriptors, keeps what it said last.
+ * Parses a file again only when it has changed. A missing file counts as empty. If the file cannot be read for another
+ * reason, such as a lack of descriptors, the last content applies.
  */
 export function readWhenChanged<T>(path: string, parse: (text: string) => T): () => T {
   let state = ''

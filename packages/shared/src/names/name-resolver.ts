@@ -1,6 +1,6 @@
-// Addresses of names for one process: upstreams, CAs. Each name has at most one look-up at a time, which runs in the
-// background by the runtime's own DNS client; what is known is used meanwhile. The system's resolver (getaddrinfo)
-// blocks a thread of a small pool for as long as it likes, so it is asked last, and for one name at a time.
+// Resolves the names of upstreams and CAs for one process. Each name has at most one look-up at a time, by Node's DNS
+// client in the background; known addresses are used meanwhile. The system's resolver (getaddrinfo) can block a thread
+// of a small pool for a long time, so it is the last resort and gets one name at a time.
 import { lookup as lookupBySystem, promises as dns } from 'node:dns'
 import { isIP, type LookupFunction } from 'node:net'
 import { codeOf } from '../error-text.ts'
@@ -11,16 +11,16 @@ export interface Answer {
   readonly ttlSecs: number
 }
 
-/** Where names come from. */
+/** The sources of addresses. */
 export interface NameSources {
   nowMs(): number
   /** Addresses by name in lower case. */
   hosts(): ReadonlyMap<string, readonly string[]>
-  /** The complete names to ask for. */
+  /** The complete names to query, in order. */
   candidates(name: string): readonly string[]
-  /** Asks the name servers. Rejects with ENOTFOUND or ENODATA if there is no such name, otherwise with another code. */
+  /** Queries the name servers. Rejects with ENOTFOUND or ENODATA if the name does not exist, or with another code. */
   query(name: string, family: 4 | 6): Promise<Answer>
-  /** Asks the system, in a thread of the runtime's pool. Rejects as `query` does. */
+  /** Queries the system's resolver, in a thread of Node's pool. Rejects as `query` does. */
   querySystem(name: string): Promise<readonly string[]>
 }
 
@@ -29,23 +29,23 @@ type OnResolved = (error: Error | null, addresses: readonly string[]) => void
 interface Entry {
   addresses: readonly string[]
   expiresMs: number
-  /** Waiting for the look-up that is under way. */
+  /** Callbacks that wait for the current look-up. */
   waiting: OnResolved[]
   isAsked: boolean
 }
 
-/** Shorter times to live cost more look-ups than they are worth. */
+/** A shorter time to live is raised to this, to limit the number of look-ups. */
 const MIN_TTL_MS = 5_000
 const MAX_TTL_MS = 3_600_000
-/** An answer that has been stale for longer may have become somebody else's address; a fresh one is waited for. */
+/** An address that expired longer ago may belong to another host now, so a fresh one is awaited. */
 const MAX_STALE_MS = 60_000
-/** How long a failed look-up is not repeated while an old answer serves. */
+/** Time before a failed look-up is repeated while the old addresses are used. */
 const RETRY_MS = 5_000
-/** For each attempt, and twice as long for the second. */
+/** Timeout of the first attempt; the second has twice as long. */
 const QUERY_TIMEOUT_MS = 1_500
 const QUERY_TRIES = 2
 const MAX_NAMES = 20_000
-/** IPv4 first: nearly everything local listens there, and a first attempt that fails loses the TLS session. */
+/** IPv4 first: most local servers listen there, and a failed first attempt loses the TLS session. */
 const LOOPBACK: readonly string[] = ['127.0.0.1', '::1']
 const NO_ADDRESSES: readonly string[] = []
 const NO_SUCH_NAME: ReadonlySet<string> = new Set(['ENOTFOUND', 'ENODATA', 'EAI_NONAME', 'EAI_NODATA'])
@@ -53,14 +53,14 @@ const NO_SUCH_NAME: ReadonlySet<string> = new Set(['ENOTFOUND', 'ENODATA', 'EAI_
 export class NameResolver {
   readonly #sources: NameSources
   readonly #entries = new Map<string, Entry>()
-  /** The look-ups by the system, one after the other. */
+  /** Serialises the look-ups by the system. */
   #systemQueue: Promise<unknown> = Promise.resolve()
 
   constructor(sources: NameSources = systemNames()) {
     this.#sources = sources
   }
 
-  /** To be the `lookup` of a connection. Answers addresses and known names without a look-up. */
+  /** The `lookup` option of a connection. Resolves addresses and known names without a look-up. */
   readonly lookup: LookupFunction = (name, options, callback) => {
     this.resolve(name, (error, addresses) => {
       const { family } = options
@@ -73,14 +73,14 @@ export class NameResolver {
     })
   }
 
-  /** Calls back once, and never before it returns. The error's code is ENOTFOUND (no such name) or EAI_FAIL. */
+  /** Calls `callback` once, after it has returned. The error's code is ENOTFOUND (no such name) or EAI_FAIL. */
   resolve(name: string, callback: OnResolved): void {
     const known = isIP(name) === 0 ? this.#known(name) : [name]
     if (known === undefined) this.#lookUp(name, callback)
     else process.nextTick(callback, null, known)
   }
 
-  /** @returns undefined if a look-up has to be waited for */
+  /** @returns undefined if the caller must wait for a look-up */
   #known(name: string): readonly string[] | undefined {
     if (isLocalhost(name)) return LOOPBACK
     const entry = this.#entries.get(name)
@@ -94,7 +94,7 @@ export class NameResolver {
   #lookUp(name: string, callback: OnResolved): void {
     let entry = this.#entries.get(name)
     if (entry === undefined) {
-      // Entries of names that reloads have removed, oldest first.
+      // Forget old names first: a reload may have removed them.
       for (const [oldest, { isAsked }] of this.#entries) {
         if (this.#entries.size < MAX_NAMES) break
         if (!isAsked) this.#entries.delete(oldest)
@@ -125,12 +125,12 @@ export class NameResolver {
       if (isNoSuchName(cause)) {
         entry.addresses = NO_ADDRESSES
       } else if (entry.addresses.length > 0) {
-        // The servers fail, which says nothing about the name: what they last said goes on.
+        // The servers failed, which tells nothing about the name: keep the last addresses.
         entry.expiresMs = this.#sources.nowMs() + RETRY_MS
         error = null
       }
     }
-    tell(entry, error)
+    settle(entry, error)
   }
 
   async #find(name: string): Promise<Answer> {
@@ -142,19 +142,19 @@ export class NameResolver {
         const answer = await this.#query(candidate)
         if (answer !== undefined) return answer
       } catch (error) {
-        // A domain that is broken says nothing about the next one; a silent server is silent for all.
+        // SERVFAIL concerns this domain only, so try the next candidate. After any other error it would fail as well.
         if (codeOf(error) !== 'ESERVFAIL') throw error
         failure = error
       }
     }
     if (failure !== undefined) throw asError(failure)
-    // mDNS, and whatever else the system has been set up with.
+    // mDNS and other sources that the system is configured with.
     const turn = this.#systemQueue.then(async () => await this.#sources.querySystem(name))
     this.#systemQueue = turn.catch(() => {})
     return { addresses: await turn, ttlSecs: 0 }
   }
 
-  /** @returns undefined: there is no such name */
+  /** @returns undefined if the name does not exist */
   async #query(name: string): Promise<Answer | undefined> {
     const outcomes = await Promise.allSettled([this.#sources.query(name, 6), this.#sources.query(name, 4)])
     const addresses: string[] = []
@@ -162,7 +162,7 @@ export class NameResolver {
     let failure: unknown
     for (const outcome of outcomes) {
       if (outcome.status === 'rejected') {
-        // A name may have addresses of one family, and a server may fail for the other.
+        // A name may have addresses of only one family, and a server may fail for the other.
         if (!isNoSuchName(outcome.reason)) failure = outcome.reason
       } else if (outcome.value.addresses.length > 0) {
         addresses.push(...outcome.value.addresses)
@@ -170,20 +170,20 @@ export class NameResolver {
       }
     }
     if (addresses.length > 0) return { addresses, ttlSecs }
-    // Nothing listens at the name server's address: treat it as absent; the system may know another way.
+    // No name server listens there: treat it as absent, the system's resolver may have another source.
     if (failure === undefined || codeOf(failure) === 'ECONNREFUSED') return undefined
     throw asError(failure)
   }
 }
 
-function tell(entry: Entry, error: Error | null): void {
+function settle(entry: Entry, error: Error | null): void {
   const { waiting, addresses } = entry
   entry.waiting = []
   entry.isAsked = false
   for (const callback of waiting) callback(error, addresses)
 }
 
-/** RFC 6761 6.3: never asked of anybody. */
+/** RFC 6761 6.3: these names are never queried. */
 function isLocalhost(name: string): boolean {
   const lower = name.toLowerCase()
   return lower === 'localhost' || lower === 'localhost.' || lower.endsWith('.localhost')
@@ -197,7 +197,7 @@ function notFound(name: string): Error {
   return Object.assign(new Error(`${name} has no address`), { code: 'ENOTFOUND' })
 }
 
-/** @param cause has a code that could also be one of a connection */
+/** Has its own code: the code of `cause` could also be one of a connection. */
 function failed(name: string, cause: unknown): Error {
   return Object.assign(new Error(`the look-up of ${name} failed`, { cause }), { code: 'EAI_FAIL' })
 }
@@ -206,7 +206,7 @@ function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error('name look-up failed')
 }
 
-/** Those of this machine; changes of its files count from the next look-up on. */
+/** The sources of this machine. A change of its files applies from the next look-up on. */
 export function systemNames(
   hostsPath = '/etc/hosts',
   resolvConfPath = '/etc/resolv.conf',
@@ -215,7 +215,7 @@ export function systemNames(
   const hosts = readWhenChanged(hostsPath, parseHosts)
   let resolver = newResolver(servers)
   const searchRules = readWhenChanged(resolvConfPath, (text) => {
-    // It reads the name servers once, when it is made.
+    // A resolver reads the name servers only once, when it is created.
     resolver = newResolver(servers)
     return parseResolvConf(text)
   })
