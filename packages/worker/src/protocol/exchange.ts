@@ -1,8 +1,8 @@
 // One request and its answer as the rest of the data plane sees them, whichever protocol carries
 // them. Knows how far the answer is and reports it once, when it is over; the two protocols are
 // http1-exchange.ts and http2-exchange.ts.
-import type { Readable } from 'node:stream'
 import type { Site } from '@reverse-proxy/shared/config/config'
+import type { BodySource } from './body.ts'
 import type { WriteTimeouts, PendingResponse } from './write-timeouts.ts'
 import { STATUS_CLIENT_GONE, type AccessLog } from '../observability/access-log-entry.ts'
 import type { Client, ClientConnection } from '../connection/client-connection.ts'
@@ -51,9 +51,6 @@ export interface ServedSite {
   readonly filters: readonly ResponseFilter[]
   readonly handler: Handler
 }
-
-/** Without an error: what was written is not needed any more. */
-export type OnWritten = (error?: Error | null) => void
 
 export abstract class Exchange implements PendingResponse {
   readonly head: RequestHead
@@ -110,7 +107,7 @@ export abstract class Exchange implements PendingResponse {
   }
 
   /** The request body. Only for a request that has one. */
-  abstract get body(): Readable
+  abstract get body(): BodySource
   /** The request has been read to its end. */
   abstract get isRequestComplete(): boolean
   /** Whether the head of the answer has been written: no other answer is possible any more. */
@@ -148,11 +145,10 @@ export abstract class Exchange implements PendingResponse {
   /** @throws TypeError or RangeError as `respond` does */
   protected abstract writeHead(head: ResponseHead): void
   /**
-   * @param chunk the exchange's from now on
-   * @param onWritten called when it is not needed any more; perhaps never, if the client goes
+   * @param chunk the caller's again when this returns
    * @returns false: wait for `onDrain`
    */
-  abstract write(chunk: Uint8Array, onWritten?: OnWritten): boolean
+  abstract write(chunk: Buffer): boolean
   /** Completes the answer, also while the request's body is still coming. Without effect the second time. */
   abstract end(trailers: readonly string[]): void
   /** The same with the last of the body, which is the caller's again afterwards. */

@@ -1,10 +1,11 @@
 // A request over HTTP/1 and its answer, on the runtime's IncomingMessage and ServerResponse. Adds
 // what they lack: a head that leaves at once, an answer that reaches a client which is still sending.
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { Readable } from 'node:stream'
 import { destroyWhenSent, lingerOnClose } from '../connection/lingering-close.ts'
 import { copyChunk, giveBack, isShort } from './buffer-pool.ts'
-import { Exchange, type ResponseHead, type ExchangeDeps, type OnWritten } from './exchange.ts'
+import type { BodySource } from './body.ts'
+import { Exchange, type ResponseHead, type ExchangeDeps } from './exchange.ts'
+import { ReadableBody } from './readable-body.ts'
 import type { Http1Connection } from '../connection/client-connection.ts'
 import { sendError } from './error-response.ts'
 import type { Protocol } from '../message/request-parser.ts'
@@ -52,8 +53,8 @@ export class Http1Exchange extends Exchange {
     res.on('error', ignore)
   }
 
-  get body(): Readable {
-    return this.#req
+  get body(): BodySource {
+    return new ReadableBody(this.#req, () => this.isRequestComplete)
   }
 
   get canAnnounceTrailers(): boolean {
@@ -96,10 +97,11 @@ export class Http1Exchange extends Exchange {
     process.nextTick(flushHead, res)
   }
 
-  write(chunk: Uint8Array, onWritten?: OnWritten): boolean {
+  write(chunk: Buffer): boolean {
     if (this.isOver) return true
     this.bytesSent += chunk.length
-    if (this.#res.write(chunk, onWritten)) return true
+    const copy = copyChunk(chunk)
+    if (this.#res.write(copy, (error) => giveBack(copy, error))) return true
     this.awaitClient()
     if (!this.#hearsOfDrain) this.#res.on('drain', () => this.onDrained())
     this.#hearsOfDrain = true

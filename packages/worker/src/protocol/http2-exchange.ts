@@ -1,10 +1,11 @@
 // A request over HTTP/2 and its answer, on the runtime's stream itself: the compatibility layer would
 // build objects of what are lists here and there.
 import { constants, type ServerHttp2Stream } from 'node:http2'
-import type { Readable } from 'node:stream'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { copyChunk, giveBack, isShort } from './buffer-pool.ts'
-import { Exchange, type ResponseHead, type ExchangeDeps, type OnWritten } from './exchange.ts'
+import type { BodySource } from './body.ts'
+import { Exchange, type ResponseHead, type ExchangeDeps } from './exchange.ts'
+import { ReadableBody } from './readable-body.ts'
 import type { Http2Connection } from '../connection/client-connection.ts'
 import type { RequestHead } from '../message/request-parser.ts'
 
@@ -38,8 +39,9 @@ export class Http2Exchange extends Exchange {
     stream.on('error', ignore)
   }
 
-  get body(): Readable {
-    return this.#stream
+  /** The end of a tunnel's first direction is one whether the other has ended or not. */
+  get body(): BodySource {
+    return new ReadableBody(this.#stream, () => this.head.upgrade || this.isRequestComplete)
   }
 
   /** A reset with NO_ERROR ends the body for the runtime, however much of it is missing. */
@@ -72,10 +74,11 @@ export class Http2Exchange extends Exchange {
     this.status = status
   }
 
-  write(chunk: Uint8Array, onWritten?: OnWritten): boolean {
+  write(chunk: Buffer): boolean {
     if (this.#isClosed) return true
     this.bytesSent += chunk.length
-    if (this.#stream.write(chunk, onWritten)) return true
+    const copy = copyChunk(chunk)
+    if (this.#stream.write(copy, (error) => giveBack(copy, error))) return true
     if (!this.#hearsOfDrain) this.#stream.on('drain', () => this.onDrained())
     this.#hearsOfDrain = true
     // A tunnel has a deadline of its own, for silence.

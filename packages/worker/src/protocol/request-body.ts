@@ -1,8 +1,8 @@
 // A request body on its way to the upstream: counted while it streams, and given up when it stalls.
 // Holds nothing itself, and never takes the client's connection down with it: what becomes of that is the
 // exchange's decision.
-import type { Readable } from 'node:stream'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { BodySink, BodySource } from './body.ts'
 
 export interface BodyLimits {
   readonly limitBytes: number
@@ -13,14 +13,6 @@ export interface BodyLimits {
   readonly stallTimeoutMs: number
 }
 
-/** Where a body goes. After `onBodyEnd` or `onBodyError` nothing more comes. */
-export interface BodySink {
-  onBodyData(chunk: Buffer): void
-  onBodyEnd(): void
-  /** @param error BODY_TOO_LARGE, BODY_STALLED or CLIENT_GONE */
-  onBodyError(error: ProxyError): void
-}
-
 /** @throws ProxyError BODY_TOO_LARGE for a declared length beyond the limit */
 export function checkDeclaredLength(bytes: number, limitBytes: number): void {
   if (bytes > limitBytes) throw new ProxyError('BODY_TOO_LARGE', 'declared length beyond the limit')
@@ -28,19 +20,17 @@ export function checkDeclaredLength(bytes: number, limitBytes: number): void {
 
 /** The exchange as its body sees it. */
 interface BodyOwner {
-  /** Read by nobody else, and by nobody at all before `sendTo`. */
-  readonly body: Readable
-  /** It has been read to its end, and that is not just where its client gave up. */
-  readonly isRequestComplete: boolean
+  /** Read by nobody else, and by nobody at all before `flowTo`. */
+  readonly body: BodySource
   /** Bytes of the response body sent so far. */
   readonly bytesSent: number
   /** Bytes of the request body received so far. */
   bytesReceived: number
 }
 
-export class RequestBody {
+export class RequestBody implements BodySource, BodySink {
   readonly #owner: BodyOwner
-  readonly #source: Readable
+  readonly #source: BodySource
   readonly #limits: BodyLimits
   #sink: BodySink | undefined
   /** Response bytes at the time when the body last moved or was found silent. */
@@ -53,31 +43,10 @@ export class RequestBody {
     this.#limits = limits
   }
 
-  /** Once. */
-  sendTo(sink: BodySink): void {
-    const source = this.#source
+  flowTo(sink: BodySink): void {
     this.#sink = sink
-    // An empty body of HTTP/2 may end while nobody listens yet; 'end' does not come a second time.
-    if (source.readableEnded) {
-      this.#onEnd()
-      return
-    }
-    if (source.destroyed) {
-      this.#fail(gone())
-      return
-    }
-    source
-      .on('data', this.#onData)
-      .on('end', this.#onEnd)
-      .on('close', this.#onClose)
-      .on('error', this.#onClose)
     this.#awaitClient()
-  }
-
-  /** The upstream takes no more for now: it is not the client that is slow. */
-  pause(): void {
-    this.#stopStall()
-    this.#source.pause()
+    this.#source.flowTo(this)
   }
 
   resume(): void {
@@ -86,17 +55,39 @@ export class RequestBody {
     this.#source.resume()
   }
 
-  /** The rest is not wanted. Idempotent. */
-  destroy(): void {
+  stop(): void {
     if (this.#sink === undefined) return
     this.#sink = undefined
     this.#stopStall()
-    this.#source
-      .off('data', this.#onData)
-      .off('end', this.#onEnd)
-      .off('close', this.#onClose)
-      .off('error', this.#onClose)
-    this.#source.pause()
+    this.#source.stop()
+  }
+
+  // BodySink
+
+  onBody(bytes: Buffer, from: number, to: number): boolean {
+    this.#owner.bytesReceived += to - from
+    if (this.#owner.bytesReceived > this.#limits.limitBytes) {
+      this.#fail(new ProxyError('BODY_TOO_LARGE', 'body beyond the limit'))
+      return true
+    }
+    this.#bytesSent = this.#owner.bytesSent
+    if (this.#sink?.onBody(bytes, from, to) === false) {
+      // The upstream takes no more for now: it is not the client that is slow.
+      this.#stopStall()
+      return false
+    }
+    this.#stall?.refresh()
+    return true
+  }
+
+  onBodyEnd(): void {
+    const sink = this.#sink
+    this.stop()
+    sink?.onBodyEnd()
+  }
+
+  onBodyGone(error: ProxyError): void {
+    this.#fail(error)
   }
 
   #awaitClient(): void {
@@ -122,37 +113,7 @@ export class RequestBody {
 
   #fail(error: ProxyError): void {
     const sink = this.#sink
-    this.destroy()
-    sink?.onBodyError(error)
+    this.stop()
+    sink?.onBodyGone(error)
   }
-
-  readonly #onData = (chunk: Buffer): void => {
-    this.#owner.bytesReceived += chunk.length
-    if (this.#owner.bytesReceived > this.#limits.limitBytes) {
-      this.#fail(new ProxyError('BODY_TOO_LARGE', 'body beyond the limit'))
-      return
-    }
-    this.#stall?.refresh()
-    this.#bytesSent = this.#owner.bytesSent
-    this.#sink?.onBodyData(chunk)
-  }
-
-  readonly #onEnd = (): void => {
-    if (!this.#owner.isRequestComplete) {
-      this.#fail(gone())
-      return
-    }
-    const sink = this.#sink
-    this.destroy()
-    sink?.onBodyEnd()
-  }
-
-  /** Before its end. */
-  readonly #onClose = (): void => {
-    this.#fail(gone())
-  }
-}
-
-function gone(): ProxyError {
-  return new ProxyError('CLIENT_GONE', 'the client went while it was sending')
 }

@@ -3,6 +3,7 @@
 import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { BodySink, BodySource } from '../protocol/body.ts'
 import type { ResponseSource } from '../protocol/exchange.ts'
 import { clientResponseHeaders } from '../message/headers.ts'
 import type { Http2Exchange } from '../protocol/http2-exchange.ts'
@@ -35,7 +36,7 @@ export function openStreamTunnel(exchange: Http2Exchange, route: Route, deps: Up
   new StreamTunnel(exchange, route, deps).start()
 }
 
-class StreamTunnel implements ResponseSource, Tunnel {
+class StreamTunnel implements ResponseSource, BodySink, Tunnel {
   readonly #exchange: Http2Exchange
   readonly #route: Route
   readonly #deps: UpgradeDeps
@@ -45,6 +46,7 @@ class StreamTunnel implements ResponseSource, Tunnel {
   #request: ClientRequest | undefined
   #agent: UpgradeAgent | undefined
   #upstream: Socket | undefined
+  #body: BodySource | undefined
 
   constructor(exchange: Http2Exchange, route: Route, deps: UpgradeDeps) {
     this.#exchange = exchange
@@ -90,6 +92,23 @@ class StreamTunnel implements ResponseSource, Tunnel {
     // Bytes that the client sent before its end must still be written.
     if (this.#upstream?.writableEnded === true) this.#upstream.destroySoon()
     else this.#upstream?.destroy()
+  }
+
+  // BodySink
+
+  onBody(bytes: Buffer, from: number, to: number): boolean {
+    const upstream = this.#upstream
+    // Data that arrives after the upstream has ended is dropped.
+    return upstream?.writable !== true || upstream.write(bytes.subarray(from, to))
+  }
+
+  onBodyEnd(): void {
+    this.#upstream?.end()
+    this.#halfOpen()
+  }
+
+  onBodyGone(): void {
+    // The exchange is over then: onClientGone.
   }
 
   goAway(): void {
@@ -151,18 +170,9 @@ class StreamTunnel implements ResponseSource, Tunnel {
 
   #passToUpstream(upstream: Socket): void {
     const { body } = this.#exchange
-    body.on('data', (chunk: Buffer) => {
-      // Data that arrives after the upstream has ended is dropped.
-      if (upstream.writable && !upstream.write(chunk)) body.pause()
-    })
-    // A client may have ended its side while the upstream was being asked.
-    const onEnd = (): void => {
-      upstream.end()
-      this.#halfOpen()
-    }
-    if (body.readableEnded) onEnd()
-    else body.on('end', onEnd)
-    upstream.on('drain', () => body.resume())
+    this.#body = body
+    upstream.on('drain', () => this.#body?.resume())
+    body.flowTo(this)
   }
 
   #halfOpen(): void {

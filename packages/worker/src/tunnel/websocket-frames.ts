@@ -2,7 +2,7 @@
 // them: enough to know when a frame of ours may come between two of theirs. Pure.
 
 /** An unmasked close frame with status 1001, going away: what a server sends that shuts down (RFC 6455 7.4.1). */
-export const CLOSE_GOING_AWAY: Uint8Array = Uint8Array.of(0x88, 0x02, 0x03, 0xe9)
+export const CLOSE_GOING_AWAY = Buffer.from([0x88, 0x02, 0x03, 0xe9])
 
 const OPCODE_MASK = 0x0f
 const OPCODE_CLOSE = 0x8

@@ -1,12 +1,12 @@
 // A request as an upstream connection sends it, and what its sender hears of the response.
-import type { RequestBody } from '../protocol/request-body.ts'
+import type { BodySource } from '../protocol/body.ts'
 import type { ParsedResponseHead } from './http1/response-head.ts'
 
 export interface UpstreamRequest {
   readonly method: string
   /** The whole head with its empty line, a character for each byte. */
   readonly head: string
-  readonly body: RequestBody | null
+  readonly body: BodySource | null
   /** Length of the body as the head declares it; undefined if it is sent in chunks. */
   readonly contentLength: number | undefined
   /** It may be sent again although the upstream may have read it. */

@@ -1,7 +1,6 @@
 // A fault to be found: it stands in for forward/transport.ts, and does what node-http-proxy 1.18.1 does
 // to the body of a DELETE or OPTIONS in chunks. It drops the framing and sends the body all the same.
 import { Agent, request } from 'node:http'
-import { buffer } from 'node:stream/consumers'
 import type { forward as framedForward } from '../../src/pipeline/handlers/forward.ts'
 import { clientResponseHeaders, upstreamRequestHeaders } from '../../src/message/headers.ts'
 
@@ -34,11 +33,19 @@ export const forward: typeof framedForward = (exchange, route) => {
     response.on('data', (chunk: Buffer) => void exchange.write(chunk))
     response.on('end', () => exchange.end([]))
   })
-  if (body.kind === 'none') sent.end()
-  else if (isUnframed)
-    buffer(exchange.body).then(
-      (whole) => sent.end(whole),
-      () => sent.destroy(),
-    )
-  else exchange.body.pipe(sent)
+  if (body.kind === 'none') {
+    sent.end()
+    return
+  }
+  const pieces: Buffer[] = []
+  exchange.body.flowTo({
+    onBody(bytes, from, to) {
+      const piece = bytes.subarray(from, to)
+      if (isUnframed) pieces.push(Buffer.from(piece))
+      else sent.write(piece)
+      return true
+    },
+    onBodyEnd: () => void sent.end(Buffer.concat(pieces)),
+    onBodyGone: () => void sent.destroy(),
+  })
 }

@@ -1,9 +1,9 @@
 // The order of the stages: each runs once for every request, also behind a stage that waits; and the one way out.
 import assert from 'node:assert/strict'
 import { Socket } from 'node:net'
-import type { Readable } from 'node:stream'
 import { test } from 'node:test'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { BodySource } from '../../src/protocol/body.ts'
 import {
   Exchange,
   type ResponseHead,
@@ -70,7 +70,7 @@ class RecordedExchange extends Exchange {
     this.responses.push(head)
   }
 
-  get body(): Readable {
+  get body(): BodySource {
     throw new TypeError('a GET has no body')
   }
 

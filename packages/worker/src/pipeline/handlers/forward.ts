@@ -3,7 +3,6 @@
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ERRORS, type ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../../observability/access-log-entry.ts'
-import { copyChunk, giveBack } from '../../protocol/buffer-pool.ts'
 import type { ClientConnection } from '../../connection/client-connection.ts'
 import type { ResponseSource, Exchange } from '../../protocol/exchange.ts'
 import { sendError } from '../../protocol/error-response.ts'
@@ -104,7 +103,7 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
   }
 
   onAcquireFailed(error: ProxyError): void {
-    this.#request.body?.destroy()
+    this.#request.body?.stop()
     this.#fail(error)
   }
 
@@ -117,7 +116,7 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
   onClientGone(): void {
     this.#isClientGone = true
     this.#route.pool.cancel(this)
-    this.#request.body?.destroy()
+    this.#request.body?.stop()
     this.#connection?.abandon()
   }
 
@@ -152,8 +151,7 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
       this.#exchange.endWith(chunk)
       return true
     }
-    const copy = copyChunk(chunk)
-    return this.#exchange.write(copy, (error) => giveBack(copy, error))
+    return this.#exchange.write(chunk)
   }
 
   onResponseEnd(trailers: readonly string[]): void {

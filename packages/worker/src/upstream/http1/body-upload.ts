@@ -2,7 +2,7 @@
 // said, and no faster than the upstream reads.
 import type { Socket } from 'node:net'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { BodySink, RequestBody } from '../../protocol/request-body.ts'
+import type { BodySink, BodySource } from '../../protocol/body.ts'
 
 export interface UploadEvents {
   onUploaded(): void
@@ -14,14 +14,14 @@ export interface UploadEvents {
 
 export class BodyUpload implements BodySink {
   readonly #socket: Socket
-  readonly #body: RequestBody
+  readonly #body: BodySource
   /** As the head declares it; undefined: in chunks. */
   readonly #contentLength: number | undefined
   readonly #events: UploadEvents
   #bytes = 0
   #isHeldUp = false
 
-  constructor(socket: Socket, body: RequestBody, contentLength: number | undefined, events: UploadEvents) {
+  constructor(socket: Socket, body: BodySource, contentLength: number | undefined, events: UploadEvents) {
     this.#socket = socket
     this.#body = body
     this.#contentLength = contentLength
@@ -38,7 +38,7 @@ export class BodyUpload implements BodySink {
     this.#socket.cork()
     setImmediate(uncork, this.#socket)
     this.#socket.write(head, 'latin1')
-    this.#body.sendTo(this)
+    this.#body.flowTo(this)
   }
 
   /** The upstream reads on. */
@@ -49,22 +49,23 @@ export class BodyUpload implements BodySink {
 
   /** The rest is not wanted. Idempotent. */
   destroy(): void {
-    this.#body.destroy()
+    this.#body.stop()
   }
 
-  onBodyData(chunk: Buffer): void {
-    this.#bytes += chunk.length
+  onBody(bytes: Buffer, from: number, to: number): boolean {
+    this.#bytes += to - from
     // One byte too many would be the beginning of another request.
     if (this.#contentLength !== undefined && this.#bytes > this.#contentLength) {
       this.#fail()
-      return
+      return true
     }
+    const content = from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to)
     const mayContinue =
-      this.#contentLength === undefined ? this.#writeChunk(chunk) : this.#socket.write(chunk)
-    if (mayContinue) return
-    this.#body.pause()
+      this.#contentLength === undefined ? this.#writeChunk(content) : this.#socket.write(content)
+    if (mayContinue) return true
     this.#isHeldUp = true
     this.#events.onHeldUp()
+    return false
   }
 
   onBodyEnd(): void {
@@ -73,17 +74,17 @@ export class BodyUpload implements BodySink {
     else this.#fail()
   }
 
-  onBodyError(error: ProxyError): void {
+  onBodyGone(error: ProxyError): void {
     this.#events.onUploadFailed(error)
   }
 
-  #writeChunk(chunk: Buffer): boolean {
+  #writeChunk(content: Buffer): boolean {
     const socket = this.#socket
     // It would be the last one.
-    if (chunk.length === 0) return true
+    if (content.length === 0) return true
     socket.cork()
-    socket.write(`${chunk.length.toString(16)}\r\n`, 'latin1')
-    socket.write(chunk)
+    socket.write(`${content.length.toString(16)}\r\n`, 'latin1')
+    socket.write(content)
     const mayContinue = socket.write('\r\n', 'latin1')
     socket.uncork()
     return mayContinue
@@ -91,7 +92,7 @@ export class BodyUpload implements BodySink {
 
   /** The client's parser has refused it by now. */
   #fail(): void {
-    this.#body.destroy()
+    this.#body.stop()
     this.#events.onUploadFailed(new ProxyError('BAD_FRAMING', 'a body of another length than declared'))
   }
 }

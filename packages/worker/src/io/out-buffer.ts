@@ -1,0 +1,103 @@
+// What goes out on one socket: collected during a turn of the event loop in one pooled buffer, and written at its end
+// in one piece. A connection that has nothing to say holds no memory. Whatever is given to it is copied, so that it is
+// the caller's again at once; a buffer goes back to the pool when its write has been confirmed, never before.
+import type { Socket } from 'node:net'
+import { buffers, BUFFER_BYTES } from './buffer-pool.ts'
+
+export class OutBuffer {
+  /** Where the next byte goes in what `reserve` has returned; whoever has put bytes there moves it. */
+  end = 0
+  readonly #socket: Socket
+  #buffer: Buffer | undefined
+  #isScheduled = false
+  /** Written and not confirmed yet, in the order of their writes. */
+  readonly #leaving: Buffer[] = []
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  /** The socket has more than it wants: nothing should be added until its 'drain'. */
+  get isBlocked(): boolean {
+    return this.#socket.writableNeedDrain
+  }
+
+  /**
+   * A buffer in which `bytes` bytes are free from `end` on. Valid until the next call of any method.
+   * @param bytes BUFFER_BYTES at most
+   */
+  reserve(bytes: number): Buffer {
+    if (this.#buffer !== undefined && this.end + bytes > BUFFER_BYTES) this.flush()
+    if (this.#buffer === undefined) {
+      this.#buffer = buffers.take()
+      this.#schedule()
+    }
+    return this.#buffer
+  }
+
+  /** @param text a character for each byte */
+  text(text: string): void {
+    const { length } = text
+    if (length <= BUFFER_BYTES) {
+      this.reserve(length).write(text, this.end, 'latin1')
+      this.end += length
+      return
+    }
+    for (let at = 0; at < length; at += BUFFER_BYTES) this.text(text.slice(at, at + BUFFER_BYTES))
+  }
+
+  bytes(from: Buffer, start: number, end: number): void {
+    while (start < end) {
+      const buffer = this.reserve(1)
+      const taken = Math.min(end - start, BUFFER_BYTES - this.end)
+      from.copy(buffer, this.end, start, start + taken)
+      this.end += taken
+      start += taken
+    }
+  }
+
+  /** Writes now what has been collected. */
+  flush(): void {
+    const buffer = this.#buffer
+    if (buffer === undefined) return
+    const length = this.end
+    this.#buffer = undefined
+    this.end = 0
+    // Nobody would ever confirm it.
+    if (length === 0 || !this.#socket.writable) {
+      buffers.give(buffer)
+      return
+    }
+    this.#leaving.push(buffer)
+    this.#socket.write(buffer.subarray(0, length), this.#onWritten)
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    if (dirty.length === 0) setImmediate(flushAll)
+    dirty.push(this)
+  }
+
+  /** To be called by `flushAll` alone. */
+  onTurnEnd(): void {
+    this.#isScheduled = false
+    this.flush()
+  }
+
+  readonly #onWritten = (error?: Error | null): void => {
+    const buffer = this.#leaving.shift()
+    // After an error nobody knows who still reads it.
+    if (buffer !== undefined && !error) buffers.give(buffer)
+  }
+}
+
+/** Those that have something to write. */
+let dirty: OutBuffer[] = []
+
+/** A microtask or `nextTick` would flush after every single read of an upstream. */
+function flushAll(): void {
+  const due = dirty
+  dirty = []
+  for (const out of due) out.onTurnEnd()
+}
