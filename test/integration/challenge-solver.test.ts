@@ -70,7 +70,7 @@ for (const isAble of [true, false]) {
       predecessor: undefined,
       accounts: new AccountStore(openFileStorage(directory), () => {}),
       orders: new OrderStore(openFileStorage(directory), () => {}),
-      host: { jobs: host.jobs, clock: { ...withTimers(systemClock), heard: () => {} } },
+      host: { jobs: host.jobs, clock: withTimers(systemClock) },
       limits: ACME_LIMITS,
       signal: new AbortController().signal,
       solver,

@@ -276,7 +276,12 @@ for (const [name, point] of [
       listenerId: 'listener',
       directoryUrl: 'ca',
       store,
-      clock: { nowMs: () => nowMs, monotonicMs: () => nowMs, timeOf: (timeMs) => timeMs, wallOffsetMs: 0 },
+      clock: {
+        nowMs: () => nowMs,
+        monotonicMs: () => nowMs,
+        toWallTime: (timeMs) => timeMs,
+        wallOffsetMs: 0,
+      },
       log: recordingLog(),
       ask: async () => ({ data: suggested(window.startMs, window.endMs), retryAfterMs: undefined }),
     })

@@ -38,8 +38,6 @@ export type LogEvent =
   | 'CERT_EXPIRED'
   | 'CERT_QUARANTINED'
   | 'CERT_RENEWAL_INFO'
-  | 'CERT_RENEWAL_ALARM'
-  | 'CLOCK_WRONG'
   | 'CERT_EXPOSED'
   | 'INTERNAL_ERROR'
   | 'PHASE'

@@ -1,19 +1,11 @@
 // One listener's certificates, whichever way they come about. The supervisor sees this face only.
 
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
-import type { ManagerStatus } from './status.ts'
+import type { ManagerStatus, RenewalAlarm } from './status.ts'
 
-/** A loop as seen from outside. Times are of the loop's own clock. */
-export interface LoopView {
-  /** It has been started, and has ended without being closed. */
-  readonly isDead: boolean
-  /** How long it has been at work; undefined while it sleeps. */
-  readonly busyForMs: number | undefined
-  /** How long ago it should have woken up; 0 before that time. */
-  readonly lateByMs: number
-}
-
-export interface BackgroundLoop extends LoopView {
+export interface BackgroundLoop {
+  /** Set if the renewal itself no longer works. */
+  readonly alarm: RenewalAlarm | undefined
   /** How the first attempt ended. Rejects as an attempt does, or when the loop ends before one. */
   readonly firstAttempt: Promise<void>
 }

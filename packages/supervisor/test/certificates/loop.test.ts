@@ -1,10 +1,8 @@
-// The background loop of a certificate, and whoever watches that it turns; on a clock that the test moves.
+// The background loop of a certificate, and the alarm when it no longer turns; on a clock that the test moves.
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { RenewalLoop } from '../../src/certificates/renewal/loop.ts'
-import type { LoopView } from '../../src/certificates/manager.ts'
-import { RenewalWatch } from '../../src/certificates/renewal/watch.ts'
 import { ManualClock } from '../support/manual-clock.ts'
 import { recordingLog } from '../support/recording-log.ts'
 
@@ -107,7 +105,7 @@ test('a failed attempt is the answer to whoever demanded it, and the loop goes o
   await assert.rejects(loop.demand(), /^Error: no$/u)
   await assert.rejects(loop.demand(), /^Error: no$/u)
   assert.equal(turns.length, 2)
-  assert.equal(loop.isDead, false)
+  assert.equal(loop.alarm, undefined)
 })
 
 test('an attempt that fails without putting off the next is not repeated at full speed', async (t) => {
@@ -127,7 +125,7 @@ test('when it is closed, demands are refused, and it has not died', async (t) =>
   stop.abort(new Error('closing'))
   await ended
   await assert.rejects(loop.demand(), /closing/u)
-  assert.equal(loop.isDead, false)
+  assert.equal(loop.alarm, undefined)
   assert.deepEqual(log.lines, [])
 })
 
@@ -143,67 +141,66 @@ test('not knowing when something is due is logged, and asked again a minute late
     log.lines.map(({ event }) => event),
     ['INTERNAL_ERROR', 'INTERNAL_ERROR', 'INTERNAL_ERROR'],
   )
-  assert.equal(loop.isDead, false)
+  assert.equal(loop.alarm, undefined)
 })
 
-function watch(t: TestContext, loops: Readonly<Record<string, LoopView>>) {
-  const clock = new ManualClock()
-  const log = recordingLog()
-  const watching = new RenewalWatch({ clock, log, loops: () => Object.entries(loops) })
-  watching.start()
-  t.after(async () => await watching.close())
-  return { clock, log, watching }
-}
-
-const WELL = { isDead: false, busyForMs: undefined, lateByMs: 0 }
-
-test('a renewal that is dead, overdue or stuck raises one alarm each, and nothing else does', async (t) => {
-  const { clock, log, watching } = watch(t, {
-    well: WELL,
-    ordering: { ...WELL, busyForMs: 90 * MINUTE_MS },
-    late: { ...WELL, lateByMs: 4 * MINUTE_MS },
-    dead: { ...WELL, isDead: true },
-    overdue: { ...WELL, lateByMs: 6 * MINUTE_MS },
-    stuck: { ...WELL, busyForMs: 3 * HOUR_MS },
+test('a loop that sleeps until something is due, or orders for an hour, raises no alarm', async (t) => {
+  const attempt = Promise.withResolvers<boolean>()
+  const { clock, loop } = startLoop(t, {
+    nextMs: (nowMs) => nowMs + HOUR_MS,
+    turn: async () => await attempt.promise,
   })
-  await clock.advance(10 * MINUTE_MS)
-  assert.deepEqual(
-    log.lines.map(({ level, event, listener, status }) => [level, event, listener, status]),
-    ['dead', 'overdue', 'stuck'].map((name) => ['error', 'CERT_RENEWAL_ALARM', name, name]),
-  )
-  for (const { error } of log.lines) assert.match(String(error), /restart the proxy/u)
-  assert.equal(watching.alarmOf('stuck'), 'stuck')
-  assert.equal(watching.alarmOf('ordering'), undefined)
+  assert.equal(loop.alarm, undefined)
+  await clock.advance(2.5 * HOUR_MS)
+  assert.equal(loop.alarm, undefined)
 })
 
-test('the alarm ends when the loop turns again', async (t) => {
-  const loops: Record<string, LoopView> = { a: { ...WELL, lateByMs: HOUR_MS } }
-  const { clock, log, watching } = watch(t, loops)
-  await clock.advance(5 * MINUTE_MS)
-  assert.equal(watching.alarmOf('a'), 'overdue')
-  loops['a'] = WELL
-  await clock.advance(MINUTE_MS)
-  assert.equal(watching.alarmOf('a'), undefined)
-  assert.deepEqual(
-    log.lines.map(({ status }) => status),
-    ['overdue', 'over'],
-  )
+test('a turn that takes hours is stuck, and no longer once it has ended', async (t) => {
+  const attempt = Promise.withResolvers<boolean>()
+  const { clock, loop } = startLoop(t, {
+    nextMs: (nowMs) => nowMs + HOUR_MS,
+    turn: async () => await attempt.promise,
+  })
+  await clock.advance(4 * HOUR_MS)
+  assert.equal(loop.alarm, 'stuck')
+  attempt.resolve(true)
+  await clock.advance(0)
+  assert.equal(loop.alarm, undefined)
+})
+
+test('a loop that is not woken when something is due is overdue', async () => {
+  let nowMs = 0
+  const clock = {
+    nowMs: () => nowMs,
+    timerMs: () => nowMs,
+    sleep: async (_delayMs: number, signal: AbortSignal) => {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve))
+    },
+  }
+  const stop = new AbortController()
+  const log = recordingLog()
+  const work = { listenerId: 'a', clock, log, nextMs: () => HOUR_MS, turn: async () => true }
+  const loop = new RenewalLoop(work, stop.signal)
+  const ended = loop.run()
+  nowMs = HOUR_MS + 4 * MINUTE_MS
+  assert.equal(loop.alarm, undefined)
+  nowMs = HOUR_MS + 6 * MINUTE_MS
+  assert.equal(loop.alarm, 'overdue')
+  stop.abort()
+  await ended
 })
 
 test('a machine that wakes up from a night of sleep raises no alarm: its loop needs a moment', async (t) => {
   const { clock, loop, turns } = startLoop(t, { nextMs: (nowMs) => nowMs + HOUR_MS })
-  const log = recordingLog()
-  const watching = new RenewalWatch({ clock, log, loops: () => [['a', loop]] })
-  watching.start()
-  t.after(async () => await watching.close())
   await clock.advance(50 * SECOND_MS)
   clock.jump(8 * HOUR_MS)
+  assert.equal(loop.alarm, undefined)
   await clock.advance(5 * MINUTE_MS)
+  assert.equal(loop.alarm, undefined)
   assert.equal(turns.length, 1)
-  assert.deepEqual(log.lines, [])
 })
 
-test('a loop whose clock breaks is dead, and that raises the alarm', async (t) => {
+test('a loop whose clock breaks is dead, which is logged and raises the alarm', async () => {
   const clock = new ManualClock()
   const stop = new AbortController()
   const log = recordingLog()
@@ -219,16 +216,9 @@ test('a loop whose clock breaks is dead, and that raises the alarm', async (t) =
     stop.signal,
   )
   await loop.run()
-  assert.equal(loop.isDead, true)
-  const watching = new RenewalWatch({ clock, log, loops: () => [['a', loop]] })
-  watching.start()
-  t.after(async () => await watching.close())
-  await clock.advance(2 * MINUTE_MS)
+  assert.equal(loop.alarm, 'dead')
   assert.deepEqual(
-    log.lines.map(({ event, status }) => [event, status]),
-    [
-      ['INTERNAL_ERROR', undefined],
-      ['CERT_RENEWAL_ALARM', 'dead'],
-    ],
+    log.lines.map(({ event }) => event),
+    ['INTERNAL_ERROR'],
   )
 })

@@ -52,7 +52,7 @@ test('a CA is reached while the names of others are looked up in vain', TEST, as
   const port = await portOf(t, server)
   const resolver = names()
   const get = (host: string): ReturnType<typeof https.get> => {
-    const agent = createCaAgent(ca.certPem, () => {}, resolver)
+    const agent = createCaAgent(ca.certPem, resolver)
     const request = https.get(`https://${host}:${port}/`, { agent })
     request.on('error', () => {})
     t.after(() => {

@@ -148,7 +148,7 @@ test('certs: what is served, by whom, what is missing, and why', () => {
 203.0.113.1:443  acme    valid    58d 0h         now  A CA     a.example b.example
 127.0.0.1:8443   manual  EXPIRED      0s           -  Another  old.example
 
-203.0.113.1:443: NOT BEING RENEWED: overdue; the log says what to do
+203.0.113.1:443: NOT BEING RENEWED: overdue; restart the proxy, and report this
 203.0.113.1:443: worker 2 does not serve 0A
 203.0.113.1:443: issued but not saved: ENOSPC: no space left on device; tried again in 30m 0s
 203.0.113.1:443: not in the certificate: c.example

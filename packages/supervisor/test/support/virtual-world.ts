@@ -7,7 +7,6 @@ import type { TestContext } from 'node:test'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import type { RenewalAnswer, RenewalQuestion } from '../../src/certificates/acme-client/renewal-info.ts'
 import type { OrderRequest } from '../../src/certificates/acme-client/order-request.ts'
-import type { CaClock } from '../../src/certificates/acme-client/transport.ts'
 import { ACME_LIMITS } from '../../src/certificates/acme-client/time-limits.ts'
 import { openFileStorage } from '../../src/certificates/storage/file-storage.ts'
 import type { StorageOpener } from '../../src/certificates/storage/storage.ts'
@@ -54,8 +53,6 @@ export interface VirtualWorldOptions {
   readonly suggest: (facts: CertificateFacts) => unknown
   /** With which it is told when to ask again; six hours if not given. */
   readonly retryAfterMs?: number
-  /** How far ahead the clock is that the CA's servers date their answers by; its certificates are dated right. */
-  readonly dateSkewMs?: () => number
 }
 
 /** One listener, its cache directory and its CA. */
@@ -129,10 +126,10 @@ export class VirtualWorld {
     const { random, lifetimeMs } = this.#options
     const atMs = this.clock.trueMs
     try {
-      this.#assertUp(host.clock)
+      this.#assertUp()
       await mayOrder()
       this.clock.advance(ORDER_MS)
-      this.#assertUp(host.clock)
+      this.#assertUp()
       this.attempts.push({ atMs, isIssued: true })
     } catch (error) {
       if (error instanceof AcmeError) this.attempts.push({ atMs, isIssued: false })
@@ -162,21 +159,18 @@ export class VirtualWorld {
     return certificate
   }
 
-  async #askRenewalInfo({ certPem, clock }: RenewalQuestion): Promise<RenewalAnswer> {
+  async #askRenewalInfo({ certPem }: RenewalQuestion): Promise<RenewalAnswer> {
     const { suggest, retryAfterMs = 6 * HOUR_MS } = this.#options
     this.askedMs.push(this.clock.trueMs)
-    this.#assertUp(clock)
+    this.#assertUp()
     return { data: suggest(factsOf(certPem)), retryAfterMs }
   }
 
-  #assertUp(listening: CaClock): void {
-    const { random, outages, refusal, dateSkewMs = () => 0 } = this.#options
+  #assertUp(): void {
+    const { random, outages, refusal } = this.#options
     const nowMs = this.clock.trueMs
     const outage = outages.find(({ fromMs, toMs }) => nowMs >= fromMs && nowMs < toMs)
-    if (outage === undefined) {
-      listening.heard(nowMs + dateSkewMs())
-      return
-    }
+    if (outage === undefined) return
     // Refused at once, or silent for a while.
     if (random() < 0.5) this.clock.advance(random() * ACME_LIMITS.requestMs)
     if (refusal !== undefined) throw refusal()

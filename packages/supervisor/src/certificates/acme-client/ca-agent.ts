@@ -4,13 +4,8 @@
 import { Agent } from 'node:https'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import type { SecureContext } from 'node:tls'
-import { checkServerIdentity, createSecureContext, getCACertificates } from 'node:tls'
+import { createSecureContext, getCACertificates } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-
-export interface PeerValidity {
-  readonly fromMs: number
-  readonly untilMs: number
-}
 
 /** For all CAs: what one look-up finds serves the next connection. */
 const caNames = new NameResolver()
@@ -18,17 +13,12 @@ const caNames = new NameResolver()
 /** `caPem`: roots to trust as well. Throws where it cannot be read, and CONFIG for a proxy that cannot be used. */
 export function createCaAgent(
   caPem: string | undefined,
-  onPeer: (validity: PeerValidity) => void,
   names: Pick<NameResolver, 'lookup'> = caNames,
 ): Agent {
   return new Agent({
     keepAlive: true,
     lookup: names.lookup,
     secureContext: contextFor(caPem),
-    checkServerIdentity: (host, peer) => {
-      onPeer({ fromMs: Date.parse(peer.valid_from), untilMs: Date.parse(peer.valid_to) })
-      return checkServerIdentity(host, peer)
-    },
     proxyEnv: proxyEnvironment(process.env),
   })
 }

@@ -6,7 +6,7 @@ import type { OrderStep } from '../services.ts'
 import type { ChallengeSolver } from '../solvers/solver.ts'
 import type { ListenerAccounts, MachineAccounts } from './account.ts'
 import type { AcmeLimits } from './time-limits.ts'
-import type { CaClock } from './transport.ts'
+import type { WaitableClock } from '../../os/waitable-clock.ts'
 
 export interface OrderRequest {
   readonly settings: AcmeSettings
@@ -18,7 +18,7 @@ export interface OrderRequest {
   readonly orders: OrderRecords
   /** The machine's; undefined: the listener has an account of its own. */
   readonly sharedAccounts?: MachineAccounts | undefined
-  readonly host: { readonly jobs: CertificateJobs; readonly clock: CaClock }
+  readonly host: { readonly jobs: CertificateJobs; readonly clock: WaitableClock }
   readonly limits: AcmeLimits
   readonly signal: AbortSignal
   readonly solver: ChallengeSolver

@@ -3,14 +3,14 @@ import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { readCaRoots } from './operator-files.ts'
 import type { AcmeLimits } from './time-limits.ts'
 import { AcmeTransport } from './transport.ts'
-import type { CaClock } from './transport.ts'
+import type { WaitableClock } from '../../os/waitable-clock.ts'
 import type { CertificateJobs } from '../crypto/jobs.ts'
 
 export interface RenewalQuestion {
   readonly settings: AcmeSettings
   /** The chain that is in service, leaf first. */
   readonly certPem: string
-  readonly clock: CaClock
+  readonly clock: WaitableClock
   readonly jobs: CertificateJobs
   readonly limits: Pick<AcmeLimits, 'requestMs'>
   readonly signal: AbortSignal

@@ -29,19 +29,14 @@ const METHOD_REFUSED: readonly number[] = [405, 501]
 acme.axios.interceptors.request.clear()
 acme.axios.interceptors.response.clear()
 
-/** A clock that is told by a CA what time it is there. */
-export interface CaClock extends WaitableClock {
-  /** `dateMs`: Unix time in the CA's answer, just received. */
-  heard(dateMs: number): void
-}
-
 export interface TransportOptions {
   readonly directoryUrl: string
   readonly externalAccount: ExternalAccount | undefined
   /** Roots to trust beside the well-known ones. */
   readonly caPem: string | undefined
-  /** Told what time it is at the CA, with every answer that says so. */
-  readonly clock: CaClock
+  readonly clock: WaitableClock
+  /** Called with the Date header field of each response (Unix time in ms). */
+  readonly onDate?: ((dateMs: number) => void) | undefined
   readonly limits: Pick<AcmeLimits, 'requestMs'>
   readonly signal: AbortSignal
   /** How often a request is sent, at most; several times by default. */
@@ -62,14 +57,12 @@ export class AcmeTransport {
   #client: acme.Client | undefined
   #directory: Readonly<Record<string, unknown>> | undefined
   #nonce: string | undefined
-  /** Validity of the certificate that the CA's server presented last. */
-  #peerValidity = { fromMs: Infinity, untilMs: -Infinity }
   #reached = false
 
   constructor(options: TransportOptions) {
     this.#options = options
     this.#pacer = pacerFor(options.directoryUrl)
-    this.#agent = createCaAgent(options.caPem, (validity) => (this.#peerValidity = validity))
+    this.#agent = createCaAgent(options.caPem)
   }
 
   /** From now on this key signs; PKCS#8 PEM. */
@@ -248,14 +241,9 @@ export class AcmeTransport {
     }
     this.#reached = true
     this.#nonce = headerOf(response, 'replay-nonce') ?? this.#nonce
-    this.#hearDate(Date.parse(headerOf(response, 'date') ?? ''))
+    const dateMs = Date.parse(headerOf(response, 'date') ?? '')
+    if (!Number.isNaN(dateMs)) this.#options.onDate?.(dateMs)
     return response
-  }
-
-  /** A date when the CA's own certificate was not valid, or none at all, comes from a clock worse than ours. */
-  #hearDate(dateMs: number): void {
-    const { fromMs, untilMs } = this.#peerValidity
-    if (dateMs >= fromMs && dateMs <= untilMs) this.#options.clock.heard(dateMs)
   }
 
   #networkError(directoryUrl: string, error: unknown): AcmeError {

@@ -3,7 +3,7 @@
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { accountIdOf } from '../acme-client/account.ts'
 import { AccountStore, SharedAccounts } from './account-store.ts'
-import type { CertificateClock } from '../renewal/certificate-clock.ts'
+import type { RenewalClock } from '../renewal/renewal-clock.ts'
 import { missingNames } from './coverage.ts'
 import type {
   CertificateStorage,
@@ -25,7 +25,7 @@ export interface AcmeCacheOptions {
   readonly storage: CertificateStorage
   /** The machine's, for its accounts at CAs; undefined: the cache has an account of its own. */
   readonly state: CertificateStorage | undefined
-  readonly clock: Pick<CertificateClock, 'monotonicMs' | 'wallOffsetMs'>
+  readonly clock: Pick<RenewalClock, 'monotonicMs' | 'wallOffsetMs'>
   readonly inspect: PairInspector
   readonly onQuarantined: OnQuarantined
   readonly onExposed: (exposure: Exposure) => void

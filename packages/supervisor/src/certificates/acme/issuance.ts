@@ -16,7 +16,7 @@ import type { OrderRequest } from '../acme-client/order-request.ts'
 import type { OrderTrigger } from '../renewal/order-trigger.ts'
 import { assertStartAllowed, RetryLaterError } from '../renewal/order-trigger.ts'
 import type { CertificateAuthority } from '../acme-client/certificate-authority.ts'
-import type { CertificateClock } from '../renewal/certificate-clock.ts'
+import type { RenewalClock } from '../renewal/renewal-clock.ts'
 import { missingNames } from './coverage.ts'
 import type { RetryState } from '../renewal/retry-state.ts'
 import type { CertificateServices } from '../services.ts'
@@ -33,7 +33,7 @@ export interface IssuanceOptions {
   readonly limits: AcmeLimits
   readonly authority: CertificateAuthority
   readonly cache: AcmeCache
-  readonly clock: CertificateClock
+  readonly clock: RenewalClock
   readonly plan: RenewalPlan
   readonly failures: RetryState
   readonly served: ServedSet
@@ -65,7 +65,7 @@ export class AcmeIssuance {
     const { served, failures, plan, clock } = this.#options
     if (reason === 'start') {
       const waitsForCa = failures.last?.reachedCa === true && !this.#isRestDue()
-      const allowedMs = clock.timeOf(plan.startAllowedMs(served.certificate))
+      const allowedMs = clock.toWallTime(plan.startAllowedMs(served.certificate))
       return Math.max(waitsForCa ? failures.nextAttemptMs : 0, allowedMs)
     }
     if (this.#isRestDue()) return 0
@@ -112,7 +112,7 @@ export class AcmeIssuance {
   }
 
   async #attemptOnce(signal: AbortSignal, reason: OrderTrigger): Promise<void> {
-    const { cache, failures, served } = this.#options
+    const { cache, failures } = this.#options
     this.#held = []
     failures.begin()
     let lock: HeldLock | undefined
@@ -134,11 +134,6 @@ export class AcmeIssuance {
       if (reason !== 'demand' && this.#isRestDue()) this.#held = failures.excludedNames
       await this.#order(lock, signal, this.#without(this.#held))
     } catch (cause) {
-      if (cause instanceof NothingDueError) {
-        await failures.settle()
-        if (reason === 'start') await served.publishAgain()
-        return
-      }
       if (signal.aborted || cause instanceof RetryLaterError) throw cause
       // Whatever the order died of then, this is why.
       const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
@@ -211,7 +206,6 @@ export class AcmeIssuance {
       warn: (text) => report.warn(text),
       mayOrder: async () => {
         await assertHeld()
-        this.#assertWorthIt()
         await this.#options.failures.noteBegun(this.#held)
         // The note may have taken long to write.
         await assertHeld()
@@ -260,18 +254,10 @@ export class AcmeIssuance {
     }
   }
 
-  /** The CA's first answer may have shown that it is our clock that is wrong, and the certificate good. */
-  #assertWorthIt(): void {
-    const { clock, served } = this.#options
-    if (!clock.isCorrected() || served.needsOrder) return
-    if (clock.nowMs() < this.dueMs('renewal')) throw new NothingDueError()
-  }
-
   /** A start may be one of many, each with a certificate that soon was of no use. */
   #assertStartAllowed(): void {
     const { plan, served, clock } = this.#options
-    const offsetMs = clock.wallOffsetMs
-    assertStartAllowed(clock.monotonicMs() + offsetMs, plan.startAllowedMs(served.certificate) + offsetMs)
+    assertStartAllowed(clock.nowMs(), clock.toWallTime(plan.startAllowedMs(served.certificate)))
   }
 
   #without(names: readonly string[]): readonly string[] {
@@ -289,6 +275,3 @@ export class AcmeIssuance {
     return served.certificate === undefined ? 0 : plan.dueMs(served.certificate)
   }
 }
-
-/** An attempt that was begun under a wrong clock. */
-class NothingDueError extends Error {}

@@ -13,7 +13,7 @@ import { AcmeReporter } from './reporter.ts'
 import type { OrderTrigger } from '../renewal/order-trigger.ts'
 import { RetryLaterError } from '../renewal/order-trigger.ts'
 import { ACME_AUTHORITY } from '../acme-client/certificate-authority.ts'
-import { CertificateClock } from '../renewal/certificate-clock.ts'
+import { RenewalClock } from '../renewal/renewal-clock.ts'
 import { missingNames, toPushedTogether } from './coverage.ts'
 import { ExpiryWatch } from '../renewal/expiry-log.ts'
 import { RetryState } from '../renewal/retry-state.ts'
@@ -30,7 +30,7 @@ export class AcmeManager implements CertificateManager {
   readonly loop: RenewalLoop
   readonly #settings: AcmeSettings
   readonly #host: CertificateServices
-  readonly #clock: CertificateClock
+  readonly #clock: RenewalClock
   readonly #plan: RenewalPlan
   readonly #expiry: ExpiryWatch
   readonly #served: ServedSet
@@ -59,11 +59,7 @@ export class AcmeManager implements CertificateManager {
     const { jobs, log } = host
     const report = new AcmeReporter(listenerId, settings, host)
     this.#report = report
-    const clock = new CertificateClock({
-      wall: host.clock,
-      validity: () => this.#served.certificate?.facts,
-      onWrong: (aheadMs) => report.wrongClock(aheadMs),
-    })
+    const clock = new RenewalClock(host.clock)
     this.#clock = clock
     const onQuarantined: OnQuarantined = (quarantined) => report.quarantined(quarantined)
     const storage = host.openStorage(settings.cacheDir)
@@ -194,14 +190,10 @@ export class AcmeManager implements CertificateManager {
     const nowMs = this.#clock.nowMs()
     const isDue = nowMs >= issuance.dueMs(this.#reason)
     const { certificate } = this.#served
-    try {
-      if (isDue || demanded) await this.#attempt(isDue ? this.#reason : 'demand')
-      else if (certificate !== undefined && nowMs >= this.#plan.nextLookMs(certificate))
-        await this.#plan.look(certificate, signal)
-    } finally {
-      // Afterwards: it may have turned out that our clock is wrong.
-      for (const { facts } of this.#served.all) this.#expiry.look(facts)
-    }
+    for (const { facts } of this.#served.all) this.#expiry.look(facts)
+    if (isDue || demanded) await this.#attempt(isDue ? this.#reason : 'demand')
+    else if (certificate !== undefined && nowMs >= this.#plan.nextLookMs(certificate))
+      await this.#plan.look(certificate, signal)
     return isDue || demanded
   }
 

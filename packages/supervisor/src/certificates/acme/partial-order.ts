@@ -4,7 +4,7 @@ import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { AcmeError, combineErrors } from '../acme-client/problem.ts'
 import type { AcmeReporter } from './reporter.ts'
-import type { CertificateClock } from '../renewal/certificate-clock.ts'
+import type { RenewalClock } from '../renewal/renewal-clock.ts'
 import type { RetryState } from '../renewal/retry-state.ts'
 import type { RenewalPlan } from '../renewal/plan.ts'
 import { mayLeaveOut } from '../renewal/schedule.ts'
@@ -12,7 +12,7 @@ import type { ServedSet } from './served-certificates.ts'
 
 export interface PartialOrderOptions {
   readonly settings: AcmeSettings
-  readonly clock: CertificateClock
+  readonly clock: RenewalClock
   readonly plan: RenewalPlan
   readonly failures: RetryState
   readonly served: ServedSet

@@ -1,7 +1,6 @@
 // Reports events of one listener's ACME certificate to the log and the terminal. Decides nothing.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
-import { HOUR_MS } from '@reverse-proxy/shared/time-units'
 import { missingNames } from './coverage.ts'
 import type { Exposure, Quarantined } from '../storage/storage.ts'
 import type { FailureRecord } from '../renewal/failure-record.ts'
@@ -87,15 +86,6 @@ export class AcmeReporter {
 
   exposed({ path, problem }: Exposure): void {
     this.#host.log.warn('CERT_EXPOSED', { listener: this.#listenerId, path, error: problem })
-  }
-
-  /** `aheadMs` is negative for a clock that is slow. */
-  wrongClock(aheadMs: number): void {
-    const hours = Math.round(Math.abs(aheadMs) / HOUR_MS)
-    this.#host.log.error('CLOCK_WRONG', {
-      listener: this.#listenerId,
-      error: `this machine's clock is ${hours} h ${aheadMs > 0 ? 'ahead of' : 'behind'} the CA's: set it (NTP)`,
-    })
   }
 
   progress(step: OrderStep, detail?: string): void {

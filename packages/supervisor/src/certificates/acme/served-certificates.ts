@@ -6,7 +6,7 @@ import { HOUR_MS } from '@reverse-proxy/shared/time-units'
 import type { AcmeCache } from './cache.ts'
 import type { AcmeLimits } from '../acme-client/time-limits.ts'
 import type { AcmeReporter } from './reporter.ts'
-import type { CertificateClock } from '../renewal/certificate-clock.ts'
+import type { RenewalClock } from '../renewal/renewal-clock.ts'
 import { chooseServed, mayReplace, missingNames, olderInService, toPushedTogether } from './coverage.ts'
 import type { CertificateServices } from '../services.ts'
 import type { HeldLock } from '../storage/storage.ts'
@@ -19,7 +19,7 @@ export interface ServedSetOptions {
   readonly host: Pick<CertificateServices, 'publish'>
   readonly limits: AcmeLimits
   readonly cache: AcmeCache
-  readonly clock: CertificateClock
+  readonly clock: RenewalClock
   readonly report: AcmeReporter
 }
 
@@ -57,12 +57,12 @@ export class ServedSet {
   get unsaved(): UnsavedStatus | undefined {
     if (this.#unsaved === undefined) return undefined
     const { reason, dueMs } = this.#unsaved
-    return { reason, nextTryMs: dueMs + this.#options.clock.wallOffsetMs }
+    return { reason, nextTryMs: this.#options.clock.toWallTime(dueMs) }
   }
 
   /** When what is served but could not be saved is to be saved; Infinity: it is. */
   get saveDueMs(): number {
-    return this.#unsaved === undefined ? Infinity : this.#options.clock.timeOf(this.#unsaved.dueMs)
+    return this.#unsaved === undefined ? Infinity : this.#options.clock.toWallTime(this.#unsaved.dueMs)
   }
 
   /** Nothing can be served as it should be. */
@@ -123,12 +123,6 @@ export class ServedSet {
   async install(certificate: StoredCertificate): Promise<void> {
     await this.#publish(certificate, [])
     this.#options.report.missing(this.all)
-  }
-
-  /** Has the workers serve what is here: by the right time it has not expired after all. */
-  async publishAgain(): Promise<void> {
-    const { listenerId, settings, host } = this.#options
-    await host.publish(listenerId, toPushedTogether(settings.domains, this.all))
   }
 
   noteSaved(): void {

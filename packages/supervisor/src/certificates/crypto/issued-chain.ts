@@ -5,12 +5,12 @@ import type { KeyObject } from 'node:crypto'
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import { HOUR_MS } from '@reverse-proxy/shared/time-units'
+import { DAY_MS } from '@reverse-proxy/shared/time-units'
 import type { Inspection, Validity } from './inspect.ts'
 import { certificateBlocks, inspectPair, refuse } from './inspect.ts'
 
-/** A CA's clock may be ahead of ours by this much. */
-const CLOCK_TOLERANCE_MS = HOUR_MS
+/** Our clock may be slow by this much: refusing a certificate for that would only cost another order. */
+const CLOCK_TOLERANCE_MS = 2 * DAY_MS
 
 /** CAs send two to four; each costs every handshake. */
 const LONGEST_CHAIN = 10

@@ -20,14 +20,13 @@ import type { CertificateServices } from '../services.ts'
 import { openFileStorage } from '../storage/file-storage.ts'
 import type { StorageOpener } from '../storage/storage.ts'
 import { createCertificateJobs } from '../crypto/jobs.ts'
-import type { CertificateManager, LoopView } from '../manager.ts'
+import type { CertificateManager } from '../manager.ts'
 import { AcmeManager } from '../acme/manager.ts'
 import { InternalManager } from '../internal/manager.ts'
 import { ManualManager } from '../manual/manager.ts'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { ReloadPause } from './reload-debounce.ts'
 import { pauseAfterReload } from './reload-debounce.ts'
-import { RenewalWatch } from '../renewal/watch.ts'
 import { ServedCertificates } from './served-payloads.ts'
 import type { ListenerStatus, ManagerStatus } from '../status.ts'
 
@@ -49,7 +48,6 @@ export class CertificateRegistry {
   readonly #jobs = createCertificateJobs()
   readonly #host: CertificateServices & StorageOpener
   readonly #counts = new CertificateCounts()
-  readonly #watch: RenewalWatch
   readonly #managed = new Map<string, ManagedListener>()
   readonly #served: ServedCertificates
   readonly #challenges = new Map<string, readonly ArmedChallenge[]>()
@@ -66,9 +64,8 @@ export class CertificateRegistry {
 
   constructor(options: CertificateRegistryOptions) {
     this.#options = options
-    const { broadcast, clock, log } = options
+    const { broadcast, log } = options
     this.#served = new ServedCertificates({ log, broadcast })
-    this.#watch = new RenewalWatch({ clock, log, loops: () => this.#loops() })
     this.#host = {
       ...options,
       counts: this.#counts,
@@ -138,7 +135,6 @@ export class CertificateRegistry {
   start(): void {
     this.#isStarted = true
     for (const manager of this.#all()) if (!this.#loading.has(manager)) this.#begin(manager)
-    this.#watch.start()
   }
 
   /** Begins a reload, as ReloadTransaction.prepare does. */
@@ -171,7 +167,6 @@ export class CertificateRegistry {
   /** Stops background work, aborts orders, releases locks. Idempotent. */
   async close(): Promise<void> {
     this.#isClosed = true
-    await this.#watch.close()
     await Promise.allSettled(this.#all().map(async (manager) => await manager.close()))
     await Promise.all(this.#loading.values())
     await this.#jobs.close()
@@ -181,14 +176,9 @@ export class CertificateRegistry {
     return [...this.#managed.values()].map(({ manager }) => manager)
   }
 
-  *#loops(): Iterable<readonly [listenerId: string, loop: LoopView]> {
-    for (const { listenerId, loop } of this.#all()) yield [listenerId, loop]
-  }
-
   #statusOf(manager: CertificateManager): ListenerStatus {
-    const { listenerId } = manager
-    const alarm = this.#watch.alarmOf(listenerId)
-    return { ...manager.status(), alarm, counts: this.#counts.countsOf(listenerId) }
+    const { listenerId, loop } = manager
+    return { ...manager.status(), alarm: loop.alarm, counts: this.#counts.countsOf(listenerId) }
   }
 
   #create(listener: Listener): CertificateManager {

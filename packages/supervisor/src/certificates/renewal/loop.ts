@@ -1,16 +1,21 @@
 // The background life of one listener's certificate: sleeps until something is due, or is demanded, has
-// it done, and starts again. What is due and how it is done is the manager's; whether the loop still
-// turns is watch.ts's to judge.
+// it done, and starts again. What is due and how it is done is the manager's.
 import { stackOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import { HOUR_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
 import type { BackgroundLoop } from '../manager.ts'
+import type { RenewalAlarm } from '../status.ts'
 import type { WaitableClock } from '../../os/waitable-clock.ts'
 import { sleepUntil } from '../../os/waitable-clock.ts'
 
 /** After an error that should not be: the loop goes on, but not at full speed. */
-const PAUSE_MS = 60_000
+const PAUSE_MS = MINUTE_MS
 /** A turn that failed and did not put off the next: a loop that spins would order and order. */
 const LEAST_PAUSE_MS = 1_000
+/** The loop looks at the clock every 30 s; a busy machine may make it late. */
+const OVERDUE_MS = 5 * MINUTE_MS
+/** All time limits of a turn together are far below this. */
+const LONGEST_TURN_MS = 2 * HOUR_MS
 
 export interface RenewalWork {
   readonly listenerId: string
@@ -33,7 +38,7 @@ export class RenewalLoop implements BackgroundLoop {
   #wake = new AbortController()
   #isDead = false
   #busySinceMs: number | undefined
-  #sleepsUntilMs = Infinity
+  #wakesAt = { wallMs: Infinity, timerMs: Infinity }
   #notBeforeMs = 0
 
   /** `signal` ends it. */
@@ -48,16 +53,17 @@ export class RenewalLoop implements BackgroundLoop {
     return this.#first.promise
   }
 
-  get isDead(): boolean {
-    return this.#isDead
-  }
-
-  get busyForMs(): number | undefined {
-    return this.#busySinceMs === undefined ? undefined : this.#work.clock.nowMs() - this.#busySinceMs
-  }
-
-  get lateByMs(): number {
-    return Math.max(this.#work.clock.nowMs() - this.#sleepsUntilMs, 0)
+  /** Computed when it is asked for: undefined while all is well. */
+  get alarm(): RenewalAlarm | undefined {
+    if (this.#isDead) return 'dead'
+    const { clock } = this.#work
+    if (this.#busySinceMs !== undefined) {
+      return clock.nowMs() - this.#busySinceMs > LONGEST_TURN_MS ? 'stuck' : undefined
+    }
+    // By both clocks: after the machine was suspended, or its clock was set, the loop needs a moment.
+    const { wallMs, timerMs } = this.#wakesAt
+    const lateByMs = Math.min(clock.nowMs() - wallMs, clock.timerMs() - timerMs)
+    return lateByMs > OVERDUE_MS ? 'overdue' : undefined
   }
 
   /** Resolves when it has ended; never rejects. Does nothing for `pauseMs` unless it is demanded. */
@@ -107,10 +113,12 @@ export class RenewalLoop implements BackgroundLoop {
     this.#wake = new AbortController()
     if (this.#demand !== undefined) return true
     // Never longer than that, though the clock has been set back meanwhile.
-    const notBeforeMs = Math.min(this.#notBeforeMs, this.#work.clock.nowMs() + LEAST_PAUSE_MS)
-    this.#sleepsUntilMs = Math.max(this.#nextMs(), notBeforeMs)
+    const { clock } = this.#work
+    const nowMs = clock.nowMs()
+    const wallMs = Math.max(this.#nextMs(), Math.min(this.#notBeforeMs, nowMs + LEAST_PAUSE_MS))
+    this.#wakesAt = { wallMs, timerMs: clock.timerMs() + wallMs - nowMs }
     const signal = AbortSignal.any([this.#signal, this.#wake.signal])
-    await sleepUntil(this.#sleepsUntilMs, this.#work.clock, signal).catch(() => {})
+    await sleepUntil(wallMs, clock, signal).catch(() => {})
     return this.#demand !== undefined
   }
 

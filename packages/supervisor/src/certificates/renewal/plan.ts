@@ -8,7 +8,7 @@ import { AcmeError } from '../acme-client/problem.ts'
 import type { RenewalAnswer } from '../acme-client/renewal-info.ts'
 import type { RenewalInfo } from './ari.ts'
 import { chooseTime, longestPauseMs, parseRenewalInfo, pauseMs } from './ari.ts'
-import type { CertificateClock } from './certificate-clock.ts'
+import type { RenewalClock } from './renewal-clock.ts'
 import { budgetAllowsMs, issuedAsOf, startAllowedMs, withIssued } from './issuance-limit.ts'
 import type { RenewalRecord, RenewalStore } from './renewal-record.ts'
 import { backstopAtMs, jitterOf, renewAtMs } from './schedule.ts'
@@ -19,7 +19,7 @@ export interface RenewalPlanOptions {
   /** Directory URL of the configured CA; certificates of other CAs are not its concern. */
   readonly directoryUrl: string
   readonly store: RenewalStore
-  readonly clock: Pick<CertificateClock, 'nowMs' | 'monotonicMs' | 'timeOf' | 'wallOffsetMs'>
+  readonly clock: Pick<RenewalClock, 'nowMs' | 'monotonicMs' | 'toWallTime' | 'wallOffsetMs'>
   readonly log: Log
   /** Asks the CA, as renewal-info.ts does. */
   readonly ask: (certificate: StoredCertificate, signal: AbortSignal) => Promise<RenewalAnswer | undefined>
@@ -27,8 +27,10 @@ export interface RenewalPlanOptions {
 
 export class RenewalPlan {
   readonly #options: RenewalPlanOptions
-  /** With steady times in `issuedMs`. */
+  /** `issuedMs` in monotonic time. */
   #record: RenewalRecord | undefined
+  /** `issuedMs` as this process saved it last, in wall-clock time. */
+  #savedMs: readonly number[] = []
 
   constructor(options: RenewalPlanOptions) {
     this.#options = options
@@ -40,6 +42,11 @@ export class RenewalPlan {
     try {
       const record = await store.load()
       if (record === undefined) return
+      // Its own times are known better here: the clock may have been set since they were saved.
+      if (this.#record !== undefined && record.issuedMs.join() === this.#savedMs.join()) {
+        this.#record = { ...record, issuedMs: this.#record.issuedMs }
+        return
+      }
       const issuedMs = record.issuedMs.map((timeMs) => timeMs - clock.wallOffsetMs)
       this.#record = { ...record, issuedMs: issuedAsOf(issuedMs, clock.monotonicMs()) }
       // Record it, or each restart would date it anew.
@@ -79,7 +86,7 @@ export class RenewalPlan {
   }
 
   #allowedMs(lifetimeMs: number): number {
-    return this.#options.clock.timeOf(budgetAllowsMs(this.#record?.issuedMs ?? [], lifetimeMs))
+    return this.#options.clock.toWallTime(budgetAllowsMs(this.#record?.issuedMs ?? [], lifetimeMs))
   }
 
   /** When the CA is to be asked about `certificate`; Infinity if it is not its own, or past help. */
@@ -171,8 +178,9 @@ export class RenewalPlan {
   async #keep(record: RenewalRecord): Promise<void> {
     const { store, clock } = this.#options
     this.#record = record
+    this.#savedMs = record.issuedMs.map((timeMs) => clock.toWallTime(timeMs))
     try {
-      await store.save({ ...record, issuedMs: record.issuedMs.map((timeMs) => timeMs + clock.wallOffsetMs) })
+      await store.save({ ...record, issuedMs: this.#savedMs })
     } catch (error) {
       // It is known as long as we run; a restart would ask once more.
       this.#options.log.warn('CERT_RENEWAL_INFO', { ...this.#listener(), error: messageOf(error) })

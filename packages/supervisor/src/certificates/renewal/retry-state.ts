@@ -5,7 +5,7 @@ import { messageOf } from '@reverse-proxy/shared/error-text'
 import { AcmeError } from '../acme-client/problem.ts'
 import type { OrderTrigger } from './order-trigger.ts'
 import { assertDue } from './order-trigger.ts'
-import type { CertificateClock } from './certificate-clock.ts'
+import type { RenewalClock } from './renewal-clock.ts'
 import type { FailureRecord, OrderSubject } from './failure-record.ts'
 import { nextFailure, shifted } from './failure-record.ts'
 import { excludedNames } from './excluded-names.ts'
@@ -32,7 +32,7 @@ interface FailureReporter {
 export interface RetryStateOptions {
   readonly settings: AcmeSettings
   readonly cache: FailureCache
-  readonly clock: CertificateClock
+  readonly clock: RenewalClock
   readonly report: FailureReporter
   /** Validity of the certificate in service. */
   readonly validity: () => Validity | undefined
@@ -68,7 +68,7 @@ export class RetryState {
 
   /** When the next attempt may be made, by the certificates' clock; 0: at any time. */
   get nextAttemptMs(): number {
-    return this.#last === undefined ? 0 : this.#options.clock.timeOf(this.#last.nextAttemptMs)
+    return this.#last === undefined ? 0 : this.#options.clock.toWallTime(this.#last.nextAttemptMs)
   }
 
   /** When names were last left out of an order; a steady time. */
@@ -95,7 +95,7 @@ export class RetryState {
   /** Throws RetryLaterError if an attempt would have to wait. */
   assertDue(reason: OrderTrigger): void {
     const { cache, clock } = this.#options
-    const nowMs = clock.monotonicMs() + clock.wallOffsetMs
+    const nowMs = clock.toWallTime(clock.monotonicMs())
     assertDue(reason, { failure: this.last, nowMs, path: cache.failurePath })
   }
 

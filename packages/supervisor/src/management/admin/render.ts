@@ -133,7 +133,8 @@ function describeRenewal({ next_attempt_at: at }: CertificateReport, nowMs: numb
 function describeTroubles(certificate: CertificateReport, nowMs: number): string[] {
   const { listener, missing, failure, serial, workers, alarm, unsaved } = certificate
   const lines: string[] = []
-  if (alarm !== null) lines.push(`${listener}: NOT BEING RENEWED: ${alarm}; the log says what to do`)
+  if (alarm !== null)
+    lines.push(`${listener}: NOT BEING RENEWED: ${alarm}; restart the proxy, and report this`)
   const others = workers.filter(({ serials }) => serial !== null && !serials.includes(serial))
   for (const { worker } of others) lines.push(`${listener}: worker ${worker} does not serve ${serial}`)
   if (unsaved !== null) {
