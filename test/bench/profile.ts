@@ -104,16 +104,19 @@ async function startOf(httpsPort: number, upstreamPort: number): Promise<WorkerS
           httpsPort,
           sites: [
             {
-              host: HOST,
-              upstream: {
-                kind: 'tcp',
-                scheme: 'http',
-                host: '127.0.0.1',
-                port: upstreamPort,
-                caPem: undefined,
+              hosts: [HOST],
+              action: {
+                kind: 'proxy',
+                upstream: {
+                  kind: 'tcp',
+                  scheme: 'http',
+                  host: '127.0.0.1',
+                  port: upstreamPort,
+                  caPem: undefined,
+                },
+                connectTimeoutMs: 5_000,
+                requestTimeoutMs: 60_000,
               },
-              connectTimeoutMs: 5_000,
-              requestTimeoutMs: 60_000,
               bodyLimitBytes: many,
               rateLimit: undefined,
             },

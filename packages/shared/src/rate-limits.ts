@@ -1,10 +1,7 @@
 // Determines the rate limit of a request and the key of its bucket, on which worker and authority must agree. Pure.
-import type { RateLimit, Site } from './config/config.ts'
+import type { RateLimit, RouteSettings, Site } from './config/config.ts'
 
-/**
- * The scope of a request is the host of its site if the site has its own limit, otherwise this. Each scope has its own
- * bucket for every client.
- */
+/** The scope of requests whose site or route has no limit of its own. Each scope has a bucket for every client. */
 export const GENERAL_SCOPE = ''
 
 /** A lease ends after this time; its unspent tokens are returned. */
@@ -29,14 +26,14 @@ export function rateLimitsOf({ rateLimit, listeners }: LimitedConfig): RateLimit
   const sites = new Map<string, RateLimit>()
   for (const listener of listeners) {
     for (const site of listener.sites) {
-      if (site.rateLimit !== undefined) sites.set(site.host, site.rateLimit)
+      if (site.rateLimit !== undefined) sites.set(site.rateLimit.scope, site.rateLimit)
     }
   }
   return { general: rateLimit, sites }
 }
 
-export function rateScopeOf(site: Site): string {
-  return site.rateLimit === undefined ? GENERAL_SCOPE : site.host
+export function rateScopeOf({ rateLimit }: Pick<RouteSettings, 'rateLimit'>): string {
+  return rateLimit === undefined ? GENERAL_SCOPE : rateLimit.scope
 }
 
 /** The limit of `scope`; the general one if `scope` is not configured, or no longer. */

@@ -11,14 +11,12 @@ import {
 } from '../src/rate-limits.ts'
 
 const general = { requestsPerSecond: 10, burst: 20 }
-const strict = { requestsPerSecond: 1, burst: 2 }
+const strict = { requestsPerSecond: 1, burst: 2, scope: '*.b.example' }
 
 function site(host: string, rateLimit: Site['rateLimit']): Site {
   return {
-    host,
-    upstream: { kind: 'welcome' },
-    connectTimeoutMs: 1,
-    requestTimeoutMs: 1,
+    hosts: [host],
+    action: { kind: 'proxy', upstream: { kind: 'welcome' }, connectTimeoutMs: 1, requestTimeoutMs: 1 },
     bodyLimitBytes: 1,
     rateLimit,
   }

@@ -2,6 +2,7 @@
 // other and acknowledges each.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
+import { proxyActionsOf } from '@reverse-proxy/shared/config/sites'
 import { codeOf, messageOf, stackOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_OK, EXIT_WORKER_BOOT } from '@reverse-proxy/shared/exit-codes'
@@ -138,7 +139,7 @@ export class WorkerLifecycle {
       this.#logs = openLogs(start.config.logging)
       const logs = this.#logs
       const needsWelcome = start.config.listeners.some(({ sites }) =>
-        sites.some(({ upstream }) => upstream.kind === 'welcome'),
+        [...proxyActionsOf(sites)].some(({ upstream }) => upstream.kind === 'welcome'),
       )
       if (needsWelcome) this.#welcome = await startWelcome(start.workerNumber)
       const connections = (this.#connections = new ConnectionLimits(start.config.limits))
@@ -255,7 +256,7 @@ export class WorkerLifecycle {
 function trustSettingsOf({ upstreamRoots, listeners }: WorkerConfig): TrustSettings {
   const caPems = new Set<string>()
   for (const { sites } of listeners) {
-    for (const { upstream } of sites) {
+    for (const { upstream } of proxyActionsOf(sites)) {
       if (upstream.kind === 'tcp' && upstream.caPem !== undefined) caPems.add(upstream.caPem)
     }
   }

@@ -55,15 +55,34 @@ export type Upstream =
       readonly caPem: string | undefined
     }
 
-export interface Site {
-  /** Lower case; exact, or `*.example.com`. */
-  readonly host: string
+/** The request goes to an upstream. */
+export interface ProxyAction {
+  readonly kind: 'proxy'
   readonly upstream: Upstream
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
+}
+
+/** What is done with a request that no stage has answered. A further kind is one more member, and its handler. */
+export type Action = ProxyAction
+
+/** A rate limit with buckets of its own: one for each client and scope. */
+export interface ScopedRateLimit extends RateLimit {
+  /** The same after a reload, so that buckets outlive it. */
+  readonly scope: string
+}
+
+/** What a site and each of its routes are configured with, after inheritance: `[defaults]`, then site, then route. */
+export interface RouteSettings {
+  readonly action: Action
   readonly bodyLimitBytes: number
   /** Unset: the client's general bucket is used. */
-  readonly rateLimit: RateLimit | undefined
+  readonly rateLimit: ScopedRateLimit | undefined
+}
+
+export interface Site extends RouteSettings {
+  /** Lower case; exact, or `*.example.com`. Never empty; metrics call the site by the first. */
+  readonly hosts: readonly string[]
 }
 
 export type ChallengeType = 'tls-alpn-01' | 'http-01'

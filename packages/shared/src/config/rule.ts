@@ -35,6 +35,23 @@ export function* everySiteOf(file: Valid<ConfigFile>): Generator<Located<Valid<S
   for (const listener of listenersOf(file)) yield* sitesOf(listener)
 }
 
+/** Every host of a site as it is written. */
+export function* hostsOf({ value, at }: Located<Valid<SiteFile>>): Generator<Located<string>> {
+  const written: Valid<SiteFile['host']> | undefined = value.host
+  if (written === undefined) return
+  if (typeof written === 'string') {
+    yield { value: written, at: [...at, 'host'] }
+    return
+  }
+  for (const [index, host] of written.entries()) {
+    if (host !== undefined) yield { value: host, at: [...at, 'host', index] }
+  }
+}
+
+export function* everyHostOf(file: Valid<ConfigFile>): Generator<Located<string>> {
+  for (const site of everySiteOf(file)) yield* hostsOf(site)
+}
+
 export function* tlsOf(file: Valid<ConfigFile>): Generator<Located<Valid<TlsFile>>> {
   for (const { value, at } of listenersOf(file)) {
     if (value.tls !== undefined) yield { value: value.tls, at: [...at, 'tls'] }

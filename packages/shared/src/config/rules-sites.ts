@@ -1,35 +1,31 @@
 // Rules about one site: its host, its upstream, and keys that do nothing where they stand.
 import { parseHostName } from './host-name.ts'
 import { configIssue, formatPath } from './issues.ts'
-import { everySiteOf, type Rule } from './rule.ts'
+import { everyHostOf, everySiteOf, hostsOf, type Rule } from './rule.ts'
 import { parseUpstream } from './upstream.ts'
 
 /** 6, 15 and 16 */
 export const ruleHosts: Rule = function* (file, { toAscii }) {
-  for (const { value, at } of everySiteOf(file)) {
-    if (value.host === undefined) continue
-    const name = parseHostName(value.host, toAscii)
-    if (typeof name !== 'string') yield configIssue(name.code, [...at, 'host'], name.message, name.hint)
+  for (const { value, at } of everyHostOf(file)) {
+    const name = parseHostName(value, toAscii)
+    if (typeof name !== 'string') yield configIssue(name.code, at, name.message, name.hint)
   }
 }
 
 /** 7 */
 export const ruleUniqueHosts: Rule = function* (file) {
   const first = new Map<string, string>()
-  for (const { value, at } of everySiteOf(file)) {
-    if (value.host === undefined || value.host === '') continue
-    const host = value.host.toLowerCase()
-    const owner = first.get(host)
-    if (owner === undefined) {
-      first.set(host, formatPath(at))
-    } else {
-      const message = `"${host}" is already the host of ${owner}`
-      yield configIssue(
-        'HOST_DUPLICATE',
-        [...at, 'host'],
-        message,
-        'remove one of the two, or write another name',
-      )
+  for (const site of everySiteOf(file)) {
+    for (const { value, at } of hostsOf(site)) {
+      if (value === '') continue
+      const host = value.toLowerCase()
+      const owner = first.get(host)
+      if (owner === undefined) {
+        first.set(host, formatPath(site.at))
+      } else {
+        const message = `"${host}" is already the host of ${owner}`
+        yield configIssue('HOST_DUPLICATE', at, message, 'remove one of the two, or write another name')
+      }
     }
   }
 }

@@ -1,8 +1,8 @@
 // Rules about a listener's certificates: what each mode requires, and that every site is covered.
 import { namesCover, parseHostName } from './host-name.ts'
 import { configIssue, formatPath, type ConfigIssue, type ConfigPath } from './issues.ts'
-import { listenersOf, sitesOf, tlsOf, type Located, type Rule } from './rule.ts'
-import type { Valid, SiteFile, TlsFile } from './schema.ts'
+import { hostsOf, listenersOf, sitesOf, tlsOf, type Located, type Rule } from './rule.ts'
+import type { Valid, TlsFile } from './schema.ts'
 
 type TlsKey = keyof TlsFile
 
@@ -179,8 +179,8 @@ export const ruleCoverage: Rule = function* (file, { toAscii }) {
       continue
     const names = new Set(tls.acme_domains.map((domain = '') => domain.toLowerCase()))
     if (names.size === 0) continue
-    for (const site of sitesOf(listener)) {
-      yield* uncoveredHost(site, names, toAscii, (host) => ({
+    for (const written of sitesOf(listener).flatMap(hostsOf)) {
+      yield* uncoveredHost(written, names, toAscii, (host) => ({
         message: `"${host}" is not in acme_domains of this listener, so nobody could reach it`,
         hint: host.startsWith('*.')
           ? 'a wildcard needs a certificate of mode = "manual"; list the names one by one'
@@ -190,18 +190,17 @@ export const ruleCoverage: Rule = function* (file, { toAscii }) {
   }
 }
 
-/** The issue of a site that none of `names` covers; nothing for a host that is no host name. */
+/** The issue of a site's host that none of `names` covers; nothing for a host that is no host name. */
 export function* uncoveredHost(
-  { value, at }: Located<Valid<SiteFile>>,
+  { value, at }: Located<string>,
   names: ReadonlySet<string>,
   toAscii: (name: string) => string,
   explain: (host: string) => { message: string; hint: string },
 ): Generator<ConfigIssue> {
-  if (value.host === undefined) return
-  const host = parseHostName(value.host, toAscii)
+  const host = parseHostName(value, toAscii)
   if (typeof host !== 'string' || namesCover(names, host)) return
   const { message, hint } = explain(host)
-  yield configIssue('HOST_NOT_COVERED', [...at, 'host'], message, hint)
+  yield configIssue('HOST_NOT_COVERED', at, message, hint)
 }
 
 /** 24 and 25 */

@@ -205,8 +205,8 @@ const tls = table(
 
 const site = table(
   {
-    host: Type.String({
-      description: 'Name that is served: exact, or *.example.com.',
+    host: Type.Union([Type.String(), Type.Array(Type.String(), { minItems: 1 })], {
+      description: 'The name that is served, or an array of names: exact, or *.example.com.',
       examples: ['www.example.com'],
     }),
     upstream: Type.String({
@@ -232,7 +232,7 @@ const site = table(
     ),
     body: Type.Optional(table(body, { description: 'Replaces the general body limit for this site.' })),
   },
-  { description: 'One host name and where its requests go.' },
+  { description: 'One host name, or several, and where their requests go.' },
 )
 
 const port = (description: string, minimum: 0 | 1, byDefault: number) =>

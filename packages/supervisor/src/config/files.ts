@@ -3,6 +3,7 @@
 import { configIssue, type ConfigIssue, type ConfigPath } from '@reverse-proxy/shared/config/issues'
 import {
   everySiteOf,
+  hostsOf,
   listenersOf,
   sitesOf,
   tlsOf,
@@ -75,9 +76,9 @@ async function checkManual(
     else for (const name of found) names.add(name)
   }
   if (!isWhole) return issues
-  for (const site of sitesOf(listener)) {
+  for (const written of sitesOf(listener).flatMap(hostsOf)) {
     issues.push(
-      ...uncoveredHost(site, names, context.toAscii, (host) => ({
+      ...uncoveredHost(written, names, context.toAscii, (host) => ({
         message: `no certificate of this listener contains "${host}", so clients could not connect to it`,
         hint: `the certificates contain ${[...names].join(', ') || 'no name at all'}; add a pair under certificates, or correct the host`,
       })),

@@ -37,7 +37,10 @@ export function localProfile(environment: Environment): Config {
     listeners: config.listeners.map((listener) => ({
       ...listener,
       // The file format has no spelling for the built-in welcome upstream.
-      sites: listener.sites.map((site) => ({ ...site, upstream: { kind: 'welcome' } as const })),
+      sites: listener.sites.map((site) => ({
+        ...site,
+        action: { ...site.action, upstream: { kind: 'welcome' } as const },
+      })),
     })),
   }
 }

@@ -12,6 +12,7 @@ import type {
   Upstream,
 } from '@reverse-proxy/shared/config/config'
 import type { ConfigFile, ListenerFile, SiteFile, TlsFile } from '@reverse-proxy/shared/config/schema'
+import { siteNameOf } from '@reverse-proxy/shared/config/sites'
 import { parseUpstream } from '@reverse-proxy/shared/config/upstream'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
@@ -78,13 +79,17 @@ function toListener(file: ListenerFile, bodyLimitBytes: number, context: Normali
 }
 
 function toSite(file: SiteFile, bodyLimitBytes: number, context: NormaliseContext): Site {
+  const hosts = (typeof file.host === 'string' ? [file.host] : file.host).map((host) => host.toLowerCase())
   return {
-    host: file.host.toLowerCase(),
-    upstream: toUpstream(file, context),
-    connectTimeoutMs: toMs(file.upstream_connect_timeout_secs),
-    requestTimeoutMs: toMs(file.upstream_request_timeout_secs),
+    hosts,
+    action: {
+      kind: 'proxy',
+      upstream: toUpstream(file, context),
+      connectTimeoutMs: toMs(file.upstream_connect_timeout_secs),
+      requestTimeoutMs: toMs(file.upstream_request_timeout_secs),
+    },
     bodyLimitBytes: file.body?.limit_bytes ?? bodyLimitBytes,
-    rateLimit: file.rate_limit && toRateLimit(file.rate_limit),
+    rateLimit: file.rate_limit && { ...toRateLimit(file.rate_limit), scope: siteNameOf({ hosts }) },
   }
 }
 

@@ -1,6 +1,7 @@
 // Sums the traffic counts of all workers since the supervisor started. The counts of workers that have exited stay;
 // the counts of sites that are no longer configured are dropped.
 import type { Listener } from '@reverse-proxy/shared/config/config'
+import { siteNameOf } from '@reverse-proxy/shared/config/sites'
 import type {
   CountedEvent,
   EventCount,
@@ -34,8 +35,8 @@ export class TrafficTotals {
 
   /** Drops the counts of every other site; keeps those of requests that reached no site. */
   keepSites(listeners: readonly Pick<Listener, 'sites'>[]): void {
-    const hosts = new Set(listeners.flatMap(({ sites }) => sites.map(({ host }) => host)))
-    for (const site of this.#sites.keys()) if (site !== '' && !hosts.has(site)) this.#sites.delete(site)
+    const names = new Set(listeners.flatMap(({ sites }) => sites.map(siteNameOf)))
+    for (const site of this.#sites.keys()) if (site !== '' && !names.has(site)) this.#sites.delete(site)
   }
 
   #addEvent({ event, detail, count }: EventCount): void {

@@ -83,10 +83,13 @@ test('what is not written has the documented default', TIMEOUT, async (t) => {
         tls: { mode: 'internal' },
         sites: [
           {
-            host: 'a.example',
-            upstream: { kind: 'tcp', scheme: 'http', host: '127.0.0.1', port: 3000, caPem: undefined },
-            connectTimeoutMs: 5_000,
-            requestTimeoutMs: 60_000,
+            hosts: ['a.example'],
+            action: {
+              kind: 'proxy',
+              upstream: { kind: 'tcp', scheme: 'http', host: '127.0.0.1', port: 3000, caPem: undefined },
+              connectTimeoutMs: 5_000,
+              requestTimeoutMs: 60_000,
+            },
             bodyLimitBytes: 1_000,
             rateLimit: undefined,
           },
@@ -131,7 +134,7 @@ acme_eab_hmac_file = "eab.key"
 acme_profile = "shortlived"
 
 [[listeners.sites]]
-host = "A.EXAMPLE"
+host = ["A.EXAMPLE", "B.Example"]
 upstream = "[0::1]:3000"
 upstream_scheme = "https"
 upstream_ca_file = "pem/a.pem"
@@ -174,12 +177,13 @@ upstream = "My_App:80"
       preferredChain: undefined,
     })
     const [site] = acme.sites
-    assert.equal(site?.host, 'a.example')
+    assert.deepEqual(site?.hosts, ['a.example', 'b.example'])
     assert.equal(site.bodyLimitBytes, 7)
-    assert.deepEqual(site.rateLimit, { requestsPerSecond: 0.5, burst: 1 })
-    assert.ok(site.upstream.kind === 'tcp')
-    assert.equal(site.upstream.host, '::1')
-    assert.match(site.upstream.caPem ?? '', /^-----BEGIN CERTIFICATE-----/u)
+    assert.deepEqual(site.rateLimit, { requestsPerSecond: 0.5, burst: 1, scope: 'a.example' })
+    const { upstream } = site.action
+    assert.ok(upstream.kind === 'tcp')
+    assert.equal(upstream.host, '::1')
+    assert.match(upstream.caPem ?? '', /^-----BEGIN CERTIFICATE-----/u)
     assert.deepEqual(manual?.tls, {
       mode: 'manual',
       pairs: [
@@ -188,8 +192,8 @@ upstream = "My_App:80"
       ],
     })
     const [wildcard] = manual.sites
-    assert.ok(wildcard?.upstream.kind === 'tcp')
-    assert.equal(wildcard.upstream.host, 'my_app')
+    assert.ok(wildcard?.action.upstream.kind === 'tcp')
+    assert.equal(wildcard.action.upstream.host, 'my_app')
   },
 )
 

@@ -68,7 +68,11 @@ sites = [{ host = "localhost", upstream = "127.0.0.1:1" }]
     rateLimit: { requestsPerSecond: 100, burst: 200 },
     listeners: config.listeners.map((listener) => ({
       ...listener,
-      sites: listener.sites.map((site) => ({ ...site, bodyLimitBytes, upstream: { kind: 'welcome' } })),
+      sites: listener.sites.map((site) => ({
+        ...site,
+        bodyLimitBytes,
+        action: { ...site.action, upstream: { kind: 'welcome' } },
+      })),
     })),
   })
 })

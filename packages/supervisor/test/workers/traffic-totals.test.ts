@@ -21,12 +21,10 @@ test('the book has an end: of kinds of events, and of sites that are configured 
   )
 
   const site = {
-    upstream: { kind: 'welcome' },
-    connectTimeoutMs: 1,
-    requestTimeoutMs: 1,
+    action: { kind: 'proxy', upstream: { kind: 'welcome' }, connectTimeoutMs: 1, requestTimeoutMs: 1 },
     bodyLimitBytes: 1,
   } as const
-  book.keepSites([{ sites: [{ ...site, host: '7.test', rateLimit: undefined }] }])
+  book.keepSites([{ sites: [{ ...site, hosts: ['7.test', '8.test'], rateLimit: undefined }] }])
   assert.deepEqual(
     book.sites.map(({ site: host }) => host),
     ['', '7.test'],

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { Socket } from 'node:net'
 import { foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
+import { siteNameOf } from '@reverse-proxy/shared/config/sites'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { WriteTimeouts } from '../protocol/write-timeouts.ts'
 import { startDeadlines } from '../node/http-server.ts'
@@ -22,7 +23,7 @@ import type { AccessLog } from '../observability/access-log-entry.ts'
 import { Http1Connection } from '../connection/client-connection.ts'
 import { ClientConnections } from '../connection/client-connections.ts'
 import { sendClientError } from '../protocol/client-error.ts'
-import type { Exchange, ServedSite } from '../protocol/exchange.ts'
+import type { Exchange, ServedRoute } from '../protocol/exchange.ts'
 import { sendText } from '../protocol/error-response.ts'
 import { Http1RequestQueue } from '../protocol/http1-request-queue.ts'
 import { Router } from '../pipeline/router.ts'
@@ -51,7 +52,7 @@ export class PlainHttpServer {
   readonly #requests: Http1RequestQueue
   #settings: PlainHttpSettings
   readonly #pipeline: Pipeline
-  #router = new Router<ServedSite>([])
+  #router = new Router<ServedRoute>([])
   #mode: ServingMode
 
   constructor(settings: PlainHttpSettings, mode: ServingMode, deps: PlainHttpDeps) {
@@ -115,7 +116,12 @@ export class PlainHttpServer {
     this.#settings = settings
     const { sites, limits, httpsPort } = settings
     const handler = new HttpsRedirectHandler(httpsPort)
-    this.#router = new Router(sites.map((config) => [config.host, { config, filters: [], handler }] as const))
+    this.#router = new Router(
+      sites.flatMap((site) => {
+        const route = { siteName: siteNameOf(site), settings: site, filters: [], handler }
+        return site.hosts.map((host) => [host, route] as const)
+      }),
+    )
     Object.assign(this.#server, http1Timeouts(limits), { maxHeaderSize: runtimeHeaderBytes(limits) })
   }
 

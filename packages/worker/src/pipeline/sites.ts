@@ -1,7 +1,8 @@
 // Compiles the sites of one listener, each with its upstream pool and its handler. A reload keeps the pool of every
 // site whose upstream is unchanged; requests in the other pools finish.
-import type { Limits, Site } from '@reverse-proxy/shared/config/config'
-import type { Handler, ServedSite } from '../protocol/exchange.ts'
+import type { Limits, ProxyAction, Site } from '@reverse-proxy/shared/config/config'
+import { siteNameOf } from '@reverse-proxy/shared/config/sites'
+import type { Handler, ServedRoute } from '../protocol/exchange.ts'
 import { Router } from './router.ts'
 import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import type { Route } from '../upstream/route.ts'
@@ -19,9 +20,9 @@ export class CompiledSites {
   readonly #trust: UpstreamTrust
   readonly #names: NameResolver
   readonly #handlerOf: (route: Route) => Handler
-  /** By host of the site. */
+  /** By name of the site. */
   #pools = new Map<string, UpstreamPool>()
-  #router = new Router<ServedSite>([])
+  #router = new Router<ServedRoute>([])
 
   constructor(
     resolveWelcome: () => WelcomeAddress,
@@ -35,7 +36,7 @@ export class CompiledSites {
     this.#handlerOf = handlerOf
   }
 
-  get router(): Router<ServedSite> {
+  get router(): Router<ServedRoute> {
     return this.#router
   }
 
@@ -44,24 +45,28 @@ export class CompiledSites {
     limits: Pick<Limits, 'upstreamConnectionsPerSite' | 'upstreamMaxConnections'>,
   ): void {
     const pools = new Map<string, UpstreamPool>()
-    const entries: [string, ServedSite][] = []
+    const entries: [string, ServedRoute][] = []
     for (const site of sites) {
-      const address = this.#addressOf(site)
+      const { action } = site
+      const siteName = siteNameOf(site)
+      const address = this.#addressOf(action)
       const poolLimits = {
         maxAwaitingHead: limits.upstreamConnectionsPerSite,
         maxConnections: limits.upstreamMaxConnections ?? Infinity,
-        connectTimeoutMs: site.connectTimeoutMs,
+        connectTimeoutMs: action.connectTimeoutMs,
       }
-      const before = this.#pools.get(site.host)
+      const before = this.#pools.get(siteName)
       const pool =
         before !== undefined && isSameUpstream(before.address, address)
           ? before
           : new UpstreamPool(address, poolLimits, this.#trust, this.#names)
       pool.configure(poolLimits)
-      pools.set(site.host, pool)
-      entries.push([site.host, { config: site, filters: [], handler: this.#handlerOf({ site, pool }) }])
+      pools.set(siteName, pool)
+      const handler = this.#handlerOf({ settings: site, action, pool })
+      const route: ServedRoute = { siteName, settings: site, filters: [], handler }
+      for (const host of site.hosts) entries.push([host, route])
     }
-    for (const [host, pool] of this.#pools) if (pools.get(host) !== pool) pool.close()
+    for (const [name, pool] of this.#pools) if (pools.get(name) !== pool) pool.close()
     this.#pools = pools
     this.#router = new Router(entries)
   }
@@ -71,7 +76,7 @@ export class CompiledSites {
     for (const pool of this.#pools.values()) pool.close()
   }
 
-  #addressOf({ upstream }: Site): UpstreamAddress {
+  #addressOf({ upstream }: ProxyAction): UpstreamAddress {
     if (upstream.kind === 'welcome') return { scheme: 'http', caPem: undefined, ...this.#resolveWelcome() }
     const { scheme, host, port, caPem } = upstream
     return { scheme, host, port, caPem }

@@ -1,7 +1,7 @@
 // One request and its answer as the rest of the data plane sees them, whichever protocol carries
 // them. Knows how far the answer is and reports it once, when it is over; the two protocols are
 // http1-exchange.ts and http2-exchange.ts.
-import type { Site } from '@reverse-proxy/shared/config/config'
+import type { RouteSettings } from '@reverse-proxy/shared/config/config'
 import type { BodySource } from './body.ts'
 import type { WriteTimeouts, PendingResponse } from './write-timeouts.ts'
 import { STATUS_CLIENT_GONE, type AccessLog } from '../observability/access-log-entry.ts'
@@ -38,15 +38,17 @@ export interface Handler {
   handle(exchange: Exchange): void
 }
 
-/** Sees the head of every response of a site, whoever made it, before it is sent. */
+/** Sees the head of every response of a site or route, whoever made it, before it is sent. */
 export interface ResponseFilter {
   /** May change `head`. */
   onHead(exchange: Exchange, head: ResponseHead): void
 }
 
-/** A site as the data plane serves it. */
-export interface ServedSite {
-  readonly config: Site
+/** A site, or one of its routes, as the data plane serves it. */
+export interface ServedRoute {
+  /** The first host of the site: what metrics call it. */
+  readonly siteName: string
+  readonly settings: RouteSettings
   /** In the order in which they see a response. */
   readonly filters: readonly ResponseFilter[]
   readonly handler: Handler
@@ -60,7 +62,7 @@ export abstract class Exchange implements PendingResponse {
   /** How many stages of the pipeline have been started. */
   stagesRun = 0
   /** Set by the route stage. */
-  site: ServedSite | undefined
+  route: ServedRoute | undefined
   source: ResponseSource | undefined
   /** Called once, when the exchange is over. */
   onOver: (() => void) | undefined
@@ -134,11 +136,11 @@ export abstract class Exchange implements PendingResponse {
   /** An interim response (1xx, not 101). Left out where the protocol has none. */
   abstract inform(status: number, headers: readonly string[]): void
   /**
-   * The only way a response begins: the filters of the site change its head, then the protocol sends it.
+   * The only way a response begins: the filters of the route change its head, then the protocol sends it.
    * @throws TypeError or RangeError if the runtime refuses a header or the status; nothing is sent then
    */
   respond(head: ResponseHead): void {
-    if (this.site !== undefined) for (const filter of this.site.filters) filter.onHead(this, head)
+    if (this.route !== undefined) for (const filter of this.route.filters) filter.onHead(this, head)
     this.writeHead(head)
   }
 
@@ -177,7 +179,7 @@ export abstract class Exchange implements PendingResponse {
     this.#deps.stalls.forget(this)
     const { head, client, upstream, status } = this
     this.#deps.accessLog.request({
-      site: this.site?.config.host,
+      site: this.route?.siteName,
       clientIp: client.ip,
       host: this.#request?.host,
       method: head.method,
@@ -195,7 +197,7 @@ export abstract class Exchange implements PendingResponse {
 }
 
 /** @throws TypeError before the route stage has run */
-export function servedSiteOf(exchange: Exchange): ServedSite {
-  if (exchange.site === undefined) throw new TypeError('the request has not been matched to a site yet')
-  return exchange.site
+export function servedRouteOf(exchange: Exchange): ServedRoute {
+  if (exchange.route === undefined) throw new TypeError('the request has not been matched to a route yet')
+  return exchange.route
 }

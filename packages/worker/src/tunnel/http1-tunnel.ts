@@ -72,7 +72,7 @@ class SocketTunnel implements ResponseSource, Handshake, Tunnel {
     exchange.upstream = route.pool.label
     this.#headTimeout = setTimeout(() => {
       this.#giveUp(new ProxyError('UPSTREAM_TIMEOUT', 'no response to the handshake in time'))
-    }, route.site.requestTimeoutMs)
+    }, route.action.requestTimeoutMs)
   }
 
   /** The pass has made its request and not sent it yet. */
@@ -96,7 +96,7 @@ class SocketTunnel implements ResponseSource, Handshake, Tunnel {
       clearTimeout(this.#headTimeout)
       passRejectedUpgrade(this.#exchange, response, {
         accessLog: this.#deps.accessLog,
-        silenceTimeoutMs: this.#route.site.requestTimeoutMs,
+        silenceTimeoutMs: this.#route.action.requestTimeoutMs,
       })
     })
   }

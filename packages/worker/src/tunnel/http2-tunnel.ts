@@ -55,7 +55,7 @@ class StreamTunnel implements ResponseSource, BodySink, Tunnel {
   }
 
   start(): void {
-    const { pool, site } = this.#route
+    const { pool, action } = this.#route
     const { host, port } = pool.address
     const agent = pool.newUpgradeAgent()
     const request = requestHttp({ agent, host, port })
@@ -67,7 +67,7 @@ class StreamTunnel implements ResponseSource, BodySink, Tunnel {
     writeHandshake(request, this.#exchange, this.#key)
     this.#headTimeout = setTimeout(() => {
       this.#giveUp(new ProxyError('UPSTREAM_TIMEOUT', 'no response to the handshake in time'))
-    }, site.requestTimeoutMs)
+    }, action.requestTimeoutMs)
     request.on('upgrade', (response, upstream: Socket, firstBytes) => {
       this.#onSwitched(response, upstream, firstBytes)
     })
@@ -75,7 +75,7 @@ class StreamTunnel implements ResponseSource, BodySink, Tunnel {
       clearTimeout(this.#headTimeout)
       passRejectedUpgrade(this.#exchange, response, {
         accessLog: this.#deps.accessLog,
-        silenceTimeoutMs: site.requestTimeoutMs,
+        silenceTimeoutMs: action.requestTimeoutMs,
       })
     })
     request.end()

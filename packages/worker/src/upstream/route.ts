@@ -1,8 +1,10 @@
-// Where the requests for one host go.
-import type { Site } from '@reverse-proxy/shared/config/config'
+// Where the requests of a site, or of one of its routes, go.
+import type { ProxyAction, RouteSettings } from '@reverse-proxy/shared/config/config'
 import type { UpstreamPool } from './pool.ts'
 
 export interface Route {
-  readonly site: Site
+  readonly settings: RouteSettings
+  /** The action of `settings`. */
+  readonly action: ProxyAction
   readonly pool: UpstreamPool
 }

@@ -8,7 +8,7 @@ import {
   Exchange,
   type ResponseHead,
   type ResponseFilter,
-  type ServedSite,
+  type ServedRoute,
 } from '../../src/protocol/exchange.ts'
 import { sendText } from '../../src/protocol/error-response.ts'
 import { WriteTimeouts } from '../../src/protocol/write-timeouts.ts'
@@ -23,8 +23,9 @@ import { recordingLog } from '../support/front.ts'
 import { ScriptedLimiter } from '../support/scripted-limiter.ts'
 import { LIMITS, siteOf } from '../support/site-server.ts'
 
-const SITE: ServedSite = {
-  config: siteOf(1),
+const SITE: ServedRoute = {
+  siteName: 'a.example',
+  settings: siteOf(1),
   filters: [],
   handler: { handle: (exchange) => sendText(exchange, 204) },
 }
@@ -112,7 +113,7 @@ function pipelineOf(limiter: ScriptedLimiter, behind: readonly Stage[]): Pipelin
   const log = recordingLog([])
   const toSite: Stage = {
     run: (exchange) => {
-      exchange.site = SITE
+      exchange.route = SITE
       return NEXT
     },
   }
@@ -185,9 +186,9 @@ test('a request whose client has left while it waited runs no further stage', ()
 
 test('a filter of the site sees every response of it, an error of the proxy too, and none of other sites', () => {
   const filters: ResponseFilter[] = [{ onHead: (_, { headers }) => void headers.push('x-filter', '1') }]
-  const headersOf = (site: ServedSite | undefined, handle: (exchange: Exchange) => void) => {
+  const headersOf = (site: ServedRoute | undefined, handle: (exchange: Exchange) => void) => {
     const exchange = new RecordedExchange()
-    exchange.site = site && { ...site, filters }
+    exchange.route = site && { ...site, filters }
     new Pipeline([{ run: (each) => (handle(each), DONE) }], recordingLog([])).run(exchange)
     return exchange.responses[0]?.headers
   }

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import net from 'node:net'
 import type { TestContext } from 'node:test'
-import type { Limits, Site } from '@reverse-proxy/shared/config/config'
+import type { Limits, ProxyAction, Site } from '@reverse-proxy/shared/config/config'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { RequestEntry, UpstreamErrorEntry } from '../../src/observability/access-log-entry.ts'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
@@ -34,12 +34,22 @@ export const LIMITS: Limits = {
   upstreamConnectionsPerSite: 16,
 }
 
-export function siteOf(port: number, overrides: Partial<Site> = {}): Site {
+/** What a test may say about a site; `host` for a site with one. */
+export interface SiteOptions extends Partial<Site>, Partial<Omit<ProxyAction, 'kind'>> {
+  readonly host?: string
+}
+
+/** A site that sends everything to `port` of 127.0.0.1. */
+export function siteOf(port: number, options: SiteOptions = {}): Site {
+  const { host = 'a.example', upstream, connectTimeoutMs, requestTimeoutMs, ...overrides } = options
   return {
-    host: 'a.example',
-    upstream: { kind: 'tcp', scheme: 'http', host: '127.0.0.1', port, caPem: undefined },
-    connectTimeoutMs: 2_000,
-    requestTimeoutMs: 5_000,
+    hosts: [host],
+    action: {
+      kind: 'proxy',
+      upstream: upstream ?? { kind: 'tcp', scheme: 'http', host: '127.0.0.1', port, caPem: undefined },
+      connectTimeoutMs: connectTimeoutMs ?? 2_000,
+      requestTimeoutMs: requestTimeoutMs ?? 5_000,
+    },
     bodyLimitBytes: 1_000_000,
     rateLimit: undefined,
     ...overrides,

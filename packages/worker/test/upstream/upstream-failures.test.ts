@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import tls from 'node:tls'
-import type { Site } from '@reverse-proxy/shared/config/config'
+import type { ProxyAction } from '@reverse-proxy/shared/config/config'
 import { makeCertificate } from '../support/certificates.ts'
 import { answerOf, connectHttp2, open, request } from '../support/http2-client.ts'
 import { connectRaw } from '../support/raw-client.ts'
@@ -31,7 +31,7 @@ async function closedPort(t: TestContext): Promise<number> {
   return port
 }
 
-function overTls(host: string, port: number, caPem?: string): Pick<Site, 'upstream'> {
+function overTls(host: string, port: number, caPem?: string): Pick<ProxyAction, 'upstream'> {
   return { upstream: { kind: 'tcp', scheme: 'https', host, port, caPem } }
 }
 

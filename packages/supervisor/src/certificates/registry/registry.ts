@@ -272,7 +272,7 @@ function createManager(
     case 'internal':
       return new InternalManager(
         listener.id,
-        listener.sites.map((site) => site.host),
+        listener.sites.flatMap(({ hosts }) => hosts),
         stateDir,
         host,
       )

@@ -158,5 +158,5 @@ function needsNewManager(before: Listener | undefined, after: Listener): boolean
 }
 
 function hostsOf({ sites }: Listener): string {
-  return JSON.stringify(sites.map(({ host }) => host))
+  return JSON.stringify(sites.flatMap(({ hosts }) => hosts))
 }

@@ -60,12 +60,13 @@ interface UpstreamQuestion {
 /** Checks each upstream once, a few at a time, within a limit for all of them. */
 async function runUpstreamsChecks({ listeners }: Config, probes: Probes): Promise<Finding[]> {
   const questions = new Map<string, UpstreamQuestion>()
-  for (const { host, upstream, connectTimeoutMs } of listeners.flatMap(({ sites }) => sites)) {
+  for (const site of listeners.flatMap(({ sites }) => sites)) {
+    const { upstream, connectTimeoutMs } = site.action
     if (upstream.kind !== 'tcp') continue
     const key = JSON.stringify(upstream)
     const question = questions.get(key) ?? { upstream, timeoutMs: 0, hosts: [] }
     question.timeoutMs = Math.max(question.timeoutMs, connectTimeoutMs)
-    question.hosts.push(host)
+    question.hosts.push(...site.hosts)
     questions.set(key, question)
   }
   const findings: Finding[] = []

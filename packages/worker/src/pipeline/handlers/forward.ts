@@ -65,7 +65,7 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
     const { body, path, authority, connectionOptions } = exchange.request
     const { method, rawHeaders } = exchange.head
     const { ip: clientIp } = exchange.client
-    const { bodyLimitBytes: limitBytes, requestTimeoutMs } = route.site
+    const { bodyLimitBytes: limitBytes } = route.settings
     const { list, bindsConnection } = upstreamRequestHeaders(rawHeaders, {
       clientIp,
       authority,
@@ -85,7 +85,7 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
       body: body.kind === 'none' ? null : new RequestBody(exchange, { limitBytes, stallTimeoutMs }),
       contentLength: body.kind === 'length' ? body.bytes : undefined,
       isLast,
-      timeoutMs: requestTimeoutMs,
+      timeoutMs: route.action.requestTimeoutMs,
     }
   }
 

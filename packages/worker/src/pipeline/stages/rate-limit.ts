@@ -2,7 +2,7 @@
 // waits its body is not read. A client that disconnects meanwhile has spent its token.
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
-import { servedSiteOf, type Exchange } from '../../protocol/exchange.ts'
+import { servedRouteOf, type Exchange } from '../../protocol/exchange.ts'
 import { sendError } from '../../protocol/error-response.ts'
 import type { RateWaiter } from '../../ratelimit/lease.ts'
 import type { EventCounter } from '../../observability/metrics.ts'
@@ -32,7 +32,7 @@ export class RateLimitStage implements Stage {
 
   run(exchange: Exchange): StageResult {
     const { key } = exchange.client
-    const scope = rateScopeOf(servedSiteOf(exchange).config)
+    const scope = rateScopeOf(servedRouteOf(exchange).settings)
     const decision = this.#limiter.admit(scope, key)
     if (decision === ADMITTED) return NEXT
     if (decision === undefined) {

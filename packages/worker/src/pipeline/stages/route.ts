@@ -1,13 +1,13 @@
 // Finds the site of a request by its host, and rejects a host that the connection's certificate does not cover.
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { Exchange, ServedSite } from '../../protocol/exchange.ts'
+import type { Exchange, ServedRoute } from '../../protocol/exchange.ts'
 import type { Router } from '../router.ts'
 import { NEXT, type Stage, type StageResult } from '../stage.ts'
 
 export class RouteStage implements Stage {
-  readonly #router: () => Router<ServedSite>
+  readonly #router: () => Router<ServedRoute>
 
-  constructor(router: () => Router<ServedSite>) {
+  constructor(router: () => Router<ServedRoute>) {
     this.#router = router
   }
 
@@ -19,7 +19,7 @@ export class RouteStage implements Stage {
     if (exchange.connection.certificate?.covers(host) === false) {
       throw new ProxyError('MISDIRECTED', 'not covered by the certificate of the connection')
     }
-    exchange.site = site
+    exchange.route = site
     return NEXT
   }
 }
