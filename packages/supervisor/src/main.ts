@@ -7,11 +7,11 @@ import { closeSideDoors, removedDirectory, unsupportedRuntime } from './os/runti
 for (const signal of ['SIGUSR1', 'SIGUSR2'] as const) process.on(signal, () => {})
 closeSideDoors(process.env)
 
-const refusal = unsupportedRuntime(process.versions.node) ?? removedDirectory()
-if (refusal === undefined) {
+const problem = unsupportedRuntime(process.versions.node) ?? removedDirectory()
+if (problem === undefined) {
   const { main } = await import('./cli/main.ts')
   process.exit(await main(process.argv.slice(2)))
 } else {
-  process.stderr.write(`${refusal}\n`)
+  process.stderr.write(`${problem}\n`)
   process.exitCode = EXIT_FAILURE
 }

@@ -41,7 +41,7 @@ export async function prepareLogFile(path: string | undefined, account: Account 
       {
         cause,
         hint: isLink
-          ? 'who may write in its directory could lead it anywhere: configure the path of the file itself'
+          ? 'configure the path of the file itself: others could point a link in its directory to any file'
           : 'create its directory, writable for the account the supervisor runs as, or change logging.log_file_path',
       },
     )
@@ -79,7 +79,7 @@ async function openOrCreate(path: string, open: OpenFile): Promise<number> {
 
 /** `path` with its links resolved. Links of root and of this user are followed. */
 async function resolveTrusted(path: string): Promise<string> {
-  // Ends a loop of links.
+  // Throws ELOOP if the links form a loop.
   await stat(path)
   if (path === dirname(path)) return path
   const own = join(await resolveTrusted(dirname(path)), basename(path))
@@ -96,14 +96,14 @@ async function assertWithin(directory: string, fd: number): Promise<void> {
   // Not available on every system.
   const opened = await readlink(link).catch(() => undefined)
   if (opened !== undefined && dirname(opened) !== directory)
-    throw new Error(`it was led to ${dirname(opened)} while it was being opened`)
+    throw new Error(`a link on its path changed to ${dirname(opened)} while the file was being opened`)
 }
 
 /** Without the right to change the owner, the group gets access. The owner of a pipe or a device stays. */
 function giveTo(account: Account, fd: number): void {
   const stats = fs.fstatSync(fd)
   if (stats.uid === account.uid || !stats.isFile()) return
-  if (stats.nlink !== 1) throw new Error('it has another name, a hard link, and may be something else')
+  if (stats.nlink !== 1) throw new Error('it has a second hard link, so it may be another file')
   try {
     fs.fchownSync(fd, account.uid, account.gid)
   } catch (error) {

@@ -1,12 +1,12 @@
-// Reading the small files that a configuration consists of: bounded, regular files only, and the
-// configuration itself only if it stood still meanwhile.
+// Reads the small files of a configuration: regular files only, within a limit on their size, and only if they do not
+// change meanwhile.
 import { constants, type BigIntStats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 
 /** A certificate, a key, a bundle of roots. */
 const MAX_FILE_BYTES = 1024 * 1024
-/** The configuration itself: 10,000 sites take about one. */
+/** For the configuration itself: 10,000 sites take about one MB. */
 const MAX_CONFIG_BYTES = 16 * 1024 * 1024
 
 export type ReadFault = 'missing' | 'denied' | 'not-a-file' | 'too-large' | 'changed' | 'failed'
@@ -22,9 +22,9 @@ export class ReadError extends Error {
 }
 
 /**
- * The bytes of a regular file of at most `maxBytes`. `changed` when they may be a mixture of two
- * versions: the file was written, or another one took its name, between the first look and the last.
- * `readAll` is how the bytes are had from the open file.
+ * Reads a regular file of at most `maxBytes`.
+ * @param readAll reads the bytes of the open file
+ * @throws ReadError; `changed` if the file was written or replaced meanwhile, so that the bytes may mix two versions
  */
 export async function readSmallFile(
   path: string,
@@ -32,7 +32,7 @@ export async function readSmallFile(
   maxBytes = MAX_FILE_BYTES,
 ): Promise<Buffer> {
   try {
-    // Not to hang where somebody put a pipe.
+    // Do not hang if the path is a pipe.
     await using handle = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
     const before = await handle.stat({ bigint: true })
     if (!before.isFile()) throw new ReadError('not-a-file', `${path} is not a regular file`)

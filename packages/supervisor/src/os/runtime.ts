@@ -64,8 +64,8 @@ const SIDE_DOOR = /^(?:NODE_|OPENSSL_)/u
 const WANTED = new Set(['NODE_EXTRA_CA_CERTS', 'NODE_USE_SYSTEM_CA'])
 
 /**
- * Removes the variables from `env` that a Node process would obey. launch.sh has removed them from the environment of
- * the running process.
+ * Removes the variables from `env` that change how a child of this process runs. launch.sh has removed them from the
+ * environment of this process before its start.
  */
 export function closeSideDoors(env: NodeJS.ProcessEnv): void {
   for (const name of Object.keys(env)) if (SIDE_DOOR.test(name) && !WANTED.has(name)) delete env[name]

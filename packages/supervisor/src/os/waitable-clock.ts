@@ -1,19 +1,19 @@
-// Waiting for a wall-clock time that may be months away, on a machine that sleeps and whose clock jumps.
+// Waits for a wall-clock time that may be months away, on a machine that is suspended or whose clock jumps.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Clock } from '@reverse-proxy/shared/clock'
 
-/** A clock that can be waited by. */
+/** A clock with a timer. */
 export interface WaitableClock extends Clock {
-  /** Milliseconds as timers count them: nobody sets them, and they stand still while the machine is suspended. */
+  /** Monotonic milliseconds, as timers count them: they stand still while the machine is suspended. */
   timerMs(): number
-  /** Resolves after `delayMs` of its time, early when `signal` is aborted; never rejects. */
+  /** Resolves after `delayMs`, or when `signal` is aborted; never rejects. */
   sleep(delayMs: number, signal: AbortSignal): Promise<void>
 }
 
-/** A timer counts neither a suspended machine's time nor a corrected clock: look again this often. */
+/** A timer ignores suspension and corrections of the clock, so read the clock this often. */
 const LOOK_AGAIN_MS = 30_000
 
-/** `clock`, waited by with the timers of this process. */
+/** Adds the timers of this process to `clock`. */
 export function withTimers(clock: Clock): WaitableClock {
   return {
     nowMs: () => clock.nowMs(),
@@ -25,8 +25,8 @@ export function withTimers(clock: Clock): WaitableClock {
 }
 
 /**
- * Resolves at `timeMs` or soon after it, and as soon as the clock is seen to have been set back: what was
- * planned by the old time is to be planned anew. Rejects with the reason of `signal` when that is aborted.
+ * Resolves at `timeMs` or shortly after. Also resolves when the clock was set back: the caller must plan again. Rejects
+ * with the reason of `signal` when it is aborted.
  */
 export async function sleepUntil(timeMs: number, clock: WaitableClock, signal: AbortSignal): Promise<void> {
   signal.throwIfAborted()

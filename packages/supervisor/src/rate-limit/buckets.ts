@@ -50,7 +50,7 @@ export class Buckets {
     return this.#table.size
   }
 
-  /** In place: from `nowMs` on buckets fill by the new limits. */
+  /** From `nowMs` on, buckets refill by the new limits. */
   configure(limits: RateLimits, nowMs: number): void {
     this.#limits = limits
     for (const scope of this.#scopes.values()) {
@@ -59,7 +59,7 @@ export class Buckets {
     }
   }
 
-  /** Where the bucket of `key` is, which is made if need be; its state is `read`'s. */
+  /** Returns the place of the bucket of `key`, which is created if necessary. `read` returns its state. */
   open(key: string, nowMs: number): BucketPlace {
     const { scope: scopeName, client } = parseBucketKey(key)
     const scope = this.#scopes.get(scopeName) ?? this.#addScope(scopeName)
@@ -82,7 +82,7 @@ export class Buckets {
     return { scope, position: OVERFLOW }
   }
 
-  /** The bucket of `key` from which something is leased: such a bucket is never forgotten. */
+  /** The place of the bucket that a lease of `key` came from. A bucket with leased tokens is never forgotten. */
   find(key: string, isOverflow: boolean): BucketPlace | undefined {
     const { scope: scopeName, client } = parseBucketKey(key)
     const scope = this.#scopes.get(scopeName)
@@ -121,7 +121,7 @@ export class Buckets {
     this.#scopesByNumber.delete(scope.number)
   }
 
-  /** Looks at the next `count` records, from the last to the first and over again. */
+  /** Examines the next `count` records, from the last to the first, and begins again. */
   #sweep(count: number, nowMs: number): void {
     for (let left = Math.min(count, this.#table.size); left > 0; left--) {
       this.#sweepAt = (this.#sweepAt === 0 ? this.#table.size : Math.min(this.#sweepAt, this.#table.size)) - 1
@@ -134,8 +134,8 @@ export class Buckets {
 }
 
 /**
- * The own bucket of a client that may hold any part of what is leased from `overflow`: it gains nothing
- * before the last of these leases has ended.
+ * The own bucket of a client that may hold any of the tokens leased from `overflow`. It gains nothing until the last of
+ * these leases has ended.
  */
 function successorOf(overflow: BucketState, nowMs: number): BucketState {
   return { tokens: overflow.tokens, leased: 0, atMs: overflow.leased > 0 ? nowMs + RATE_LEASE_MS : nowMs }

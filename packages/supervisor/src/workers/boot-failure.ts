@@ -1,7 +1,7 @@
 // Explains to the operator why a worker could not start.
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { BootFailure } from '@reverse-proxy/shared/ipc/messages'
-import { findPortHolder } from '../os/port-holder.ts'
+import { findPortHolder } from '../os/listening-sockets.ts'
 
 /** `undefined`: it died without a report. */
 export async function describeBootFailure(failure: BootFailure | undefined): Promise<ProxyError> {

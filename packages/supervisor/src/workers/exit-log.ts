@@ -3,11 +3,9 @@
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { Backoff } from './backoff.ts'
-import { afterDeath, NO_BACKOFF } from './backoff.ts'
+import { afterDeath, NO_BACKOFF, type Backoff, type WorkerStage } from './worker-view.ts'
 import type { WorkerHandle } from './handle.ts'
 import { NOT_WANTED } from './plan.ts'
-import type { WorkerStage } from './worker-view.ts'
 
 export interface Exit {
   readonly code: number | null
@@ -104,7 +102,7 @@ export class ExitLog {
   }
 }
 
-/** `debug` where another line tells of the exit already, or nothing was lost. */
+/** `debug` if another line reports the exit already, or nothing was lost. */
 function levelOf(
   { stage, bootFailure }: GoneWorker,
   kind: ExitKind,

@@ -7,13 +7,11 @@ import type { Push } from '@reverse-proxy/shared/ipc/messages'
 import { describeBootFailure } from './boot-failure.ts'
 import type { Exit } from './exit-log.ts'
 import { ExitLog } from './exit-log.ts'
-import { forkWorker } from './fork.ts'
-import { isCurrent } from './generations.ts'
+import { forkWorker } from './worker-process.ts'
+import { isCurrent, planWorkers, type Action } from './plan.ts'
 import type { PushOutcome, WorkerHandle } from './handle.ts'
 import type { MessageHandlerOptions } from './message-handler.ts'
 import { MessageHandler } from './message-handler.ts'
-import type { Action } from './plan.ts'
-import { planWorkers } from './plan.ts'
 import { RollingRestart } from './rolling-restart.ts'
 import { WatchClock } from './watch.ts'
 
@@ -227,7 +225,7 @@ export class Fleet {
     handle.cut(reason, this.#deadlineMs(0))
   }
 
-  /** When to kill a worker that has been told to end within `timeoutMs`. */
+  /** When to kill a worker that must end within `timeoutMs`. */
   #deadlineMs(timeoutMs: number): number {
     return this.#clock.nowMs() + timeoutMs + DRAIN_GRACE_MS
   }

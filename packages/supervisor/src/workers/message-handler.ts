@@ -36,7 +36,7 @@ export class MessageHandler {
     const { startOf, rateLimits, onChange } = this.#options
     switch (message.type) {
       case 'booted':
-        // It may have been told to drain before it could begin.
+        // A drain may have been sent before the worker had booted.
         if (handle.stage === 'booting') handle.start(startOf(handle.slot))
         break
       case 'ready':

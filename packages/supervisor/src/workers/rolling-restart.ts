@@ -2,8 +2,7 @@
 // its workers. Forks and drains nothing; fleet.ts does, as plan.ts decides.
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { WantedGeneration } from './generations.ts'
-import { rollDeadlineMs } from './generations.ts'
+import { rollDeadlineMs, type WantedGeneration } from './plan.ts'
 
 export class RollingRestart {
   readonly #clock: Clock

@@ -1,8 +1,8 @@
-// One worker as the plan sees it, and when a healthy worker is due for replacement because it is large or old. Pure;
-// recycling is off unless configured.
+// The inputs of the plan: one worker, when a healthy worker is due for replacement because it is large or old, and how
+// long a slot stays empty after its worker died. Pure; recycling is off unless configured.
 import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
 
-/** booting: forked, not bound yet. ready: serving. draining: told to finish and exit. */
+/** booting: forked, has not bound its ports. ready: serves. draining: finishes its requests, then exits. */
 export type WorkerStage = 'booting' | 'ready' | 'draining'
 
 export interface WorkerView {
@@ -19,11 +19,11 @@ export interface WorkerView {
   readonly lastHeartbeatMs: number
   /** It may still accept connections; false once it has reported, while draining, that it does not. */
   readonly accepting: boolean
-  /** It has been told to end now, and is about to exit by itself. */
+  /** It was asked to exit at once. */
   readonly wasCut: boolean
-  /** SIGKILL was sent; its exit is on the way. */
+  /** SIGKILL was sent. */
   readonly killed: boolean
-  /** As last reported. */
+  /** As reported with its last heartbeat. */
   readonly rssBytes: number
   /** 0 to 1, drawn once for each worker, so that workers of the same age are not all replaced at the same time. */
   readonly jitter: number
@@ -43,4 +43,25 @@ export function recycleAtMs(
   if (maxRssBytes !== undefined && rssBytes > maxRssBytes) return earliestMs
   if (maxAgeMs === undefined) return Infinity
   return Math.max(earliestMs, bornAtMs + maxAgeMs * (1 - SPREAD * jitter))
+}
+
+const FIRST_DELAY_MS = 100
+const LONGEST_DELAY_MS = 30_000
+/** A worker that lived this long was healthy: its death resets the count. */
+const HEALTHY_AFTER_MS = 60_000
+
+export interface Backoff {
+  /** Deaths in a row of workers that did not live long enough to be healthy. */
+  readonly deaths: number
+  /** The slot may be filled again from this time on (ms). */
+  readonly retryAtMs: number
+}
+
+export const NO_BACKOFF: Backoff = { deaths: 0, retryAtMs: 0 }
+
+/** The first replacement is immediate, the next ones wait 0.1 s, doubling to 30 s. */
+export function afterDeath(previous: Backoff, bornAtMs: number, diedAtMs: number): Backoff {
+  const deaths = diedAtMs - bornAtMs >= HEALTHY_AFTER_MS ? 1 : previous.deaths + 1
+  const delayMs = deaths === 1 ? 0 : Math.min(FIRST_DELAY_MS * 2 ** (deaths - 2), LONGEST_DELAY_MS)
+  return { deaths, retryAtMs: diedAtMs + delayMs }
 }

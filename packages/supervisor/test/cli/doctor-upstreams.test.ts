@@ -36,15 +36,15 @@ test('an upstream that nobody answers is found, and one that does is well', TEST
     net.createServer((socket) => socket.on('error', () => {}).end()),
   )
   const answering = { ...PLAIN, port }
-  assert.equal(statusOf(answering, await tryUpstream(answering, NEVER)), 'ok: answers')
+  assert.equal(statusOf(answering, await tryUpstream(answering, NEVER)), 'ok: accepts connections')
 
   const dead = { ...PLAIN, port: await freePort() }
   assert.match(
     statusOf(dead, await tryUpstream(dead, NEVER)),
-    /^warn: nobody answers \(ECONNREFUSED\): requests for a\.example would be 502$/u,
+    /^warn: cannot be reached \(ECONNREFUSED\): requests for a\.example would get 502$/u,
   )
   const named = { ...PLAIN, host: 'no-such-name.invalid' }
-  assert.match(statusOf(named, await tryUpstream(named, NEVER)), /^warn: nobody answers \(E/u)
+  assert.match(statusOf(named, await tryUpstream(named, NEVER)), /^warn: cannot be reached \(E/u)
 })
 
 test(
@@ -60,7 +60,7 @@ test(
     }
     const good = { ...PLAIN, scheme: 'https', host: 'localhost', caPem: ca.certPem } as const
     const right = { ...good, port: await ofServer('localhost') }
-    assert.match(statusOf(right, await tryUpstream(right, NEVER)), /^ok: answers, with a certificate/u)
+    assert.match(statusOf(right, await tryUpstream(right, NEVER)), /^ok: accepts connections with a trusted/u)
 
     const unknownCa = { ...right, caPem: undefined }
     assert.match(statusOf(unknownCa, await tryUpstream(unknownCa, NEVER)), /^fail: TLS fails .* 502$/u)
@@ -90,7 +90,7 @@ test('an upstream that is silent is given up in time', TEST, async (t) => {
   const tried = tryUpstream(silent, patience.signal)
   await accepted.promise
   patience.abort()
-  assert.match(statusOf(silent, await tried), /^warn: nobody answers in time: .* 504$/u)
+  assert.match(statusOf(silent, await tried), /^warn: does not respond in time: .* 504$/u)
   assert.equal(checkUntried(3).status, 'warn')
 })
 

@@ -8,9 +8,8 @@ import { nextFailure } from '../../src/certificates/renewal/failure-record.ts'
 import { AcmeError } from '../../src/certificates/acme-client/problem.ts'
 import type { Finding } from '../../src/cli/doctor/finding.ts'
 import { caaIdentitiesOf, checkCa, checkClock } from '../../src/cli/doctor/check-ca.ts'
-import { climb, checkCaa } from '../../src/cli/doctor/check-caa.ts'
+import { climb, checkCaa, checkName } from '../../src/cli/doctor/check-names.ts'
 import { contactDomain, checkContact } from '../../src/cli/doctor/check-ca.ts'
-import { checkName } from '../../src/cli/doctor/check-names.ts'
 import { checkPort } from '../../src/cli/doctor/check-endpoints.ts'
 import {
   isUsableCache,
@@ -234,7 +233,7 @@ test('the contact: one address, where mail goes', () => {
   assertFinding(checkAddress('mailto:you@site.org', false), 'warn', /no mail/u)
   assertFinding(checkAddress('mailto:you@mail.example.com'), 'warn', /reserved/u)
   for (const bad of ['mailto:you', 'mailto:a@b.org,c@d.org', 'mailto:a@b.org?subject=x', 'https://x']) {
-    assertFinding(checkAddress(bad), 'fail', /not one mail address/u)
+    assertFinding(checkAddress(bad), 'fail', /is not a mail address/u)
     assert.equal(contactDomain({ contact: bad }), undefined)
   }
 })

@@ -95,7 +95,7 @@ test('log file: a directory that becomes a link while the file is being opened l
     fs.symlinkSync(directory, sub)
     return await Promise.resolve(fs.openSync(path, flags, mode))
   }
-  await assert.rejects(openLogFile(join(sub, 'proxy.log'), open), /while it was being opened$/)
+  await assert.rejects(openLogFile(join(sub, 'proxy.log'), open), /while the file was being opened$/)
 })
 
 test('log file: a hard link to a secret is not given away', async (t) => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { chmodSync, mkdirSync, realpathSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { assertProgramReadable } from '../../src/os/program-access.ts'
+import { assertProgramReadable } from '../../src/os/account.ts'
 import { temporaryDirectory } from '../../../../test/harness/directory.ts'
 
 const STRANGER = { uid: 65_533, gid: 65_533 }

@@ -5,7 +5,7 @@ import net from 'node:net'
 import { basename } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { freePort, portOf } from '../../../../test/harness/ports.ts'
-import { portHolders } from '../../src/os/port-holder.ts'
+import { portHolders } from '../../src/os/listening-sockets.ts'
 import { describeBootFailure } from '../../src/workers/boot-failure.ts'
 
 const US = `node .*${basename(import.meta.filename)} \\(pid ${process.pid}\\)`

@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { NO_BACKOFF, afterDeath } from '../../src/workers/backoff.ts'
-import type { Backoff } from '../../src/workers/backoff.ts'
+import {
+  NO_BACKOFF,
+  afterDeath,
+  type Backoff,
+  type WorkerStage,
+  type WorkerView,
+} from '../../src/workers/worker-view.ts'
 import { SILENCE_MS, planWorkers } from '../../src/workers/plan.ts'
 import type { Wanted } from '../../src/workers/plan.ts'
-import type { WorkerStage, WorkerView } from '../../src/workers/worker-view.ts'
 
 const NOW = 1_000_000
 const running = (workers: number, generation = 1): Wanted => ({

@@ -66,16 +66,13 @@ export function checkContact(settings: Pick<AcmeSettings, 'contact'>, takesMail:
   const finding = findingsOf('contact', settings.contact)
   const domain = contactDomain(settings)
   if (domain === undefined) {
-    return finding.fail('is not one mail address', 'write tls.acme_contact = "mailto:you@your-domain"')
+    return finding.fail('is not a mail address', 'write tls.acme_contact = "mailto:you@your-domain"')
   }
   if (RESERVED.test(domain)) {
-    return finding.warn(
-      `${domain} is reserved: public CAs refuse it`,
-      'write an address at which you read mail',
-    )
+    return finding.warn(`${domain} is reserved: public CAs refuse it`, 'use an address that receives mail')
   }
   if (!takesMail) {
-    return finding.warn(`no mail can be delivered to ${domain}`, 'write an address at which you read mail')
+    return finding.warn(`no mail can be delivered to ${domain}`, 'use an address that receives mail')
   }
-  return finding.ok(`${domain} takes mail`)
+  return finding.ok(`${domain} receives mail`)
 }

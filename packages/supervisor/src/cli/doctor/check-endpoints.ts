@@ -49,22 +49,24 @@ export function checkUpstream(
   const sites = `${hosts.slice(0, SHOWN_HOSTS).join(', ')}${more}`
   switch (state.state) {
     case 'answers':
-      return finding.ok(scheme === 'https' ? 'answers, with a certificate that is trusted' : 'answers')
+      return finding.ok(
+        scheme === 'https' ? 'accepts connections with a trusted certificate' : 'accepts connections',
+      )
     case 'timeout':
       return finding.warn(
-        `nobody answers in time: requests for ${sites} would be 504`,
+        `does not respond in time: requests for ${sites} would get 504`,
         'start it, or look for a firewall between it and this machine',
       )
     case 'unreachable':
       return finding.warn(
-        `nobody answers (${state.code}): requests for ${sites} would be 502`,
+        `cannot be reached (${state.code}): requests for ${sites} would get 502`,
         NAME_CODES.has(state.code)
           ? 'correct the name in upstream, or the resolver of this machine'
           : 'start it, or correct the address in upstream',
       )
     case 'untrusted':
       return finding.fail(
-        `TLS fails (${state.reason}): requests for ${sites} would be 502`,
+        `TLS fails (${state.reason}): requests for ${sites} would get 502`,
         'name its CA in upstream_ca_file, and in upstream a name that its certificate has; or use upstream_scheme = "http"',
       )
     default:
@@ -74,5 +76,5 @@ export function checkUpstream(
 
 export function checkUntried(count: number): Finding {
   const finding = findingsOf('upstream', `${count} more`)
-  return finding.warn('not checked: the others took too long', 'fix those first, then run doctor again')
+  return finding.warn('not checked: other upstreams took too long', 'fix those first, then run doctor again')
 }

@@ -46,10 +46,10 @@ export function checkMemory(
   const { nextAttemptMs, reason, reachedCa } = failure
   if (nowMs >= nextAttemptMs) return finding.ok('failed, and the next attempt is due')
   const until = isoTime(nextAttemptMs)
-  const said = `failed: ${reason}; the next is due at ${until}`
+  const message = `failed: ${reason}; the next is due at ${until}`
   return reachedCa && !isCached
-    ? finding.fail(said, 'fix the cause and start after that time: an earlier start fails')
-    : finding.warn(said, 'fix the cause; the order is retried automatically')
+    ? finding.fail(message, 'fix the cause and start after that time: an earlier start fails')
+    : finding.warn(message, 'fix the cause; the order is retried automatically')
 }
 
 /** A certificate that is renewed outside of the proxy. */

@@ -1,24 +1,28 @@
-// The real probes of `doctor` for one configuration. They leave no change behind.
-import { readFile } from 'node:fs/promises'
+// The real probes of `doctor` for one configuration. They leave no change behind; the one of a directory writes a file
+// and removes it again.
+import { readFile, access, constants, lstat, readdir, rm, stat } from 'node:fs/promises'
 import { networkInterfaces } from 'node:os'
+import { dirname, join } from 'node:path'
 import { systemClock } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings, Config } from '@reverse-proxy/shared/config/config'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
 import { isRecord } from '@reverse-proxy/shared/json'
 import { readCaRoots } from '../../certificates/acme-client/operator-files.ts'
 import { ACME_LIMITS } from '../../certificates/acme-client/time-limits.ts'
 import { AcmeTransport } from '../../certificates/acme-client/transport.ts'
-import { askAdmin } from '../../management/admin/client.ts'
-import { peekFailure } from '../../certificates/renewal/failure-store.ts'
 import { inspectPair } from '../../certificates/crypto/inspect.ts'
+import { peekFailure } from '../../certificates/renewal/failure-store.ts'
+import { cacheError, createFile, temporaryPath } from '../../certificates/storage/atomic-file.ts'
 import { openFileStorage } from '../../certificates/storage/file-storage.ts'
-import { portHolders } from '../../os/port-holder.ts'
+import { unexpectedEntry } from '../../certificates/storage/permissions.ts'
+import { askAdmin } from '../../management/admin/client.ts'
+import { portHolders } from '../../os/listening-sockets.ts'
 import { withTimers } from '../../os/waitable-clock.ts'
-import { probeDirectory } from './directory-probe.ts'
 import type { DnsProbe } from './dns-probe.ts'
 import { canConnect, tryPort, tryUpstream } from './endpoint-probes.ts'
-import type { CaDirectory, Probes } from './probes.ts'
+import type { CaDirectory, Probes, DirectoryState } from './probes.ts'
 
 const ADMIN_TIMEOUT_MS = 3_000
 
@@ -90,4 +94,60 @@ async function readCaDirectory(settings: AcmeSettings): Promise<CaDirectory> {
   } finally {
     transport.close()
   }
+}
+
+/** Entries checked. A cache has about twenty; a home directory given by mistake has far more. */
+const ENTRIES = 1_000
+const OTHERS = 0o077
+
+async function probeDirectory(path: string): Promise<DirectoryState> {
+  const nearest = await nearestExisting(path)
+  const exists = nearest === path
+  const fault = await writeFault(path, nearest, exists)
+  const isUsable = exists && fault === undefined
+  const exposed = isUsable ? await exposedIn(path) : []
+  return {
+    path: nearest,
+    exists,
+    fault,
+    exposed,
+    foreign: isUsable ? await unexpectedEntry(path) : undefined,
+  }
+}
+
+async function nearestExisting(path: string): Promise<string> {
+  try {
+    await stat(path)
+    return path
+  } catch (error) {
+    const parent = dirname(path)
+    return codeOf(error) === 'ENOENT' && parent !== path ? await nearestExisting(parent) : path
+  }
+}
+
+async function writeFault(path: string, nearest: string, exists: boolean): Promise<DirectoryState['fault']> {
+  try {
+    if (exists) {
+      const probe = temporaryPath(join(path, '.probe'))
+      await createFile(probe, 'probe')
+      await rm(probe, { force: true })
+    } else {
+      await access(nearest, constants.W_OK | constants.X_OK)
+    }
+    return undefined
+  } catch (error) {
+    const { message, hint = '' } = cacheError(path, error)
+    return { message, hint }
+  }
+}
+
+async function exposedIn(path: string): Promise<string[]> {
+  const names = await readdir(path, { recursive: true }).catch(() => [])
+  const exposed: string[] = []
+  for (const name of ['.', ...names.slice(0, ENTRIES)]) {
+    const entry = await lstat(join(path, name)).catch(() => undefined)
+    if (entry === undefined || entry.isSymbolicLink()) continue
+    if ((entry.mode & OTHERS) !== 0) exposed.push(name === '.' ? 'the directory itself' : name)
+  }
+  return exposed
 }
