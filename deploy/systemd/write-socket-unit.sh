@@ -1,6 +1,6 @@
 #!/bin/sh
 # write-socket-unit [--root DIR]: writes reverse-proxy.socket from /etc/reverse-proxy/config.toml, so that systemd holds the
-# ports and a restart refuses nobody. A unit that an operator has changed is left alone. systemctl daemon-reload is next.
+# ports and a restart refuses no client. Leaves a unit alone that an operator has changed. Run systemctl daemon-reload next.
 set -eu
 root=
 if [ "${1-}" = --root ]; then root=$2; fi
