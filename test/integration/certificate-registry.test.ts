@@ -146,10 +146,10 @@ describe('certificate registry', { concurrency: 3 }, () => {
     clock.offsetMs = 65 * DAY_MS
     const before = configWith({ domains: ['one.example'] })
     const change: ConfigChange = compareConfigs(before, configWith({}))
-    const handover = await registry.prepare(change)
+    const transaction = await registry.prepare(change)
     registry.start()
     await waitFor('the renewed certificate', () => workers.serials.length === 1, 30_000)
-    const handingOver = handover.install().then(async () => await handover.complete())
+    const handingOver = transaction.apply().then(async () => await transaction.commit())
     workers.beforeAck = () => {}
     acknowledged.resolve()
 
@@ -169,9 +169,9 @@ describe('certificate registry', { concurrency: 3 }, () => {
     let running = configWith({ domains: ['one.example'] })
     for (const added of ['two.example', 'three.example', 'four.example', 'five.example']) {
       const next = configWith({ domains: ['one.example', added] })
-      const handover = await registry.prepare(compareConfigs(running, next))
-      await handover.install()
-      await handover.complete()
+      const transaction = await registry.prepare(compareConfigs(running, next))
+      await transaction.apply()
+      await transaction.commit()
       running = next
       // Longer than an order takes to begin.
       await sleep(300)
@@ -203,9 +203,9 @@ describe('certificate registry', { concurrency: 3 }, () => {
       cacheDir: temporaryDirectory(t),
     })
     const change = compareConfigs(configWith({ domains: ['one.example'] }), next)
-    const handover = await registry.prepare(change)
-    await handover.install()
-    await handover.complete()
+    const transaction = await registry.prepare(change)
+    await transaction.apply()
+    await transaction.commit()
     assert.equal(registry.isComplete, false)
     await waitFor('the new certificate', () => new Set(workers.serials).size === 2, 30_000)
     assert.ok(!workers.serials.includes(''), 'never nothing')
@@ -241,13 +241,13 @@ describe('certificate registry', { concurrency: 3 }, () => {
       const pair = await (await TestCa.create(t)).issue(['one.example'])
       const running = configWith({ domains: ['one.example'] })
       const next = configOf({ mode: 'manual', pairs: [pair] })
-      const handover = await registry.prepare(compareConfigs(running, next))
-      await handover.install()
+      const transaction = await registry.prepare(compareConfigs(running, next))
+      await transaction.apply()
       const [second] = workers.serials
       assert.notEqual(second, first)
       // Whatever has become of the files: nothing is read again.
       await rm(pair.certPath)
-      await handover.undo()
+      await transaction.rollback()
       assert.deepEqual(workers.serials, [second, first])
       assert.equal(registry.statuses[0]?.mode, 'acme')
       await registry.renew('one.example')
@@ -263,11 +263,11 @@ describe('certificate registry', { concurrency: 3 }, () => {
       configWith({ domains: ['one.example'] }),
       configOf({ mode: 'manual', pairs: [pair] }),
     )
-    const handover = await registry.prepare(change)
+    const transaction = await registry.prepare(change)
     workers.refuses = ({ type }) => type === 'certificates'
-    await assert.rejects(handover.install(), { code: 'CERTIFICATE' })
+    await assert.rejects(transaction.apply(), { code: 'CERTIFICATE' })
     workers.refuses = () => false
-    await handover.undo()
+    await transaction.rollback()
     assert.deepEqual(registry.certificates, [first])
     assert.equal(registry.statuses[0]?.mode, 'acme')
   })
@@ -402,13 +402,13 @@ describe('certificate registry', { concurrency: 3 }, () => {
       // Neither does a reload take it into service, completed or taken back.
       const changed = configWith({ domains: ['one.example'], contact: 'mailto:other@example.org' })
       const next = { ...changed, listeners: [...changed.listeners, ...manual] }
-      const takenBack = await registry.prepare(compareConfigs(running, next))
-      await takenBack.install()
-      await takenBack.undo()
+      const rolledBack = await registry.prepare(compareConfigs(running, next))
+      await rolledBack.apply()
+      await rolledBack.rollback()
       assert.deepEqual(idsOf(), ['manual'])
-      const handover = await registry.prepare(compareConfigs(running, next))
-      await handover.install()
-      await handover.complete()
+      const transaction = await registry.prepare(compareConfigs(running, next))
+      await transaction.apply()
+      await transaction.commit()
       assert.deepEqual(idsOf(), ['manual'])
     },
   )

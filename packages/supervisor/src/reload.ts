@@ -137,40 +137,49 @@ export class Reloads {
     const freshWorkers = kind !== 'reload' || change.needsFreshWorkers
     // A size set by SIGTTIN or SIGTTOU holds until the file is read again.
     const size = kind === 'restart' ? fleet.size : workerCount(next)
-    await this.#switchTo(next, change, { size, freshWorkers })
+    warnings.push(...(await this.#switchTo(next, change, { size, freshWorkers })))
     warnings.push(...this.#options.inheritedSockets.change(running, next))
     const certificates = this.#options.registry.isComplete ? 'current' : 'pending'
     const sites = siteCount(next)
     return { status: 'ok', sites, workers: freshWorkers ? 'replaced' : 'kept', certificates, warnings }
   }
 
-  /** Applies `next` as a whole. On failure the running configuration applies again and the old workers stay. */
-  async #switchTo(next: Config, change: ConfigChange, { size, freshWorkers }: WantedWorkers): Promise<void> {
+  /**
+   * Applies `next` as a whole, and returns warnings. On failure the running configuration applies again and the old
+   * workers stay.
+   */
+  async #switchTo(
+    next: Config,
+    change: ConfigChange,
+    { size, freshWorkers }: WantedWorkers,
+  ): Promise<readonly string[]> {
     const { registry, fleet, prepareProcess, config } = this.#options
     const running = config()
     const sizeBefore = fleet.size
-    const handover = await registry.prepare(change)
+    const transaction = await registry.prepare(change)
     try {
       await prepareProcess(next)
     } catch (error) {
-      await handover.undo()
+      await transaction.rollback()
       throw error
     }
     try {
       // Running workers take over certificates, sites and limits. Other settings apply to fresh workers.
       this.#use(next, size)
-      await handover.install()
+      await transaction.apply()
       await this.#configureWorkers()
       if (freshWorkers) await fleet.replace()
       else if (fleet.size > sizeBefore) await fleet.fill()
     } catch (error) {
-      await this.#goBackTo(running, sizeBefore, handover)
+      await this.#goBackTo(running, sizeBefore, transaction)
       throw error
     }
-    await handover.complete()
+    const { warnings } = transaction
+    await transaction.commit()
+    return warnings
   }
 
-  async #goBackTo(running: Config, size: number, handover: ReloadTransaction): Promise<void> {
+  async #goBackTo(running: Config, size: number, transaction: ReloadTransaction): Promise<void> {
     const { prepareProcess, config, inheritedSockets, log } = this.#options
     for (const warning of inheritedSockets.change(config(), running)) log.warn('CONFIG_RELOAD', { warning })
     try {
@@ -179,7 +188,7 @@ export class Reloads {
       log.error('CONFIG_RELOAD', { status: 'failed', error: describeFailure(error).message })
     }
     this.#use(running, size)
-    await handover.undo()
+    await transaction.rollback()
     await this.#configureWorkers()
   }
 

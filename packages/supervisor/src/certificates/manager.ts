@@ -3,6 +3,9 @@
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { ManagerStatus, RenewalAlarm } from './status.ts'
 
+/** Why a manager is closed unless something else is said. */
+export const STOPPING = 'the supervisor is stopping'
+
 export interface BackgroundLoop {
   /** Set if the renewal itself no longer works. */
   readonly alarm: RenewalAlarm | undefined
@@ -16,10 +19,10 @@ export interface CertificateManager {
   readonly loop: BackgroundLoop
   /**
    * Reads what is cached or configured; internal certificates are issued here. Afterwards, also when it has
-   * failed, `current` and `needsOrder` are right, and `start` tries again later what has failed. What `predecessor`, the listener's manager until now, serves and is newer than
-   * what is cached serves on. Throws ProxyError CERTIFICATE or CACHE.
+   * failed, `current` and `needsOrder` are right, and `start` tries again later what has failed. What `previous`, the listener's manager until now,
+   * serves and is newer than what is cached serves on. Throws ProxyError CERTIFICATE or CACHE.
    */
-  load(predecessor?: CertificateManager): Promise<void>
+  load(previous?: CertificateManager): Promise<void>
   /** The certificates that workers serve; empty if none is usable. */
   current(): readonly PushedCertificate[]
   /** Nothing can be served before an attempt has succeeded. */
@@ -36,6 +39,9 @@ export interface CertificateManager {
    * that is under way will do. Throws ProxyError when it fails, or when the CA has asked to wait.
    */
   renew(): Promise<void>
-  /** Stops background work, aborts an order, releases the lock. Idempotent. */
-  close(): Promise<void>
+  /**
+   * Stops background work, aborts an order, releases the lock. `reason` is the error of who waits for `renew`; by
+   * default that the supervisor is stopping. Idempotent.
+   */
+  close(reason?: string): Promise<void>
 }

@@ -19,6 +19,7 @@ import { ExpiryWatch } from '../renewal/expiry-log.ts'
 import { RetryState } from '../renewal/retry-state.ts'
 import type { CertificateServices } from '../services.ts'
 import type { CertificateManager } from '../manager.ts'
+import { STOPPING } from '../manager.ts'
 import type { OnQuarantined, StorageOpener } from '../storage/storage.ts'
 import { RenewalLoop } from '../renewal/loop.ts'
 import { RenewalPlan } from '../renewal/plan.ts'
@@ -94,9 +95,9 @@ export class AcmeManager implements CertificateManager {
     this.loop = new RenewalLoop({ listenerId, clock, log, nextMs, turn }, signal)
   }
 
-  async load(predecessor?: CertificateManager): Promise<void> {
+  async load(previous?: CertificateManager): Promise<void> {
     try {
-      await this.#served.load(predecessor instanceof AcmeManager ? predecessor.#served.all : [])
+      await this.#served.load(previous instanceof AcmeManager ? previous.#served.all : [])
       await this.#failures.load()
       await this.#plan.load()
       this.#loadError = undefined
@@ -153,8 +154,8 @@ export class AcmeManager implements CertificateManager {
     await this.loop.demand()
   }
 
-  async close(): Promise<void> {
-    this.#closing.abort(new ProxyError('ACME', 'the supervisor is stopping'))
+  async close(reason = STOPPING): Promise<void> {
+    this.#closing.abort(new ProxyError('ACME', reason))
     await this.#work
   }
 

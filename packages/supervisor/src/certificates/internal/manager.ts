@@ -10,6 +10,7 @@ import type { InternalCaRequest } from './ca.ts'
 import { internalCaStorage, loadAuthority } from './ca.ts'
 import { dueAtMs, InternalLeaf } from './leaf.ts'
 import type { CertificateManager } from '../manager.ts'
+import { STOPPING } from '../manager.ts'
 import { toPushed } from '../certificate.ts'
 import { RenewalLoop } from '../renewal/loop.ts'
 import { Retries } from '../renewal/retries.ts'
@@ -116,8 +117,8 @@ export class InternalManager implements CertificateManager {
     await this.loop.demand()
   }
 
-  async close(): Promise<void> {
-    this.#closing.abort(new ProxyError('CERTIFICATE', 'the supervisor is stopping'))
+  async close(reason = STOPPING): Promise<void> {
+    this.#closing.abort(new ProxyError('CERTIFICATE', reason))
     await this.#work
   }
 

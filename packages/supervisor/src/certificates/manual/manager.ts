@@ -10,6 +10,7 @@ import { ExpiryWatch } from '../renewal/expiry-log.ts'
 import type { CertificateServices } from '../services.ts'
 import type { CertificateFacts } from '../crypto/inspect.ts'
 import type { CertificateManager } from '../manager.ts'
+import { STOPPING } from '../manager.ts'
 import { fieldsOf, toPushed } from '../certificate.ts'
 import { RenewalLoop } from '../renewal/loop.ts'
 import { Retries } from '../renewal/retries.ts'
@@ -101,8 +102,8 @@ export class ManualManager implements CertificateManager {
     await this.loop.demand()
   }
 
-  async close(): Promise<void> {
-    this.#closing.abort(new ProxyError('CERTIFICATE', 'the supervisor is stopping'))
+  async close(reason = STOPPING): Promise<void> {
+    this.#closing.abort(new ProxyError('CERTIFICATE', reason))
     await this.#work
   }
 

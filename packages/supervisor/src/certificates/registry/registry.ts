@@ -117,18 +117,14 @@ export class CertificateRegistry {
    * rejects: what cannot be read concerns its listener, and is said by `start`.
    */
   async load({ listeners }: Config): Promise<void> {
-    const waiting = new AbortController()
-    const loads = listeners.map(async (listener) => {
+    const isLate = { now: false }
+    const loads = listeners.map((listener) => {
       const manager = this.#create(listener)
       this.#managed.set(listener.id, { listener, manager })
-      this.#unsettled++
-      const load = this.#load(manager, waiting.signal)
-      this.#loading.set(manager, load)
-      await load
+      return this.#finish(manager, manager.load(), isLate)
     })
-    const patience = this.#options.clock.sleep(LOAD_PATIENCE_MS, waiting.signal).catch(() => {})
-    await Promise.race([Promise.all(loads), patience])
-    waiting.abort()
+    await this.#waitFor(loads)
+    isLate.now = true
   }
 
   /** From now on what is missing is ordered and everything is renewed, in the background. */
@@ -145,6 +141,9 @@ export class CertificateRegistry {
       served: this.#served,
       create: (listener: Listener) => this.#create(listener),
       begin: (manager: CertificateManager, pauseMs: number) => this.#begin(manager, pauseMs),
+      waitFor: async (loads: readonly Promise<void>[]) => await this.#waitFor(loads),
+      finish: (manager: CertificateManager, loading: Promise<void>) =>
+        void this.#finish(manager, loading, { now: true }),
       forget: (listenerId: string) => this.#forget(listenerId),
       pauseMs: () => {
         this.#pause = pauseAfterReload(this.#pause, this.#options.clock.timerMs())
@@ -185,16 +184,42 @@ export class CertificateRegistry {
     return createManager(listener, this.#options.stateDir, this.#host)
   }
 
-  /** `waiting` is aborted when the start goes on without it. Never rejects. */
-  async #load(manager: CertificateManager, waiting: AbortSignal): Promise<void> {
+  /** Waits for all of `loads`, but no longer than LOAD_PATIENCE_MS. Rejects if one fails by then. */
+  async #waitFor(loads: readonly Promise<void>[]): Promise<void> {
+    const done = new AbortController()
+    const patience = this.#options.clock.sleep(LOAD_PATIENCE_MS, done.signal)
+    try {
+      await Promise.race([Promise.all(loads), patience])
+    } finally {
+      done.abort()
+    }
+  }
+
+  /** Serves what a manager has loaded and, once started, begins to renew it. Never rejects. */
+  async #finish(
+    manager: CertificateManager,
+    loading: Promise<void>,
+    isLate: { readonly now: boolean },
+  ): Promise<void> {
+    this.#unsettled++
+    const finishing = this.#finishLoading(manager, loading, isLate)
+    this.#loading.set(manager, finishing)
+    await finishing
+  }
+
+  async #finishLoading(
+    manager: CertificateManager,
+    loading: Promise<void>,
+    isLate: { readonly now: boolean },
+  ): Promise<void> {
     const { listenerId } = manager
     try {
-      await manager.load().catch(() => {})
+      await loading.catch(() => {})
       const isCurrent = this.#managed.get(listenerId)?.manager === manager
       if (this.#isClosed || !isCurrent) return
       // One that has expired is not taken into service.
       if (!manager.needsOrder()) {
-        if (waiting.aborted) await this.#served.publish(listenerId, manager.current())
+        if (isLate.now) await this.#served.publish(listenerId, manager.current())
         else this.#served.set(listenerId, manager.current())
       }
       if (this.#isStarted) this.#begin(manager)

@@ -21,6 +21,10 @@ export interface ReloadTransactionOptions {
   readonly managed: Map<string, ManagedListener>
   readonly served: ServedCertificates
   readonly create: (listener: Listener) => CertificateManager
+  /** Waits for the loads, with a limit. Rejects if one of them has failed by then. */
+  readonly waitFor: (loads: readonly Promise<void>[]) => Promise<void>
+  /** Takes over the load of a manager, and serves and begins when that has ended. */
+  readonly finish: (manager: CertificateManager, loading: Promise<void>) => void
   /** How long the orders of this reload wait for the next. */
   readonly pauseMs: () => number
   /** Has it renew, and at first order, in the background. */
@@ -29,19 +33,21 @@ export interface ReloadTransactionOptions {
   readonly forget: (listenerId: string) => void
 }
 
-interface Successor extends ManagedListener {
-  readonly predecessor: CertificateManager | undefined
+interface Replacement extends ManagedListener {
+  readonly previous: CertificateManager | undefined
   /** The certificates that the listener served when the manager last looked. */
   seen: readonly PushedCertificate[] | undefined
   /** The listener served something before the reload. */
   readonly wasServing: boolean
   /** It has published something. */
   isServing: boolean
+  /** Its first load, while that goes on. */
+  loading: Promise<void> | undefined
 }
 
 export class ReloadTransaction {
   readonly #options: ReloadTransactionOptions
-  readonly #successors: readonly Successor[]
+  readonly #replacements: readonly Replacement[]
   readonly #removed: readonly Listener[]
 
   private constructor(options: ReloadTransactionOptions, { added, kept, removed }: ConfigChange) {
@@ -49,45 +55,57 @@ export class ReloadTransaction {
     const changed = kept.filter((listener) => needsNewManager(managed.get(listener.id)?.listener, listener))
     this.#options = options
     this.#removed = removed
-    this.#successors = [...added, ...changed].map((listener) => {
-      const predecessor = managed.get(listener.id)?.manager
-      return {
-        listener,
-        manager: create(listener),
-        predecessor,
-        seen: served.of(listener.id),
-        wasServing: served.has(listener.id),
-        isServing: false,
-      }
-    })
+    this.#replacements = [...added, ...changed].map((listener) => ({
+      listener,
+      manager: create(listener),
+      previous: managed.get(listener.id)?.manager,
+      seen: served.of(listener.id),
+      wasServing: served.has(listener.id),
+      isServing: false,
+      loading: undefined,
+    }))
   }
 
-  /** Reads what the new managers need, and changes nothing. Throws as CertificateManager.load does. */
+  /**
+   * Reads what the new managers need, and changes nothing. One that takes long, waiting for a lock say, goes on in the
+   * background. Throws as CertificateManager.load does.
+   */
   static async prepare(options: ReloadTransactionOptions, change: ConfigChange): Promise<ReloadTransaction> {
-    const handover = new ReloadTransaction(options, change)
+    const transaction = new ReloadTransaction(options, change)
     try {
-      await Promise.all(handover.#successors.map(async (successor) => await handover.#load(successor)))
+      await options.waitFor(transaction.#replacements.map(async (one) => await transaction.#loadFirst(one)))
     } catch (error) {
-      await handover.undo()
+      await transaction.rollback()
       throw error
     }
-    return handover
+    return transaction
   }
 
-  /** Serves what the new managers have. Throws ProxyError CERTIFICATE or CACHE: then there is only `undo`. */
-  async install(): Promise<void> {
-    for (const successor of this.#successors) await this.#serve(successor)
+  /** For the report of the reload: which listeners do not have their new certificates yet. */
+  get warnings(): readonly string[] {
+    const late = this.#replacements.filter(({ loading }) => loading !== undefined)
+    return late.map(
+      ({ listener, wasServing }) =>
+        `listener ${listener.id}: its new certificate is not ready, another process may hold the lock; ` +
+        (wasServing ? 'the old one is served until it is' : 'it serves as soon as it is'),
+    )
+  }
+
+  /** Serves what the new managers have. Throws ProxyError CERTIFICATE or CACHE: then there is only `rollback`. */
+  async apply(): Promise<void> {
+    for (const replacement of this.#replacements) await this.#serve(replacement)
   }
 
   /** The old managers go on, and what they have is served again. Never rejects. */
-  async undo(): Promise<void> {
+  async rollback(): Promise<void> {
     const { managed, served, forget } = this.#options
-    await Promise.allSettled(this.#successors.map(async ({ manager }) => await manager.close()))
-    for (const { listener, isServing, wasServing } of this.#successors) {
-      const predecessor = managed.get(listener.id)
-      if (predecessor === undefined) forget(listener.id)
+    const reason = 'the reload has failed'
+    await Promise.allSettled(this.#replacements.map(async ({ manager }) => await manager.close(reason)))
+    for (const { listener, isServing, wasServing } of this.#replacements) {
+      const previous = managed.get(listener.id)
+      if (previous === undefined) forget(listener.id)
       else if (isServing) {
-        const { manager } = predecessor
+        const { manager } = previous
         const publishing = served.publish(
           listener.id,
           manager.needsOrder() && !wasServing ? [] : manager.current(),
@@ -98,42 +116,57 @@ export class ReloadTransaction {
   }
 
   /** The old managers end, the new ones take their places: missing names are ordered soon. Never rejects. */
-  async complete(): Promise<void> {
+  async commit(): Promise<void> {
     const { managed, served, forget } = this.#options
-    const pauseMs = this.#successors.length === 0 ? 0 : this.#options.pauseMs()
-    const ending = [...this.#removed, ...this.#successors.map(({ listener }) => listener)]
-    await Promise.allSettled(ending.map(async ({ id }) => await managed.get(id)?.manager.close()))
-    const staying = new Set(this.#successors.map(({ listener }) => listener.id))
-    for (const { id } of this.#removed) if (!staying.has(id)) forget(id)
-    for (const successor of this.#successors) {
-      const { listener, manager } = successor
+    const pauseMs = this.#replacements.length === 0 ? 0 : this.#options.pauseMs()
+    const staying = new Set(this.#replacements.map(({ listener }) => listener.id))
+    const removed = this.#removed.map(({ id }) => id).filter((id) => !staying.has(id))
+    await Promise.allSettled([
+      ...removed.map(
+        async (id) => await managed.get(id)?.manager.close(`a reload has removed listener ${id}`),
+      ),
+      ...[...staying].map(
+        async (id) => await managed.get(id)?.manager.close(`a reload has changed listener ${id}: try again`),
+      ),
+    ])
+    for (const id of removed) forget(id)
+    for (const replacement of this.#replacements) {
+      const { listener, manager, loading } = replacement
       managed.set(listener.id, { listener, manager })
-      if (served.of(listener.id) !== successor.seen)
-        await this.#serve(successor).catch((error: unknown) => this.#report(listener, error))
+      if (loading !== undefined) {
+        this.#options.finish(manager, loading)
+        continue
+      }
+      if (!replacement.isServing || served.of(listener.id) !== replacement.seen)
+        await this.#serve(replacement).catch((error: unknown) => this.#report(listener, error))
       this.#options.begin(manager, pauseMs)
     }
   }
 
-  /** With nothing of its own yet, say from another CA, it lets what was there serve on. */
-  async #serve(successor: Successor): Promise<void> {
+  /** A manager that has no certificate yet, from another CA say, leaves the old one in service. */
+  async #serve(replacement: Replacement): Promise<void> {
     const { served } = this.#options
-    const { listener, manager } = successor
-    // The old manager may have saved and published what is newer meanwhile.
-    while (served.of(listener.id) !== successor.seen) {
-      successor.seen = served.of(listener.id)
-      await this.#load(successor)
+    const { listener, manager, previous } = replacement
+    if (replacement.loading !== undefined) return
+    // The old manager may have saved and published a newer one meanwhile.
+    while (served.of(listener.id) !== replacement.seen) {
+      replacement.seen = served.of(listener.id)
+      await manager.load(previous)
     }
     const certificates = manager.current()
     if (certificates.length === 0) return
     // An expired certificate in service stays; no listener starts with one.
     if (manager.needsOrder() && !served.has(listener.id)) return
-    successor.isServing = true
-    successor.seen = certificates
+    replacement.isServing = true
+    replacement.seen = certificates
     await served.publish(listener.id, certificates)
   }
 
-  async #load({ manager, predecessor }: Successor): Promise<void> {
-    await manager.load(predecessor)
+  async #loadFirst(replacement: Replacement): Promise<void> {
+    const { manager, previous } = replacement
+    replacement.loading = manager.load(previous)
+    await replacement.loading
+    replacement.loading = undefined
   }
 
   #report(listener: Listener, error: unknown): void {
