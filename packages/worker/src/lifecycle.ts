@@ -19,7 +19,9 @@ import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
 import { createAccessLog } from './observability/access-log.ts'
 import { BindError } from './listen/bound-sockets.ts'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
+import { ConnectionBudget } from './upstream/connection-budget.ts'
 import { UpstreamTrust, type TrustSettings } from './upstream/trust.ts'
+import type { UpstreamDeps } from './upstream/upstream.ts'
 import { ConnectionLimits } from './connection/connection-limits.ts'
 import { RateLimiter } from './ratelimit/limiter.ts'
 import { systemTimers } from './node/timers.ts'
@@ -56,7 +58,8 @@ export class WorkerLifecycle {
   readonly #eventLoop = monitorEventLoopDelay({ resolution: EVENT_LOOP_SAMPLE_MS })
   #welcome: Welcome | undefined
   readonly #trust = new UpstreamTrust()
-  readonly #names = new NameResolver()
+  readonly #budget = new ConnectionBudget()
+  readonly #upstreams: UpstreamDeps = { trust: this.#trust, names: new NameResolver(), budget: this.#budget }
   readonly #listeners = new Map<string, TrafficListener>()
   /** Messages are applied in order: each waits for the previous one, but not for the end of a drain. */
   #applied: Promise<void> = Promise.resolve()
@@ -151,7 +154,7 @@ export class WorkerLifecycle {
         onAuthorityTimeout: () => logs.warn('RATE_LIMIT_LOCAL', { worker: start.workerNumber }),
       }))
       const accessLog = createAccessLog(logs, this.#metrics, start.workerNumber)
-      this.#trust.configure(trustSettingsOf(start.config))
+      this.#configureUpstreams(start.config)
       for (const config of start.config.listeners) {
         const listener = new TrafficListener({
           config,
@@ -167,8 +170,7 @@ export class WorkerLifecycle {
           metrics: this.#metrics,
           accessLog,
           welcome: this.#welcome,
-          trust: this.#trust,
-          names: this.#names,
+          upstreams: this.#upstreams,
         })
         this.#listeners.set(config.id, listener)
         await listener.bind()
@@ -184,6 +186,11 @@ export class WorkerLifecycle {
         this.#process.exit(EXIT_WORKER_BOOT),
       )
     }
+  }
+
+  #configureUpstreams(config: WorkerConfig): void {
+    this.#trust.configure(trustSettingsOf(config))
+    this.#budget.configure(config.limits.upstreamConnectionsPerWorker ?? Infinity)
   }
 
   #acknowledge(seq: number, push: Push): void {
@@ -203,7 +210,7 @@ export class WorkerLifecycle {
         this.#config = push.config
         this.#connections?.configure(push.config.limits)
         this.#rateLimiter?.configure(rateLimitsOf(push.config))
-        this.#trust.configure(trustSettingsOf(push.config))
+        this.#configureUpstreams(push.config)
         for (const config of push.config.listeners)
           this.#listeners.get(config.id)?.configure(config, push.config)
         break

@@ -22,6 +22,8 @@ export interface Limits {
   readonly upstreamConnectionsPerSite: number
   /** Connections to the upstream of one site, tunnels among them; left out: any number. */
   readonly upstreamMaxConnections?: number
+  /** Connections to all upstreams together that the open-file limit has room for; left out: any number. */
+  readonly upstreamConnectionsPerWorker?: number
 }
 
 /** When a worker that is well is replaced nevertheless. */

@@ -1,4 +1,4 @@
-// Fits the configured number of connections to the limit on open files of a process.
+// Fits the numbers of client and upstream connections of a worker to the limit on open files of a process.
 import { readFile } from 'node:fs/promises'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { LogFields } from '@reverse-proxy/shared/log-fields'
@@ -18,32 +18,44 @@ export async function openFileLimit(): Promise<number | undefined> {
 }
 
 /**
- * The number of connections that a worker of `config` can hold within `limit` open files. Reserves the descriptors of
- * upstream connections, up to half of the limit.
+ * The number of client connections that a worker of `config` can hold within `room` descriptors. Leaves some to upstream
+ * connections: as many as can wait for a response head, but at most half.
  */
-function fittingConnections({ listeners, limits }: FittedConfig, limit: number): number {
-  const sockets = listeners.reduce((sum, { bindAddrs }) => sum + bindAddrs.length * PORTS_PER_LISTENER, 0)
+function fittingConnections({ listeners, limits }: FittedConfig, room: number): number {
   const sites = listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
-  const room = limit - RESERVED - sockets
   const besideUpstreams = room - sites * limits.upstreamConnectionsPerSite
   return Math.max(FEWEST_CONNECTIONS, Math.floor(room / 2), besideUpstreams)
 }
 
-/** Lowers `connections_per_worker` to what fits, and returns a warning if it did. */
+/**
+ * Lowers `connections_per_worker` to what fits, with a warning if it did, and bounds the upstream connections of a worker
+ * by what is left.
+ */
 export function fitConnections(
   config: Config,
   limit: number | undefined,
 ): { readonly config: Config; readonly warning?: LogFields } {
-  const { connectionsPerWorker } = config.limits
-  const fitting = limit === undefined ? Infinity : fittingConnections(config, limit)
-  if (connectionsPerWorker <= fitting) return { config }
+  if (limit === undefined) return { config }
+  const { connectionsPerWorker: wanted } = config.limits
+  const sockets = config.listeners.reduce(
+    (sum, { bindAddrs }) => sum + bindAddrs.length * PORTS_PER_LISTENER,
+    0,
+  )
+  const room = limit - RESERVED - sockets
+  const connectionsPerWorker = Math.min(wanted, fittingConnections(config, room))
+  const upstreamConnectionsPerWorker = Math.max(FEWEST_CONNECTIONS, room - connectionsPerWorker)
+  const fitted = {
+    ...config,
+    limits: { ...config.limits, connectionsPerWorker, upstreamConnectionsPerWorker },
+  }
+  if (connectionsPerWorker === wanted) return { config: fitted }
   return {
-    config: { ...config, limits: { ...config.limits, connectionsPerWorker: fitting } },
+    config: fitted,
     warning: {
       error: 'connections_per_worker does not fit into the open-file limit and is lowered',
       open_file_limit: limit,
-      connections_per_worker: connectionsPerWorker,
-      lowered_to: fitting,
+      connections_per_worker: wanted,
+      lowered_to: connectionsPerWorker,
       hint: 'raise it: LimitNOFILE= in the unit, or ulimit -n',
     },
   }

@@ -15,8 +15,7 @@ import { Http2Sessions } from '../protocol/http2-guard.ts'
 import { nowMs } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
 import { Tunnels } from '../tunnel/tunnels.ts'
-import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
-import type { UpstreamTrust } from '../upstream/trust.ts'
+import type { UpstreamDeps } from '../upstream/upstream.ts'
 import type { ConnectionLimits } from '../connection/connection-limits.ts'
 import type { ConnectionLimitLog } from '../connection/connection-limit-log.ts'
 import { ProxyHandler } from '../pipeline/handlers/proxy.ts'
@@ -58,8 +57,7 @@ export interface HttpsServerDeps {
   readonly ticketKeys: Uint8Array
   /** Where the built-in welcome upstream of this worker listens. */
   readonly resolveWelcome: () => WelcomeAddress
-  readonly trust: UpstreamTrust
-  readonly names: NameResolver
+  readonly upstreams: UpstreamDeps
   /** Those of the TLS front: a tunnel over HTTP/2 counts as one more. */
   readonly connections: ConnectionLimits
   readonly connectionLimitLog: ConnectionLimitLog
@@ -102,8 +100,7 @@ export class HttpsServer {
     }
     this.#routes = new CompiledSites(
       deps.resolveWelcome,
-      deps.trust,
-      deps.names,
+      deps.upstreams,
       (route) => new ProxyHandler(route, proxyDeps),
     )
     this.#routes.configure(settings.sites, settings.limits)

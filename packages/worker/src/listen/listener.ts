@@ -12,8 +12,7 @@ import type {
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { BoundSockets } from './bound-sockets.ts'
-import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
-import type { UpstreamTrust } from '../upstream/trust.ts'
+import type { UpstreamDeps } from '../upstream/upstream.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
 import { PlainHttpServer } from './http-server.ts'
 import { HttpsServer } from './https-server.ts'
@@ -47,9 +46,7 @@ export interface TrafficListenerOptions {
   readonly accessLog: AccessLog
   readonly welcome: Welcome | undefined
   /** Shared by all listeners of the worker. */
-  readonly trust: UpstreamTrust
-  /** Shared by all listeners of the worker. */
-  readonly names: NameResolver
+  readonly upstreams: UpstreamDeps
 }
 
 export class TrafficListener {
@@ -78,8 +75,7 @@ export class TrafficListener {
         metrics,
         rateLimiter,
         ticketKeys: options.ticketKeys,
-        trust: options.trust,
-        names: options.names,
+        upstreams: options.upstreams,
         connections,
         connectionLimitLog: this.#connectionLimitLog,
         resolveWelcome: () => {

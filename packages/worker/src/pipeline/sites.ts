@@ -1,14 +1,12 @@
-// Compiles the sites of one listener, each with its upstream pool and its handler. A reload keeps the pool of every
-// site whose upstream is unchanged; requests in the other pools finish.
+// Compiles the sites of one listener, each with its upstream and its handler. A reload keeps the upstream of every site
+// that stays, which keeps what it can of its connections.
 import type { Limits, ProxyAction, Site } from '@reverse-proxy/shared/config/config'
 import { siteNameOf } from '@reverse-proxy/shared/config/sites'
 import type { Handler, ServedRoute } from '../protocol/exchange.ts'
 import { Router } from './router.ts'
-import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import type { Route } from '../upstream/route.ts'
 import { type UpstreamAddress } from '../upstream/connector.ts'
-import { UpstreamPool } from '../upstream/pool.ts'
-import type { UpstreamTrust } from '../upstream/trust.ts'
+import { Upstream, type UpstreamDeps } from '../upstream/upstream.ts'
 
 export interface WelcomeAddress {
   readonly host: string
@@ -17,22 +15,19 @@ export interface WelcomeAddress {
 
 export class CompiledSites {
   readonly #resolveWelcome: () => WelcomeAddress
-  readonly #trust: UpstreamTrust
-  readonly #names: NameResolver
+  readonly #upstreamDeps: UpstreamDeps
   readonly #handlerOf: (route: Route) => Handler
   /** By name of the site. */
-  #pools = new Map<string, UpstreamPool>()
+  #upstreams = new Map<string, Upstream>()
   #router = new Router<ServedRoute>([])
 
   constructor(
     resolveWelcome: () => WelcomeAddress,
-    trust: UpstreamTrust,
-    names: NameResolver,
+    upstreamDeps: UpstreamDeps,
     handlerOf: (route: Route) => Handler,
   ) {
     this.#resolveWelcome = resolveWelcome
-    this.#trust = trust
-    this.#names = names
+    this.#upstreamDeps = upstreamDeps
     this.#handlerOf = handlerOf
   }
 
@@ -44,36 +39,33 @@ export class CompiledSites {
     sites: readonly Site[],
     limits: Pick<Limits, 'upstreamConnectionsPerSite' | 'upstreamMaxConnections'>,
   ): void {
-    const pools = new Map<string, UpstreamPool>()
+    const upstreams = new Map<string, Upstream>()
     const entries: [string, ServedRoute][] = []
     for (const site of sites) {
       const { action } = site
       const siteName = siteNameOf(site)
-      const address = this.#addressOf(action)
-      const poolLimits = {
+      const settings = {
+        address: this.#addressOf(action),
         maxAwaitingHead: limits.upstreamConnectionsPerSite,
         maxConnections: limits.upstreamMaxConnections ?? Infinity,
         connectTimeoutMs: action.connectTimeoutMs,
       }
-      const before = this.#pools.get(siteName)
-      const pool =
-        before !== undefined && isSameUpstream(before.address, address)
-          ? before
-          : new UpstreamPool(address, poolLimits, this.#trust, this.#names)
-      pool.configure(poolLimits)
-      pools.set(siteName, pool)
-      const handler = this.#handlerOf({ settings: site, action, pool })
+      const kept = this.#upstreams.get(siteName)
+      kept?.configure(settings)
+      const upstream = kept ?? new Upstream(settings, this.#upstreamDeps)
+      upstreams.set(siteName, upstream)
+      const handler = this.#handlerOf({ settings: site, action, upstream })
       const route: ServedRoute = { siteName, settings: site, filters: [], handler }
       for (const host of site.hosts) entries.push([host, route])
     }
-    for (const [name, pool] of this.#pools) if (pools.get(name) !== pool) pool.close()
-    this.#pools = pools
+    for (const [name, upstream] of this.#upstreams) if (!upstreams.has(name)) upstream.close()
+    this.#upstreams = upstreams
     this.#router = new Router(entries)
   }
 
   /** Call when no more requests arrive. */
   close(): void {
-    for (const pool of this.#pools.values()) pool.close()
+    for (const upstream of this.#upstreams.values()) upstream.close()
   }
 
   #addressOf({ upstream }: ProxyAction): UpstreamAddress {
@@ -81,8 +73,4 @@ export class CompiledSites {
     const { scheme, host, port, caPem } = upstream
     return { scheme, host, port, caPem }
   }
-}
-
-function isSameUpstream(a: UpstreamAddress, b: UpstreamAddress): boolean {
-  return a.scheme === b.scheme && a.host === b.host && a.port === b.port && a.caPem === b.caPem
 }

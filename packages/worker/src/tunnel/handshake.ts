@@ -45,9 +45,9 @@ export function isSwitching({ headers }: Pick<IncomingMessage, 'headers'>, key?:
   return key === undefined || headers['sec-websocket-accept'] === acceptValueOf(key)
 }
 
-/** There will be no tunnel: answers the client and says why in the log. */
+/** There will be no tunnel: answers the client and says why in the log. Without effect once it has been answered. */
 export function failHandshake(exchange: Exchange, accessLog: AccessLog, error: Error): void {
-  if (exchange.isOver) return
+  if (exchange.isOver || exchange.headersSent) return
   const { code, words } = upstreamFault(error)
   const { host } = exchange.request
   accessLog.upstreamError({ host, upstream: exchange.upstream ?? '', error: words })

@@ -14,14 +14,29 @@ export interface Handshake {
   onRequest(request: ClientRequest): void
 }
 
+export interface WebSocketProxy {
+  /**
+   * @param socket of the client
+   * @param upstream has the connection for the handshake
+   */
+  join(
+    handshake: Handshake,
+    socket: Socket,
+    firstBytes: Buffer,
+    upstream: Agent,
+    onError: (error: Error) => void,
+  ): void
+}
+
 interface UpgradeOptions {
-  readonly target: { readonly protocol: string; readonly host: string; readonly port: number }
+  readonly target: typeof TARGET
   readonly agent: Agent
-  /** Keeps url.parse away from `url`. */
+  /** Keeps url.parse away from the URL. */
   readonly toProxy: true
 }
 
-export interface WebSocketProxy {
+interface StockProxy {
+  webPasses: readonly never[]
   ws(
     handshake: Handshake,
     socket: Socket,
@@ -29,21 +44,20 @@ export interface WebSocketProxy {
     options: UpgradeOptions,
     onError: (error: Error) => void,
   ): void
-}
-
-interface StockProxy extends WebSocketProxy {
-  webPasses: readonly never[]
   on(event: 'proxyReqWs', listener: (request: ClientRequest, handshake: Handshake) => void): void
 }
 
+/** It refuses to run without a target, though the agent decides; `https` would make it verify the name in Host. */
+const TARGET = { protocol: 'http:', host: 'upstream.invalid', port: 80 } as const
+
 export function createWebSocketProxy(): WebSocketProxy {
-  // It refuses to run without a target, though ours is chosen for each request.
-  const created: unknown = httpProxy.createProxyServer({
-    target: { protocol: 'http:', host: 'route.invalid', port: 80 },
-  })
+  const created: unknown = httpProxy.createProxyServer({ target: TARGET })
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- its own types know only Node's classes
   const proxy = created as StockProxy
   proxy.webPasses = []
   proxy.on('proxyReqWs', (request, handshake) => handshake.onRequest(request))
-  return proxy
+  return {
+    join: (handshake, socket, firstBytes, agent, onError) =>
+      proxy.ws(handshake, socket, firstBytes, { target: TARGET, agent, toProxy: true }, onError),
+  }
 }

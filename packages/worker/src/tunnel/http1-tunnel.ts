@@ -1,10 +1,9 @@
 // WebSocket over HTTP/1.1, by http-proxy's own pass, with what it lacks around it: it is never called
 // on a socket without an error listener, never gets to write an answer of the upstream that is no
 // upgrade to WebSocket, and sends the path and the headers that we have made.
-import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { Agent, ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Limits } from '@reverse-proxy/shared/config/config'
-import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../observability/access-log-entry.ts'
 import type { ResponseSource } from '../protocol/exchange.ts'
 import { clientResponseHeaders } from '../message/headers.ts'
@@ -16,10 +15,10 @@ import type { Handshake, WebSocketProxy } from './http-proxy.ts'
 import { passRejectedUpgrade } from './upgrade-rejected.ts'
 import type { Route } from '../upstream/route.ts'
 import type { Tunnel, Tunnels } from './tunnels.ts'
-import type { UpgradeAgent } from '../upstream/upgrade-agent.ts'
 import { badResponse } from '../upstream/http1/bad-response.ts'
 import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
 import { failHandshake, isSwitching, writeHandshake } from './handshake.ts'
+import { TunnelOpening, type OpeningTunnel } from './opening.ts'
 
 export interface UpgradeDeps {
   readonly accessLog: AccessLog
@@ -38,41 +37,46 @@ export function openTunnel(
   route: Route,
   deps: UpgradeDeps,
 ): void {
-  const agent = route.pool.newUpgradeAgent()
-  const tunnel = new SocketTunnel(exchange, route, agent, deps)
-  const { host, port } = route.pool.address
-  // The agent does TLS, if there is any: `https` would verify the name in Host instead of the upstream's.
-  const target = { protocol: 'http:', host, port }
-  const options = { target, agent, toProxy: true } as const
-  proxy.ws(tunnel, exchange.socket, exchange.firstBytes, options, (error) => tunnel.onError(error))
-  tunnel.onCalled()
+  new SocketTunnel(proxy, exchange, route, deps).start()
 }
 
 /** One handshake and the tunnel that comes of it. To http-proxy it is the request. */
-class SocketTunnel implements ResponseSource, Handshake, Tunnel {
+class SocketTunnel implements ResponseSource, Handshake, OpeningTunnel, Tunnel {
   readonly method = 'GET'
   readonly headers = { upgrade: 'websocket' } as const
   /** Not sent: onRequest sets the real path, which http-proxy would change. */
   readonly url = '/'
+  readonly #proxy: WebSocketProxy
   readonly #exchange: UpgradeExchange
   readonly #route: Route
-  readonly #agent: UpgradeAgent
   readonly #deps: UpgradeDeps
-  readonly #headTimeout: NodeJS.Timeout
+  readonly #opening: TunnelOpening
   readonly #toClient = new FrameBoundary()
   #request: ClientRequest | undefined
   #upstream: Socket | undefined
 
-  constructor(exchange: UpgradeExchange, route: Route, agent: UpgradeAgent, deps: UpgradeDeps) {
+  constructor(proxy: WebSocketProxy, exchange: UpgradeExchange, route: Route, deps: UpgradeDeps) {
+    this.#proxy = proxy
     this.#exchange = exchange
     this.#route = route
-    this.#agent = agent
     this.#deps = deps
-    exchange.source = this
-    exchange.upstream = route.pool.label
-    this.#headTimeout = setTimeout(() => {
-      this.#giveUp(new ProxyError('UPSTREAM_TIMEOUT', 'no response to the handshake in time'))
-    }, route.action.requestTimeoutMs)
+    this.#opening = new TunnelOpening(this, exchange, route)
+  }
+
+  start(): void {
+    this.#exchange.source = this
+    this.#opening.start()
+  }
+
+  onConnected(agent: Agent): void {
+    const { socket, firstBytes } = this.#exchange
+    this.#proxy.join(this, socket, firstBytes, agent, (error) => this.#onError(error))
+    this.#listen()
+  }
+
+  onOpeningFailed(error: Error): void {
+    this.#opening.giveUp()
+    failHandshake(this.#exchange, this.#deps.accessLog, error)
   }
 
   /** The pass has made its request and not sent it yet. */
@@ -81,39 +85,12 @@ class SocketTunnel implements ResponseSource, Handshake, Tunnel {
     writeHandshake(request, this.#exchange)
   }
 
-  /** The pass has been called, and its listeners are in place: ours decide whether it hears of the answer. */
-  onCalled(): void {
-    const request = this.#request
-    if (request === undefined) return
-    const join = request.listeners('upgrade')
-    request.removeAllListeners('upgrade').on('upgrade', (response, upstream: Socket, firstBytes) => {
-      clearTimeout(this.#headTimeout)
-      if (isSwitching(response)) this.#open(response, upstream, firstBytes, join)
-      else this.#refuse(upstream)
-    })
-    // It would write the head of a refusal as it came, chunked or not, and a body that is no longer.
-    request.removeAllListeners('response').on('response', (response) => {
-      clearTimeout(this.#headTimeout)
-      passRejectedUpgrade(this.#exchange, response, {
-        accessLog: this.#deps.accessLog,
-        silenceTimeoutMs: this.#route.action.requestTimeoutMs,
-      })
-    })
-  }
-
-  onError(error: Error): void {
-    clearTimeout(this.#headTimeout)
-    if (this.#upstream === undefined) failHandshake(this.#exchange, this.#deps.accessLog, error)
-    else this.#exchange.socket.destroy()
-  }
-
   onDrain(): void {
     // Only short responses of the proxy itself are written here.
   }
 
   onClientGone(): void {
-    clearTimeout(this.#headTimeout)
-    this.#giveUp()
+    this.#opening.giveUp()
   }
 
   goAway(): void {
@@ -123,14 +100,29 @@ class SocketTunnel implements ResponseSource, Handshake, Tunnel {
     this.#upstream?.destroy()
   }
 
-  #giveUp(error?: ProxyError): void {
-    this.#request?.destroy(error)
-    this.#agent.cancel()
+  /** The pass has been called, and its listeners are in place: ours decide whether it hears of the answer. */
+  #listen(): void {
+    const request = this.#request
+    if (request === undefined) return
+    const join = request.listeners('upgrade')
+    request.removeAllListeners('upgrade').on('upgrade', (response, upstream: Socket, firstBytes) => {
+      this.#opening.answered()
+      if (isSwitching(response)) this.#open(response, upstream, firstBytes, join)
+      else this.onOpeningFailed(badResponse('101 that switches to something else'))
+    })
+    // It would write the head of a refusal as it came, chunked or not, and a body that is no longer.
+    request.removeAllListeners('response').on('response', (response) => {
+      this.#opening.answered()
+      passRejectedUpgrade(this.#exchange, response, {
+        accessLog: this.#deps.accessLog,
+        silenceTimeoutMs: this.#route.action.requestTimeoutMs,
+      })
+    })
   }
 
-  #refuse(upstream: Socket): void {
-    upstream.destroy()
-    failHandshake(this.#exchange, this.#deps.accessLog, badResponse('101 that switches to something else'))
+  #onError(error: Error): void {
+    if (this.#upstream === undefined) this.onOpeningFailed(error)
+    else this.#exchange.socket.destroy()
   }
 
   /** Has the pass join the two sockets. From then on the end of each is passed to the other, and silence ends both. */

@@ -1,6 +1,6 @@
 // WebSocket over HTTP/2 (RFC 8441): a stream of the client on one side, on the other a connection to
-// the upstream that has switched after a handshake of our own. The guards are those of upgrade.ts.
-import { request as requestHttp, type ClientRequest, type IncomingMessage } from 'node:http'
+// the upstream that has switched after a handshake of our own. The guards are those of http1-tunnel.ts.
+import { request as requestHttp, type Agent, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { BodySink, BodySource } from '../protocol/body.ts'
@@ -10,11 +10,11 @@ import type { Http2Exchange } from '../protocol/http2-exchange.ts'
 import { passRejectedUpgrade } from './upgrade-rejected.ts'
 import type { Route } from '../upstream/route.ts'
 import type { Tunnel } from './tunnels.ts'
-import type { UpgradeAgent } from '../upstream/upgrade-agent.ts'
 import { halfOpenTimeoutMs, type UpgradeDeps } from './http1-tunnel.ts'
 import { badResponse } from '../upstream/http1/bad-response.ts'
 import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
 import { failHandshake, isSwitching, newWebSocketKey, writeHandshake } from './handshake.ts'
+import { TunnelOpening, type OpeningTunnel } from './opening.ts'
 
 /** RFC 8441 5: to the client, who has sent no key, this proves nothing. */
 const ACCEPT_NAME = 'sec-websocket-accept'
@@ -36,15 +36,13 @@ export function openStreamTunnel(exchange: Http2Exchange, route: Route, deps: Up
   new StreamTunnel(exchange, route, deps).start()
 }
 
-class StreamTunnel implements ResponseSource, BodySink, Tunnel {
+class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
   readonly #exchange: Http2Exchange
   readonly #route: Route
   readonly #deps: UpgradeDeps
   readonly #key = newWebSocketKey()
+  readonly #opening: TunnelOpening
   readonly #toClient = new FrameBoundary()
-  #headTimeout: NodeJS.Timeout | undefined
-  #request: ClientRequest | undefined
-  #agent: UpgradeAgent | undefined
   #upstream: Socket | undefined
   #body: BodySource | undefined
 
@@ -52,33 +50,37 @@ class StreamTunnel implements ResponseSource, BodySink, Tunnel {
     this.#exchange = exchange
     this.#route = route
     this.#deps = deps
+    this.#opening = new TunnelOpening(this, exchange, route)
   }
 
   start(): void {
-    const { pool, action } = this.#route
-    const { host, port } = pool.address
-    const agent = pool.newUpgradeAgent()
-    const request = requestHttp({ agent, host, port })
-    this.#request = request
-    this.#agent = agent
     this.#exchange.source = this
-    this.#exchange.upstream = pool.label
-    request.on('error', (error) => this.#onError(error))
+    this.#opening.start()
+  }
+
+  onConnected(agent: Agent): void {
+    const request = requestHttp({ agent })
+    request.on('error', (error) => {
+      if (this.#upstream === undefined) this.onOpeningFailed(error)
+    })
     writeHandshake(request, this.#exchange, this.#key)
-    this.#headTimeout = setTimeout(() => {
-      this.#giveUp(new ProxyError('UPSTREAM_TIMEOUT', 'no response to the handshake in time'))
-    }, action.requestTimeoutMs)
     request.on('upgrade', (response, upstream: Socket, firstBytes) => {
+      this.#opening.answered()
       this.#onSwitched(response, upstream, firstBytes)
     })
     request.on('response', (response) => {
-      clearTimeout(this.#headTimeout)
+      this.#opening.answered()
       passRejectedUpgrade(this.#exchange, response, {
         accessLog: this.#deps.accessLog,
-        silenceTimeoutMs: action.requestTimeoutMs,
+        silenceTimeoutMs: this.#route.action.requestTimeoutMs,
       })
     })
     request.end()
+  }
+
+  onOpeningFailed(error: Error): void {
+    this.#opening.giveUp()
+    failHandshake(this.#exchange, this.#deps.accessLog, error)
   }
 
   onDrain(): void {
@@ -86,12 +88,10 @@ class StreamTunnel implements ResponseSource, BodySink, Tunnel {
   }
 
   onClientGone(): void {
-    clearTimeout(this.#headTimeout)
     this.#deps.tunnels.closed(this)
-    this.#giveUp()
     // Bytes that the client sent before its end must still be written.
     if (this.#upstream?.writableEnded === true) this.#upstream.destroySoon()
-    else this.#upstream?.destroy()
+    else this.#opening.giveUp()
   }
 
   // BodySink
@@ -118,23 +118,11 @@ class StreamTunnel implements ResponseSource, BodySink, Tunnel {
     this.#upstream?.destroy()
   }
 
-  #giveUp(error?: ProxyError): void {
-    this.#request?.destroy(error)
-    this.#agent?.cancel()
-  }
-
-  #onError(error: Error): void {
-    clearTimeout(this.#headTimeout)
-    if (this.#upstream === undefined) failHandshake(this.#exchange, this.#deps.accessLog, error)
-  }
-
   #onSwitched(response: IncomingMessage, upstream: Socket, firstBytes: Buffer): void {
-    clearTimeout(this.#headTimeout)
     upstream.on('error', ignore)
     const exchange = this.#exchange
     if (!isSwitching(response, this.#key)) {
-      upstream.destroy()
-      this.#onError(badResponse('101 without the proof that the handshake was read'))
+      this.onOpeningFailed(badResponse('101 without the proof that the handshake was read'))
       return
     }
     if (exchange.isOver) {

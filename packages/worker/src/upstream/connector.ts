@@ -15,7 +15,7 @@ export interface UpstreamAddress {
   readonly caPem: string | undefined
 }
 
-export type Connected = (error: Error | null, socket: Socket | null) => void
+export type Connected = (...outcome: [error: null, socket: Socket] | [error: Error, socket: null]) => void
 
 const KEEP_ALIVE_PROBE_MS = 60_000
 /** One for all connections: what has been read is used up before the next read. A fresh one each time costs more. */

@@ -1,77 +1,72 @@
-// The connections of one site to its upstream: how many there may be, how many requests may wait for a response
-// head, which connection a request gets, and who waits. Takes the same time however many there are.
-import { ProxyError } from '@reverse-proxy/shared/errors'
+// The connections to one peer: which of them a request gets, and which is closed to make room. How many there may be,
+// and who waits, is decided for all peers of an upstream together: admission.ts.
 import type { ClientConnection } from '../connection/client-connection.ts'
+import type { Admission, Waiter } from './admission.ts'
 import { BoundConnections } from './bound-connections.ts'
-import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import { UpstreamConnection, type ConnectionOwner } from './connection.ts'
-import { upstreamLabel, UpstreamConnector, type UpstreamAddress } from './connector.ts'
-import type { UpstreamTrust } from './trust.ts'
-import { UpgradeAgent, type ConnectionRoom, type RoomJob } from './upgrade-agent.ts'
-
-export interface PoolLimits {
-  /** Requests that wait for a response head. */
-  readonly maxAwaitingHead: number
-  /** All connections, tunnels among them; Infinity: no bound. */
-  readonly maxConnections: number
-  readonly connectTimeoutMs: number
-}
+import type { UpstreamConnector } from './connector.ts'
+import { TunnelConnection, type TunnelOwner } from './tunnel-connection.ts'
 
 /** A request that waits for a connection, and then has one. */
-export interface ConnectionWaiter {
+export interface ConnectionWaiter extends Waiter {
   /** The client connection that the request has come by. */
   readonly client: ClientConnection
   /** The upstream may take the connection for the user's from this request on. */
   readonly authenticates: boolean
   /** To `send` one request on, now; or to `destroy`. It comes back by itself. */
   onConnection(connection: UpstreamConnection): void
-  /** UPSTREAM_QUEUE_FULL; or, for having waited in vain, UPSTREAM_QUEUE_TIMEOUT or UPSTREAM_MAX_CONNECTIONS. */
-  onAcquireFailed(error: ProxyError): void
 }
 
-/** Requests of one site that wait for their turn. */
-const MAX_QUEUED = 1024
+/** A tunnel whose handshake waits for a connection, and then has one. */
+export interface TunnelWaiter extends Waiter {
+  /** To `connect` now. */
+  onTunnelConnection(connection: TunnelConnection): void
+}
 
-export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
-  readonly label: string
-  readonly address: UpstreamAddress
+type PooledConnection = UpstreamConnection | TunnelConnection
+
+export class ConnectionPool implements ConnectionOwner, TunnelOwner {
   readonly #connector: UpstreamConnector
-  #limits: PoolLimits
-  readonly #open = new Set<UpstreamConnection>()
+  readonly #admission: Admission
+  #connectTimeoutMs: number
   /** Last in, first out: what is not needed gets the chance to time out. */
   readonly #idle: UpstreamConnection[] = []
   readonly #bound = new BoundConnections()
-  readonly #queue = new Map<ConnectionWaiter | RoomJob, NodeJS.Timeout>()
-  #awaitingHead = 0
-  #tunnels = 0
   #isClosed = false
 
-  constructor(address: UpstreamAddress, limits: PoolLimits, trust: UpstreamTrust, names: NameResolver) {
-    this.address = address
-    this.label = upstreamLabel(address)
-    this.#limits = limits
-    this.#connector = new UpstreamConnector(address, trust, names)
+  constructor(connector: UpstreamConnector, admission: Admission, connectTimeoutMs: number) {
+    this.#connector = connector
+    this.#admission = admission
+    this.#connectTimeoutMs = connectTimeoutMs
   }
 
-  configure(limits: PoolLimits): void {
-    this.#limits = limits
-    this.#useRoom()
-  }
-
-  /** For one handshake, which has to go through the runtime's own HTTP client. */
-  newUpgradeAgent(): UpgradeAgent {
-    return new UpgradeAgent(this.#connector, this, this.#limits.connectTimeoutMs)
+  configure(connectTimeoutMs: number): void {
+    this.#connectTimeoutMs = connectTimeoutMs
   }
 
   /** @param fresh on a connection that no request has used yet */
-  acquire(job: ConnectionWaiter, fresh = false): void {
-    if (this.#awaitingHead >= this.#limits.maxAwaitingHead) {
-      this.#enqueue(job)
+  acquire(waiter: ConnectionWaiter, fresh = false): void {
+    const admission = this.#admission
+    const connection = admission.mayAsk ? this.#connectionFor(waiter, fresh) : undefined
+    if (connection !== undefined) {
+      this.#give(connection, waiter)
       return
     }
-    const connection = this.#connectionFor(job, fresh)
-    if (connection === undefined) this.#enqueue(job)
-    else this.#give(connection, job)
+    admission.enqueue(waiter, () => {
+      this.#give(this.#connectionFor(waiter, fresh) ?? this.#openConnection(), waiter)
+    })
+  }
+
+  /** A connection of its own for a tunnel. */
+  acquireTunnel(waiter: TunnelWaiter): void {
+    const admission = this.#admission
+    if (admission.mayAsk && admission.mayOpen) this.#giveTunnel(waiter)
+    else admission.enqueue(waiter, () => this.#giveTunnel(waiter))
+  }
+
+  /** One that is no longer wanted; without effect if it is not waiting. */
+  cancel(waiter: Waiter): void {
+    this.#admission.cancel(waiter)
   }
 
   /** An idle connection waits that only `client` may use. */
@@ -79,13 +74,18 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
     return this.#bound.has(client)
   }
 
-  /** A job that is no longer wanted; without effect if it is not waiting. */
-  cancel(job: ConnectionWaiter | RoomJob): void {
-    clearTimeout(this.#queue.get(job))
-    this.#queue.delete(job)
+  get hasIdle(): boolean {
+    return this.#idle.length > 0 || this.#bound.idleCount > 0
   }
 
-  /** No new jobs will come. Those that have been accepted are finished. */
+  /** @returns false if there is none */
+  closeIdle(): boolean {
+    const connection = this.#idle.pop() ?? this.#bound.expendable()
+    connection?.destroy()
+    return connection !== undefined
+  }
+
+  /** No new requests will come. Those that have been accepted are finished. */
   close(): void {
     this.#isClosed = true
     for (const connection of this.#idle.splice(0)) connection.destroy()
@@ -94,93 +94,60 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
 
   // ConnectionOwner
 
-  onAnswered(connection: UpstreamConnection): void {
+  onAnswered(connection: PooledConnection): void {
     this.#headCame(connection)
-    this.#useRoom()
+    this.#admission.useRoom()
   }
 
   onFree(connection: UpstreamConnection): void {
     this.#headCame(connection)
-    const isSurplus = this.#awaitingHead >= this.#limits.maxAwaitingHead || this.#isBeyond
-    if (isSurplus || (this.#isClosed && this.#queue.size === 0)) {
+    if (this.#admission.isBeyond || this.#isClosed) {
       connection.destroy()
       return
     }
     if (connection.boundTo === undefined) this.#idle.push(connection)
     else this.#bound.keep(connection, connection.boundTo)
-    this.#useRoom()
+    this.#admission.becameIdle()
   }
 
-  onGone(connection: UpstreamConnection): void {
+  onGone(connection: PooledConnection): void {
     this.#headCame(connection)
-    this.#open.delete(connection)
+    if (connection instanceof UpstreamConnection) this.#forget(connection)
+    this.#admission.closed()
+    this.#admission.useRoom()
+  }
+
+  #forget(connection: UpstreamConnection): void {
     if (connection.boundTo !== undefined) {
       this.#bound.remove(connection)
-    } else {
-      const at = this.#idle.indexOf(connection)
-      if (at !== -1) this.#idle.splice(at, 1)
+      return
     }
-    this.#useRoom()
+    const at = this.#idle.indexOf(connection)
+    if (at !== -1) this.#idle.splice(at, 1)
   }
 
-  // ConnectionRoom, for tunnels
-
-  reserve(job: RoomJob): void {
-    if (!this.#hasRoom) this.#expendable()?.destroy()
-    if (this.#hasRoom) this.#giveRoom(job)
-    else this.#enqueue(job)
-  }
-
-  release(): void {
-    this.#tunnels -= 1
-    this.#useRoom()
-  }
-
-  get #hasRoom(): boolean {
-    return this.#open.size + this.#tunnels < this.#limits.maxConnections
-  }
-
-  /** A reload has lowered the bound. */
-  get #isBeyond(): boolean {
-    return this.#open.size + this.#tunnels > this.#limits.maxConnections
-  }
-
-  #headCame(connection: UpstreamConnection): void {
+  #headCame(connection: PooledConnection): void {
     if (!connection.awaitsHead) return
     connection.awaitsHead = false
-    this.#awaitingHead -= 1
+    this.#admission.answered()
   }
 
-  #give(connection: UpstreamConnection, job: ConnectionWaiter): void {
-    if (job.authenticates) connection.boundTo = job.client
+  #give(connection: UpstreamConnection, waiter: ConnectionWaiter): void {
+    if (waiter.authenticates) connection.boundTo = waiter.client
     connection.awaitsHead = true
-    this.#awaitingHead += 1
-    job.onConnection(connection)
+    this.#admission.asked()
+    waiter.onConnection(connection)
   }
 
-  #giveRoom(job: RoomJob): void {
-    this.#tunnels += 1
-    job.onRoom()
+  #giveTunnel(waiter: TunnelWaiter): void {
+    const connection = new TunnelConnection(this, this.#connector, this.#connectTimeoutMs)
+    connection.awaitsHead = true
+    this.#admission.asked()
+    this.#admission.opened()
+    waiter.onTunnelConnection(connection)
   }
 
-  /** Serves those that wait, in order, as far as there is room. */
-  #useRoom(): void {
-    while (this.#queue.size > 0 && this.#awaitingHead < this.#limits.maxAwaitingHead) {
-      if (!this.#hasRoom && this.#idle.length === 0 && this.#bound.idleCount === 0) return
-      const next = this.#dequeue()
-      if (next === undefined) return
-      if ('onRoom' in next) {
-        const isRoomNeeded = !this.#hasRoom
-        // Taken before the idle one goes, which lets others ask for its room.
-        this.#giveRoom(next)
-        if (isRoomNeeded) this.#expendable()?.destroy()
-      } else {
-        this.#give(this.#connectionFor(next, false) ?? this.#openConnection(), next)
-      }
-    }
-  }
-
-  /** Its client's own, any idle one, or a new one, to which an idle one gives its room; undefined: there is none. */
+  /** Its client's own, any idle one, or a new one; undefined: there is none, and no room. */
   #connectionFor(
     { client, authenticates }: ConnectionWaiter,
     fresh: boolean,
@@ -190,48 +157,17 @@ export class UpstreamPool implements ConnectionOwner, ConnectionRoom {
       const kept = own ?? this.#idle.pop()
       if (kept !== undefined) return kept
     }
-    // If an upstream has closed one connection on us, it may well have closed this one, too.
-    const stale = this.#idle.pop()
-    const victim = stale ?? (this.#hasRoom ? undefined : this.#bound.expendable())
-    if (victim === undefined && !this.#hasRoom) return undefined
+    if (!this.#admission.mayOpen) return undefined
+    const stale = this.#idle.at(-1)
     const connection = this.#openConnection()
-    // After that: its end lets others ask for its room.
-    victim?.destroy()
+    // If a peer has closed one connection on us, it may well have closed this one, too.
+    stale?.destroy()
     return connection
-  }
-
-  #expendable(): UpstreamConnection | undefined {
-    return this.#idle.pop() ?? this.#bound.expendable()
   }
 
   #openConnection(): UpstreamConnection {
-    const connection = new UpstreamConnection(this, this.#connector, this.#limits.connectTimeoutMs)
-    this.#open.add(connection)
+    const connection = new UpstreamConnection(this, this.#connector, this.#connectTimeoutMs)
+    this.#admission.opened()
     return connection
-  }
-
-  #enqueue(job: ConnectionWaiter | RoomJob): void {
-    if (this.#queue.size >= MAX_QUEUED) {
-      job.onAcquireFailed(new ProxyError('UPSTREAM_QUEUE_FULL', 'too many requests wait for this upstream'))
-      return
-    }
-    const timer = setTimeout(() => {
-      this.#queue.delete(job)
-      job.onAcquireFailed(
-        this.#hasRoom
-          ? new ProxyError('UPSTREAM_QUEUE_TIMEOUT', 'no turn came in time')
-          : new ProxyError('UPSTREAM_MAX_CONNECTIONS', 'no connection became free in time'),
-      )
-    }, this.#limits.connectTimeoutMs)
-    this.#queue.set(job, timer)
-  }
-
-  #dequeue(): ConnectionWaiter | RoomJob | undefined {
-    for (const [job, timer] of this.#queue) {
-      clearTimeout(timer)
-      this.#queue.delete(job)
-      return job
-    }
-    return undefined
   }
 }

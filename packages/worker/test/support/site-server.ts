@@ -6,6 +6,7 @@ import type { Limits, ProxyAction, Site } from '@reverse-proxy/shared/config/con
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { RequestEntry, UpstreamErrorEntry } from '../../src/observability/access-log-entry.ts'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
+import { ConnectionBudget } from '../../src/upstream/connection-budget.ts'
 import { UpstreamTrust } from '../../src/upstream/trust.ts'
 import { TrafficMetrics } from '../../src/observability/metrics.ts'
 import { HttpsServer } from '../../src/listen/https-server.ts'
@@ -92,6 +93,8 @@ export async function startSiteServer(
   const metrics = new TrafficMetrics()
   const log = recordingLog(logged)
   const allLimits = { ...LIMITS, ...limits }
+  const budget = new ConnectionBudget()
+  budget.configure(allLimits.upstreamConnectionsPerWorker ?? Infinity)
   const connections = new ConnectionLimits(allLimits)
   const connectionLimitLog = new ConnectionLimitLog(log, metrics, systemTimers)
   const server = new HttpsServer(
@@ -107,8 +110,7 @@ export async function startSiteServer(
       rateLimiter,
       ticketKeys: randomBytes(48),
       resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
-      trust: new UpstreamTrust(),
-      names,
+      upstreams: { trust: new UpstreamTrust(), names, budget },
       connections,
       connectionLimitLog,
     },

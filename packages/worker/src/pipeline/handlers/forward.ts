@@ -1,5 +1,6 @@
-// The pass that sends: one request to the site's upstream and its answer back, both streaming. Whichever
-// side goes first takes the other with it; an answer cut short is cut short for the client, too.
+// Forwards one request to a peer of the site's upstream and passes the response back, both streaming: picks a peer,
+// acquires a connection, sends, and on failure sends again or gives up. Whichever side goes first takes the other
+// with it; a response that is cut short is cut short for the client, too.
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ERRORS, type ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../../observability/access-log-entry.ts'
@@ -19,8 +20,10 @@ import type { Route } from '../../upstream/route.ts'
 import type { UpstreamConnection } from '../../upstream/connection.ts'
 import { upstreamFault, type UpstreamFault } from '../../upstream/errors.ts'
 import { badResponse, excerptOf } from '../../upstream/http1/bad-response.ts'
+import type { Peer } from '../../upstream/peer.ts'
 import type { ConnectionWaiter } from '../../upstream/pool.ts'
 import type { ResponseReceiver, UpstreamRequest } from '../../upstream/request.ts'
+import { afterFailure } from '../../upstream/retry.ts'
 
 export interface TransportDeps {
   readonly accessLog: AccessLog
@@ -42,25 +45,25 @@ const NO_TRAILERS: readonly string[] = []
  * @throws ProxyError BAD_FRAMING if the request cannot be sent
  */
 export function forward(exchange: Exchange, route: Route, deps: TransportDeps): void {
-  new ProxyRequest(exchange, route, deps).start()
+  new ForwardedRequest(exchange, route, deps).start()
 }
 
-class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource {
+class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource {
   readonly client: ClientConnection
   readonly authenticates: boolean
   readonly #exchange: Exchange
-  readonly #route: Route
+  readonly #peer: Peer
   readonly #deps: TransportDeps
   readonly #request: UpstreamRequest
   #connection: UpstreamConnection | undefined
-  #isRetried = false
+  #retries = 0
   #isClientGone = false
   #hasContent = true
   #hintBytes = 0
 
   constructor(exchange: Exchange, route: Route, deps: TransportDeps) {
     this.#exchange = exchange
-    this.#route = route
+    this.#peer = route.upstream.pick()
     this.#deps = deps
     const { body, path, authority, connectionOptions } = exchange.request
     const { method, rawHeaders } = exchange.head
@@ -76,7 +79,7 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
     // An upstream that sends a body with its response to HEAD would have it taken for the next response.
     const isLast = method === 'HEAD'
     // Between the steps of a handshake, only its own client could be harmed.
-    const closes = isLast && !bindsConnection && !route.pool.hasBound(this.client)
+    const closes = isLast && !bindsConnection && !this.#peer.pool.hasBound(this.client)
     const stallTimeoutMs = deps.limits().bodyStallTimeoutMs
     this.#request = {
       method,
@@ -91,8 +94,8 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
 
   start(): void {
     this.#exchange.source = this
-    this.#exchange.upstream = this.#route.pool.label
-    this.#route.pool.acquire(this)
+    this.#exchange.upstream = this.#peer.label
+    this.#peer.pool.acquire(this)
   }
 
   // ConnectionWaiter
@@ -115,7 +118,7 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
 
   onClientGone(): void {
     this.#isClientGone = true
-    this.#route.pool.cancel(this)
+    this.#peer.pool.cancel(this)
     this.#request.body?.stop()
     this.#connection?.abandon()
   }
@@ -160,15 +163,20 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
   }
 
   onResponseError(error: unknown, hadBegun: boolean, isUnsent: boolean): void {
+    const { isRepeatable } = this.#request
     const isReused = this.#connection?.isReused === true
     this.#connection = undefined
-    if (isReused && !hadBegun && this.#mayRetry(error, isUnsent)) {
-      this.#isRetried = true
-      this.#deps.accessLog.upstreamRetried(this.#route.pool.label)
-      this.#route.pool.acquire(this, true)
-    } else {
-      this.#fail(error)
-    }
+    const { code } = upstreamFault(error)
+    const phase = hadBegun ? 'answered' : isUnsent ? 'unsent' : 'sent'
+    const next = afterFailure({ code, phase, isReused, isRepeatable, retries: this.#retries })
+    if (next === 'fresh' && !this.#isClientGone) this.#retry()
+    else this.#fail(error)
+  }
+
+  #retry(): void {
+    this.#retries += 1
+    this.#deps.accessLog.upstreamRetried(this.#peer.label)
+    this.#peer.pool.acquire(this, true)
   }
 
   /** Its upstream knows the user by the connection, or is about to. */
@@ -178,16 +186,6 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
     connection.boundTo = this.client
     if (this.authenticates) connection.authentication = status === UNAUTHORIZED ? 'underway' : 'done'
     else if (status === UNAUTHORIZED) connection.authentication = 'none'
-  }
-
-  /** On a reused connection, before any byte of response, and unsent or safe to repeat; once. */
-  #mayRetry(error: unknown, isUnsent: boolean): boolean {
-    return (
-      !this.#isRetried &&
-      !this.#isClientGone &&
-      (isUnsent || this.#request.isRepeatable) &&
-      ERRORS[upstreamFault(error).code].retry === 'if-reused'
-    )
   }
 
   #fail(error: unknown): void {
@@ -205,7 +203,7 @@ class ProxyRequest implements ConnectionWaiter, ResponseReceiver, ResponseSource
     const { host } = this.#exchange.request
     this.#deps.accessLog.upstreamError({
       host,
-      upstream: this.#route.pool.label,
+      upstream: this.#peer.label,
       error: isCut ? 'truncated' : words,
       ...(excerpt !== undefined && { excerpt }),
     })
