@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs reverse-proxy from this checkout: a built copy with its own Node under /opt/reverse-proxy, the workers'
-# account, systemd units, log rotation, fail2ban filters where there is fail2ban, the manual page and completions
-# for shells. Run again to upgrade.
+# Installs reverse-proxy from this checkout: a built copy with its own Node in /opt/reverse-proxy, the account of the
+# workers, systemd units, log rotation, fail2ban filters if fail2ban is installed, the manual page and shell
+# completions. Run it again to upgrade.
 #
 #   deploy/install.sh               install or upgrade (as root; needs any Node from 20 on, with npm)
 #   deploy/install.sh --uninstall   remove what was installed; configuration, certificates and logs stay
-#   --root DIR                      into DIR instead of /, touching nothing outside of it (images, tests)
+#   --root DIR                      install into DIR instead of / and change nothing outside of it (images, tests)
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -31,11 +31,11 @@ completions=/usr/share
 say() { printf '%s\n' "$*"; }
 on_this_machine() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
 
-# put MODE SOURCE TARGET: the directories above it are made.
+# put MODE SOURCE TARGET: copies a file and creates the directories above it.
 put() { install -D -m "$1" "$here/$2" "$root$3"; }
-# offer MODE SOURCE TARGET: as put, but what is there is the operator's.
+# offer MODE SOURCE TARGET: as put, but keeps a file that exists, because the operator may have changed it.
 offer() { [ -e "$root$3" ] || put "$@"; }
-# withdraw SOURCE TARGET: what was offered, unless the operator has made it theirs.
+# withdraw SOURCE TARGET: removes an offered file unless the operator has changed it.
 withdraw() {
   if cmp -s "$here/$1" "$root$2"; then
     rm -f "$root$2"
@@ -44,7 +44,7 @@ withdraw() {
   fi
 }
 
-# is_running RELEASE: some process runs the Node that came with it.
+# is_running RELEASE: true if a process runs the Node of this release.
 is_running() {
   local release exe
   release=$(realpath "$1")
@@ -54,10 +54,10 @@ is_running() {
   return 1
 }
 
-# step TEXT: progress, past the log of what the steps print.
+# step TEXT: prints progress to the terminal; the output of the steps goes to a log.
 step() { printf '  %s\n' "$*" >&3; }
 
-# slim RELEASE: takes out what the program does not need at run time: pnpm's records, C headers, manuals, sources, maps.
+# slim RELEASE: removes what the program does not need at run time: pnpm's records, C headers, manuals, sources, maps.
 slim() {
   local node
   rm -rf "$1"/pnpm-*.yaml "$1"/node_modules/{.bin,.pnpm,.modules.yaml,.pnpm-workspace-state*}
@@ -80,19 +80,19 @@ install_program() {
   local release status
   release=$prefix/releases/$(date -u +%Y%m%dT%H%M%S)-$$
   mkdir -p "$prefix/releases"
-  # Not as a condition: in one, bash goes on after a step that failed.
+  # Not inside a condition: there, bash ignores `set -e` and continues after a failed step.
   set +e
   (
     set -e
     cd "$here/.."
     step 'Installing packages (the first time about a minute)'
-    # Into another root nothing of this machine is touched: what it lacks is named.
+    # With --root, install nothing on this machine: only report what is missing.
     if [ -n "$root" ]; then sh scripts/prepare.sh; else sh scripts/prepare.sh --provide; fi
     step 'Building'
     PATH=$PWD/node_modules/.bin:$PATH tsc -b packages/supervisor packages/worker
     step 'Copying the program'
-    # Copies: files linked to somebody's package store would be theirs to change. Flat: pnpm's own layout names directories
-    # after the path of this checkout.
+    # Copies rather than links to a user's package store, which that user could change. Flat (hoisted): pnpm's own layout
+    # names directories after the path of this checkout.
     npx -y pnpm@12 --config.package-import-method=copy --config.node-linker=hoisted -F supervisor deploy --prod "$release"
   ) 3>&1 >"$prefix/install.log" 2>&1
   status=$?
@@ -101,13 +101,13 @@ install_program() {
   rm -f "$prefix/install.log"
   slim "$release"
   chmod -R u=rwX,go=rX "$release"
-  # Before anything points to it.
+  # Check it before any link points to it.
   run_release "$release" --version >/dev/null || {
     echo "install.sh: the new program does not run here; what was installed before stays" >&2
     rm -rf "$release"
     exit 1
   }
-  # A supervisor that runs keeps forking workers from its own release: that stays, and so does the one before.
+  # A running supervisor forks workers from its own release: keep that release and the previous one.
   local previous other
   previous=$(readlink "$prefix/current" || echo none)
   ln -sfn "releases/$(basename "$release")" "$prefix/current.new"
@@ -120,7 +120,7 @@ install_program() {
   mkdir -p "$prefix/bin" "$root/usr/local/bin"
   cat >"$prefix/bin/reverse-proxy" <<'SH'
 #!/bin/sh
-# The installed program on the Node that came with it.
+# Runs the installed program on its own Node.
 program=$(dirname "$(dirname "$(readlink -f "$0")")")/current
 exec sh "$program/launch.sh" "$program"/node_modules/node*-linux-*/bin/node "$program/dist/main.js" "$@"
 SH
@@ -134,7 +134,8 @@ SH
   completion fish fish/vendor_completions.d/reverse-proxy.fish
 }
 
-# Written from the configuration as far as it is ours; enabled, not started: while the service runs the ports are its own.
+# Writes the socket unit unless the operator has changed it. Enables it without starting it: while the service runs, the
+# ports are in use.
 install_socket() {
   [ -e "$root/etc/reverse-proxy/config.toml" ] || return 0
   step 'Writing the socket unit from the configuration' 3>&1
@@ -148,7 +149,7 @@ install_socket() {
   fi
 }
 
-# completion SHELL TARGET: below the directory where shells look.
+# completion SHELL TARGET: writes the completion script to TARGET below the directory that is searched by shells.
 completion() {
   local target=$root$completions/$2
   mkdir -p "$(dirname "$target")"
@@ -179,7 +180,7 @@ install_files() {
   put 0644 ../docs/config.schema.json /opt/reverse-proxy/share/config.schema.json
   put 0644 systemd/reverse-proxy.service /etc/systemd/system/reverse-proxy.service
   put 0644 systemd/unprivileged.conf /opt/reverse-proxy/share/unprivileged.conf
-  # Its addresses are the operator's.
+  # The addresses in it are the operator's, so keep it.
   offer 0644 systemd/reverse-proxy.socket /etc/systemd/system/reverse-proxy.socket
   offer 0644 logrotate/reverse-proxy /etc/logrotate.d/reverse-proxy
   if [ -d "$root/etc/fail2ban" ]; then
@@ -196,7 +197,7 @@ uninstall() {
     systemctl disable --now reverse-proxy.socket reverse-proxy.service 2>/dev/null || true
   fi
   rm -f "$root/etc/systemd/system/sockets.target.wants/reverse-proxy.socket"
-  # As written from the configuration it is ours.
+  # Remove it only if it was written from the configuration.
   if grep -qs '^# Written by write-socket-unit' "$root/etc/systemd/system/reverse-proxy.socket"; then
     rm -f "$root/etc/systemd/system/reverse-proxy.socket"
   fi

@@ -1,4 +1,4 @@
-// The timers of this process, for code whose time tests own.
+// The timers of this process, as a dependency that tests replace.
 import type { Timers } from '@reverse-proxy/shared/clock'
 
 export const systemTimers: Timers = {
@@ -10,7 +10,7 @@ export const systemTimers: Timers = {
   },
 }
 
-/** Milliseconds since this process began; monotonic. */
+/** Milliseconds since the start of this process; monotonic. */
 export function nowMs(): number {
   return performance.now()
 }
