@@ -10,7 +10,6 @@ import { waitFor } from '../../../../test/harness/wait.ts'
 import { takeHostLock } from '../../src/certificates/storage/host-lock.ts'
 import { LockFile } from '../../src/certificates/storage/lock-file.ts'
 import { lockDirectory } from '../../src/certificates/storage/lock.ts'
-import { StaleLock } from '../../src/certificates/storage/stale-lock.ts'
 
 const never = new AbortController().signal
 const silent = (): void => {}
@@ -65,7 +64,7 @@ test('a waiter stops waiting when told to', TEST, async (t) => {
 
 test('a directory that is gone is no lock to wait for', TEST, async (t) => {
   const directory = join(temporaryDirectory(t), 'gone')
-  const lock = new LockFile(directory, join(directory, 'lock'))
+  const lock = new LockFile(directory)
   const holder = { pid: process.pid, host: 'here', since: '2026', guard: undefined }
   await assert.rejects(lock.make(holder), { code: 'ENOENT' })
 })
@@ -106,16 +105,14 @@ for (const step of ['open', 'readdir'] as const) {
     async (t) => {
       const directory = temporaryDirectory(t)
       const path = join(directory, 'lock')
-      const late = new LockFile(directory, path)
-      const other = new LockFile(directory, path)
+      const late = new LockFile(directory)
+      const other = new LockFile(directory)
       const holder = { pid: 1, host: 'elsewhere', since: '2026', guard: undefined }
       const original: (...args: never[]) => Promise<unknown> = promises[step]
       const overtake = t.mock.method(promises, step, async (...args: never[]) => {
         overtake.mock.restore()
         syncBuiltinESMExports()
-        const stale = new StaleLock(path)
-        await stale.look()
-        await stale.remove()
+        await rm(path, { recursive: true })
         assert.equal(await other.make(holder), true)
         return await original(...args)
       })

@@ -1,33 +1,42 @@
-// The lock itself: a directory that proper-lockfile makes, and in it one file, which says who made it, is
-// kept fresh, and is held by being there. No two files ever have the same name. So a process that stood
-// still anywhere in here, and has been overtaken, finds its own file gone or itself not alone, and can
-// neither touch nor remove what is another's: the directory goes only when it is empty.
+// The lock of a directory as it lies on disk: a directory that proper-lockfile makes and keeps fresh, and in it one
+// file that names the holder. Each file has a name of its own, and a lock is held as long as the holder's file is
+// there: a process that stood still and was overtaken can neither touch nor remove what another one holds.
 import { randomUUID } from 'node:crypto'
 import fs from 'node:fs'
 import { lstat, mkdir, readdir, rm, rmdir } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { callbackify } from 'node:util'
 import lockfile from 'proper-lockfile'
 import { codeOf } from '@reverse-proxy/shared/error-text'
+import { parseRecord } from '@reverse-proxy/shared/json'
 import { createFile } from './atomic-file.ts'
-import type { Holder } from './lock-holder.ts'
+import { readPrivateFile } from './private-file.ts'
 
 /** How often a living holder touches its file. */
 export const LOCK_UPDATE_MS = 2_500
+const HOLDER_LIMIT_BYTES = 4096
+
+export interface Holder {
+  readonly pid: number
+  readonly host: string
+  readonly since: string
+  /** Name of the host lock that it has; undefined if it has none. */
+  readonly guard: string | undefined
+}
 
 export class LockFile {
   readonly #directory: string
   readonly #path: string
-  /** Aborted when our file is found to be gone. */
+  readonly #file: string
   readonly #lost = new AbortController()
-  /** Our file, once the lock has been made. */
-  #file: string | undefined
   #unlock: (() => Promise<void>) | undefined
   #isReleased = false
 
-  constructor(directory: string, path: string) {
+  constructor(directory: string) {
     this.#directory = directory
-    this.#path = path
+    this.#path = lockPathOf(directory)
+    this.#file = join(this.#path, `${randomUUID()}.json`)
   }
 
   /** Aborted, with proper-lockfile's error, when our file is found to be gone. */
@@ -35,49 +44,47 @@ export class LockFile {
     return this.#lost.signal
   }
 
-  /** False if there is one already, dead or alive. */
+  /** False if there is a lock already, of a living process or a dead one. */
   async make(holder: Holder): Promise<boolean> {
-    const file = join(this.#path, `${randomUUID()}.json`)
+    const file = this.#file
     try {
       this.#unlock = await lockfile.lock(this.#directory, {
         lockfilePath: this.#path,
-        // stale-lock.ts decides whether the holder is dead, without a race.
+        // proper-lockfile takes over stale locks in a race (its issue 121): lock.ts does that instead.
         stale: Infinity,
         update: LOCK_UPDATE_MS,
         fs: {
           ...fs,
-          mkdir: callbackify(async (_path: string) => await this.#enter(file, holder)),
+          mkdir: callbackify(async (_path: string) => await this.#enter(holder)),
           stat: callbackify(async (_path: string) => await lstat(file)),
           utimes: (_path: string, accessed: Date, modified: Date, done: fs.NoParamCallback) =>
             fs.utimes(file, accessed, modified, done),
-          rmdir: callbackify(async (_path: string) => await this.#leave(file)),
-          rmdirSync: () => leaveSync(this.#path, file),
+          rmdir: callbackify(async (_path: string) => await this.#leave()),
         },
-        // Called once more, in vain, when its timer runs into our release.
         onCompromised: (cause) => {
+          // A timer that runs into our own release reports this, too.
           if (!this.#isReleased) this.#lost.abort(cause)
         },
       })
-      this.#file = file
       return true
     } catch (error) {
       if (codeOf(error) === 'ELOCKED') return false
       if (codeOf(error) !== 'ENOENT') throw error
-      // It has been removed, all while this process stood still in making it; unless what it is to lock is gone.
+      // Somebody removed the lock while we made it, unless the directory itself is gone.
       await lstat(this.#directory)
       return false
     }
   }
 
   async isOurs(): Promise<boolean> {
-    if (this.#lost.signal.aborted || this.#file === undefined) return false
+    if (this.#lost.signal.aborted || this.#unlock === undefined) return false
     return await lstat(this.#file).then(
       () => true,
       () => false,
     )
   }
 
-  /** Removes it if it is ours. One that is lost is left to proper-lockfile's timer, which finds that out, and stops. Never throws. */
+  /** Removes it if it is ours. proper-lockfile's timer finds a lost one, and stops. Never throws. */
   async release(): Promise<void> {
     const isOurs = await this.isOurs()
     this.#isReleased = true
@@ -85,35 +92,29 @@ export class LockFile {
   }
 
   /** Enters the lock directory. If two do so at once, at least one sees the other and leaves. */
-  async #enter(file: string, holder: Holder): Promise<void> {
+  async #enter(holder: Holder): Promise<void> {
     try {
       await mkdir(this.#path, { mode: 0o700 })
     } catch (error) {
       throw codeOf(error) === 'EEXIST' ? lockedError(error) : error
     }
     try {
-      await createFile(file, `${JSON.stringify(holder)}\n`)
+      await createFile(this.#file, `${JSON.stringify(holder)}\n`)
       const names = await readdir(this.#path)
-      if (names.length === 1 && file === join(this.#path, names[0] ?? '')) return
-      throw lockedError(undefined)
+      if (names.length > 1 || names[0] === undefined || join(this.#path, names[0]) !== this.#file)
+        throw lockedError(undefined)
     } catch (error) {
-      await this.#leave(file).catch(() => {})
+      await this.#leave().catch(() => {})
       throw error
     }
   }
 
-  async #leave(file: string): Promise<void> {
-    await rm(file, { force: true })
-    await removeIfEmpty(this.#path)
-  }
-}
-
-/** Leaves alone what is another's, or no directory. */
-export async function removeIfEmpty(directory: string): Promise<void> {
-  try {
-    await rmdir(directory)
-  } catch (error) {
-    if (!['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EEXIST'].includes(codeOf(error) ?? '')) throw error
+  /** Leaves alone what is another's. */
+  async #leave(): Promise<void> {
+    await rm(this.#file, { force: true })
+    await rmdir(this.#path).catch((error: unknown) => {
+      if (!['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EEXIST'].includes(codeOf(error) ?? '')) throw error
+    })
   }
 }
 
@@ -122,8 +123,61 @@ function lockedError(cause: unknown): Error {
   return Object.assign(new Error('there is another holder', { cause }), { code: 'ELOCKED' })
 }
 
-/** When the process ends by itself while it has the lock. */
-function leaveSync(directory: string, file: string): void {
-  fs.rmSync(file, { force: true })
-  fs.rmdirSync(directory)
+/** The lock of some process. */
+export interface LockState {
+  /** Equal if nothing was touched, added or removed; empty if there is no lock. */
+  readonly identity: string
+  /** Whom each file in it names: the living holder, and what overtaken processes left behind. */
+  readonly holders: readonly (Holder | undefined)[]
+  /** Last time that it was touched, by the clock of the toucher. */
+  readonly touchedMs: number
+}
+
+export async function readLock(directory: string): Promise<LockState> {
+  const path = lockPathOf(directory)
+  const lock = await lstat(path).catch(undefinedIfGone)
+  if (lock === undefined) return { identity: '', holders: [], touchedMs: Infinity }
+  const names = lock.isDirectory() ? await readdir(path).catch(() => []) : []
+  const paths = names.map((name) => join(path, name))
+  const found = await Promise.all(paths.map(async (file) => await lstat(file).catch(undefinedIfGone)))
+  const files = found.filter((one) => one !== undefined)
+  return {
+    identity: [...[lock, ...files].map(({ ino, mtimeMs }) => `${ino} ${mtimeMs}`), ...names].join(' '),
+    holders: await Promise.all(paths.map(readHolder)),
+    touchedMs: Math.max(...(files.length > 0 ? files : [lock]).map(({ mtimeMs }) => mtimeMs)),
+  }
+}
+
+/** Removes the lock, whatever it is, unless it has changed since it was read. */
+export async function removeLock(directory: string, { identity }: LockState): Promise<void> {
+  if ((await readLock(directory)).identity !== identity) return
+  await rm(lockPathOf(directory), { recursive: true, force: true })
+}
+
+/** `process 123 on a.example, since 2026-01-02T03:04:05.678Z` */
+export function describeHolder(holder: Holder | undefined): string {
+  if (holder === undefined) return 'another process'
+  const where = holder.host === hostname() ? '' : ` on ${holder.host}`
+  return `process ${holder.pid}${where}, since ${holder.since}`
+}
+
+/** Undefined if the file names nobody, for whatever reason. */
+async function readHolder(path: string): Promise<Holder | undefined> {
+  const text = await readPrivateFile(path, HOLDER_LIMIT_BYTES).catch(() => undefined)
+  const { pid, host, since, guard } = (text === undefined ? undefined : parseRecord(text)) ?? {}
+  if (typeof pid !== 'number') return undefined
+  return {
+    pid,
+    host: String(host),
+    since: String(since),
+    guard: typeof guard === 'string' ? guard : undefined,
+  }
+}
+
+function lockPathOf(directory: string): string {
+  return join(directory, 'lock')
+}
+
+function undefinedIfGone(error: unknown): undefined {
+  if (codeOf(error) !== 'ENOENT') throw error
 }
