@@ -16,15 +16,14 @@ import { isRecord } from '@reverse-proxy/shared/json'
 import { temporaryDirectory } from '../../../../test/harness/directory.ts'
 import { waitFor } from '../../../../test/harness/wait.ts'
 import { signedBody } from '../../src/certificates/acme-client/signature.ts'
-// Clears the interceptors.
-import '../../src/certificates/acme-client/transport.ts'
+import { AcmeTransport } from '../../src/certificates/acme-client/transport.ts'
 
 const TEST = { timeout: 30_000 }
-const URL_ = 'https://ca.example/new-order'
+const ORDER_URL = 'https://ca.example/new-order'
 
 function signer(): { readonly client: acme.Client; readonly isSigned: (body: object) => boolean } {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
-  const accountKey = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString()
+  const accountKey = privateKey.export({ type: 'pkcs8', format: 'pem' })
   const client = new acme.Client({ directoryUrl: 'https://ca.example/directory', accountKey })
   const isSigned = (body: object): boolean => {
     const { protected: head, payload, signature } = partsOf(body)
@@ -49,13 +48,13 @@ test('acme-client http.createSignedBody signs with the URL of the account, or wi
   const { client, isSigned } = signer()
   const accountUrl = 'https://ca.example/account/1'
   const options = { nonce: 'n', externalAccount: undefined }
-  const byAccount = signedBody(client, URL_, { a: 1 }, { ...options, signer: { accountUrl } })
+  const byAccount = signedBody(client, ORDER_URL, { a: 1 }, { ...options, signer: { accountUrl } })
   assert.ok(isSigned(byAccount))
-  const head = { alg: 'ES256', nonce: 'n', url: URL_ }
+  const head = { alg: 'ES256', nonce: 'n', url: ORDER_URL }
   assert.deepEqual(decode(partsOf(byAccount).protected), { ...head, kid: accountUrl })
   assert.deepEqual(decode(partsOf(byAccount).payload), { a: 1 })
 
-  const byKey = signedBody(client, URL_, {}, { ...options, signer: { bindExternalAccount: false } })
+  const byKey = signedBody(client, ORDER_URL, {}, { ...options, signer: { bindExternalAccount: false } })
   assert.ok(isSigned(byKey))
   const { jwk, ...rest } = decode(partsOf(byKey).protected)
   assert.deepEqual(rest, head)
@@ -64,7 +63,7 @@ test('acme-client http.createSignedBody signs with the URL of the account, or wi
 
 test('acme-client http.createSignedBody makes a POST-as-GET of a null payload', () => {
   const { client, isSigned } = signer()
-  const body = signedBody(client, URL_, null, {
+  const body = signedBody(client, ORDER_URL, null, {
     signer: { accountUrl: 'https://ca.example/account/1' },
     nonce: 'n',
     externalAccount: undefined,
@@ -78,7 +77,7 @@ test('acme-client http.createSignedHmacBody and getJwk bind an external account'
   const hmacKey = Buffer.from('a secret of 32 bytes for an HMAC').toString('base64url')
   const body = signedBody(
     client,
-    URL_,
+    ORDER_URL,
     {},
     {
       signer: { bindExternalAccount: true },
@@ -87,7 +86,7 @@ test('acme-client http.createSignedHmacBody and getJwk bind an external account'
     },
   )
   const binding = partsOf(decode(partsOf(body).payload)['externalAccountBinding'])
-  assert.deepEqual(decode(binding.protected), { alg: 'HS256', kid: 'k1', url: URL_ })
+  assert.deepEqual(decode(binding.protected), { alg: 'HS256', kid: 'k1', url: ORDER_URL })
   assert.deepEqual(decode(binding.payload), decode(partsOf(body).protected)['jwk'])
   const mac = createHmac('sha256', Buffer.from(hmacKey, 'base64url'))
   const expected = mac.update(`${binding.protected}.${binding.payload}`).digest('base64url')
@@ -122,6 +121,8 @@ test(
   'acme-client axios without its interceptors sends a request once, whatever the response',
   TEST,
   async (t) => {
+    // Its module clears the interceptors.
+    assert.ok(AcmeTransport)
     let requests = 0
     const url = await serve(t, (_, response) => {
       requests++
@@ -161,13 +162,10 @@ test(
     const directory = temporaryDirectory(t)
     const path = join(directory, 'lock')
     const calls: string[] = []
-    const noted = <Parameters extends unknown[], Result>(
-      name: string,
-      work: (...parameters: Parameters) => Promise<Result>,
-    ) =>
-      callbackify(async (...parameters: Parameters) => {
+    const noted = <Result>(name: string, work: (one: string) => Promise<Result>) =>
+      callbackify(async (one: string) => {
         calls.push(name)
-        return await work(...parameters)
+        return await work(one)
       })
     const release = await lockfile.lock(directory, {
       lockfilePath: path,
@@ -175,13 +173,13 @@ test(
       update: 1_000,
       fs: {
         ...fs,
-        mkdir: noted('mkdir', async (one: string) => await mkdir(one)),
-        stat: noted('stat', async (one: string) => await fs.promises.lstat(one)),
+        mkdir: noted('mkdir', async (one) => await mkdir(one)),
+        stat: noted('stat', async (one) => await fs.promises.lstat(one)),
         utimes: (one: string, accessed: Date, modified: Date, done: fs.NoParamCallback) => {
           calls.push('utimes')
           fs.utimes(one, accessed, modified, done)
         },
-        rmdir: noted('rmdir', async (one: string) => await fs.promises.rmdir(one)),
+        rmdir: noted('rmdir', async (one) => await fs.promises.rmdir(one)),
       },
     })
     assert.equal(calls[0], 'mkdir')
