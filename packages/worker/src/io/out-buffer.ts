@@ -1,6 +1,6 @@
-// What goes out on one socket: collected during a turn of the event loop in one pooled buffer, and written at its end
-// in one piece. A connection that has nothing to say holds no memory. Whatever is given to it is copied, so that it is
-// the caller's again at once; a buffer goes back to the pool when its write has been confirmed, never before.
+// Collects the bytes for one socket during a turn of the event loop in a pooled buffer and writes them at its end in one
+// piece. An idle connection holds no memory. Bytes are copied, so the caller may reuse its own at once. A buffer returns
+// to the pool when its write is confirmed.
 import type { Socket } from 'node:net'
 import { buffers, BUFFER_BYTES } from './buffer-pool.ts'
 
@@ -63,7 +63,7 @@ export class OutBuffer {
     const length = this.end
     this.#buffer = undefined
     this.end = 0
-    // Nobody would ever confirm it.
+    // The write of a closed socket is never confirmed.
     if (length === 0 || !this.#socket.writable) {
       buffers.give(buffer)
       return

@@ -9,8 +9,7 @@ import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { ReportBuilder } from '../reports/report-builder.ts'
 import { describeBindFailure } from '../../workers/boot-failure.ts'
 import type { LocalRateLimitAuthority } from '../../rate-limit/authority.ts'
-import { EXPOSITION_TYPE, renderExposition } from './exposition.ts'
-import { metricFamilies } from './metrics.ts'
+import { METRICS_TYPE, renderMetrics, type MetricSources } from './metrics.ts'
 import { EVENT_STREAM, StatusFeed, STATUS_PAGE_FILES, type StatusFeedSources } from '../page/status-page.ts'
 import type { TrafficTotals } from '../../workers/traffic-totals.ts'
 
@@ -37,11 +36,7 @@ export interface HealthServer {
 /** Throws ProxyError BIND. */
 export async function startHealthServer(port: number, sources: HealthSources): Promise<HealthServer> {
   const feed = new StatusFeed(sources)
-  const metrics = cachedText(
-    () => renderExposition(metricFamilies(metricSources(sources))),
-    METRICS_MAX_AGE_MS,
-    monotonicClock,
-  )
+  const metrics = cachedText(() => renderMetrics(metricSources(sources)), METRICS_MAX_AGE_MS, monotonicClock)
   const server = createServer(
     {
       requestTimeout: TIMEOUT_MS,
@@ -85,7 +80,7 @@ function respond(
 ): void {
   request.resume()
   if (!namesThisMachine(request.headers.host))
-    return sendText(response, 403, 'Forbidden: ask for 127.0.0.1 or localhost\n')
+    return sendText(response, 403, 'Forbidden: use 127.0.0.1 or localhost\n')
   if (request.method !== 'GET' && request.method !== 'HEAD')
     return sendText(response, 405, 'Method Not Allowed\n')
   const [path = ''] = (request.url ?? '').split('?')
@@ -100,7 +95,7 @@ function respond(
       break
     }
     case '/metrics':
-      response.writeHead(200, { 'Content-Type': EXPOSITION_TYPE })
+      response.writeHead(200, { 'Content-Type': METRICS_TYPE })
       response.end(metrics())
       break
     case '/events':
@@ -115,11 +110,7 @@ function respond(
   }
 }
 
-function metricSources({
-  reports,
-  traffic,
-  rateLimits,
-}: HealthSources): Parameters<typeof metricFamilies>[0] {
+function metricSources({ reports, traffic, rateLimits }: HealthSources): MetricSources {
   return {
     status: reports.status(),
     workers: reports.workers(),
@@ -154,8 +145,8 @@ function sendText(response: ServerResponse, status: number, text: string): void 
 }
 
 /**
- * The result of `make`, at most `maxAgeMs` old: however often it is requested, it is made and stored once in that time.
- * The bytes are shared: do not write to them.
+ * The result of `make`, which is called at most once in `maxAgeMs` and only on request. All callers share the bytes: do not
+ * write to them.
  */
 function cachedText(make: () => string, maxAgeMs: number, clock: Clock): () => Buffer {
   let bytes: Buffer | undefined

@@ -3,7 +3,6 @@
 import type { CountedEvent, SiteCounts } from '@reverse-proxy/shared/traffic-counts'
 import { DURATION_BOUNDS_MS, PROTOCOLS, STATUS_CLASSES } from '@reverse-proxy/shared/traffic-counts'
 import type { CertsReport, StatusReport, WorkersReport } from '../reports/reports.ts'
-import type { MetricFamily, Sample } from './exposition.ts'
 import type { TrafficTotals } from '../../workers/traffic-totals.ts'
 
 export interface MetricSources {
@@ -16,44 +15,65 @@ export interface MetricSources {
   readonly supervisorRssBytes: number
 }
 
+export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8'
+
 const PREFIX = 'reverse_proxy'
 
-export function metricFamilies(sources: MetricSources): MetricFamily[] {
-  return [
-    ...trafficFamilies(sources.traffic),
-    ...stateFamilies(sources),
-    ...certificateFamilies(sources.certs),
-  ]
+interface Sample {
+  /** `_bucket`, `_sum` or `_count` of a histogram; '' otherwise. */
+  readonly suffix?: string
+  readonly labels?: Readonly<Record<string, string>>
+  readonly value: number
+}
+
+interface MetricFamily {
+  readonly name: string
+  readonly type: 'counter' | 'gauge' | 'histogram'
+  readonly help: string
+  readonly samples: readonly Sample[]
+}
+
+/** In the text format of Prometheus, version 0.0.4. Leaves out families without a sample. */
+export function renderMetrics(sources: MetricSources): string {
+  const { traffic, certs } = sources
+  const families = [...trafficFamilies(traffic), ...stateFamilies(sources), ...certificateFamilies(certs)]
+  return families
+    .filter(({ samples }) => samples.length > 0)
+    .map(({ name, type, help, samples }) => {
+      const lines = samples.map(
+        ({ suffix = '', labels = {}, value }) => `${name}${suffix}${labelSet(labels)} ${value}\n`,
+      )
+      return `# HELP ${name} ${help}\n# TYPE ${name} ${type}\n${lines.join('')}`
+    })
+    .join('')
 }
 
 function trafficFamilies({ sites, events }: MetricSources['traffic']): MetricFamily[] {
-  const eventCounter = (name: string, help: string, event: CountedEvent, label?: string): MetricFamily => ({
-    name: `${PREFIX}_${name}`,
-    type: 'counter',
-    help,
-    samples: events
+  const eventCounter = (name: string, help: string, event: CountedEvent, label?: string): MetricFamily => {
+    const samples = events
       .filter((one) => one.event === event)
-      .map(({ detail, count }) => ({ labels: label === undefined ? {} : { [label]: detail }, value: count })),
-  })
+      .map(({ detail, count }) => ({ labels: label === undefined ? {} : { [label]: detail }, value: count }))
+    return family('counter', name, help, samples)
+  }
   return [
-    {
-      name: `${PREFIX}_requests_total`,
-      type: 'counter',
-      help: 'Completed requests, by site (empty: no site matched), protocol and status class.',
-      samples: sites.flatMap(requestSamples),
-    },
-    {
-      name: `${PREFIX}_request_duration_seconds`,
-      type: 'histogram',
-      help: 'Time from the request head to the end of the response.',
-      samples: sites.flatMap(durationSamples),
-    },
-    {
-      name: `${PREFIX}_response_bytes_total`,
-      type: 'counter',
-      help: 'Bytes of response bodies.',
-      samples: sites.map(({ site, responseBytes }) => ({ labels: { site }, value: responseBytes })),
-    },
+    family(
+      'counter',
+      'requests_total',
+      'Completed requests, by site (empty: no site matched), protocol and status class.',
+      sites.flatMap(requestSamples),
+    ),
+    family(
+      'histogram',
+      'request_duration_seconds',
+      'Time from the request head to the end of the response.',
+      sites.flatMap(durationSamples),
+    ),
+    family(
+      'counter',
+      'response_bytes_total',
+      'Bytes of response bodies.',
+      sites.map(({ site, responseBytes }) => ({ labels: { site }, value: responseBytes })),
+    ),
     eventCounter(
       'upstream_errors_total',
       'Requests that an upstream failed, by cause.',
@@ -120,12 +140,6 @@ function durationSamples({ site, durations, durationSumMs }: SiteCounts): Sample
 }
 
 function stateFamilies({ status, workers, rateLimits, supervisorRssBytes }: MetricSources): MetricFamily[] {
-  const gauge = (name: string, help: string, samples: readonly Sample[]): MetricFamily => ({
-    name: `${PREFIX}_${name}`,
-    type: 'gauge',
-    help,
-    samples,
-  })
   const perWorker = (read: (worker: WorkersReport['workers'][number]) => number | null): Sample[] =>
     workers.workers.flatMap((worker) => {
       const value = read(worker)
@@ -159,12 +173,12 @@ function stateFamilies({ status, workers, rateLimits, supervisorRssBytes }: Metr
       'When the last reload ended.',
       reloadSamples(status, (_, at) => secondsOf(at)),
     ),
-    {
-      name: `${PREFIX}_worker_unexpected_exits_total`,
-      type: 'counter',
-      help: 'Exits of workers that the supervisor did not cause.',
-      samples: [{ value: workers.unexpected_exits }],
-    },
+    family(
+      'counter',
+      'worker_unexpected_exits_total',
+      'Exits of workers that the supervisor did not cause.',
+      [{ value: workers.unexpected_exits }],
+    ),
     gauge(
       'connections',
       'Client connections open, as last reported.',
@@ -190,48 +204,65 @@ function reloadSamples(
 }
 
 function certificateFamilies({ certificates }: CertsReport): MetricFamily[] {
-  const listeners = new Map(certificates.map(({ listener, counts }) => [listener, counts]))
+  const counts = new Map(certificates.map((certificate) => [certificate.listener, certificate.counts]))
   return [
-    {
-      name: `${PREFIX}_certificate_not_after_seconds`,
-      type: 'gauge',
-      help: 'When a certificate that is served expires.',
-      samples: certificates.flatMap(({ listener, names, serial, not_after: notAfter }) =>
+    gauge(
+      'certificate_not_after_seconds',
+      'When a certificate that is served expires.',
+      certificates.flatMap(({ listener, names, serial, not_after: notAfter }) =>
         notAfter === null || serial === null
           ? []
           : [{ labels: { listener, name: names[0] ?? '', serial }, value: secondsOf(notAfter) }],
       ),
-    },
-    {
-      name: `${PREFIX}_certificate_next_attempt_seconds`,
-      type: 'gauge',
-      help: 'When the next renewal is due.',
-      samples: certificates.flatMap(({ listener, names, next_attempt_at: nextAttempt }) =>
+    ),
+    gauge(
+      'certificate_next_attempt_seconds',
+      'When the next renewal is due.',
+      certificates.flatMap(({ listener, names, next_attempt_at: nextAttempt }) =>
         nextAttempt === null
           ? []
           : [{ labels: { listener, name: names[0] ?? '' }, value: secondsOf(nextAttempt) }],
       ),
-    },
-    {
-      name: `${PREFIX}_certificate_alarms`,
-      type: 'gauge',
-      help: 'Certificates whose renewal itself is dead, overdue or stuck.',
-      samples: [{ value: certificates.filter(({ alarm }) => alarm !== null).length }],
-    },
-    {
-      name: `${PREFIX}_certificate_events_total`,
-      type: 'counter',
-      help: 'Events of the certificates of a listener.',
-      samples: [...listeners].flatMap(([listener, counts]) =>
-        Object.entries(counts).map(([event, value]) => ({
+    ),
+    gauge('certificate_alarms', 'Certificates whose renewal itself is dead, overdue or stuck.', [
+      { value: certificates.filter(({ alarm }) => alarm !== null).length },
+    ]),
+    family(
+      'counter',
+      'certificate_events_total',
+      'Events of the certificates of a listener.',
+      [...counts].flatMap(([listener, ofListener]) =>
+        Object.entries(ofListener).map(([event, value]) => ({
           labels: { listener, event },
           value: Number(value),
         })),
       ),
-    },
+    ),
   ]
+}
+
+function family(
+  type: MetricFamily['type'],
+  name: string,
+  help: string,
+  samples: readonly Sample[],
+): MetricFamily {
+  return { name: `${PREFIX}_${name}`, type, help, samples }
+}
+
+function gauge(name: string, help: string, samples: readonly Sample[]): MetricFamily {
+  return family('gauge', name, help, samples)
 }
 
 function secondsOf(time: string): number {
   return Date.parse(time) / 1000
+}
+
+function labelSet(labels: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeValue(value)}"`)
+  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`
+}
+
+function escapeValue(value: string): string {
+  return value.replaceAll('\\', '\\\\').replaceAll('"', '\\"').replaceAll('\n', '\\n')
 }
