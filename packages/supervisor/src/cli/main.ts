@@ -27,7 +27,7 @@ export async function main(args: readonly string[]): Promise<number> {
   try {
     parsed = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true })
   } catch (error) {
-    return refuse(messageOf(error))
+    return fail(messageOf(error))
   }
   const { values, positionals } = parsed
   if (values.help === true) return print(renderHelp())
@@ -37,11 +37,11 @@ export async function main(args: readonly string[]): Promise<number> {
   // `run --validate` only checks the configuration.
   const name = command === 'run' && values.validate === true ? 'validate' : command
   if (!isCommand(name)) {
-    return refuse(`unknown command "${name}"`, `did you mean ${closest(name, [...COMMANDS.keys()])}?`)
+    return fail(`unknown command "${name}"`, `did you mean ${closest(name, [...COMMANDS.keys()])}?`)
   }
-  if (values.config === '') return refuse('--config is empty', 'name a file, or leave --config out')
+  if (values.config === '') return fail('--config is empty', 'name a file, or leave --config out')
   const error = usageError(name, operands, Object.keys(values))
-  if (error !== undefined) return refuse(error)
+  if (error !== undefined) return fail(error)
   const code = await perform(name, operands, {
     configFlag: values.config,
     allowWildcardBind: values['allow-wildcard-bind'] ?? false,
@@ -117,7 +117,7 @@ function print(text: string): number {
   return EXIT_OK
 }
 
-function refuse(message: string, hint = 'reverse-proxy --help lists commands and options'): number {
+function fail(message: string, hint = 'reverse-proxy --help lists commands and options'): number {
   process.stderr.write(`reverse-proxy: ${message}\n    hint: ${hint}\n`)
   return EXIT_FAILURE
 }

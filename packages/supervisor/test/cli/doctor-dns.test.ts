@@ -69,8 +69,8 @@ test('an address, none, and a server that fails are told apart', async (t) => {
   assert.deepEqual(await probe.caaOf('a.test'), { found: [] })
   assert.deepEqual(await probe.caaOf('gone.test'), { found: [] })
   assert.deepEqual(await probe.caaOf('broken.test'), { fault: 'ESERVFAIL' })
-  assert.equal(await probe.takesMail('a.test'), true)
-  assert.equal(await probe.takesMail('gone.test'), false)
+  assert.equal(await probe.receivesMail('a.test'), true)
+  assert.equal(await probe.receivesMail('gone.test'), false)
 })
 
 test('three hundred names are asked for, a few at a time', async (t) => {

@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import tls from 'node:tls'
 import { freePort } from '../../../../test/harness/ports.ts'
 import { TestCa } from '../../../../test/harness/tls-material.ts'
-import { checkUntried, checkUpstream } from '../../src/cli/doctor/check-endpoints.ts'
+import { reportUnchecked, checkUpstream } from '../../src/cli/doctor/check-endpoints.ts'
 import type { TcpUpstream, UpstreamState } from '../../src/cli/doctor/probes.ts'
 import { tryUpstream } from '../../src/cli/doctor/endpoint-probes.ts'
 
@@ -91,7 +91,7 @@ test('an upstream that is silent is given up in time', TEST, async (t) => {
   await accepted.promise
   patience.abort()
   assert.match(statusOf(silent, await tried), /^warn: does not respond in time: .* 504$/u)
-  assert.equal(checkUntried(3).status, 'warn')
+  assert.equal(reportUnchecked(3).status, 'warn')
 })
 
 test('many sites with one upstream are named in short', () => {

@@ -28,7 +28,7 @@ export function checkCa(settings: AcmeSettings, { meta }: CaDirectory): Finding 
       )
     }
   }
-  return finding.ok('answers')
+  return finding.ok('reachable')
 }
 
 export function checkClock(settings: AcmeSettings, { dateMs }: CaDirectory, nowMs: number): Finding {
@@ -62,7 +62,7 @@ export function contactDomain({ contact }: Pick<AcmeSettings, 'contact'>): strin
   return /^mailto:[^@,?\s]+@([^@,?\s]+)$/iu.exec(contact)?.[1]?.toLowerCase()
 }
 
-export function checkContact(settings: Pick<AcmeSettings, 'contact'>, takesMail: boolean): Finding {
+export function checkContact(settings: Pick<AcmeSettings, 'contact'>, receivesMail: boolean): Finding {
   const finding = findingsOf('contact', settings.contact)
   const domain = contactDomain(settings)
   if (domain === undefined) {
@@ -71,7 +71,7 @@ export function checkContact(settings: Pick<AcmeSettings, 'contact'>, takesMail:
   if (RESERVED.test(domain)) {
     return finding.warn(`${domain} is reserved: public CAs refuse it`, 'use an address that receives mail')
   }
-  if (!takesMail) {
+  if (!receivesMail) {
     return finding.warn(`no mail can be delivered to ${domain}`, 'use an address that receives mail')
   }
   return finding.ok(`${domain} receives mail`)

@@ -48,7 +48,7 @@ export function checkUpstream(
   const more = hosts.length > SHOWN_HOSTS ? ` and ${hosts.length - SHOWN_HOSTS} more` : ''
   const sites = `${hosts.slice(0, SHOWN_HOSTS).join(', ')}${more}`
   switch (state.state) {
-    case 'answers':
+    case 'reachable':
       return finding.ok(
         scheme === 'https' ? 'accepts connections with a trusted certificate' : 'accepts connections',
       )
@@ -74,7 +74,7 @@ export function checkUpstream(
   }
 }
 
-export function checkUntried(count: number): Finding {
+export function reportUnchecked(count: number): Finding {
   const finding = findingsOf('upstream', `${count} more`)
   return finding.warn('not checked: other upstreams took too long', 'fix those first, then run doctor again')
 }

@@ -33,7 +33,7 @@ export function checkDirectory(check: 'cache' | 'state', path: string, state: Di
 }
 
 /** A start without a usable certificate fails during the backoff after an attempt that reached the CA. */
-export function checkMemory(
+export function checkLastOrder(
   { directoryUrl, domains, cacheDir }: AcmeSettings,
   failure: FailureRecord | undefined,
   isCached: boolean,

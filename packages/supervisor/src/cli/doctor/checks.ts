@@ -2,14 +2,11 @@
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { AcmeSettings, Config, Listener } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { Finding } from './finding.ts'
-import { findingsOf } from './finding.ts'
-import { caaIdentitiesOf, checkCa, checkClock } from './check-ca.ts'
+import { findingsOf, type Finding } from './finding.ts'
+import { caaIdentitiesOf, checkCa, checkClock, checkContact, contactDomain } from './check-ca.ts'
+import { checkPort, checkUpstream, reportUnchecked } from './check-endpoints.ts'
 import { climb, checkCaa, checkName } from './check-names.ts'
-import { contactDomain, checkContact } from './check-ca.ts'
-import { checkPort } from './check-endpoints.ts'
-import { isUsableCache, checkCached, checkDirectory, checkManual, checkMemory } from './check-storage.ts'
-import { checkUntried, checkUpstream } from './check-endpoints.ts'
+import { isUsableCache, checkCached, checkDirectory, checkManual, checkLastOrder } from './check-storage.ts'
 import type { CaDirectory, Probes, TcpUpstream } from './probes.ts'
 
 const HEALTH_ADDRESS = '127.0.0.1'
@@ -32,12 +29,12 @@ export async function runChecks(config: Config, probes: Probes): Promise<Finding
 
 async function runPortsChecks(config: Config, probes: Probes): Promise<Finding[]> {
   const proxy = await probes.runningProxy()
-  const places = config.listeners.flatMap(({ bindAddrs, httpPort, httpsPort }) =>
+  const endpoints = config.listeners.flatMap(({ bindAddrs, httpPort, httpsPort }) =>
     bindAddrs.flatMap((address) => [httpsPort, httpPort].map((port) => ({ address, port }))),
   )
-  places.push({ address: HEALTH_ADDRESS, port: config.healthCheckPort })
+  endpoints.push({ address: HEALTH_ADDRESS, port: config.healthCheckPort })
   return await Promise.all(
-    places
+    endpoints
       .filter(({ port }) => port !== 0)
       .map(async ({ address, port }) => {
         const state = await probes.port(address, port)
@@ -49,7 +46,7 @@ async function runPortsChecks(config: Config, probes: Probes): Promise<Finding[]
   )
 }
 
-interface UpstreamQuestion {
+interface UpstreamTarget {
   readonly upstream: TcpUpstream
   /** The longest connect timeout of its sites. */
   timeoutMs: number
@@ -58,32 +55,32 @@ interface UpstreamQuestion {
 
 /** Checks each upstream once, a few at a time, within a limit for all of them. */
 async function runUpstreamsChecks({ listeners }: Config, probes: Probes): Promise<Finding[]> {
-  const questions = new Map<string, UpstreamQuestion>()
+  const targets = new Map<string, UpstreamTarget>()
   for (const site of listeners.flatMap(({ sites }) => sites)) {
     const { upstream, connectTimeoutMs } = site.action
     if (upstream.kind !== 'tcp') continue
     const key = JSON.stringify(upstream)
-    const question = questions.get(key) ?? { upstream, timeoutMs: 0, hosts: [] }
-    question.timeoutMs = Math.max(question.timeoutMs, connectTimeoutMs)
-    question.hosts.push(...site.hosts)
-    questions.set(key, question)
+    const target = targets.get(key) ?? { upstream, timeoutMs: 0, hosts: [] }
+    target.timeoutMs = Math.max(target.timeoutMs, connectTimeoutMs)
+    target.hosts.push(...site.hosts)
+    targets.set(key, target)
   }
   const findings: Finding[] = []
-  const waiting = questions.values()
-  const patience = AbortSignal.timeout(UPSTREAMS_TIMEOUT_MS)
-  let tried = 0
-  const askInTurn = async (): Promise<void> => {
+  const waiting = targets.values()
+  const deadline = AbortSignal.timeout(UPSTREAMS_TIMEOUT_MS)
+  let begun = 0
+  const probeNext = async (): Promise<void> => {
     for (const { upstream, timeoutMs, hosts } of waiting) {
-      tried++
+      begun++
       const limit = AbortSignal.timeout(Math.min(timeoutMs, UPSTREAM_TIMEOUT_MS))
-      const state = await probes.upstream(upstream, AbortSignal.any([patience, limit]))
+      const state = await probes.upstream(upstream, AbortSignal.any([deadline, limit]))
       findings.push(checkUpstream(upstream, hosts, state))
-      if (patience.aborted) return
+      if (deadline.aborted) return
     }
   }
-  await Promise.all(Array.from({ length: UPSTREAMS_AT_ONCE }, askInTurn))
-  const untried = questions.size - tried
-  return untried === 0 ? findings : [...findings, checkUntried(untried)]
+  await Promise.all(Array.from({ length: UPSTREAMS_AT_ONCE }, probeNext))
+  const unchecked = targets.size - begun
+  return unchecked === 0 ? findings : [...findings, reportUnchecked(unchecked)]
 }
 
 /** The internal CA and the accounts at ACME CAs are stored there. */
@@ -174,11 +171,11 @@ async function runStorageChecks(settings: AcmeSettings, probes: Probes): Promise
   if (directory.status === 'fail') return [directory]
   const cached = await probes.cachedCertificate(cacheDir)
   const isUsable = isUsableCache(settings, cached, nowMs)
-  const memory = checkMemory(settings, await probes.failure(cacheDir), isUsable, nowMs)
-  return [directory, memory, checkCached(settings, cached, nowMs)]
+  const lastOrder = checkLastOrder(settings, await probes.failure(cacheDir), isUsable, nowMs)
+  return [directory, lastOrder, checkCached(settings, cached, nowMs)]
 }
 
 async function runContactChecks(settings: AcmeSettings, probes: Probes): Promise<Finding> {
   const domain = contactDomain(settings)
-  return checkContact(settings, domain !== undefined && (await probes.takesMail(domain)))
+  return checkContact(settings, domain !== undefined && (await probes.receivesMail(domain)))
 }

@@ -40,7 +40,7 @@ export class DnsProbe {
   }
 
   /** RFC 5321 5.1: without MX records, the domain's own address is where mail goes; "." alone means nowhere. */
-  async takesMail(domain: string): Promise<boolean> {
+  async receivesMail(domain: string): Promise<boolean> {
     const mx = await this.#ask(async () => await this.#resolver.resolveMx(domain))
     if ('found' in mx) return mx.found.some(({ exchange }) => exchange !== '')
     return 'found' in (await this.addressesOf(domain))

@@ -67,7 +67,7 @@ export async function tryUpstream(
   }
   if (scheme === 'http') {
     socket.destroy()
-    return { state: 'answers' }
+    return { state: 'reachable' }
   }
   const secure = tls.connect({
     socket,
@@ -78,7 +78,7 @@ export async function tryUpstream(
   secure.on('error', () => {})
   try {
     await once(secure, 'secureConnect', { signal })
-    return { state: 'answers' }
+    return { state: 'reachable' }
   } catch (error) {
     return signal.aborted ? { state: 'timeout' } : { state: 'untrusted', reason: messageOf(error) }
   } finally {

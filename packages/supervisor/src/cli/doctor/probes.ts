@@ -17,7 +17,7 @@ export type TcpUpstream = Extract<Upstream, { kind: 'tcp' }>
 
 /** `untrusted`: a worker would not accept its TLS handshake. */
 export type UpstreamState =
-  | { readonly state: 'answers' | 'timeout' }
+  | { readonly state: 'reachable' | 'timeout' }
   /** A code of the system: ECONNREFUSED, ENOTFOUND, ... */
   | { readonly state: 'unreachable'; readonly code: string }
   | { readonly state: 'untrusted'; readonly reason: string }
@@ -49,7 +49,7 @@ export interface Probes {
   /** The CAA records of exactly this name, aliases followed; none: an empty list. */
   caaOf(name: string): Promise<Answer<readonly CaaRecord[]>>
   /** Whether mail to this domain can be delivered anywhere. */
-  takesMail(domain: string): Promise<boolean>
+  receivesMail(domain: string): Promise<boolean>
   /** Process id of the proxy that runs with this configuration. */
   runningProxy(): Promise<number | undefined>
   port(address: string, port: number): Promise<PortState>

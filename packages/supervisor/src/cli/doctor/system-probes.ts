@@ -32,7 +32,7 @@ export function systemProbes({ adminSocketPath }: Config, dns: DnsProbe): Probes
     localAddresses,
     addressesOf: async (name) => await dns.addressesOf(name),
     caaOf: async (name) => await dns.caaOf(name),
-    takesMail: async (domain) => await dns.takesMail(domain),
+    receivesMail: async (domain) => await dns.receivesMail(domain),
     runningProxy: async () => await findRunningProxy(adminSocketPath),
     port: tryPort,
     isHeldBy,

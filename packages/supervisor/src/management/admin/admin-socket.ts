@@ -75,7 +75,7 @@ class AdminServer implements AdminSocket {
   async #close(): Promise<void> {
     await this.#file?.release()
     const closed = new Promise((resolve) => this.#server.close(resolve))
-    for (const conversation of this.#conversations) conversation.refuse('the supervisor is stopping')
+    for (const conversation of this.#conversations) conversation.reject('the supervisor is stopping')
     await closed
   }
 
@@ -88,10 +88,10 @@ class AdminServer implements AdminSocket {
     if (this.#conversations.size >= CONVERSATIONS) {
       const idle = this.#conversations.values().find(({ isReading }) => isReading)
       if (idle === undefined) {
-        conversation.refuse('too many commands at once')
+        conversation.reject('too many commands at once')
         return
       }
-      idle.refuse('too many connections')
+      idle.reject('too many connections')
     }
     this.#conversations.add(conversation)
   }

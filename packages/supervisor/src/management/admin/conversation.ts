@@ -25,7 +25,7 @@ export class Conversation {
     this.#socket = socket
     this.#onCommand = onCommand
     this.#onOver = onOver
-    this.#timer = setTimeout(() => this.refuse('timed out waiting for a command'), COMMAND_TIMEOUT_MS)
+    this.#timer = setTimeout(() => this.reject('timed out waiting for a command'), COMMAND_TIMEOUT_MS)
     socket.on('error', () => {})
     socket.on('close', () => this.#over())
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
@@ -38,7 +38,7 @@ export class Conversation {
   }
 
   /** Ends the connection with an error, unless a reply has been sent. */
-  refuse(message: string, errors?: CommandError['errors']): void {
+  reject(message: string, errors?: CommandError['errors']): void {
     this.#reply({ status: 'error', message, errors })
   }
 
@@ -47,7 +47,7 @@ export class Conversation {
     const newline = chunk.indexOf(NEWLINE)
     this.#bytes += newline === -1 ? chunk.length : newline + 1
     if (this.#bytes > COMMAND_BYTES) {
-      this.refuse('command too long')
+      this.reject('command too long')
       return
     }
     this.#chunks.push(newline === -1 ? chunk : chunk.subarray(0, newline))
@@ -62,15 +62,15 @@ export class Conversation {
   #onEnd(): void {
     if (this.#state !== 'reading') return
     if (this.#bytes === 0) this.#socket.destroy()
-    else this.refuse('a command ends with a newline')
+    else this.reject('a command ends with a newline')
   }
 
   async #run(line: string): Promise<void> {
     try {
       this.#reply({ status: 'ok', ...(await this.#onCommand(line)) })
     } catch (error) {
-      if (error instanceof CommandError) this.refuse(error.message, error.errors)
-      else this.refuse(`it failed: ${describeWithHint(error)}; the log has the rest`)
+      if (error instanceof CommandError) this.reject(error.message, error.errors)
+      else this.reject(`it failed: ${describeWithHint(error)}; the log has the rest`)
     }
   }
 
