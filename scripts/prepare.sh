@@ -1,18 +1,18 @@
 #!/bin/sh
 # First step of start, test, check, build, bench and deploy/install.sh: installs the whole workspace from the lockfile
-# unless exactly that is installed, then tries the pinned Node. Runs before that Node can: plain sh, nothing else.
-# An installation that was filtered, interrupted or made from another lockfile is not taken for a complete one.
+# unless exactly that is installed, then tries the pinned Node. Needs only sh, because that Node may not run yet.
+# A filtered or interrupted installation, or one of another lockfile, counts as incomplete.
 #
 #   scripts/prepare.sh [--provide]   --provide: as root on Debian, install the system libraries that Node lacks
 set -eu
 cd "$(dirname "$0")/.."
 stamp=node_modules/.complete
-# A link, made with its content at once, to the process id of the installation that is going on; it stays when that is killed.
+# A link whose target is the process id of the running installation, created atomically; it stays if that is killed.
 marker=.installing
-# Says that such a marker was found: what is there could be half a package.
+# Records that an earlier marker was found: a package could be incomplete.
 killed=.installing.killed
 
-# What was asked for and what is there, as one line. pnpm writes the two files in node_modules at the end of an installation.
+# The wanted and the installed state, as one line. pnpm writes the two files in node_modules at the end of an installation.
 fingerprint() {
   {
     cat package.json packages/*/package.json test/package.json pnpm-lock.yaml pnpm-workspace.yaml
@@ -24,7 +24,7 @@ fingerprint() {
 is_complete() { [ ! -L "$marker" ] && [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; }
 
 pnpm_install() {
-  # pnpm's own record of what it has installed is not asked: after a filtered installation it says that all is there.
+  # pnpm's own record is not used: after a filtered installation it reports that everything is installed.
   set -- install --frozen-lockfile --config.optimistic-repeat-install=false --config.confirm-modules-purge=false
   case ${npm_execpath-} in
     *pnpm*.[cm]js) "${npm_node_execpath:-node}" "$npm_execpath" "$@" ;;
@@ -39,7 +39,7 @@ install_workspace() {
     [ -w . ] || { echo "prepare.sh: cannot write in $PWD, and the installation there is not complete" >&2; exit 1; }
     owner=$(readlink "$marker" || true)
     if [ -z "$owner" ]; then
-      # Gone in the meantime; no link at all; or this disk is full or knows no links.
+      # The link was removed meanwhile, is not a link, or the disk is full or does not support links.
       [ ! -e "$marker" ] || rm -f "$marker"
       vain=$((vain + 1))
       [ "$vain" -lt 100 ] || { echo "prepare.sh: cannot make the link $PWD/$marker" >&2; exit 1; }
@@ -53,7 +53,7 @@ install_workspace() {
       rm -f "$marker.$$"
     fi
   done
-  # By the owner of the marker alone: nobody installs meanwhile.
+  # Only the owner of the marker gets here, so no other installation runs.
   if [ -e "$killed" ]; then
     rm -rf node_modules packages/*/node_modules test/node_modules
     rm -f "$killed"
@@ -62,7 +62,7 @@ install_workspace() {
     rm -f "$stamp"
     status=0
     pnpm_install >&2 || status=$?
-    # From 128 on it was ended by a signal: the marker stays.
+    # A code from 128 on means that a signal ended it: the marker stays.
     [ "$status" -lt 128 ] || exit "$status"
     [ "$status" -eq 0 ] || { rm -f "$marker"; exit "$status"; }
     fingerprint >"$stamp"
@@ -72,7 +72,7 @@ install_workspace() {
 
 is_installed_meanwhile() { [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; }
 
-# package_of LIBRARY MANAGER: the package that has it.
+# package_of LIBRARY MANAGER: prints the package that contains the library.
 package_of() {
   case $1:$2 in
     libatomic.so.1:apt-get | libatomic.so.1:zypper) echo libatomic1 ;;
@@ -92,7 +92,7 @@ manager() {
   done
 }
 
-# The Node of the installation; its error is the loader's, which names one library at a time.
+# Tries the installed Node. The error comes from the loader, which names one missing library at a time.
 try_node() { error=$(node_modules/.bin/node --version 2>&1 >/dev/null); }
 
 check_node() {

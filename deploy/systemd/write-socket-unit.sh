@@ -14,7 +14,7 @@ fi
 lines=$("$here"/current/node_modules/node*-linux-*/bin/node "$here/share/listen-streams.mjs" "$here/current" "$root/etc/reverse-proxy/config.toml")
 cat >"$unit.new" <<UNIT
 $mark
-# To keep changes of your own, take these two lines away.
+# To keep your own changes, remove these two lines.
 
 [Unit]
 Description=Ports of reverse-proxy
@@ -22,9 +22,9 @@ Documentation=man:reverse-proxy(1)
 
 [Socket]
 $lines
-# The address may come up later than this.
+# Bind addresses that are not configured yet.
 FreeBind=yes
-# An IPv6 address is no IPv4 address: as the proxy itself binds it.
+# Bind IPv6 addresses for IPv6 only, as the proxy itself does.
 BindIPv6Only=ipv6-only
 Backlog=4096
 NoDelay=yes
