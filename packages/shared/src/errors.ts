@@ -1,5 +1,5 @@
-// Every failure the proxy names, in one table: who caused it, whether the request may be sent
-// again, and what a client is told. Callers compare `code`, never message text.
+// Every failure that the proxy names, in one table: its source, whether the request may be sent again, and the status of
+// the response. Callers compare `code`, never message text.
 import { messageOf } from './error-text.ts'
 
 type ErrorSource = 'client' | 'upstream' | 'internal' | 'operator'

@@ -26,7 +26,7 @@ export type RenewResult =
 export interface OperationsOptions {
   readonly log: Log
   readonly phase: () => Phase
-  /** The service manager has been sent READY; it is told of reloads only after that. */
+  /** The service manager has been sent READY; it gets messages about reloads only after that. */
   readonly isReady: () => boolean
   readonly fleet: Fleet
   readonly registry: CertificateRegistry

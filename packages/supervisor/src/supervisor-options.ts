@@ -39,7 +39,7 @@ export interface SupervisorOptions {
   readonly onFailure: (error: ProxyError) => void
 }
 
-/** The health port, the admin socket, or whatever else operators reach the supervisor by. */
+/** The health port, the admin socket and other interfaces for operators. */
 export interface OperatorInterfaces {
   /** Throws ProxyError if the supervisor must not serve without. */
   open(config: Config): Promise<void>

@@ -27,7 +27,7 @@ export async function describeListenFds(count: number): Promise<readonly Inherit
       const link = await readlink(`/proc/self/fd/${fd}`).catch(() => 'nothing')
       const where = addressOf.get(link)
       if (where === undefined) {
-        throw new ProxyError('BIND', `LISTEN_FDS: descriptor ${fd} is no listening TCP socket (${link})`, {
+        throw new ProxyError('BIND', `LISTEN_FDS: descriptor ${fd} is not a listening TCP socket (${link})`, {
           hint: 'the .socket unit should have ListenStream=ADDRESS:PORT lines only',
         })
       }

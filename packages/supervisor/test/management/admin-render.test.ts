@@ -86,7 +86,7 @@ test('workers, as people read them', () => {
      1  100           2  ready    2s           12     34567  90 MiB
     12  100           2  booting  2s            -         -       -
 
-1 unexpected exit since the start; the log says why
+1 unexpected exit since the start; see WORKER_EXIT in the log
 `,
   )
 })

@@ -19,10 +19,10 @@ test('sockets are taken when they are meant for this process, and LISTEN_* is go
   for (const count of ['', '-1', '2x', '99999', ' 1']) assert.equal(take({ LISTEN_FDS: count }), 0, count)
 })
 
-test('what is no listening TCP socket is refused with its descriptor', async () => {
+test('a descriptor that is not a listening TCP socket is rejected, named by its number', async () => {
   assert.deepEqual(await describeListenFds(0), [])
   await assert.rejects(describeListenFds(1), {
     code: 'BIND',
-    message: /^LISTEN_FDS: descriptor 3 is no listening TCP socket \(.+\)$/u,
+    message: /^LISTEN_FDS: descriptor 3 is not a listening TCP socket \(.+\)$/u,
   })
 })

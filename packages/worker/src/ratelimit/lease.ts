@@ -3,7 +3,7 @@ import { RATE_LEASE_MS } from '@reverse-proxy/shared/rate-limits'
 
 /** A lease is sized to last a busy client about this long. */
 const AHEAD_MS = 250
-/** A shorter time says nothing about a client's pace. */
+/** A shorter time is too short to measure a client's pace. */
 const SHORTEST_SAMPLE_MS = 20
 
 /** A request that waits for the authority's decision. */

@@ -33,7 +33,7 @@ export interface RateLimiterOptions {
   /** Sends to the authority. A message may be lost only if no grant ever arrives again. */
   readonly send: (request: LeaseRequest) => void
   readonly timers: Timers
-  /** Number of workers until the first grant says it. */
+  /** Number of workers, until the first grant reports it. */
   readonly workers: number
   /** The authority has not answered in time. Called once until it answers again. */
   readonly onAuthorityTimeout: () => void

@@ -119,6 +119,6 @@ export const SIGNALS = [
 
 export const EXIT_CODES = [
   ['0', 'success'],
-  ['1', 'failure; standard error says why and what to do'],
+  ['1', 'failure; standard error has the reason and a hint'],
   ['4', 'every worker has died, and with them the sockets passed by systemd; restart the service'],
 ] as const

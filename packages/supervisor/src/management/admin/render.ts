@@ -94,7 +94,7 @@ function renderWorkers({ workers, unexpected_exits: exits }: WorkersReport, nowM
   )
   return exits === 0
     ? table
-    : `${table}\n${plural(exits, 'unexpected exit')} since the start; the log says why\n`
+    : `${table}\n${plural(exits, 'unexpected exit')} since the start; see WORKER_EXIT in the log\n`
 }
 
 function renderCertificates({ certificates }: CertsReport, nowMs: number): string {
