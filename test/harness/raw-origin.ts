@@ -12,10 +12,10 @@ export interface OriginConnection {
 }
 
 /** Called for every chunk, after it has been added to `received`. */
-export type RawAnswer = (connection: OriginConnection) => void
+export type RawResponse = (connection: OriginConnection) => void
 
 /** Answers each complete bodyless request head with these bytes. */
-export function answerHeads(response: string): RawAnswer {
+export function answerHeads(response: string): RawResponse {
   const answered = new WeakMap<OriginConnection, number>()
   return (connection) => {
     const heads = connection.received.split('\r\n\r\n').length - 1
@@ -35,7 +35,7 @@ export class RawOrigin {
     this.port = portOf(server)
   }
 
-  static async start(t: TestContext, answer: RawAnswer): Promise<RawOrigin> {
+  static async start(t: TestContext, answer: RawResponse): Promise<RawOrigin> {
     const server = net.createServer()
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -62,7 +62,7 @@ export class RawOrigin {
     for (const { socket } of this.connections) socket.destroy()
   }
 
-  #accept(socket: net.Socket, answer: RawAnswer): void {
+  #accept(socket: net.Socket, answer: RawResponse): void {
     const connection: OriginConnection = { socket, received: '' }
     this.connections.push(connection)
     socket.on('error', () => {})

@@ -7,7 +7,7 @@ import tls from 'node:tls'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { LogEvent, LogFields } from '@reverse-proxy/shared/log-fields'
-import { CertificateCounts } from '../../../packages/supervisor/src/certificates/event-counts.ts'
+import { CertificateCounts } from '../../../packages/supervisor/src/certificates/status.ts'
 import { openFileStorage } from '../../../packages/supervisor/src/certificates/storage/file-storage.ts'
 import type { StorageOpener } from '../../../packages/supervisor/src/certificates/storage/storage.ts'
 import type {

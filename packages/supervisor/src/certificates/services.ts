@@ -2,7 +2,7 @@
 // pool that makes keys.
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { CertificateCounts } from './event-counts.ts'
+import type { CertificateCounts } from './status.ts'
 import type { CertificateJobs } from './crypto/jobs.ts'
 import type { WaitableClock } from '../os/waitable-clock.ts'
 

@@ -1,6 +1,5 @@
 // The status of one listener's certificates, for `certs`, health and metrics. Times are wall-clock milliseconds.
 import type { TlsSettings } from '@reverse-proxy/shared/config/config'
-import type { EventCounts } from './event-counts.ts'
 import type { RenewalWindow } from './certificate.ts'
 import type { CertificateFacts } from './crypto/inspect.ts'
 
@@ -44,4 +43,29 @@ export interface ListenerStatus extends ManagerStatus {
   /** Something is wrong with the renewal itself. */
   readonly alarm: RenewalAlarm | undefined
   readonly counts: EventCounts
+}
+
+/** Since the supervisor started. */
+export interface EventCounts {
+  readonly ordered: number
+  readonly issued: number
+  /** Attempts that failed. */
+  readonly failed: number
+  readonly expiring: number
+  readonly expired: number
+}
+
+const NONE: EventCounts = { ordered: 0, issued: 0, failed: 0, expiring: 0, expired: 0 }
+
+export class CertificateCounts {
+  readonly #counts = new Map<string, EventCounts>()
+
+  countsOf(listenerId: string): EventCounts {
+    return this.#counts.get(listenerId) ?? NONE
+  }
+
+  add(listenerId: string, counter: keyof EventCounts): void {
+    const counts = this.countsOf(listenerId)
+    this.#counts.set(listenerId, { ...counts, [counter]: counts[counter] + 1 })
+  }
 }

@@ -94,13 +94,13 @@ async function fail(options: Partial<ConstructorParameters<typeof AcmeError>[1]>
 }
 
 test('what passes by itself is tried four times with growing pauses; Retry-After lengthens them, a minute at most', async () => {
-  const times = await fail({ answerStatus: 503 })
+  const times = await fail({ responseStatus: 503 })
   assert.equal(times.length, 4)
   const pauses = times.slice(1).map((time, index) => time - (times[index] ?? 0))
   assert.ok(pauses.every((pause, index) => pause >= 750 * 2 ** index && pause <= 1_250 * 2 ** index))
-  assert.deepEqual(await fail({ answerStatus: 429, retryAfterMs: 60_000 }), [0, 60_000, 120_000])
-  assert.equal((await fail({ answerStatus: 429, retryAfterMs: 60_001 })).length, 1)
+  assert.deepEqual(await fail({ responseStatus: 429, retryAfterMs: 60_000 }), [0, 60_000, 120_000])
+  assert.equal((await fail({ responseStatus: 429, retryAfterMs: 60_001 })).length, 1)
   assert.equal((await fail({ isUnsettled: true })).length, 4)
-  for (const answerStatus of [400, 403, 404, 501]) assert.equal((await fail({ answerStatus })).length, 1)
+  for (const responseStatus of [400, 403, 404, 501]) assert.equal((await fail({ responseStatus })).length, 1)
   assert.equal((await fail({})).length, 1, 'a certificate that is not trusted')
 })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import type { AcmeReply } from '../../src/certificates/acme-client/response.ts'
+import type { AcmeResponse } from '../../src/certificates/acme-client/response.ts'
 import { connectionHint, hintFor } from '../../src/certificates/acme-client/response.ts'
 import { poll } from '../../src/certificates/acme-client/polling.ts'
 import {
@@ -69,7 +69,7 @@ test('no document, however odd, makes the parser throw', () => {
   )
 })
 
-function reply(data: unknown, retryAfterMs?: number): AcmeReply {
+function reply(data: unknown, retryAfterMs?: number): AcmeResponse {
   return { data, location: undefined, retryAfterMs, alternateUrls: [] }
 }
 
@@ -81,7 +81,7 @@ test('polling ends at the first final state, and outlives answers that make no s
     reply('<html>', 0),
     reply({ status: 'valid', n: 1 }),
   ]
-  const look = async (): Promise<AcmeReply> => {
+  const look = async (): Promise<AcmeResponse> => {
     const next = answers.shift()
     if (next === undefined || next instanceof AcmeError) throw next
     return next
@@ -103,7 +103,7 @@ test('polling gives up when the time it was given is shorter than the wait it is
 
 test('polling passes on what goes wrong again and again', async () => {
   let looks = 0
-  const look = async (): Promise<AcmeReply> => {
+  const look = async (): Promise<AcmeResponse> => {
     looks++
     throw new AcmeError('down', { reachedCa: false, retryAfterMs: 0 })
   }

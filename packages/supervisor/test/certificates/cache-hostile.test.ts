@@ -94,7 +94,7 @@ class Scene {
       assert.ok(inspection.ok)
       const { facts } = inspection
       const certificate = { certPem, keyPem, facts, origin: DIRECTORY_URL, obtainedMs }
-      await scene.cache.saveCertificate(certificate, async () => {})
+      await scene.cache.saveCertificate(certificate, { assertHeld: async () => {} })
       scene.serials.push(facts.serial)
     }
     await scene.cache.accounts.save(ACCOUNT)
@@ -260,7 +260,7 @@ test("strangers' files in a cache stop nothing: they are left as they are, and t
   assert.equal(await scene.servedSerial(), serial)
   const [certificate] = await scene.cache.readCertificates()
   assert.ok(certificate)
-  await scene.cache.saveCertificate({ ...certificate, obtainedMs: 9000 }, async () => {})
+  await scene.cache.saveCertificate({ ...certificate, obtainedMs: 9000 }, { assertHeld: async () => {} })
   for (const name of strangers) assert.equal(await readFile(scene.path(name), 'utf8'), 'not ours')
   assert.ok((await lstat(scene.path('generations', 'copy'))).isDirectory())
   assert.equal(scene.told.length, 11)

@@ -11,7 +11,7 @@ import type { StoredCertificate } from '../../src/certificates/certificate.ts'
 import { CertificateStore } from '../../src/certificates/storage/generations.ts'
 
 const inspect = async (pair: { certPem: string; keyPem: string }) => inspectPair(pair.certPem, pair.keyPem)
-const allowed = async (): Promise<void> => {}
+const HELD = { assertHeld: async (): Promise<void> => {} }
 
 class Fixture {
   readonly directory: string
@@ -41,7 +41,7 @@ class Fixture {
 
   async save(): Promise<StoredCertificate> {
     const certificate = await this.issue()
-    await this.store.save(certificate, allowed)
+    await this.store.save(certificate, HELD)
     return certificate
   }
 
@@ -126,10 +126,12 @@ test('killed before the rename: the old pair stays current, and the next save cl
   const first = await fixture.save()
   const killed = new Error('killed')
   await assert.rejects(
-    fixture.store.save(await fixture.issue(), async () => {
-      // What a process killed here leaves: a complete generation, and the link that was to be renamed.
-      await symlink('generations/x', join(fixture.directory, 'current.0123456789ab.new'))
-      throw killed
+    fixture.store.save(await fixture.issue(), {
+      assertHeld: async () => {
+        // What a process killed here leaves: a complete generation, and the link that was to be renamed.
+        await symlink('generations/x', join(fixture.directory, 'current.0123456789ab.new'))
+        throw killed
+      },
     }),
     killed,
   )

@@ -176,7 +176,7 @@ test('rate-limit memory: a start that would be refused is a failure, a retry tha
     previous: undefined,
     validity: undefined,
     isOrdered: false,
-    held: [],
+    excluded: [],
     nowMs: NOW_MS,
     certificateTimeMs: NOW_MS,
     jitter: 0,

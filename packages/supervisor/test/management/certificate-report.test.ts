@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { reportCertificates } from '../../src/management/reports/certificate-report.ts'
 import { assertDue } from '../../src/certificates/renewal/order-trigger.ts'
-import { CertificateCounts } from '../../src/certificates/event-counts.ts'
+import { CertificateCounts } from '../../src/certificates/status.ts'
 import { ExpiryWatch } from '../../src/certificates/renewal/expiry-log.ts'
 import type { FailureRecord } from '../../src/certificates/renewal/failure-record.ts'
 import { failureAsOf, nextFailure } from '../../src/certificates/renewal/failure-record.ts'
@@ -43,7 +43,7 @@ function failureOf(error: unknown): FailureRecord {
     previous: undefined,
     validity: FACTS,
     isOrdered: false,
-    held: [],
+    excluded: [],
     nowMs: NOW_MS,
     certificateTimeMs: NOW_MS,
     jitter: 0,

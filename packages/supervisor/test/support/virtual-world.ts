@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
-import type { RenewalAnswer, RenewalQuestion } from '../../src/certificates/acme-client/renewal-info.ts'
+import type { RenewalResponse, RenewalQuestion } from '../../src/certificates/acme-client/renewal-info.ts'
 import type { OrderRequest } from '../../src/certificates/acme-client/order-request.ts'
 import { ACME_LIMITS } from '../../src/certificates/acme-client/time-limits.ts'
 import { openFileStorage } from '../../src/certificates/storage/file-storage.ts'
@@ -13,7 +13,7 @@ import type { StorageOpener } from '../../src/certificates/storage/storage.ts'
 import { AcmeManager } from '../../src/certificates/acme/manager.ts'
 import { AcmeError } from '../../src/certificates/acme-client/problem.ts'
 import type { CertificateAuthority } from '../../src/certificates/acme-client/certificate-authority.ts'
-import { CertificateCounts } from '../../src/certificates/event-counts.ts'
+import { CertificateCounts } from '../../src/certificates/status.ts'
 import type { CertificateServices } from '../../src/certificates/services.ts'
 import type { CertificateFacts } from '../../src/certificates/crypto/inspect.ts'
 import { reasonAgainstDates } from '../../src/certificates/crypto/issued-chain.ts'
@@ -159,7 +159,7 @@ export class VirtualWorld {
     return certificate
   }
 
-  async #askRenewalInfo({ certPem }: RenewalQuestion): Promise<RenewalAnswer> {
+  async #askRenewalInfo({ certPem }: RenewalQuestion): Promise<RenewalResponse> {
     const { suggest, retryAfterMs = 6 * HOUR_MS } = this.#options
     this.askedMs.push(this.clock.trueMs)
     this.#assertUp()

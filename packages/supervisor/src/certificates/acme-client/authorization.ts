@@ -5,7 +5,7 @@ import type { ChallengeSolver } from '../solvers/solver.ts'
 import type { OrderRequest } from './order-request.ts'
 import { poll, stateOf } from './polling.ts'
 import { AcmeError, describeProblem, parseProblem } from './problem.ts'
-import type { AcmeReply } from './response.ts'
+import type { AcmeResponse } from './response.ts'
 import type { AcmeTransport } from './transport.ts'
 
 /** One name that the CA wants proved. */
@@ -67,7 +67,7 @@ export interface Validation {
   readonly request: Pick<OrderRequest, 'host' | 'solver' | 'limits' | 'signal' | 'progress'>
   readonly transport: AcmeTransport
   /** A request signed by the account. */
-  readonly post: (doing: string, url: string, payload: object | null) => Promise<AcmeReply>
+  readonly post: (doing: string, url: string, payload: object | null) => Promise<AcmeResponse>
 }
 
 /** Throws AcmeError with `failedNames` when the CA does not believe us. */

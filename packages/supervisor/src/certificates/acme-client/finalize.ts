@@ -1,14 +1,15 @@
 // The end of an order, from `ready` to a certificate that has been checked: RFC 8555 7.4. The order is recorded
 // before it is finalized, and one odd response does not end it: the order itself says how far it is.
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import type { AcmeReply } from './response.ts'
-import { downloadChain } from './chain.ts'
+import type { AcmeResponse } from './response.ts'
 import type { OrderRecord, OrderRequest } from './order-request.ts'
 import type { Pausing, PolledState } from './polling.ts'
-import { pauseAfter, poll, retryRead, RETRY_AFTER_CEILING_MS, stateOf } from './polling.ts'
+import { pauseAfter, poll, retryRead, RETRY_AFTER_CEILING_MS, stateOf, readUntilThere } from './polling.ts'
 import { AcmeError, describeProblem, parseProblem } from './problem.ts'
 import type { AcmeTransport, PostOptions } from './transport.ts'
 import type { StoredCertificate } from '../certificate.ts'
+import { certificateBlocks, rootNameOf } from '../crypto/inspect.ts'
+import type { IssuedInspection } from '../crypto/issued-chain.ts'
 
 /** Times that finalize is sent again to an order that still is `ready`. */
 const REPEATS = 3
@@ -18,7 +19,12 @@ const SERVER_ERROR = 500
 /** Statuses below 500 that say nothing about the request: RFC 9110 15.5.9, RFC 8470 5.2, RFC 6585 4. */
 const PASSING: readonly number[] = [408, 425, 429]
 
-type Post = (doing: string, url: string, payload: object | null, options?: PostOptions) => Promise<AcmeReply>
+type Post = (
+  doing: string,
+  url: string,
+  payload: object | null,
+  options?: PostOptions,
+) => Promise<AcmeResponse>
 
 export interface OrderEnding {
   readonly request: OrderRequest
@@ -51,7 +57,7 @@ export async function finishOrder(
     await sendFinalize(ending, record, finalizeUrl)
     return await fetchCertificate(ending, record)
   } catch (error) {
-    if (error instanceof AcmeError && isRefusal(error)) await orders.clear()
+    if (error instanceof AcmeError && isFinalRejection(error)) await orders.clear()
     throw error
   }
 }
@@ -68,7 +74,7 @@ export async function resumeOrder(
   const { orders, progress } = request
   try {
     progress('finalizing', 'the order of an earlier attempt')
-    const look = async (): Promise<AcmeReply> => await post('cannot read the order', record.orderUrl, null)
+    const look = async (): Promise<AcmeResponse> => await post('cannot read the order', record.orderUrl, null)
     const state = stateOf((await retryRead(look, pausing(request))).data)
     if (state?.status === 'ready') {
       await sendFinalize(ending, record, state.resource['finalize'])
@@ -81,7 +87,7 @@ export async function resumeOrder(
     if (!(error instanceof AcmeError)) throw error
     const failures = record.failures + (error.reachedCa ? 1 : 0)
     // A CA that only fails at this order must not block the next one.
-    if (isRefusal(error) || error.isIssued || failures >= RESUMES) {
+    if (isFinalRejection(error) || error.isIssued || failures >= RESUMES) {
       await orders.clear()
       progress('order', `the earlier order is given up: ${error.message}`)
       return undefined
@@ -96,7 +102,7 @@ async function sendFinalize(ending: OrderEnding, record: OrderRecord, finalizeUr
   const { transport, post, request } = ending
   const { mayOrder } = request
   if (typeof finalizeUrl !== 'string') throw transport.error('the CA sends an order that cannot be read')
-  const look = async (): Promise<AcmeReply> => await post('cannot read the order', record.orderUrl, null)
+  const look = async (): Promise<AcmeResponse> => await post('cannot read the order', record.orderUrl, null)
   for (let repeats = 0; ; repeats++) {
     try {
       // Once: what became of it, the order says.
@@ -107,7 +113,7 @@ async function sendFinalize(ending: OrderEnding, record: OrderRecord, finalizeUr
       if (!(error instanceof AcmeError) || isLongWait) throw error
       const status = await statusAfter(error, look, pausing(request))
       if (status === 'processing' || status === 'valid' || status === 'invalid') return
-      if (repeats === REPEATS || isRefusal(error)) throw error
+      if (repeats === REPEATS || isFinalRejection(error)) throw error
       await pauseAfter(error, repeats, pausing(request))
     }
   }
@@ -116,7 +122,7 @@ async function sendFinalize(ending: OrderEnding, record: OrderRecord, finalizeUr
 /** Throws `error`, the cause of the look, where the order cannot be read either. */
 async function statusAfter(
   error: AcmeError,
-  look: () => Promise<AcmeReply>,
+  look: () => Promise<AcmeResponse>,
   pauses: Pausing,
 ): Promise<string | undefined> {
   try {
@@ -128,9 +134,9 @@ async function statusAfter(
 }
 
 /** A refusal that would be the same a second time. */
-function isRefusal({ answerStatus, failedNames }: AcmeError): boolean {
+function isFinalRejection({ responseStatus, failedNames }: AcmeError): boolean {
   if (failedNames.length > 0) return true
-  return answerStatus !== undefined && answerStatus < SERVER_ERROR && !PASSING.includes(answerStatus)
+  return responseStatus !== undefined && responseStatus < SERVER_ERROR && !PASSING.includes(responseStatus)
 }
 
 async function fetchCertificate(ending: OrderEnding, record: OrderRecord): Promise<StoredCertificate> {
@@ -177,7 +183,7 @@ async function pollOrder(
   isFinal: (status: string) => boolean,
 ): Promise<PolledState | undefined> {
   const { limits } = request
-  const look = async (): Promise<AcmeReply> => await post('cannot read the order', orderUrl, null)
+  const look = async (): Promise<AcmeResponse> => await post('cannot read the order', orderUrl, null)
   return await poll({ limitMs: limits.finalizationMs, look, isFinal, ...pausing(request) })
 }
 
@@ -203,4 +209,44 @@ function assertNotInvalid(
 /** Some CAs still answer `ready` for a while after finalization. */
 function isFinished(status: string): boolean {
   return status === 'valid' || status === 'invalid'
+}
+
+/** CAs offer two or three. */
+const MOST_ALTERNATES = 5
+
+const NO_CERTIFICATE = "cannot download the certificate: the CA's response holds no PEM certificate"
+
+interface ChainRequest extends Pausing {
+  readonly url: string
+  /** Common name of the root that the chain should lead to. */
+  readonly preferred: string | undefined
+  readonly fetch: (url: string) => Promise<AcmeResponse>
+  readonly inspect: (certPem: string) => Promise<IssuedInspection>
+}
+
+/** The preferred chain if the CA offers it and it is sound, else the one the CA gives by itself. */
+async function downloadChain(request: ChainRequest): Promise<IssuedInspection> {
+  const { url, preferred, fetch, inspect } = request
+  // A CA with several servers may not have it everywhere at once: 404, 202 and an empty body mean "not yet" there.
+  const reply = await readUntilThere(async () => {
+    const got = await fetch(url)
+    if (certificateBlocks(String(got.data)).length > 0) return got
+    throw new AcmeError(NO_CERTIFICATE, { reachedCa: true, retryAfterMs: got.retryAfterMs })
+  }, request)
+  const byDefault = await inspect(String(reply.data))
+  if (preferred === undefined || leadsTo(preferred, byDefault)) return byDefault
+  for (const alternateUrl of reply.alternateUrls.slice(0, MOST_ALTERNATES)) {
+    try {
+      const alternate = await inspect(String((await fetch(alternateUrl)).data))
+      if (leadsTo(preferred, alternate)) return alternate
+    } catch (error) {
+      // One that cannot be had is one that the CA does not offer.
+      if (!(error instanceof AcmeError)) throw error
+    }
+  }
+  return byDefault
+}
+
+function leadsTo(root: string, inspection: IssuedInspection): boolean {
+  return inspection.ok && rootNameOf(inspection.certPem) === root
 }

@@ -7,7 +7,7 @@ import { stateOf } from './polling.ts'
 import { AcmeError } from './problem.ts'
 import { mayBlameReplaces, mayReplace } from './replaces.ts'
 import { readCaRoots, readExternalAccount } from './operator-files.ts'
-import type { AcmeReply } from './response.ts'
+import type { AcmeResponse } from './response.ts'
 import { pacerFor } from './pacer.ts'
 import { AcmeRegistration } from './registration.ts'
 import type { PostOptions } from './transport.ts'
@@ -170,13 +170,13 @@ class Order {
   }
 
   /** Without `replaces` where the CA does not want it: RFC 9773 5. */
-  async #place(url: string): Promise<AcmeReply> {
+  async #place(url: string): Promise<AcmeResponse> {
     const { names, mayOrder, progress } = this.#request
     const profile = await this.#profile()
     const identifiers = names.map((value) => ({ type: 'dns', value }))
     const order = { identifiers, ...(profile !== undefined && { profile }) }
     const replaces = await this.#replaces()
-    const send = async (payload: object): Promise<AcmeReply> =>
+    const send = async (payload: object): Promise<AcmeResponse> =>
       await this.#post('the order is refused', url, payload, { before: mayOrder })
     try {
       return await send({ ...order, ...(replaces !== undefined && { replaces }) })
@@ -244,7 +244,12 @@ class Order {
     return url
   }
 
-  async #post(doing: string, url: string, payload: object | null, options?: PostOptions): Promise<AcmeReply> {
+  async #post(
+    doing: string,
+    url: string,
+    payload: object | null,
+    options?: PostOptions,
+  ): Promise<AcmeResponse> {
     return await this.#account.post(doing, url, payload, options)
   }
 }

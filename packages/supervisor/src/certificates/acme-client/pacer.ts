@@ -6,7 +6,7 @@ import type { WaitableClock } from '../../os/waitable-clock.ts'
 const BASE_INTERVAL_MS = 100
 const BURST = 10
 const LONGEST_INTERVAL_MS = 2_000
-/** Several refusals of the same moment slow us down once. */
+/** Several rejections of the same moment slow us down once. */
 const SLOW_DOWN_EVERY_MS = 1_000
 /** Per request that went well: about 14 of them halve the interval. */
 const RECOVERY = 0.95

@@ -80,8 +80,8 @@ function isBadNonce(error: unknown): boolean {
 }
 
 /** The CA has too much to do, and asks us to be slower. */
-export function isBusy({ answerStatus }: AcmeError): boolean {
-  return answerStatus === TOO_MANY_REQUESTS || answerStatus === UNAVAILABLE
+export function isBusy({ responseStatus }: AcmeError): boolean {
+  return responseStatus === TOO_MANY_REQUESTS || responseStatus === UNAVAILABLE
 }
 
 /** How long a busy CA is to be left alone by everybody; undefined where it does not say, or asks for more than is waited for. */
@@ -108,8 +108,8 @@ const PASSING_CODES = new Set([
 ])
 
 /** Busy or broken, or the exchange broke off on the way. */
-export function isPassing({ answerStatus, isUnsettled }: AcmeError): boolean {
-  if (answerStatus === undefined) return isUnsettled
-  if (answerStatus === TOO_MANY_REQUESTS || answerStatus === REQUEST_TIMEOUT) return true
-  return answerStatus >= SERVER_ERROR && answerStatus !== NOT_IMPLEMENTED
+export function isPassing({ responseStatus, isUnsettled }: AcmeError): boolean {
+  if (responseStatus === undefined) return isUnsettled
+  if (responseStatus === TOO_MANY_REQUESTS || responseStatus === REQUEST_TIMEOUT) return true
+  return responseStatus >= SERVER_ERROR && responseStatus !== NOT_IMPLEMENTED
 }

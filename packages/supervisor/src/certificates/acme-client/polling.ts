@@ -1,5 +1,5 @@
 // Asks the CA again and again how far it is, at the pace it wants: RFC 8555 7.5.1 and 7.4.
-import type { AcmeReply } from './response.ts'
+import type { AcmeResponse } from './response.ts'
 import { isPassing } from './patience.ts'
 import { AcmeError } from './problem.ts'
 import { isRecord } from '@reverse-proxy/shared/json'
@@ -24,7 +24,7 @@ export interface Pausing {
 
 export interface Poll extends Pausing {
   /** One look; rejects with AcmeError. */
-  readonly look: () => Promise<AcmeReply>
+  readonly look: () => Promise<AcmeResponse>
   /** Whether `status` will change no more, or is what was waited for. */
   readonly isFinal: (status: string) => boolean
   readonly limitMs: number
@@ -53,14 +53,17 @@ export async function poll({ look, isFinal, limitMs, ...pausing }: Poll): Promis
  * Reads what the CA has already made: one request that fails, on the way or by a server in trouble, is no reason to
  * give up what has been paid for. Rejects with the last AcmeError; at once when the CA says that there is no such thing.
  */
-export async function retryRead(read: () => Promise<AcmeReply>, pausing: Pausing): Promise<AcmeReply> {
-  return await persist(read, pausing, ({ answerStatus = SERVER_ERROR }) => {
-    return answerStatus >= SERVER_ERROR || answerStatus === TOO_MANY_REQUESTS
+export async function retryRead(read: () => Promise<AcmeResponse>, pausing: Pausing): Promise<AcmeResponse> {
+  return await persist(read, pausing, ({ responseStatus = SERVER_ERROR }) => {
+    return responseStatus >= SERVER_ERROR || responseStatus === TOO_MANY_REQUESTS
   })
 }
 
 /** As `retryRead`, for what is known to be there: no status is final. */
-export async function readUntilThere(read: () => Promise<AcmeReply>, pausing: Pausing): Promise<AcmeReply> {
+export async function readUntilThere(
+  read: () => Promise<AcmeResponse>,
+  pausing: Pausing,
+): Promise<AcmeResponse> {
   return await persist(read, pausing, () => true)
 }
 
@@ -70,10 +73,10 @@ export async function pauseAfter(error: AcmeError, failures: number, pausing: Pa
 }
 
 async function persist(
-  ask: () => Promise<AcmeReply>,
+  ask: () => Promise<AcmeResponse>,
   pausing: Pausing,
   isTolerable: (error: AcmeError) => boolean,
-): Promise<AcmeReply> {
+): Promise<AcmeResponse> {
   for (let failures = 0; ; failures++) {
     try {
       return await ask()

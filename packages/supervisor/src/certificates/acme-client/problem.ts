@@ -53,7 +53,7 @@ export interface AcmeErrorOptions {
   readonly failedNames?: readonly string[]
   readonly retryAfterMs?: number | undefined
   /** Status of the HTTP response, if there was one. */
-  readonly answerStatus?: number
+  readonly responseStatus?: number
   /** There was no response, and the request may be sent again: its connection broke off, or took too long. */
   readonly isUnsettled?: boolean
   /** The request had been sent before, and nobody knows what that has led to. */
@@ -72,7 +72,7 @@ export class AcmeError extends ProxyError {
   /** Lower case; those that the CA names, empty if it names none. */
   readonly failedNames: readonly string[]
   readonly retryAfterMs: number | undefined
-  readonly answerStatus: number | undefined
+  readonly responseStatus: number | undefined
   readonly isUnsettled: boolean
   readonly isRepeat: boolean
   readonly reachedCa: boolean
@@ -85,7 +85,7 @@ export class AcmeError extends ProxyError {
     this.document = options.document === undefined ? undefined : textOf(options.document)
     this.failedNames = options.failedNames ?? namesBlamedBy(this.problem)
     this.retryAfterMs = options.retryAfterMs
-    this.answerStatus = options.answerStatus
+    this.responseStatus = options.responseStatus
     this.isUnsettled = options.isUnsettled ?? false
     this.isRepeat = options.isRepeat ?? false
     this.reachedCa = options.reachedCa

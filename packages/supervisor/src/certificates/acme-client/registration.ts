@@ -5,7 +5,7 @@ import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { Account, AccountId, ListenerAccounts, MachineAccounts } from './account.ts'
 import { accountIdOf } from './account.ts'
-import type { AcmeReply } from './response.ts'
+import type { AcmeResponse } from './response.ts'
 import { AcmeError } from './problem.ts'
 import type { AcmeTransport, PostOptions } from './transport.ts'
 import type { CertificateJobs } from '../crypto/jobs.ts'
@@ -47,7 +47,12 @@ export class AcmeRegistration {
   }
 
   /** A request signed by the account. Throws AcmeError. */
-  async post(doing: string, url: string, payload: object | null, options?: PostOptions): Promise<AcmeReply> {
+  async post(
+    doing: string,
+    url: string,
+    payload: object | null,
+    options?: PostOptions,
+  ): Promise<AcmeResponse> {
     const account = this.#account
     if (account === undefined) throw this.#transport.error('there is no account yet')
     return await this.#transport.post(doing, url, payload, { accountUrl: account.url }, options)
@@ -144,7 +149,7 @@ export class AcmeRegistration {
     return reply.location
   }
 
-  async #lookUp(newAccount: string, bindExternalAccount: boolean): Promise<AcmeReply | undefined> {
+  async #lookUp(newAccount: string, bindExternalAccount: boolean): Promise<AcmeResponse | undefined> {
     try {
       return await this.#askForExisting(newAccount)
     } catch (error) {
@@ -154,7 +159,7 @@ export class AcmeRegistration {
     }
   }
 
-  async #askForExisting(newAccount: string): Promise<AcmeReply> {
+  async #askForExisting(newAccount: string): Promise<AcmeResponse> {
     const signer = { bindExternalAccount: false }
     const payload = { onlyReturnExisting: true }
     return await this.#transport.post('cannot look up the account', newAccount, payload, signer)
@@ -177,7 +182,7 @@ export class AcmeRegistration {
 
   /**
    * Reads from `error` that the CA does not know the account's URL or accepts no request of it any more; undefined if
-   * nothing. Other refusals of any status are looked into.
+   * nothing. Other rejections of any status are looked into.
    */
   async #fateOf({ url }: Account, error: unknown): Promise<'unknown' | 'closed' | undefined> {
     if (isUnknownAccount(error)) return 'unknown'
@@ -270,11 +275,11 @@ function isUnknownAccount(error: unknown): boolean {
 
 const UNAUTHORIZED = 401
 
-function isUnauthorized({ answerStatus, problem }: AcmeError): boolean {
-  return answerStatus === UNAUTHORIZED || problem?.type === 'unauthorized'
+function isUnauthorized({ responseStatus, problem }: AcmeError): boolean {
+  return responseStatus === UNAUTHORIZED || problem?.type === 'unauthorized'
 }
 
 /** Boulder says 403 unauthorized of a deactivated account, step-ca 401, and 500 of one that it cannot find. */
 function mayMeanGone(error: AcmeError): boolean {
-  return isUnauthorized(error) || error.answerStatus === 500 || error.answerStatus === 404
+  return isUnauthorized(error) || error.responseStatus === 500 || error.responseStatus === 404
 }

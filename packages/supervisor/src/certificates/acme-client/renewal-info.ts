@@ -16,14 +16,14 @@ export interface RenewalQuestion {
   readonly signal: AbortSignal
 }
 
-export interface RenewalAnswer {
+export interface RenewalResponse {
   /** As the CA sent it. */
   readonly data: unknown
   readonly retryAfterMs: number | undefined
 }
 
 /** Undefined if the CA offers nothing of the kind. Throws AcmeError, or ProxyError CONFIG. */
-export async function askRenewalInfo(question: RenewalQuestion): Promise<RenewalAnswer | undefined> {
+export async function askRenewalInfo(question: RenewalQuestion): Promise<RenewalResponse | undefined> {
   const { settings, certPem, clock, jobs, limits, signal } = question
   const id = await jobs.run('certificateIdOf', certPem, signal)
   if (id === undefined) return undefined

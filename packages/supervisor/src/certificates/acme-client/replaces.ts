@@ -29,5 +29,5 @@ export function mayBlameReplaces(error: unknown): boolean {
   if (type === 'alreadyReplaced' || /\breplaces?\b/iu.test(error.problem?.detail ?? '')) return true
   // A name that the CA refuses stays refused.
   if (error.failedNames.length > 0) return false
-  return type !== 'rateLimited' && error.answerStatus !== TOO_MANY_REQUESTS
+  return type !== 'rateLimited' && error.responseStatus !== TOO_MANY_REQUESTS
 }

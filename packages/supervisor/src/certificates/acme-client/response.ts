@@ -3,13 +3,13 @@ import type { Problem } from './problem.ts'
 import { parseRetryAfter } from './problem.ts'
 
 /** As the HTTP client leaves it: header names in lower case. */
-export interface RawAnswer {
+export interface RawResponse {
   readonly status: number
   readonly data: unknown
   readonly headers: Readonly<Record<string, unknown>>
 }
 
-export interface AcmeReply {
+export interface AcmeResponse {
   readonly data: unknown
   /** Absolute; where a resource was created. */
   readonly location: string | undefined
@@ -19,7 +19,7 @@ export interface AcmeReply {
 }
 
 /** `url` is what was asked for: links may be relative to it (RFC 9110 10.2.2, RFC 8288 3.2). */
-export function replyOf(answer: RawAnswer, url: string, nowMs: number): AcmeReply {
+export function responseOf(answer: RawResponse, url: string, nowMs: number): AcmeResponse {
   const location = headerOf(answer, 'location')
   return {
     data: answer.data,
@@ -34,12 +34,12 @@ export function absoluteUrl(reference: string, base: string): string {
   return URL.parse(reference, base)?.href ?? reference
 }
 
-export function retryAfterMsOf(answer: RawAnswer, nowMs: number): number | undefined {
+export function retryAfterMsOf(answer: RawResponse, nowMs: number): number | undefined {
   return parseRetryAfter(headerOf(answer, 'retry-after'), nowMs)
 }
 
 /** Undefined for one that is missing, or stands there several times. */
-export function headerOf({ headers }: RawAnswer, name: string): string | undefined {
+export function headerOf({ headers }: RawResponse, name: string): string | undefined {
   const value = headers[name]
   return typeof value === 'string' ? value : undefined
 }

@@ -5,8 +5,8 @@ import { codeOf } from '@reverse-proxy/shared/error-text'
 import acme from 'acme-client'
 import { version } from '../../os/version.ts'
 import type { AcmeLimits } from './time-limits.ts'
-import type { AcmeReply, RawAnswer } from './response.ts'
-import { absoluteUrl, connectionHint, headerOf, hintFor, replyOf, retryAfterMsOf } from './response.ts'
+import type { AcmeResponse, RawResponse } from './response.ts'
+import { absoluteUrl, connectionHint, headerOf, hintFor, responseOf, retryAfterMsOf } from './response.ts'
 import type { CaPacer } from './pacer.ts'
 import { pacerFor } from './pacer.ts'
 import { holdOf, isBusy, isPassingCode, persist, REQUEST_TRIES } from './patience.ts'
@@ -17,7 +17,7 @@ import { createCaAgent } from './ca-agent.ts'
 import type { WaitableClock } from '../../os/waitable-clock.ts'
 import { isRecord } from '@reverse-proxy/shared/json'
 
-const ANSWER_BYTES = 1024 * 1024
+const RESPONSE_BYTES = 1024 * 1024
 const OK_BELOW = 300
 const REDIRECTS_BELOW = 400
 const REDIRECT_LIMIT = 3
@@ -99,11 +99,11 @@ export class AcmeTransport {
   }
 
   /** A request that needs no signature. Throws AcmeError for anything but success. */
-  async get(doing: string, url: string): Promise<AcmeReply> {
+  async get(doing: string, url: string): Promise<AcmeResponse> {
     return await this.#persist(async () => {
       const { response, at } = await this.#get(url)
-      if (response.status >= OK_BELOW) throw this.#refusal(doing, response)
-      return replyOf(response, at, this.#options.clock.nowMs())
+      if (response.status >= OK_BELOW) throw this.#responseError(doing, response)
+      return responseOf(response, at, this.#options.clock.nowMs())
     })
   }
 
@@ -117,7 +117,7 @@ export class AcmeTransport {
     payload: object | null,
     signer: Signer,
     { before, tries }: PostOptions = {},
-  ): Promise<AcmeReply> {
+  ): Promise<AcmeResponse> {
     await this.#readDirectory()
     return await this.#persist(async (isRepeat) => {
       const data = signedBody(this.#signing(), url, payload, {
@@ -126,8 +126,8 @@ export class AcmeTransport {
         externalAccount: this.#options.externalAccount,
       })
       const response = await this.#send(url, 'post', data, before)
-      if (response.status >= OK_BELOW) throw this.#refusal(doing, response, isRepeat)
-      return replyOf(response, url, this.#options.clock.nowMs())
+      if (response.status >= OK_BELOW) throw this.#responseError(doing, response, isRepeat)
+      return responseOf(response, url, this.#options.clock.nowMs())
     }, tries)
   }
 
@@ -170,7 +170,7 @@ export class AcmeTransport {
     this.#directory ??= await this.#persist(async () => {
       const { response } = await this.#get(this.#options.directoryUrl)
       if (response.status >= OK_BELOW || !isRecord(response.data)) {
-        throw this.#refusal('cannot read the directory', response)
+        throw this.#responseError('cannot read the directory', response)
       }
       return response.data
     })
@@ -178,7 +178,7 @@ export class AcmeTransport {
   }
 
   /** Follows redirections, which a signed request cannot: its signature is for one URL (RFC 8555 6.4). */
-  async #get(url: string): Promise<{ readonly response: RawAnswer; readonly at: string }> {
+  async #get(url: string): Promise<{ readonly response: RawResponse; readonly at: string }> {
     let at = url
     for (let redirects = 0; ; redirects++) {
       const response = await this.#send(at, 'get', undefined)
@@ -195,7 +195,7 @@ export class AcmeTransport {
       const url = await this.urlOf('newNonce')
       let response = await this.#send(url, 'head', undefined)
       if (METHOD_REFUSED.includes(response.status)) response = await this.#send(url, 'get', undefined)
-      if (response.status >= OK_BELOW) throw this.#refusal('cannot get a nonce', response)
+      if (response.status >= OK_BELOW) throw this.#responseError('cannot get a nonce', response)
     }
     const nonce = this.#nonce
     this.#nonce = undefined
@@ -208,14 +208,14 @@ export class AcmeTransport {
     method: string,
     data: object | undefined,
     before?: () => Promise<void>,
-  ): Promise<RawAnswer> {
+  ): Promise<RawResponse> {
     const { clock, signal, directoryUrl, limits } = this.#options
     if (!URL.canParse(url) || new URL(url).protocol !== 'https:') {
       throw this.error(`the CA names a URL that is not https: ${url.slice(0, 200)}`)
     }
     await this.#pacer.take(clock, signal)
     await before?.()
-    let response: RawAnswer
+    let response: RawResponse
     try {
       response = await acme.axios.request({
         url,
@@ -230,7 +230,7 @@ export class AcmeTransport {
         httpsAgent: this.#agent,
         // axios' own timeout is one of silence: an answer of one byte a second would never end.
         signal: AbortSignal.any([signal, AbortSignal.timeout(limits.requestMs)]),
-        maxContentLength: ANSWER_BYTES,
+        maxContentLength: RESPONSE_BYTES,
         maxRedirects: 0,
         decompress: false,
         validateStatus: null,
@@ -248,7 +248,7 @@ export class AcmeTransport {
 
   #networkError(directoryUrl: string, error: unknown): AcmeError {
     const code = codeOf(error) ?? ''
-    // It did answer, with more than ANSWER_BYTES or with what is no HTTP.
+    // It did answer, with more than RESPONSE_BYTES or with what is no HTTP.
     this.#reached ||= code === 'ERR_BAD_RESPONSE'
     const what =
       code === 'ERR_CANCELED'
@@ -263,7 +263,7 @@ export class AcmeTransport {
     })
   }
 
-  #refusal(doing: string, response: RawAnswer, isRepeat = false): AcmeError {
+  #responseError(doing: string, response: RawResponse, isRepeat = false): AcmeError {
     const { clock } = this.#options
     const problem = parseProblem(response.data)
     const said = problem === undefined ? `the CA answered ${response.status}` : describeProblem(problem)
@@ -271,7 +271,7 @@ export class AcmeTransport {
     const error = this.error(`${doing}: ${said}`, {
       document: problem === undefined ? undefined : response.data,
       retryAfterMs: retryAfterMsOf(response, clock.nowMs()),
-      answerStatus: response.status,
+      responseStatus: response.status,
       isRepeat,
       ...(hint !== undefined && { hint }),
     })

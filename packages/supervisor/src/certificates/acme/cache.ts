@@ -16,7 +16,7 @@ import type {
 import type { FailureRecord } from '../renewal/failure-record.ts'
 import { failureAsOf, shifted } from '../renewal/failure-record.ts'
 import { FailureStore } from '../renewal/failure-store.ts'
-import { carriedOver } from '../renewal/excluded-names.ts'
+import { carriedOver } from '../renewal/failure-record.ts'
 import { OrderStore } from './order-store.ts'
 import type { StoredCertificate } from '../certificate.ts'
 
@@ -79,8 +79,8 @@ export class AcmeCache {
     return certificates.filter((one) => missingNames(settings, one).length < settings.domains.length)
   }
 
-  async saveCertificate(certificate: StoredCertificate, mayCommit: () => Promise<void>): Promise<void> {
-    await this.#options.storage.certificates.save(certificate, mayCommit)
+  async saveCertificate(certificate: StoredCertificate, lock: Pick<HeldLock, 'assertHeld'>): Promise<void> {
+    await this.#options.storage.certificates.save(certificate, lock)
   }
 
   /** The last attempt's failure, if it means anything for these names at this CA; with steady times. Throws CACHE. */

@@ -10,7 +10,7 @@ import type { ChallengeSolver } from '../solvers/solver.ts'
 import type { AcmeCache } from './cache.ts'
 import type { AcmeLimits } from '../acme-client/time-limits.ts'
 import type { AcmeReporter } from './reporter.ts'
-import type { Refusal } from './partial-order.ts'
+import type { FailedOrder } from './partial-order.ts'
 import { PartialOrder } from './partial-order.ts'
 import type { OrderRequest } from '../acme-client/order-request.ts'
 import type { OrderTrigger } from '../renewal/order-trigger.ts'
@@ -23,7 +23,7 @@ import type { CertificateServices } from '../services.ts'
 import type { HeldLock } from '../storage/storage.ts'
 import { againIfLost } from '../storage/lock.ts'
 import type { RenewalPlan } from '../renewal/plan.ts'
-import type { ServedSet } from './served-certificates.ts'
+import type { ServedCertificates } from './served-certificates.ts'
 import type { StoredCertificate } from '../certificate.ts'
 
 export interface IssuanceOptions {
@@ -36,22 +36,22 @@ export interface IssuanceOptions {
   readonly clock: RenewalClock
   readonly plan: RenewalPlan
   readonly failures: RetryState
-  readonly served: ServedSet
+  readonly served: ServedCertificates
   readonly report: AcmeReporter
 }
 
 export class AcmeIssuance {
   readonly #options: IssuanceOptions
-  readonly #rounds: PartialOrder
+  readonly #partialOrder: PartialOrder
   readonly #solver: ChallengeSolver
   /** The names that the attempt leaves out from the start. */
-  #held: readonly string[] = []
+  #excluded: readonly string[] = []
   /** Issued, when the lock had gone to another process. */
-  #inHand: StoredCertificate | undefined
+  #unsavedCertificate: StoredCertificate | undefined
 
   constructor(options: IssuanceOptions) {
     this.#options = options
-    this.#rounds = new PartialOrder(options)
+    this.#partialOrder = new PartialOrder(options)
     const { listenerId, settings, host } = options
     const workers = {
       arm: async (challenges: readonly ArmedChallenge[]) => await host.arm(listenerId, challenges),
@@ -94,12 +94,12 @@ export class AcmeIssuance {
     try {
       await againIfLost(async () => await this.#attemptOnce(signal, reason))
     } catch (error) {
-      if (this.#inHand === undefined || signal.aborted) throw error
+      if (this.#unsavedCertificate === undefined || signal.aborted) throw error
       // The cache has no better certificate.
       this.#options.served.noteUnsaved(error)
-      await this.#use(this.#inHand)
+      await this.#use(this.#unsavedCertificate)
     } finally {
-      this.#inHand = undefined
+      this.#unsavedCertificate = undefined
     }
   }
 
@@ -113,7 +113,7 @@ export class AcmeIssuance {
 
   async #attemptOnce(signal: AbortSignal, reason: OrderTrigger): Promise<void> {
     const { cache, failures } = this.#options
-    this.#held = []
+    this.#excluded = []
     failures.begin()
     let lock: HeldLock | undefined
     try {
@@ -123,22 +123,22 @@ export class AcmeIssuance {
       const isDone = await this.#takeOver(reason)
       await failures.reread()
       if (isDone) return
-      if (this.#inHand !== undefined) {
-        await this.#keep(this.#inHand, lock)
+      if (this.#unsavedCertificate !== undefined) {
+        await this.#keep(this.#unsavedCertificate, lock)
         return
       }
       // Before the waiting time is over, which is for new orders.
       if (failures.mayAskCa && (await this.#resume(lock, signal))) return
       this.assertDue(reason)
       if (reason === 'start') this.#assertStartAllowed()
-      if (reason !== 'demand' && this.#isRestDue()) this.#held = failures.excludedNames
-      await this.#order(lock, signal, this.#without(this.#held))
+      if (reason !== 'demand' && this.#isRestDue()) this.#excluded = failures.excludedNames
+      await this.#order(lock, signal, this.#without(this.#excluded))
     } catch (cause) {
       if (signal.aborted || cause instanceof RetryLaterError) throw cause
       // Whatever the order died of then, this is why.
       const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
-      const rest = this.#rounds.namesToRetry(error, this.#without(this.#held))
-      await failures.noteFailed(error, this.#held, lock?.signal.aborted === false)
+      const rest = this.#partialOrder.namesToRetry(error, this.#without(this.#excluded))
+      await failures.noteFailed(error, this.#excluded, lock?.signal.aborted === false)
       if (lock === undefined || rest.length === 0) throw error
       await this.#orderRest(lock, signal, { error, rest })
     } finally {
@@ -206,7 +206,7 @@ export class AcmeIssuance {
       warn: (text) => report.warn(text),
       mayOrder: async () => {
         await assertHeld()
-        await this.#options.failures.noteBegun(this.#held)
+        await this.#options.failures.noteBegun(this.#excluded)
         // The note may have taken long to write.
         await assertHeld()
       },
@@ -219,13 +219,13 @@ export class AcmeIssuance {
     if (missingNames(settings, issued).length === 0) failures.noteSuccess()
     else failures.markPartial()
     try {
-      await cache.saveCertificate(issued, async () => await lock.assertHeld())
+      await cache.saveCertificate(issued, lock)
       served.noteSaved()
       await cache.orders.clear()
       await failures.settle()
     } catch (error) {
       if (lock.signal.aborted) {
-        this.#inHand = issued
+        this.#unsavedCertificate = issued
         throw error
       }
       served.noteUnsaved(error)
@@ -240,9 +240,9 @@ export class AcmeIssuance {
     report.progress('issued', `until ${isoTime(issued.facts.notAfterMs)}`)
   }
 
-  async #orderRest(lock: HeldLock, signal: AbortSignal, refusal: Refusal): Promise<void> {
+  async #orderRest(lock: HeldLock, signal: AbortSignal, failed: FailedOrder): Promise<void> {
     const order = async (names: readonly string[]): Promise<void> => await this.#order(lock, signal, names)
-    await this.#rounds.run(refusal, order, AbortSignal.any([signal, lock.signal]))
+    await this.#partialOrder.run(failed, order, AbortSignal.any([signal, lock.signal]))
   }
 
   async #disarm(): Promise<void> {
@@ -266,8 +266,8 @@ export class AcmeIssuance {
 
   /** Names were added to one that failed a short while ago: they do not wait for it. */
   #isRestDue(): boolean {
-    const held = this.#options.failures.excludedNames
-    return held.length > 0 && this.#options.served.addsNames(this.#without(held))
+    const excluded = this.#options.failures.excludedNames
+    return excluded.length > 0 && this.#options.served.addsNames(this.#without(excluded))
   }
 
   #renewAtMs(): number {

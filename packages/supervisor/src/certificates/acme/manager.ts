@@ -7,7 +7,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { AcmeCache } from './cache.ts'
 import { AcmeIssuance } from './issuance.ts'
-import { ServedSet } from './served-certificates.ts'
+import { ServedCertificates } from './served-certificates.ts'
 import { ACME_LIMITS } from '../acme-client/time-limits.ts'
 import { AcmeReporter } from './reporter.ts'
 import type { OrderTrigger } from '../renewal/order-trigger.ts'
@@ -34,7 +34,7 @@ export class AcmeManager implements CertificateManager {
   readonly #clock: RenewalClock
   readonly #plan: RenewalPlan
   readonly #expiry: ExpiryWatch
-  readonly #served: ServedSet
+  readonly #served: ServedCertificates
   readonly #failures: RetryState
   readonly #issuance: AcmeIssuance
   readonly #report: AcmeReporter
@@ -85,7 +85,7 @@ export class AcmeManager implements CertificateManager {
     })
     this.#plan = plan
     const shared = { listenerId, settings, host, limits, cache, clock, report }
-    const served = new ServedSet(shared)
+    const served = new ServedCertificates(shared)
     this.#served = served
     this.#failures = new RetryState({ ...shared, validity: () => served.certificate?.facts })
     this.#issuance = new AcmeIssuance({ ...shared, authority, plan, served, failures: this.#failures })

@@ -8,19 +8,19 @@ import type { RenewalClock } from '../renewal/renewal-clock.ts'
 import type { RetryState } from '../renewal/retry-state.ts'
 import type { RenewalPlan } from '../renewal/plan.ts'
 import { mayLeaveOut } from '../renewal/schedule.ts'
-import type { ServedSet } from './served-certificates.ts'
+import type { ServedCertificates } from './served-certificates.ts'
 
 export interface PartialOrderOptions {
   readonly settings: AcmeSettings
   readonly clock: RenewalClock
   readonly plan: RenewalPlan
   readonly failures: RetryState
-  readonly served: ServedSet
+  readonly served: ServedCertificates
   readonly report: AcmeReporter
 }
 
 /** An order that failed. */
-export interface Refusal {
+export interface FailedOrder {
   readonly error: unknown
   /** The names left to order without the failed ones. */
   readonly rest: readonly string[]
@@ -62,7 +62,7 @@ export class PartialOrder {
    * says all of it, having noted it; or the reason of `signal`.
    */
   async run(
-    first: Refusal,
+    first: FailedOrder,
     order: (names: readonly string[]) => Promise<void>,
     signal: AbortSignal,
   ): Promise<void> {

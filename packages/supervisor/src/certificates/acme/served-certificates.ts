@@ -13,7 +13,7 @@ import type { HeldLock } from '../storage/storage.ts'
 import type { UnsavedStatus } from '../status.ts'
 import type { StoredCertificate } from '../certificate.ts'
 
-export interface ServedSetOptions {
+export interface ServedCertificatesOptions {
   readonly listenerId: string
   readonly settings: AcmeSettings
   readonly host: Pick<CertificateServices, 'publish'>
@@ -32,14 +32,14 @@ interface Unsaved {
 
 const SAVE_AGAIN_MS = HOUR_MS
 
-export class ServedSet {
-  readonly #options: ServedSetOptions
+export class ServedCertificates {
+  readonly #options: ServedCertificatesOptions
   #certificate: StoredCertificate | undefined
   /** Those that still serve the names which it lacks. */
   #older: readonly StoredCertificate[] = []
   #unsaved: Unsaved | undefined
 
-  constructor(options: ServedSetOptions) {
+  constructor(options: ServedCertificatesOptions) {
     this.#options = options
   }
 
@@ -144,18 +144,13 @@ export class ServedSet {
     let lock: HeldLock | undefined
     try {
       await cache.prepare()
-      const held = await cache.lock({
-        signal,
-        waitLimitMs: limits.lockMs,
-        onWaiting: () => {},
-      })
-      lock = held
+      lock = await cache.lock({ signal, waitLimitMs: limits.lockMs, onWaiting: () => {} })
       const cached = await cache.readCertificates()
       // A certificate that another process saved meanwhile is taken over with the next attempt.
       const isNeeded =
         certificate !== undefined &&
         cached.every(({ facts }) => facts.notBeforeMs <= certificate.facts.notBeforeMs)
-      if (isNeeded) await cache.saveCertificate(certificate, async () => await held.assertHeld())
+      if (isNeeded) await cache.saveCertificate(certificate, lock)
       this.#unsaved = undefined
     } catch (error) {
       if (!signal.aborted) this.noteUnsaved(error)

@@ -39,24 +39,24 @@ export function certificateBlocks(pem: string): readonly string[] {
 /** Whether a chain and a key belong together; says nothing about dates and trust. */
 export function inspectPair(certPem: string, keyPem: string): Inspection {
   const blocks = certificateBlocks(certPem)
-  if (blocks.length === 0) return refuse('the certificate file holds no PEM certificate')
+  if (blocks.length === 0) return unusable('the certificate file holds no PEM certificate')
   let chain: X509Certificate[]
   try {
     chain = blocks.map((block) => new X509Certificate(block))
   } catch (error) {
-    return refuse(`a certificate cannot be parsed: ${messageOf(error)}`)
+    return unusable(`a certificate cannot be parsed: ${messageOf(error)}`)
   }
   const [leaf, ...issuers] = chain
-  if (leaf === undefined) return refuse('the certificate file holds no PEM certificate')
+  if (leaf === undefined) return unusable('the certificate file holds no PEM certificate')
   try {
     const key = createPrivateKey(keyPem)
     if (!leaf.checkPrivateKey(key)) {
       return issuers.some((issuer) => issuer.checkPrivateKey(key))
-        ? refuse('the key belongs to a later certificate of the file: the site certificate must come first')
-        : refuse('the key does not match the certificate')
+        ? unusable('the key belongs to a later certificate of the file: the site certificate must come first')
+        : unusable('the key does not match the certificate')
     }
   } catch (error) {
-    return refuse(`the key cannot be read: ${messageOf(error)}`)
+    return unusable(`the key cannot be read: ${messageOf(error)}`)
   }
   const facts: CertificateFacts = {
     names: parseAlternativeNames(leaf.subjectAltName ?? ''),
@@ -65,13 +65,13 @@ export function inspectPair(certPem: string, keyPem: string): Inspection {
     notBeforeMs: leaf.validFromDate.getTime(),
     notAfterMs: leaf.validToDate.getTime(),
   }
-  const refusal = refusalOfTls(blocks, keyPem)
-  if (refusal !== undefined) return { ok: false, reason: `TLS cannot use it: ${refusal}`, isTooWeak: true }
+  const problem = tlsProblem(blocks, keyPem)
+  if (problem !== undefined) return { ok: false, reason: `TLS cannot use it: ${problem}`, isTooWeak: true }
   return { ok: true, facts, certPem: `${blocks.join('\n')}\n` }
 }
 
 /** Weak keys and signatures, which parse well and which no worker's TLS takes. */
-function refusalOfTls(chain: readonly string[], keyPem: string): string | undefined {
+function tlsProblem(chain: readonly string[], keyPem: string): string | undefined {
   try {
     createSecureContext({ ...TLS_POLICY, cert: chain.join('\n'), key: keyPem })
     return undefined
@@ -102,6 +102,6 @@ function issuerOf(certificate: X509Certificate): string {
   return /^CN=(.+)$/mu.exec(certificate.issuer)?.[1] ?? certificate.issuer.replaceAll('\n', ', ')
 }
 
-export function refuse(reason: string): Inspection {
+export function unusable(reason: string): Inspection {
   return { ok: false, reason, isTooWeak: false }
 }

@@ -7,7 +7,7 @@ import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { DAY_MS } from '@reverse-proxy/shared/time-units'
 import type { Inspection, Validity } from './inspect.ts'
-import { certificateBlocks, inspectPair, refuse } from './inspect.ts'
+import { certificateBlocks, inspectPair, unusable } from './inspect.ts'
 
 /** Our clock may be slow by this much: refusing a certificate for that would only cost another order. */
 const CLOCK_TOLERANCE_MS = 2 * DAY_MS
@@ -43,9 +43,9 @@ export function inspectIssuedChain({
   nowMs,
 }: IssuedChain): IssuedInspection {
   const sent = parseAll(certPem)
-  if (typeof sent === 'string') return refuse(sent)
+  if (typeof sent === 'string') return unusable(sent)
   const leaf = leafFor(sent, createPrivateKey(keyPem))
-  if (leaf === undefined) return refuse('the key does not match the certificate')
+  if (leaf === undefined) return unusable('the key does not match the certificate')
 
   const known = knownPem === undefined ? [] : parseAll(knownPem)
   const pool = typeof known === 'string' ? sent : [...sent, ...known]
@@ -54,9 +54,9 @@ export function inspectIssuedChain({
   if (!inspection.ok) return inspection
   const { facts } = inspection
   const missing = names.filter((name) => !facts.names.some((covering) => nameCovers(covering, name)))
-  if (missing.length > 0) return refuse(`the issued certificate lacks ${missing.join(', ')}`)
+  if (missing.length > 0) return unusable(`the issued certificate lacks ${missing.join(', ')}`)
   const untimely = reasonAgainstDates(facts, nowMs)
-  if (untimely !== undefined) return refuse(untimely)
+  if (untimely !== undefined) return unusable(untimely)
   // A root that signs leaves by itself is in the clients' stores.
   if (path.length > 1 || isSignedByRoot(leaf, pool)) return inspection
   return {

@@ -3,11 +3,11 @@
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Piscina } from 'piscina'
-import type { JobInput, JobName, JobResult } from './job-table.ts'
+import type { JobInput, JobName, JobResult } from './pool-worker.ts'
 import type { Job } from './pool-worker.ts'
 
 export interface CertificateJobs {
-  /** Runs one job of job-table.ts; rejects with the reason of `signal` when that is aborted first. */
+  /** Runs one job of pool-worker.ts; rejects with the reason of `signal` when that is aborted first. */
   run<Name extends JobName>(name: Name, input: JobInput<Name>, signal?: AbortSignal): Promise<JobResult<Name>>
   /** Ends every thread, whatever it is doing. Idempotent. */
   close(): Promise<void>

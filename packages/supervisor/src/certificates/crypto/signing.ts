@@ -1,5 +1,5 @@
-// Everything we sign: certificate requests, tls-alpn-01 certificates, the internal CA and its leaves. Slow: run it
-// through jobs.ts.
+// Everything that needs ASN.1: signs certificate requests, tls-alpn-01 certificates, the internal CA and its leaves, and
+// computes the identifier of a certificate. Slow: run it through jobs.ts.
 import { createHash, randomBytes } from 'node:crypto'
 import * as x509 from '@peculiar/x509'
 import { DAY_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'
@@ -120,4 +120,22 @@ function randomSerial(): string {
 
 function pemOf(certificate: x509.X509Certificate): string {
   return `${certificate.toString('pem').trim()}\n`
+}
+
+const SIGN_BIT = 0x80
+
+/** RFC 9773 4.1: the identifier that a CA uses for a certificate. Of the first in `certPem`; undefined if it lacks an authority key identifier. @throws if it is not PEM */
+export function certificateIdOf(certPem: string): string | undefined {
+  const leaf = new x509.X509Certificate(certPem)
+  const keyId = leaf.getExtension(x509.AuthorityKeyIdentifierExtension)?.keyId
+  if (keyId === undefined) return undefined
+  const authority = Buffer.from(keyId, 'hex').toString('base64url')
+  return `${authority}.${integerContent(leaf.serialNumber).toString('base64url')}`
+}
+
+/** X.690 8.3: as short as can be, but with a zero byte in front where the first bit is set. */
+function integerContent(hex: string): Buffer {
+  const digits = hex.replace(/^(?:00)+(?=.)/u, '')
+  const bytes = Buffer.from(digits.padStart(digits.length + (digits.length % 2), '0'), 'hex')
+  return (bytes[0] ?? 0) >= SIGN_BIT ? Buffer.concat([Buffer.of(0), bytes]) : bytes
 }

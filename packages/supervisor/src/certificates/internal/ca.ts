@@ -73,7 +73,7 @@ async function makeAuthority(
 ): Promise<StoredCertificate> {
   const pair = await host.jobs.run('createAuthority', { nowMs: host.clock.nowMs() }, signal)
   const authority = await inspectOwn(pair, 'self', { host, signal })
-  await store.save(authority, async () => await lock.assertHeld())
+  await store.save(authority, lock)
   return authority
 }
 

@@ -53,7 +53,7 @@ export class InternalLeaf {
       const theirs = await this.#readLeaf(authority, replacedSerial)
       if (theirs !== undefined) return theirs
       const leaf = await issueLeaf(authority, hosts, ca)
-      await this.#storage.certificates.save(leaf, async () => await lock.assertHeld())
+      await this.#storage.certificates.save(leaf, lock)
       return leaf
     } finally {
       await lock.release()

@@ -13,7 +13,7 @@ import type {
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Broadcast } from '../../workers/handle.ts'
 import { RetryLaterError } from '../renewal/order-trigger.ts'
-import { CertificateCounts } from '../event-counts.ts'
+import { CertificateCounts } from '../status.ts'
 import type { ManagedListener } from './reload-transaction.ts'
 import { ReloadTransaction } from './reload-transaction.ts'
 import type { CertificateServices } from '../services.ts'
@@ -25,9 +25,9 @@ import { AcmeManager } from '../acme/manager.ts'
 import { InternalManager } from '../internal/manager.ts'
 import { ManualManager } from '../manual/manager.ts'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
-import type { ReloadPause } from './reload-debounce.ts'
-import { pauseAfterReload } from './reload-debounce.ts'
-import { ServedCertificates } from './served-payloads.ts'
+import type { ReloadPause } from './reload-transaction.ts'
+import { pauseAfterReload } from './reload-transaction.ts'
+import { ServedPayloads } from './served-payloads.ts'
 import type { ListenerStatus, ManagerStatus } from '../status.ts'
 
 /** Longer than a worker takes to boot. */
@@ -49,7 +49,7 @@ export class CertificateRegistry {
   readonly #host: CertificateServices & StorageOpener
   readonly #counts = new CertificateCounts()
   readonly #managed = new Map<string, ManagedListener>()
-  readonly #served: ServedCertificates
+  readonly #served: ServedPayloads
   readonly #challenges = new Map<string, readonly ArmedChallenge[]>()
   /** Loads under way, by manager. */
   readonly #loading = new Map<CertificateManager, Promise<void>>()
@@ -65,7 +65,7 @@ export class CertificateRegistry {
   constructor(options: CertificateRegistryOptions) {
     this.#options = options
     const { broadcast, log } = options
-    this.#served = new ServedCertificates({ log, broadcast })
+    this.#served = new ServedPayloads({ log, broadcast })
     this.#host = {
       ...options,
       counts: this.#counts,

@@ -8,7 +8,8 @@ import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { CertificateManager } from '../manager.ts'
-import type { ServedCertificates } from './served-payloads.ts'
+import type { ServedPayloads } from './served-payloads.ts'
+import { MINUTE_MS, SECOND_MS } from '@reverse-proxy/shared/time-units'
 
 export interface ManagedListener {
   readonly listener: Listener
@@ -19,7 +20,7 @@ export interface ReloadTransactionOptions {
   readonly log: Log
   /** By id. */
   readonly managed: Map<string, ManagedListener>
-  readonly served: ServedCertificates
+  readonly served: ServedPayloads
   readonly create: (listener: Listener) => CertificateManager
   /** Waits for the loads, with a limit. Rejects if one of them has failed by then. */
   readonly waitFor: (loads: readonly Promise<void>[]) => Promise<void>
@@ -192,4 +193,24 @@ function needsNewManager(before: Listener | undefined, after: Listener): boolean
 
 function hostsOf({ sites }: Listener): string {
   return JSON.stringify(sites.flatMap(({ hosts }) => hosts))
+}
+
+export interface ReloadPause {
+  /** When the reload was, in milliseconds of timers. */
+  readonly atMs: number
+  readonly pauseMs: number
+}
+
+const SHORTEST_MS = 2 * SECOND_MS
+/** Reloads that keep coming when an order has begun cut it short: they get ever longer pauses. */
+const LONGEST_MS = MINUTE_MS
+/** After this much quiet, the next reload is the first again. */
+const FORGOTTEN_MS = 2 * MINUTE_MS
+
+/** The pause after a reload at `nowMs`, given the one before it. */
+export function pauseAfterReload(previous: ReloadPause | undefined, nowMs: number): ReloadPause {
+  const sinceMs = previous === undefined ? Infinity : nowMs - previous.atMs
+  if (previous === undefined || sinceMs >= FORGOTTEN_MS) return { atMs: nowMs, pauseMs: SHORTEST_MS }
+  const hasBegun = sinceMs >= previous.pauseMs
+  return { atMs: nowMs, pauseMs: hasBegun ? Math.min(previous.pauseMs * 2, LONGEST_MS) : previous.pauseMs }
 }

@@ -5,16 +5,16 @@ import type { ListenerCertificates, PushedCertificate } from '@reverse-proxy/sha
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { Broadcast } from '../../workers/handle.ts'
 
-export interface ServedCertificatesOptions {
+export interface ServedPayloadsOptions {
   readonly log: Log
   readonly broadcast: Broadcast
 }
 
-export class ServedCertificates {
-  readonly #options: ServedCertificatesOptions
+export class ServedPayloads {
+  readonly #options: ServedPayloadsOptions
   readonly #byListener = new Map<string, readonly PushedCertificate[]>()
 
-  constructor(options: ServedCertificatesOptions) {
+  constructor(options: ServedPayloadsOptions) {
     this.#options = options
   }
 
@@ -53,14 +53,14 @@ export class ServedCertificates {
       type: 'certificates',
       listener: { listenerId, certificates },
     })
-    const refusals = outcomes.filter((outcome) => outcome.result === 'refused')
-    for (const { slot: worker, error } of refusals) {
+    const rejections = outcomes.filter((outcome) => outcome.result === 'refused')
+    for (const { slot: worker, error } of rejections) {
       this.#options.log.error('CERT_FAILED', { listener: listenerId, worker, error })
     }
-    const [refusal] = refusals
-    if (refusal === undefined || outcomes.some(({ result }) => result === 'done')) return
+    const [rejection] = rejections
+    if (rejection === undefined || outcomes.some(({ result }) => result === 'done')) return
     if (this.#byListener.get(listenerId) === certificates) this.#restore(listenerId, before)
-    throw new ProxyError('CERTIFICATE', `no worker can serve it: ${refusal.error}`)
+    throw new ProxyError('CERTIFICATE', `no worker can serve it: ${rejection.error}`)
   }
 
   #restore(listenerId: string, before: readonly PushedCertificate[] | undefined): void {

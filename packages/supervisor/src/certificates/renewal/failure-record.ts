@@ -28,7 +28,7 @@ export interface OrderSubject {
 export interface FailureContext {
   readonly order: OrderSubject
   /** Names that the order left out because they had failed before. */
-  readonly held: readonly string[]
+  readonly excluded: readonly string[]
   readonly previous: FailureRecord | undefined
   /** Validity of the certificate in service. */
   readonly validity: Validity | undefined
@@ -44,7 +44,7 @@ export interface FailureContext {
 
 /** The record of an attempt that has just ended in `error`, with the time of the next. */
 export function nextFailure(error: unknown, context: FailureContext): FailureRecord {
-  const { order, held, previous, validity, isOrdered, nowMs, certificateTimeMs, jitter } = context
+  const { order, excluded, previous, validity, isOrdered, nowMs, certificateTimeMs, jitter } = context
   const acme = error instanceof AcmeError ? error : undefined
   const failures = (previous?.failures ?? 0) + 1
   const retryMs = retryAtMs({
@@ -63,7 +63,7 @@ export function nextFailure(error: unknown, context: FailureContext): FailureRec
     caWaitUntilMs: acme?.retryAfterMs === undefined ? undefined : nowMs + obeyedWaitMs(acme.retryAfterMs),
     reachedCa: acme?.reachedCa ?? isOrdered,
     ...order,
-    failedNames: [...new Set([...held, ...(acme?.failedNames ?? [])])],
+    failedNames: [...new Set([...excluded, ...(acme?.failedNames ?? [])])],
     leftOutAtMs: previous?.leftOutAtMs,
     reason: messageOf(error),
     document: acme?.document,
@@ -96,4 +96,31 @@ export function concerns(record: FailureRecord, order: OrderSubject): boolean {
   const sameNames =
     record.names.length === order.names.length && record.names.every((name) => order.names.includes(name))
   return sameNames && record.directoryUrl === order.directoryUrl
+}
+
+/** The part of `record` that applies to `order`; undefined if none does. */
+export function carriedOver(
+  record: FailureRecord,
+  order: OrderSubject,
+  nowMs: number,
+): FailureRecord | undefined {
+  if (record.directoryUrl !== order.directoryUrl) return undefined
+  if (concerns(record, order)) return record
+  const failedNames = record.failedNames.filter((name) => order.names.includes(name))
+  if (failedNames.length > 0) return { ...record, failedNames }
+  const { caWaitUntilMs, nextAttemptMs } = record
+  if (caWaitUntilMs === undefined || caWaitUntilMs <= nowMs) return undefined
+  return { ...record, failedNames, nextAttemptMs: Math.min(nextAttemptMs, caWaitUntilMs) }
+}
+
+/** The names of `order` that have failed in another one, and are not due yet: it is placed without them. */
+export function excludedNames(
+  failure: FailureRecord | undefined,
+  order: OrderSubject,
+  nowMs: number,
+): readonly string[] {
+  if (failure === undefined || concerns(failure, order)) return []
+  const { nextAttemptMs, caWaitUntilMs = 0, failedNames } = failure
+  if (nowMs >= nextAttemptMs || nowMs < caWaitUntilMs) return []
+  return failedNames.length < order.names.length ? failedNames : []
 }

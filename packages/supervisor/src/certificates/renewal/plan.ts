@@ -5,7 +5,7 @@ import { isoTime } from '@reverse-proxy/shared/clock'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { AcmeError } from '../acme-client/problem.ts'
-import type { RenewalAnswer } from '../acme-client/renewal-info.ts'
+import type { RenewalResponse } from '../acme-client/renewal-info.ts'
 import type { RenewalInfo } from './ari.ts'
 import { chooseTime, longestPauseMs, parseRenewalInfo, pauseMs } from './ari.ts'
 import type { RenewalClock } from './renewal-clock.ts'
@@ -22,7 +22,7 @@ export interface RenewalPlanOptions {
   readonly clock: Pick<RenewalClock, 'nowMs' | 'monotonicMs' | 'toWallTime' | 'wallOffsetMs'>
   readonly log: Log
   /** Asks the CA, as renewal-info.ts does. */
-  readonly ask: (certificate: StoredCertificate, signal: AbortSignal) => Promise<RenewalAnswer | undefined>
+  readonly ask: (certificate: StoredCertificate, signal: AbortSignal) => Promise<RenewalResponse | undefined>
 }
 
 export class RenewalPlan {

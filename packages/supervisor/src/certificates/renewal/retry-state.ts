@@ -8,7 +8,7 @@ import { assertDue } from './order-trigger.ts'
 import type { RenewalClock } from './renewal-clock.ts'
 import type { FailureRecord, OrderSubject } from './failure-record.ts'
 import { nextFailure, shifted } from './failure-record.ts'
-import { excludedNames } from './excluded-names.ts'
+import { excludedNames } from './failure-record.ts'
 import type { Validity } from '../crypto/inspect.ts'
 
 /** Where the last failure is kept. Times are steady. */
@@ -123,19 +123,19 @@ export class RetryState {
    * has failed, or a restart loop would order each time. The first in a row may be placed again at once.
    * Throws CACHE: what cannot be noted is not ordered.
    */
-  async noteBegun(held: readonly string[]): Promise<void> {
+  async noteBegun(excluded: readonly string[]): Promise<void> {
     if (this.#begun !== undefined) return
     const before = this.#last
-    const cutShort = this.#recordOf(new AcmeError('the order was cut short', { reachedCa: true }), held)
+    const cutShort = this.#recordOf(new AcmeError('the order was cut short', { reachedCa: true }), excluded)
     const record = before === undefined ? { ...cutShort, nextAttemptMs: cutShort.failedAtMs } : cutShort
     this.#begun = { record, before }
     await this.#options.cache.saveFailure(record)
   }
 
   /** Never rejects. Without the lock the record is not ours to write: whoever has it notes its own failures. */
-  async noteFailed(error: unknown, held: readonly string[], hasLock: boolean): Promise<void> {
+  async noteFailed(error: unknown, excluded: readonly string[], hasLock: boolean): Promise<void> {
     const { cache, clock, report, validity } = this.#options
-    this.#last = this.#recordOf(error, held)
+    this.#last = this.#recordOf(error, excluded)
     const isServing = (validity()?.notAfterMs ?? 0) > clock.nowMs()
     report.failed(this.last ?? this.#last, isServing)
     if (!hasLock) {
@@ -183,14 +183,14 @@ export class RetryState {
 
   #recordOf(
     error: unknown,
-    held: readonly string[],
+    excluded: readonly string[],
     // A certificate that was issued but cannot be used is a failure.
     previous = this.#last ?? this.#begun?.before,
   ): FailureRecord {
     const { clock, validity } = this.#options
     return nextFailure(error, {
       order: this.#order,
-      held,
+      excluded,
       previous,
       validity: validity(),
       isOrdered: this.#begun !== undefined,

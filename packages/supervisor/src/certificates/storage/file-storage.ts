@@ -1,5 +1,5 @@
 // Keeps certificates, keys and records as files of one directory that is private to this account.
-import { readdir, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -15,7 +15,7 @@ import { CertificateStore } from './generations.ts'
 import { lockDirectory } from './lock.ts'
 import { restrict, unexpectedEntry, strangersIn } from './permissions.ts'
 import { readPrivateFile } from './private-file.ts'
-import { putAside } from './quarantine.ts'
+import { quarantineFile } from './private-file.ts'
 import type { CertificateStorage, Exposure, HeldLock, LockOptions, Quarantined } from './storage.ts'
 import { DamagedValueError } from './storage.ts'
 
@@ -88,19 +88,8 @@ class FileStorage implements CertificateStorage {
     })
   }
 
-  async list(prefix: string): Promise<readonly string[]> {
-    return await this.#attempt(async () => {
-      const entries = await readdir(this.locate(prefix), { withFileTypes: true }).catch((error: unknown) => {
-        if (codeOf(error) === 'ENOENT') return []
-        throw error
-      })
-      const names = entries.filter((entry) => entry.isFile()).map(({ name }) => name)
-      return names.map((name) => (prefix === '' ? name : `${prefix}/${name}`)).toSorted()
-    })
-  }
-
   async quarantine(key: string, reason: string): Promise<Quarantined | undefined> {
-    return await this.#attempt(async () => await putAside(this.#directory, key, reason))
+    return await this.#attempt(async () => await quarantineFile(this.#directory, key, reason))
   }
 
   async #attempt<Result>(work: () => Promise<Result>): Promise<Result> {

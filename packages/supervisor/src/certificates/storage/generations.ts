@@ -24,9 +24,16 @@ import {
 } from './atomic-file.ts'
 import { parseRecord } from '@reverse-proxy/shared/json'
 import { readPrivateFile } from './private-file.ts'
-import type { AllLoaded, Loaded, PairInspector, Quarantined, StoredCertificates } from './storage.ts'
+import type {
+  AllLoaded,
+  HeldLock,
+  Loaded,
+  PairInspector,
+  Quarantined,
+  StoredCertificates,
+} from './storage.ts'
 import { DamagedValueError } from './storage.ts'
-import { putAside } from './quarantine.ts'
+import { quarantineFile } from './private-file.ts'
 
 const FORMAT_VERSION = 1
 /** Names made by `nameOf`. */
@@ -90,7 +97,7 @@ export class CertificateStore implements StoredCertificates {
     quarantined: Quarantined[],
   ): AsyncGenerator<readonly [name: string, certificate: StoredCertificate]> {
     const quarantine = async (name: string, reason: string): Promise<void> => {
-      const put = await putAside(this.directory, name, reason)
+      const put = await quarantineFile(this.directory, name, reason)
       if (put !== undefined) quarantined.push(put)
     }
     if ((await this.#readCurrent()).isDamaged) await quarantine('current', 'it is not a symbolic link')
@@ -110,11 +117,7 @@ export class CertificateStore implements StoredCertificates {
     }
   }
 
-  /**
-   * Makes `certificate` the current one. `mayCommit` is asked directly before the rename that does it,
-   * and throws to stop that: nothing is left of it then. Throws CACHE.
-   */
-  async save(certificate: StoredCertificate, mayCommit: () => Promise<void>): Promise<void> {
+  async save(certificate: StoredCertificate, lock: Pick<HeldLock, 'assertHeld'>): Promise<void> {
     const { name: previous } = await this.#readCurrent()
     const name = nameOf(certificate)
     const link = temporaryPath(this.#current)
@@ -125,7 +128,7 @@ export class CertificateStore implements StoredCertificates {
       throw cacheError(this.directory, error)
     }
     try {
-      await mayCommit()
+      await lock.assertHeld()
     } catch (error) {
       await this.#discard(link)
       await this.#discard(join(this.#generations, name))

@@ -1,9 +1,13 @@
 // Reads the files of a private directory as if somebody else had been at them: through no symbolic link,
 // from nothing but a regular file (a pipe would never end), and never more than a limit.
 import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { open, rename } from 'node:fs/promises'
 import { DamagedValueError } from './storage.ts'
 import { codeOf } from '@reverse-proxy/shared/error-text'
+import { randomBytes } from 'node:crypto'
+import { basename, join } from 'node:path'
+import type { Quarantined } from './storage.ts'
+import { makePrivateSubdirectory } from './atomic-file.ts'
 
 /**
  * The file's text; undefined if there is none. Throws DamagedValueError, or the error of a file system
@@ -28,5 +32,26 @@ export async function readPrivateFile(path: string, limitBytes: number): Promise
     return await file.readFile('utf8')
   } finally {
     await file.close()
+  }
+}
+
+/**
+ * Moves `name`, a path inside `directory`. Undefined if it has gone already: another process was faster.
+ * Where it cannot be moved it stays, and the reason says so: what else the directory holds is good all the same.
+ */
+export async function quarantineFile(
+  directory: string,
+  name: string,
+  reason: string,
+): Promise<Quarantined | undefined> {
+  const from = join(directory, name)
+  try {
+    const quarantine = await makePrivateSubdirectory(directory, 'quarantine')
+    const path = join(quarantine, `${basename(name)}-${randomBytes(2).toString('hex')}`)
+    await rename(from, path)
+    return { path, reason }
+  } catch (error) {
+    const code = codeOf(error)
+    return code === 'ENOENT' ? undefined : { path: from, reason: `${reason}; not put aside: ${code}` }
   }
 }

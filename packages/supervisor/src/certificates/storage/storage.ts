@@ -44,8 +44,6 @@ export interface CertificateStorage extends Locker {
   store(key: string, value: string, lock?: HeldLock): Promise<void>
   /** Idempotent. Throws CACHE, and when `lock` is lost. */
   remove(key: string, lock?: HeldLock): Promise<void>
-  /** The keys that begin with `prefix`, itself the name of a folder or empty, sorted; not those of a folder in it. */
-  list(prefix: string): Promise<readonly string[]>
   /** Keeps a value that cannot be used out of the way; undefined if it has gone already. */
   quarantine(key: string, reason: string): Promise<Quarantined | undefined>
 }
@@ -67,10 +65,10 @@ export interface StoredCertificates {
   /** The current pair as it lies there, for whoever only wants a look; undefined where there is none. */
   peek(): Promise<{ readonly certPem: string; readonly keyPem: string } | undefined>
   /**
-   * Makes `certificate` the current one. `mayCommit` is asked directly before, and throws to stop that: nothing is
-   * left of it then. Throws CACHE.
+   * Makes `certificate`, with its key and metadata, the current one in a single step. Checks `lock` directly before;
+   * if that is lost, nothing is left of `certificate`. Throws CACHE.
    */
-  save(certificate: StoredCertificate, mayCommit: () => Promise<void>): Promise<void>
+  save(certificate: StoredCertificate, lock: Pick<HeldLock, 'assertHeld'>): Promise<void>
 }
 
 export interface Loaded {

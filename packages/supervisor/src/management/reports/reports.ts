@@ -1,6 +1,6 @@
 // The replies of the admin commands, in addition to `"status":"ok"`: JSON for programs; admin/render.ts renders them
 // for people. Times are ISO 8601 in UTC.
-import type { EventCounts } from '../../certificates/event-counts.ts'
+import type { EventCounts } from '../../certificates/status.ts'
 import type { IssueReport } from '../../config/report.ts'
 import type { ReloadSuccess } from '../../reload.ts'
 import type { RollState } from '../../workers/fleet.ts'
