@@ -22,6 +22,8 @@ import { waitUntil } from './support/wait-until.ts'
 
 const ID = 'listener'
 const TEST = { timeout: 20_000 }
+/** Time enough for a handshake. */
+const DRAIN_MS = 2_000
 
 interface RunningWorker {
   readonly worker: WorkerLifecycle
@@ -89,6 +91,26 @@ test(
 )
 
 test(
+  'a worker that is stopped while it drains: who has said hello meanwhile is served nevertheless',
+  TEST,
+  async (t) => {
+    const certificate = makeCertificate(['a.example'])
+    const { worker, port, exited } = await startWorker(certificate)
+    const early = net.connect(port, '127.0.0.1')
+    t.after(() => early.destroy())
+    await once(early, 'connect')
+    // Accepted after it, and served: so the early one has been accepted, too.
+    assert.equal(await serialShown({ port, host: '127.0.0.1' }), certificate.serial)
+    worker.onMessage({ type: 'drain', timeoutMs: DRAIN_MS })
+    await assert.rejects(once(net.connect(port, '127.0.0.1'), 'connect'), { code: 'ECONNREFUSED' })
+    const shown = serialShown({ socket: early })
+    standStill(DRAIN_MS + 500)
+    assert.equal(await shown, certificate.serial)
+    assert.equal(await exited, 0)
+  },
+)
+
+test(
   'told to drain with no time left while it drains, a worker ends; it takes nothing more',
   TEST,
   async (t) => {
@@ -130,6 +152,11 @@ test('a supervisor that dies while a worker binds its ports: the worker is gone 
   assert.deepEqual(await supervisor.exited, { code: null, signal: 'SIGKILL' })
   assert.equal(supervisor.stderr.text, '')
 })
+
+/** As if this process were stopped by a signal: nothing of it runs, and the kernel goes on. */
+function standStill(forMs: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, forMs)
+}
 
 async function serialShown(options: tls.ConnectionOptions): Promise<string | undefined> {
   const socket = tls.connect({ ...options, servername: 'a.example', rejectUnauthorized: false })

@@ -99,16 +99,21 @@ test(
         .requestsOf('newOrder')
         .some((order) => order.accountUrl === accountUrl && order.identifiers.includes(HTTP_ADDED))
 
-    // When the reload is done, and before the CA names its challenges, one worker stands still: it will not
-    // acknowledge them. The last to be replaced: it has not ended yet.
-    const still = Number(/ WORKER_READY worker=3 pid=(\d+)/u.exec(proxy.stdout.text)?.[1])
-    let hasNamed = false
+    // From the moment in which the CA names its challenges, one worker stands still and will not acknowledge them. A
+    // fresh one: an old one has to be done in time, and those whose connection it holds would feel it. No longer than
+    // it takes: a worker that is silent for 10 s is killed.
+    const reloaded = Promise.withResolvers<void>()
+    let still = 0
     const tokens: string[] = []
     const readTokens = readingTokens((token) => tokens.push(token))
     ca.inject({
       on: 'authz',
       answer: async (exchange) => {
-        hasNamed = true
+        await reloaded.promise
+        if (still === 0) {
+          still = readyPids(proxy).at(-1) ?? 0
+          process.kill(still, 'SIGSTOP')
+        }
         await readTokens(exchange)
       },
     })
@@ -134,9 +139,9 @@ test(
       / CONFIG_RELOAD status=success .*workers=replaced certificates=pending/u,
       PATIENCE_MS,
     )
-    process.kill(still, 'SIGSTOP')
-    // Who comes from here on is not taken by a worker that will not answer.
-    await waitFor('the CA to name its challenges', () => hasNamed, PATIENCE_MS)
+    reloaded.resolve()
+    // Who comes from then on is not taken by a worker that will not answer.
+    await waitFor('a worker to stand still', () => still !== 0, PATIENCE_MS)
     await waitFor(
       'a worker to be armed',
       async () => (await prove(ALPN_ADDED, 1)).every(isChallenge),
@@ -264,12 +269,20 @@ async function waitForWorkers(proxy: Proxy): Promise<void> {
   await waitFor(
     'every worker to be ready',
     () => {
-      const readyPids = proxy.stdout.lines.map((line) => Number(/ WORKER_READY .*pid=(\d+)/u.exec(line)?.[1]))
+      const ready = readyPids(proxy)
       const pids = proxy.workerPids()
-      return pids.length === WORKERS && pids.every((pid) => readyPids.includes(pid))
+      return pids.length === WORKERS && pids.every((pid) => ready.includes(pid))
     },
     PATIENCE_MS,
   )
+}
+
+/** Of every worker that has ever been ready, in that order. */
+function readyPids(proxy: Proxy): number[] {
+  return proxy.stdout.lines.flatMap((line) => {
+    const pid = / WORKER_READY .*pid=(\d+)/u.exec(line)?.[1]
+    return pid === undefined ? [] : [Number(pid)]
+  })
 }
 
 async function times<T>(count: number, make: () => Promise<T>): Promise<T[]> {

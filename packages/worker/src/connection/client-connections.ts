@@ -2,7 +2,7 @@
 // Node's own close() is of no use here: the server never listens, and its close callback never comes.
 import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
-import { nowMs } from '../node/timers.ts'
+import { nowMs, stoodStill } from '../node/timers.ts'
 
 /** Long enough for a client to have read our GOAWAY, or the `Connection: close` of its next answer. */
 const NOTICE_MS = 1000
@@ -58,8 +58,8 @@ export class ClientConnections {
   /**
    * Two phases. At once: GOAWAY, and `Connection: close` on every further answer. A second later: idle
    * connections are closed, and so is each one that becomes idle. Ends when all are gone, upgraded ones
-   * included; what is left after `timeoutMs` is cut, tunnels after a last word to their clients. Called again,
-   * it may give less time, never more.
+   * included; what is left after `timeoutMs` is cut, tunnels after a last word to their clients. Time in which this
+   * process stood still does not count. Called again, it may give less time, never more.
    * @param mayStillAdd while it says so, it does not end: connections are on their way here
    */
   drain(timeoutMs: number, mayStillAdd: () => boolean = () => false): Promise<void> {
@@ -70,10 +70,19 @@ export class ClientConnections {
 
   #startDrain(mayStillAdd: () => boolean, resolve: () => void): void {
     for (const session of this.#sessions) retireSession(session)
-    const noticedMs = nowMs() + NOTICE_MS
+    let sweptMs = nowMs()
+    let noticedMs = sweptMs + NOTICE_MS
     let cutMs = Infinity
     const sweep = setInterval(() => {
       const atMs = nowMs()
+      const sinceMs = atMs - sweptMs
+      sweptMs = atMs
+      if (stoodStill(sinceMs)) {
+        // First read what has come meanwhile.
+        noticedMs += sinceMs
+        this.#deadlineMs += sinceMs
+        return
+      }
       if (atMs >= this.#deadlineMs && cutMs === Infinity) cutMs = atMs + this.#endLingering()
       if (atMs >= cutMs) this.#cut()
       else if (atMs >= noticedMs) this.#closeIdle()

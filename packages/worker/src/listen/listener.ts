@@ -19,7 +19,7 @@ import { HttpsServer } from './https-server.ts'
 import type { ConnectionLimits } from '../connection/connection-limits.ts'
 import type { EventCounter } from '../observability/metrics.ts'
 import { ConnectionLimitLog } from '../connection/connection-limit-log.ts'
-import { systemTimers } from '../node/timers.ts'
+import { afterAwake, systemTimers } from '../node/timers.ts'
 import { ChallengeContexts, SiteContexts } from '../tls/contexts.ts'
 import { TlsAcceptor } from '../tls/acceptor.ts'
 import type { RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
@@ -156,7 +156,7 @@ export class TrafficListener {
   async drain(timeoutMs: number): Promise<void> {
     // Connections that no worker has accepted yet wait in the kernel for the other workers.
     this.#sockets.close()
-    setTimeout(() => this.#front.close(), Math.min(HELLO_GRACE_MS, timeoutMs)).unref()
+    afterAwake(Math.min(HELLO_GRACE_MS, timeoutMs), () => this.#front.close())
     const mayStillServe = (): boolean => this.#front.size > 0
     await Promise.all([this.#sites.drain(timeoutMs, mayStillServe), this.#redirect.drain(timeoutMs)])
     this.#front.close()

@@ -10,6 +10,35 @@ export const systemTimers: Timers = {
   },
 }
 
+/** A tick that is so late: the process was stopped, or the machine had no time for it. */
+const STANDSTILL_MS = 500
+const TICK_MS = 50
+
+/** Whether the process stood still in the time between two ticks of a short interval. */
+export function stoodStill(sinceLastTickMs: number): boolean {
+  return sinceLastTickMs > STANDSTILL_MS
+}
+
+/**
+ * Calls `run` after `delayMs`, without the time in which the process stood still: what has come meanwhile is read
+ * first. Keeps no process alive. Ticks, so it is not for what every connection needs.
+ */
+export function afterAwake(delayMs: number, run: () => void): void {
+  let tickedMs = nowMs()
+  let leftMs = delayMs
+  const ticks = setInterval(
+    () => {
+      const sinceMs = nowMs() - tickedMs
+      tickedMs += sinceMs
+      if (!stoodStill(sinceMs)) leftMs -= sinceMs
+      if (leftMs > 0) return
+      clearInterval(ticks)
+      run()
+    },
+    Math.min(TICK_MS, delayMs),
+  ).unref()
+}
+
 /** Milliseconds since the start of this process; monotonic. */
 export function nowMs(): number {
   return performance.now()
