@@ -4,8 +4,8 @@ import { messageOf } from './error-text.ts'
 
 type ErrorSource = 'client' | 'upstream' | 'internal' | 'operator'
 
-/** `if-reused`: only when the upstream connection had served a request before. */
-type Retry = 'never' | 'if-reused'
+/** `unreached`: no peer has seen any of it; `if-unanswered`: a peer may have seen it, so only what is safe to repeat. */
+type Retry = 'never' | 'unreached' | 'if-unanswered'
 
 interface ErrorRow {
   readonly source: ErrorSource
@@ -30,12 +30,12 @@ export const ERRORS = {
   TOO_MANY_TUNNELS: { source: 'client', retry: 'never', status: 503 },
   HEADERS_TOO_LARGE: { source: 'client', retry: 'never', status: 431 },
   CLIENT_GONE: { source: 'client', retry: 'never', status: 0 },
-  UPSTREAM_CONNECT: { source: 'upstream', retry: 'never', status: 502 },
-  UPSTREAM_RESET: { source: 'upstream', retry: 'if-reused', status: 502 },
+  UPSTREAM_CONNECT: { source: 'upstream', retry: 'unreached', status: 502 },
+  UPSTREAM_RESET: { source: 'upstream', retry: 'if-unanswered', status: 502 },
   UPSTREAM_PROTOCOL: { source: 'upstream', retry: 'never', status: 502 },
   UPSTREAM_TLS: { source: 'upstream', retry: 'never', status: 502 },
-  UPSTREAM_CONNECT_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
-  UPSTREAM_NAME_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
+  UPSTREAM_CONNECT_TIMEOUT: { source: 'upstream', retry: 'unreached', status: 504 },
+  UPSTREAM_NAME_TIMEOUT: { source: 'upstream', retry: 'unreached', status: 504 },
   UPSTREAM_QUEUE_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
   UPSTREAM_TIMEOUT: { source: 'upstream', retry: 'never', status: 504 },
   UPSTREAM_TRUNCATED: { source: 'upstream', retry: 'never', status: 0 },

@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
+import { parseBalance } from '../src/config/balancing.ts'
 import { formatPath, ISSUES } from '../src/config/issues.ts'
 import { checkRules } from '../src/config/rules.ts'
-import type { ConfigFile, ListenerFile, Valid } from '../src/config/schema.ts'
+import type { ConfigFile, ListenerFile, SiteFile, Valid } from '../src/config/schema.ts'
 
 const CONTEXT = { allowWildcardBind: false, resolvePath: (path: string) => path, toAscii: () => '' }
 
@@ -137,3 +138,33 @@ function challengeWarnings(acme_directory: string, acme_challenge: 'tls-alpn-01'
     CONTEXT,
   ).map(({ code, severity, path }) => `${severity} ${code} ${path}`)
 }
+
+function issuesOf(upstream: Valid<SiteFile>['upstream']): [string, string][] {
+  return checkRules({ listeners: [{ sites: [{ upstream }] }] }, CONTEXT).map(({ code, path }) => [code, path])
+}
+
+test('several upstreams: each address is checked, none is there twice, not all are backups', () => {
+  const at = 'listeners[0].sites[0].upstream'
+  assert.deepEqual(issuesOf(['a:1', { address: '[::1]:2', weight: 3 }, { address: 'b:1', backup: true }]), [])
+  assert.deepEqual(issuesOf(['a:1', { address: 'b' }, undefined, { weight: 2 }]), [
+    ['UPSTREAM_INVALID', `${at}[1].address`],
+  ])
+  assert.deepEqual(issuesOf(['a:1', '']), [['UPSTREAM_MISSING', `${at}[1]`]])
+  assert.deepEqual(issuesOf(['a:1', 'A:1']), [['UPSTREAM_DUPLICATE', `${at}[1]`]])
+  assert.deepEqual(issuesOf([{ address: 'a:1', backup: true }]), [['UPSTREAM_ALL_BACKUP', at]])
+})
+
+test('balance: every policy as it is written, and nothing else', () => {
+  for (const text of ['', 'random', 'header', 'header:', 'cookie:a:b', 'header:a b', 'client:x']) {
+    assert.equal(parseBalance(text), undefined)
+    assert.deepEqual(codes({ listeners: [{ sites: [{ balance: text }] }] }), ['BALANCE_INVALID'])
+  }
+  for (const [text, balance] of [
+    ['least_requests', { by: 'least_requests' }],
+    ['round_robin', { by: 'round_robin' }],
+    ['client', { by: 'client' }],
+    ['header:X-User', { by: 'header', name: 'x-user' }],
+    ['cookie:Session', { by: 'cookie', name: 'Session' }],
+  ] as const)
+    assert.deepEqual(parseBalance(text), balance)
+})

@@ -59,7 +59,12 @@ export class WorkerLifecycle {
   #welcome: Welcome | undefined
   readonly #trust = new UpstreamTrust()
   readonly #budget = new ConnectionBudget()
-  readonly #upstreams: UpstreamDeps = { trust: this.#trust, names: new NameResolver(), budget: this.#budget }
+  readonly #upstreams: UpstreamDeps = {
+    trust: this.#trust,
+    names: new NameResolver(),
+    budget: this.#budget,
+    timers: systemTimers,
+  }
   readonly #listeners = new Map<string, TrafficListener>()
   /** Messages are applied in order: each waits for the previous one, but not for the end of a drain. */
   #applied: Promise<void> = Promise.resolve()

@@ -1,5 +1,6 @@
 // The configuration as the program uses it: defaults filled in, seconds turned into milliseconds,
 // names lower-cased. The file's own shape is schema.ts; supervisor/config/load.ts turns one into the other.
+import type { Balancing } from './balancing.ts'
 
 export interface RateLimit {
   readonly requestsPerSecond: number
@@ -60,7 +61,10 @@ export type Upstream =
 /** The request goes to an upstream. */
 export interface ProxyAction {
   readonly kind: 'proxy'
+  /** With several peers, the first of them. */
   readonly upstream: Upstream
+  /** Left out: the upstream is its only peer, and is asked once. */
+  readonly balancing?: Balancing
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
 }

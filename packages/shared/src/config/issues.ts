@@ -45,6 +45,9 @@ export const ISSUES = {
   HOST_NOT_COVERED: { rules: [23], severity: 'error' },
   UPSTREAM_MISSING: { rules: [6], severity: 'error' },
   UPSTREAM_INVALID: { rules: [17], severity: 'error' },
+  UPSTREAM_DUPLICATE: { rules: [], severity: 'error' },
+  BALANCE_INVALID: { rules: [], severity: 'error' },
+  UPSTREAM_ALL_BACKUP: { rules: [], severity: 'error' },
   UPSTREAM_SCHEME_INVALID: { rules: [18], severity: 'error' },
   // Certificates.
   ACME_DOMAINS_EMPTY: { rules: [4], severity: 'error' },

@@ -52,6 +52,21 @@ export function* everyHostOf(file: Valid<ConfigFile>): Generator<Located<string>
   for (const site of everySiteOf(file)) yield* hostsOf(site)
 }
 
+/** Every address of the upstream of a site as it is written. */
+export function* upstreamsOf({ value, at }: Located<Valid<SiteFile>>): Generator<Located<string>> {
+  const written: Valid<SiteFile['upstream']> | undefined = value.upstream
+  if (written === undefined) return
+  if (typeof written === 'string') {
+    yield { value: written, at: [...at, 'upstream'] }
+    return
+  }
+  for (const [index, peer] of written.entries()) {
+    if (typeof peer === 'string') yield { value: peer, at: [...at, 'upstream', index] }
+    else if (peer?.address !== undefined)
+      yield { value: peer.address, at: [...at, 'upstream', index, 'address'] }
+  }
+}
+
 export function* tlsOf(file: Valid<ConfigFile>): Generator<Located<Valid<TlsFile>>> {
   for (const { value, at } of listenersOf(file)) {
     if (value.tls !== undefined) yield { value: value.tls, at: [...at, 'tls'] }

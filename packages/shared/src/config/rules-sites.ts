@@ -1,7 +1,8 @@
 // Rules about one site: its host, its upstream, and keys that do nothing where they stand.
+import { parseBalance } from './balancing.ts'
 import { parseHostName } from './host-name.ts'
 import { configIssue, formatPath } from './issues.ts'
-import { everyHostOf, everySiteOf, hostsOf, type Rule } from './rule.ts'
+import { everyHostOf, everySiteOf, hostsOf, upstreamsOf, type Rule } from './rule.ts'
 import { parseUpstream } from './upstream.ts'
 
 /** 6, 15 and 16 */
@@ -33,19 +34,44 @@ export const ruleUniqueHosts: Rule = function* (file) {
 /** 6 and 17 */
 export const ruleUpstreams: Rule = function* (file) {
   for (const { value, at } of everySiteOf(file)) {
-    if (value.upstream === undefined) continue
-    const key = [...at, 'upstream']
-    if (value.upstream === '') {
-      yield configIssue(
-        'UPSTREAM_MISSING',
-        key,
-        'the upstream is empty',
-        'write host:port, such as "127.0.0.1:3000"',
-      )
-      continue
+    for (const { value: upstream, at: key } of upstreamsOf({ value, at })) {
+      if (upstream === '') {
+        yield configIssue(
+          'UPSTREAM_MISSING',
+          key,
+          'the upstream is empty',
+          'write host:port, such as "127.0.0.1:3000"',
+        )
+        continue
+      }
+      const parsed = parseUpstream(upstream)
+      if ('message' in parsed) yield configIssue('UPSTREAM_INVALID', key, parsed.message, parsed.hint)
     }
-    const upstream = parseUpstream(value.upstream)
-    if ('message' in upstream) yield configIssue('UPSTREAM_INVALID', key, upstream.message, upstream.hint)
+  }
+}
+
+/** Peers of one upstream: a known policy, no two at one address, and not all of them backups. */
+export const rulePeers: Rule = function* (file) {
+  for (const { value, at } of everySiteOf(file)) {
+    const seen = new Set<string>()
+    for (const { value: address, at: key } of upstreamsOf({ value, at })) {
+      const parsed = parseUpstream(address)
+      if ('message' in parsed) continue
+      const place = `${parsed.host} ${parsed.port}`
+      const hint = 'remove one of the two; to give an upstream a greater share, write { address, weight }'
+      if (seen.has(place)) yield configIssue('UPSTREAM_DUPLICATE', key, `"${address}" is there twice`, hint)
+      seen.add(place)
+    }
+    const { upstream, balance } = value
+    if (balance !== undefined && parseBalance(balance) === undefined) {
+      const hint = 'write least_requests, round_robin, client, header:NAME or cookie:NAME'
+      yield configIssue('BALANCE_INVALID', [...at, 'balance'], `"${balance}" is no way to balance`, hint)
+    }
+    if (upstream === undefined || typeof upstream === 'string') continue
+    if (upstream.every((peer) => typeof peer === 'object' && peer.backup === true)) {
+      const hint = 'leave backup out for the upstreams that get the requests'
+      yield configIssue('UPSTREAM_ALL_BACKUP', [...at, 'upstream'], 'every upstream is a backup', hint)
+    }
   }
 }
 

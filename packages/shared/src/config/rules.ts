@@ -11,7 +11,7 @@ import {
   ruleWildcardBind,
 } from './rules-listeners.ts'
 import { ruleTilde } from './rules-paths.ts'
-import { ruleHosts, ruleUniqueHosts, ruleUnusedKeys, ruleUpstreams } from './rules-sites.ts'
+import { ruleHosts, rulePeers, ruleUniqueHosts, ruleUnusedKeys, ruleUpstreams } from './rules-sites.ts'
 import {
   ruleAcmeAccount,
   ruleAcmeChallenge,
@@ -31,6 +31,7 @@ const RULES: readonly Rule[] = [
   ruleHealthPort, // 14
   ruleHosts, // 6, 15, 16
   ruleUniqueHosts, // 7
+  rulePeers,
   ruleUpstreams, // 6, 17
   ruleUnusedKeys,
   ruleTilde,

@@ -1,5 +1,6 @@
 // The configuration file as an operator writes it (TOML, snake_case): the one definition that gives
 // the type, the validation, the defaults, and what editors show. What a schema cannot say is in rules.ts.
+import { balancingKeys } from './balancing.ts'
 import { Type, type Static, type TProperties, type TSchema, type TSchemaOptions } from 'typebox'
 
 /** Node's timers end at 2^31 - 1 ms. */
@@ -209,10 +210,7 @@ const site = table(
       description: 'The name that is served, or an array of names: exact, or *.example.com.',
       examples: ['www.example.com'],
     }),
-    upstream: Type.String({
-      description: 'Where its requests go: host:port or [IPv6]:port.',
-      examples: ['127.0.0.1:3000'],
-    }),
+    ...balancingKeys,
     upstream_scheme: Type.Enum(['http', 'https'], {
       default: 'http',
       description:

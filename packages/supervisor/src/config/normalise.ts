@@ -1,6 +1,7 @@
 // Converts a valid file to the configuration that the program uses: seconds to milliseconds, relative paths to absolute
 // ones, names to their normal form, and defaults that depend on the user and the environment.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
+import { parseBalance, type Balancing, type PeerSettings } from '@reverse-proxy/shared/config/balancing'
 import type {
   AcmeSettings,
   Config,
@@ -85,6 +86,7 @@ function toSite(file: SiteFile, bodyLimitBytes: number, context: NormaliseContex
     action: {
       kind: 'proxy',
       upstream: toUpstream(file, context),
+      balancing: toBalancing(file),
       connectTimeoutMs: toMs(file.upstream_connect_timeout_secs),
       requestTimeoutMs: toMs(file.upstream_request_timeout_secs),
     },
@@ -93,10 +95,28 @@ function toSite(file: SiteFile, bodyLimitBytes: number, context: NormaliseContex
   }
 }
 
+function toBalancing(file: SiteFile): Balancing {
+  const peers = toPeers(file)
+  return {
+    peers: peers.length > 1 ? peers : [],
+    balance: parseBalance(file.balance) ?? refuse(file.balance),
+    failAfter: file.fail_after,
+    failWindowMs: toMs(file.fail_window_secs),
+    retryMs: Math.round(file.upstream_retry_secs * 1000),
+  }
+}
+
+function toPeers({ upstream }: SiteFile): PeerSettings[] {
+  const written = typeof upstream === 'string' ? [upstream] : upstream
+  return written.map((peer) => {
+    const { address, weight = 1, backup = false } = typeof peer === 'string' ? { address: peer } : peer
+    const parsed = parseUpstream(address)
+    return 'message' in parsed ? refuse(address) : { ...parsed, weight, isBackup: backup }
+  })
+}
+
 function toUpstream(file: SiteFile, { resolvePath, upstreamCaPem }: NormaliseContext): Upstream {
-  const upstream = parseUpstream(file.upstream)
-  if ('message' in upstream) return refuse(file.upstream)
-  const { host, port } = upstream
+  const [{ host, port } = refuse('upstream')] = toPeers(file)
   const caPem = file.upstream_ca_file && upstreamCaPem.get(resolvePath(file.upstream_ca_file))
   return { kind: 'tcp', scheme: file.upstream_scheme, host, port, caPem }
 }

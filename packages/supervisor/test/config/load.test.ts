@@ -87,6 +87,13 @@ test('what is not written has the documented default', TIMEOUT, async (t) => {
             action: {
               kind: 'proxy',
               upstream: { kind: 'tcp', scheme: 'http', host: '127.0.0.1', port: 3000, caPem: undefined },
+              balancing: {
+                peers: [],
+                balance: { by: 'least_requests' },
+                failAfter: 3,
+                failWindowMs: 10_000,
+                retryMs: 2_000,
+              },
               connectTimeoutMs: 5_000,
               requestTimeoutMs: 60_000,
             },

@@ -5,8 +5,8 @@ import { siteNameOf } from '@reverse-proxy/shared/config/sites'
 import type { Handler, ServedRoute } from '../protocol/exchange.ts'
 import { Router } from './router.ts'
 import type { Route } from '../upstream/route.ts'
-import { type UpstreamAddress } from '../upstream/connector.ts'
-import { Upstream, type UpstreamDeps } from '../upstream/upstream.ts'
+import type { PeerAddress } from '../upstream/peer.ts'
+import { Upstream, type UpstreamDeps, type UpstreamSettings } from '../upstream/upstream.ts'
 
 export interface WelcomeAddress {
   readonly host: string
@@ -45,7 +45,8 @@ export class CompiledSites {
       const { action } = site
       const siteName = siteNameOf(site)
       const settings = {
-        address: this.#addressOf(action),
+        ...policyOf(action),
+        peers: this.#peersOf(action),
         maxAwaitingHead: limits.upstreamConnectionsPerSite,
         maxConnections: limits.upstreamMaxConnections ?? Infinity,
         connectTimeoutMs: action.connectTimeoutMs,
@@ -68,9 +69,26 @@ export class CompiledSites {
     for (const upstream of this.#upstreams.values()) upstream.close()
   }
 
-  #addressOf({ upstream }: ProxyAction): UpstreamAddress {
-    if (upstream.kind === 'welcome') return { scheme: 'http', caPem: undefined, ...this.#resolveWelcome() }
+  #peersOf({ upstream, balancing }: ProxyAction): readonly PeerAddress[] {
+    const only = { weight: 1, isBackup: false }
+    if (upstream.kind === 'welcome')
+      return [{ ...only, scheme: 'http', caPem: undefined, ...this.#resolveWelcome() }]
     const { scheme, host, port, caPem } = upstream
-    return { scheme, host, port, caPem }
+    const peers = balancing?.peers ?? []
+    if (peers.length === 0) return [{ ...only, scheme, host, port, caPem }]
+    return peers.map((peer) => ({ ...peer, scheme, caPem }))
   }
+}
+
+const ASKED_ONCE = {
+  balance: { by: 'least_requests' },
+  failAfter: 1,
+  failWindowMs: 0,
+  retryMs: 0,
+} as const
+
+function policyOf({ balancing }: ProxyAction): Pick<UpstreamSettings, keyof typeof ASKED_ONCE> {
+  if (balancing === undefined) return ASKED_ONCE
+  const { balance, failAfter, failWindowMs, retryMs } = balancing
+  return { balance, failAfter, failWindowMs, retryMs }
 }

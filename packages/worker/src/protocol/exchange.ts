@@ -79,14 +79,15 @@ export abstract class Exchange implements PendingResponse {
   #bytesReceivedSeen = 0
   #request: ParsedRequest | undefined
   readonly #deps: ExchangeDeps
-  readonly #startMs: number
+  /** Monotonic, as `ExchangeDeps.nowMs`. */
+  readonly startedMs: number
 
   constructor(head: RequestHead, connection: ClientConnection, deps: ExchangeDeps) {
     this.head = head
     this.connection = connection
     this.client = connection.client
     this.#deps = deps
-    this.#startMs = deps.nowMs()
+    this.startedMs = deps.nowMs()
   }
 
   /** @throws TypeError before the pipeline's first pass has set it */
@@ -186,7 +187,7 @@ export abstract class Exchange implements PendingResponse {
       path: head.target,
       status: status === 0 ? STATUS_CLIENT_GONE : status,
       upstream,
-      durationMs: Math.round(this.#deps.nowMs() - this.#startMs),
+      durationMs: Math.round(this.#deps.nowMs() - this.startedMs),
       bytes: this.bytesSent,
       proto: head.protocol,
     })

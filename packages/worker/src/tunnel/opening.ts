@@ -3,10 +3,13 @@
 import type { Agent } from 'node:http'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Exchange } from '../protocol/exchange.ts'
+import { Attempts } from '../upstream/attempts.ts'
+import { upstreamFault } from '../upstream/errors.ts'
 import type { Peer } from '../upstream/peer.ts'
 import type { TunnelWaiter } from '../upstream/pool.ts'
 import type { Route } from '../upstream/route.ts'
 import type { TunnelConnection } from '../upstream/tunnel-connection.ts'
+import type { Upstream } from '../upstream/upstream.ts'
 import { OneSocketAgent } from './one-socket-agent.ts'
 
 export interface OpeningTunnel {
@@ -18,27 +21,31 @@ export interface OpeningTunnel {
 
 export class TunnelOpening implements TunnelWaiter {
   readonly #tunnel: OpeningTunnel
-  readonly #peer: Peer
+  readonly #exchange: Exchange
+  readonly #upstream: Upstream
   readonly #headTimeout: NodeJS.Timeout
+  #peer: Peer
   #connection: TunnelConnection | undefined
+  #attempts: Attempts | undefined
 
   constructor(tunnel: OpeningTunnel, exchange: Exchange, { upstream, action }: Route) {
     this.#tunnel = tunnel
-    this.#peer = upstream.pick()
-    exchange.upstream = this.#peer.label
+    this.#exchange = exchange
+    this.#upstream = upstream
+    this.#peer = upstream.pick(exchange)
     this.#headTimeout = setTimeout(() => {
       tunnel.onOpeningFailed(new ProxyError('UPSTREAM_TIMEOUT', 'no response to the handshake in time'))
     }, action.requestTimeoutMs)
   }
 
   start(): void {
-    this.#peer.pool.acquireTunnel(this)
+    this.#ask(this.#peer)
   }
 
   onTunnelConnection(connection: TunnelConnection): void {
     this.#connection = connection
     connection.connect((error, socket) => {
-      if (socket === null) this.#tunnel.onOpeningFailed(error)
+      if (socket === null) this.#onUnreached(error)
       else this.#tunnel.onConnected(new OneSocketAgent(socket))
     })
   }
@@ -56,7 +63,22 @@ export class TunnelOpening implements TunnelWaiter {
   /** There will be no tunnel. Idempotent. */
   giveUp(): void {
     clearTimeout(this.#headTimeout)
+    this.#attempts?.cancel()
     this.#peer.pool.cancel(this)
     this.#connection?.destroy()
+  }
+
+  #ask(peer: Peer): void {
+    this.#peer = peer
+    this.#exchange.upstream = peer.label
+    peer.pool.acquireTunnel(this)
+  }
+
+  #onUnreached(error: Error): void {
+    const { code } = upstreamFault(error)
+    const failure = { code, phase: 'unsent', isReused: false, isRepeatable: false } as const
+    this.#attempts ??= new Attempts(this.#upstream, this.#exchange)
+    if (!this.#attempts.next(this.#peer, failure, (peer) => this.#ask(peer)))
+      this.#tunnel.onOpeningFailed(error)
   }
 }

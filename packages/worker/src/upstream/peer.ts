@@ -1,23 +1,64 @@
-// One server that an upstream consists of: where it is, and the connections to it.
+// One server that an upstream consists of: where it is, the connections to it, and how it has been doing.
 import type { Admission } from './admission.ts'
+import { hashOf, type Candidate } from './balancer.ts'
 import { upstreamLabel, UpstreamConnector, type UpstreamAddress } from './connector.ts'
+import { HEALTHY, healthAfterFailure, isOut, type Health, type HealthSettings } from './health.ts'
 import { ConnectionPool } from './pool.ts'
 import type { UpstreamDeps } from './upstream.ts'
 
-export class Peer {
-  readonly address: UpstreamAddress
+export interface PeerAddress extends UpstreamAddress {
+  readonly weight: number
+  /** It is asked only while all others are out. */
+  readonly isBackup: boolean
+}
+
+export class Peer implements Candidate {
   /** For logs. */
   readonly label: string
+  readonly hash: number
   readonly pool: ConnectionPool
+  credit = 0
+  #address: PeerAddress
+  #health: Health = HEALTHY
 
   constructor(
-    address: UpstreamAddress,
+    address: PeerAddress,
     admission: Admission,
     connectTimeoutMs: number,
     { trust, names }: UpstreamDeps,
   ) {
-    this.address = address
+    this.#address = address
     this.label = upstreamLabel(address)
+    this.hash = hashOf(this.label)
     this.pool = new ConnectionPool(new UpstreamConnector(address, trust, names), admission, connectTimeoutMs)
+  }
+
+  /** After a reload, with another weight or role. */
+  set address(address: PeerAddress) {
+    this.#address = address
+  }
+
+  get address(): PeerAddress {
+    return this.#address
+  }
+
+  get weight(): number {
+    return this.#address.weight
+  }
+
+  get load(): number {
+    return this.pool.load
+  }
+
+  get outUntilMs(): number {
+    return this.#health.outUntilMs
+  }
+
+  isOut(nowMs: number): boolean {
+    return isOut(this.#health, nowMs)
+  }
+
+  failed(nowMs: number, settings: HealthSettings): void {
+    this.#health = healthAfterFailure(this.#health, nowMs, settings)
   }
 }

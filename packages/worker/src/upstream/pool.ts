@@ -32,6 +32,7 @@ export class ConnectionPool implements ConnectionOwner, TunnelOwner {
   /** Last in, first out: what is not needed gets the chance to time out. */
   readonly #idle: UpstreamConnection[] = []
   readonly #bound = new BoundConnections()
+  #open = 0
   #isClosed = false
 
   constructor(connector: UpstreamConnector, admission: Admission, connectTimeoutMs: number) {
@@ -74,6 +75,11 @@ export class ConnectionPool implements ConnectionOwner, TunnelOwner {
     return this.#bound.has(client)
   }
 
+  /** Connections that are not idle. */
+  get load(): number {
+    return this.#open - this.#idle.length - this.#bound.idleCount
+  }
+
   get hasIdle(): boolean {
     return this.#idle.length > 0 || this.#bound.idleCount > 0
   }
@@ -112,6 +118,7 @@ export class ConnectionPool implements ConnectionOwner, TunnelOwner {
 
   onGone(connection: PooledConnection): void {
     this.#headCame(connection)
+    this.#open -= 1
     if (connection instanceof UpstreamConnection) this.#forget(connection)
     this.#admission.closed()
     this.#admission.useRoom()
@@ -143,7 +150,7 @@ export class ConnectionPool implements ConnectionOwner, TunnelOwner {
     const connection = new TunnelConnection(this, this.#connector, this.#connectTimeoutMs)
     connection.awaitsHead = true
     this.#admission.asked()
-    this.#admission.opened()
+    this.#opened()
     waiter.onTunnelConnection(connection)
   }
 
@@ -167,7 +174,12 @@ export class ConnectionPool implements ConnectionOwner, TunnelOwner {
 
   #openConnection(): UpstreamConnection {
     const connection = new UpstreamConnection(this, this.#connector, this.#connectTimeoutMs)
-    this.#admission.opened()
+    this.#opened()
     return connection
+  }
+
+  #opened(): void {
+    this.#open += 1
+    this.#admission.opened()
   }
 }

@@ -1,4 +1,4 @@
-// Whether a request that failed is sent again. Pure.
+// What is done about a request that has failed. Pure.
 import { ERRORS, type ErrorCode } from '@reverse-proxy/shared/errors'
 
 export interface Failure {
@@ -9,14 +9,28 @@ export interface Failure {
   readonly isReused: boolean
   /** The request has no body and an idempotent method (RFC 9110 9.2.2). */
   readonly isRepeatable: boolean
-  /** How often the request has been sent again. */
-  readonly retries: number
 }
 
-/** `fresh`: on a connection that no request has used yet. */
-export type AfterFailure = 'fail' | 'fresh'
+export interface AttemptsSoFar {
+  /** The peer has been asked on a fresh connection, because another one had failed. */
+  readonly isFresh: boolean
+  /** There is a peer that has not been asked yet. */
+  readonly hasOther: boolean
+  /** Time is left for going round again. */
+  readonly hasTime: boolean
+}
 
-export function afterFailure({ code, phase, isReused, isRepeatable, retries }: Failure): AfterFailure {
+/** `fresh`: the same peer on a new connection; `other`: another peer; `later`: all peers again, after a pause. */
+export type NextAttempt = 'fail' | 'fresh' | 'other' | 'later'
+
+export function nextAttempt(
+  { code, phase, isReused, isRepeatable }: Failure,
+  { isFresh, hasOther, hasTime }: AttemptsSoFar,
+): NextAttempt {
+  const { retry } = ERRORS[code]
+  if (retry === 'unreached') return hasOther ? 'other' : hasTime ? 'later' : 'fail'
   const isSafe = phase === 'unsent' || (phase === 'sent' && isRepeatable)
-  return isSafe && isReused && retries === 0 && ERRORS[code].retry === 'if-reused' ? 'fresh' : 'fail'
+  if (retry === 'never' || !isSafe) return 'fail'
+  if (isReused && !isFresh) return 'fresh'
+  return hasOther ? 'other' : 'fail'
 }

@@ -1,10 +1,15 @@
 // Where the requests of a site go: its peers, which of them gets a request, what all of them together are given to do,
 // and what of that a reload keeps.
+import type { Timers } from '@reverse-proxy/shared/clock'
+import type { Balance } from '@reverse-proxy/shared/config/balancing'
 import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
-import { Admission, type IdleConnections } from './admission.ts'
+import type { Exchange } from '../protocol/exchange.ts'
+import { Admission, type AdmissionLimits, type IdleConnections } from './admission.ts'
 import type { ConnectionBudget } from './connection-budget.ts'
 import type { UpstreamAddress } from './connector.ts'
-import { Peer } from './peer.ts'
+import type { HealthSettings } from './health.ts'
+import { Peer, type PeerAddress } from './peer.ts'
+import { choose, eligible } from './selection.ts'
 import type { UpstreamTrust } from './trust.ts'
 
 /** Shared by all upstreams of a worker. */
@@ -12,62 +17,96 @@ export interface UpstreamDeps {
   readonly trust: UpstreamTrust
   readonly names: Pick<NameResolver, 'lookup'>
   readonly budget: ConnectionBudget
+  readonly timers: Timers
 }
 
-export interface UpstreamSettings {
-  readonly address: UpstreamAddress
+export interface UpstreamSettings extends HealthSettings {
+  /** At least one. */
+  readonly peers: readonly PeerAddress[]
+  readonly balance: Balance
+  /** How long a request that reaches no peer is tried again. */
+  readonly retryMs: number
   readonly maxAwaitingHead: number
   readonly maxConnections: number
   /** Also the longest wait for a turn. */
   readonly connectTimeoutMs: number
 }
 
+const NONE: ReadonlySet<Peer> = new Set()
+
 export class Upstream implements IdleConnections {
   readonly #deps: UpstreamDeps
   readonly #admission: Admission
-  #peer: Peer
+  #settings: UpstreamSettings
+  #peers: readonly Peer[]
 
   constructor(settings: UpstreamSettings, deps: UpstreamDeps) {
     this.#deps = deps
+    this.#settings = settings
     this.#admission = new Admission(limitsOf(settings), this, deps.budget)
-    this.#peer = this.#newPeer(settings)
+    this.#peers = settings.peers.map((address) => this.#newPeer(address))
   }
 
-  /** A peer whose address stays keeps its connections; the requests of the others are finished. */
+  /** A peer whose address stays keeps its connections and its health; the requests of the others are finished. */
   configure(settings: UpstreamSettings): void {
-    if (isSameAddress(this.#peer.address, settings.address)) {
-      this.#peer.pool.configure(settings.connectTimeoutMs)
-    } else {
-      this.#peer.pool.close()
-      this.#peer = this.#newPeer(settings)
-    }
+    this.#settings = settings
+    const before = this.#peers
+    this.#peers = settings.peers.map((address) => {
+      const kept = before.find((peer) => isSameAddress(peer.address, address))
+      if (kept === undefined) return this.#newPeer(address)
+      kept.address = address
+      kept.pool.configure(settings.connectTimeoutMs)
+      return kept
+    })
+    for (const peer of before) if (!this.#peers.includes(peer)) peer.pool.close()
     this.#admission.configure(limitsOf(settings))
   }
 
-  pick(): Peer {
-    return this.#peer
+  get timers(): Timers {
+    return this.#deps.timers
+  }
+
+  get retryMs(): number {
+    return this.#settings.retryMs
+  }
+
+  get peerCount(): number {
+    return this.#peers.length
+  }
+
+  /** @param tried has failed at this request, and is asked again only if there is nobody else */
+  pick(exchange: Exchange, tried = NONE): Peer {
+    const [only] = this.#peers
+    if (only !== undefined && this.#peers.length === 1) return only
+    const peers = eligible(this.#peers, tried, this.timers.nowMs())
+    return choose(peers, this.#settings.balance, exchange)
+  }
+
+  /** `peer` did not do what it was asked to. With a single one there is no choice, and nothing to remember. */
+  failed(peer: Peer): void {
+    if (this.#peers.length > 1) peer.failed(this.timers.nowMs(), this.#settings)
   }
 
   get hasIdle(): boolean {
-    return this.#peer.pool.hasIdle
+    return this.#peers.some(({ pool }) => pool.hasIdle)
   }
 
   closeIdle(): boolean {
-    return this.#peer.pool.closeIdle()
+    return this.#peers.some(({ pool }) => pool.closeIdle())
   }
 
   /** No new requests will come. Those that have been accepted are finished. */
   close(): void {
-    this.#peer.pool.close()
+    for (const { pool } of this.#peers) pool.close()
     this.#admission.close()
   }
 
-  #newPeer({ address, connectTimeoutMs }: UpstreamSettings): Peer {
-    return new Peer(address, this.#admission, connectTimeoutMs, this.#deps)
+  #newPeer(address: PeerAddress): Peer {
+    return new Peer(address, this.#admission, this.#settings.connectTimeoutMs, this.#deps)
   }
 }
 
-function limitsOf({ connectTimeoutMs, maxAwaitingHead, maxConnections }: UpstreamSettings) {
+function limitsOf({ connectTimeoutMs, maxAwaitingHead, maxConnections }: UpstreamSettings): AdmissionLimits {
   return { maxAwaitingHead, maxConnections, queueTimeoutMs: connectTimeoutMs }
 }
 

@@ -9,7 +9,7 @@ const LOSE_THEIR_FRAMING: ReadonlySet<string> = new Set(['DELETE', 'OPTIONS'])
 
 export const forward: typeof framedForward = (exchange, route) => {
   const { body, path, authority, connectionOptions } = exchange.request
-  const { host, port } = route.upstream.pick().address
+  const { host, port } = route.upstream.pick(exchange).address
   const { method, rawHeaders } = exchange.head
   const isUnframed = body.kind === 'unknown' && LOSE_THEIR_FRAMING.has(method)
   const { list: headers } = upstreamRequestHeaders(rawHeaders, {

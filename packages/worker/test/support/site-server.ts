@@ -42,12 +42,20 @@ export interface SiteOptions extends Partial<Site>, Partial<Omit<ProxyAction, 'k
 
 /** A site that sends everything to `port` of 127.0.0.1. */
 export function siteOf(port: number, options: SiteOptions = {}): Site {
-  const { host = 'a.example', upstream, connectTimeoutMs, requestTimeoutMs, ...overrides } = options
+  const {
+    host = 'a.example',
+    upstream,
+    balancing,
+    connectTimeoutMs,
+    requestTimeoutMs,
+    ...overrides
+  } = options
   return {
     hosts: [host],
     action: {
       kind: 'proxy',
       upstream: upstream ?? { kind: 'tcp', scheme: 'http', host: '127.0.0.1', port, caPem: undefined },
+      ...(balancing && { balancing }),
       connectTimeoutMs: connectTimeoutMs ?? 2_000,
       requestTimeoutMs: requestTimeoutMs ?? 5_000,
     },
@@ -110,7 +118,7 @@ export async function startSiteServer(
       rateLimiter,
       ticketKeys: randomBytes(48),
       resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
-      upstreams: { trust: new UpstreamTrust(), names, budget },
+      upstreams: { trust: new UpstreamTrust(), names, budget, timers: systemTimers },
       connections,
       connectionLimitLog,
     },

@@ -1,4 +1,5 @@
 // Runs every check of `doctor` for one configuration: calls the probes and passes their results to the checks.
+import { upstreamsOf } from '@reverse-proxy/shared/config/sites'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { AcmeSettings, Config, Listener } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -57,13 +58,14 @@ interface UpstreamTarget {
 async function runUpstreamsChecks({ listeners }: Config, probes: Probes): Promise<Finding[]> {
   const targets = new Map<string, UpstreamTarget>()
   for (const site of listeners.flatMap(({ sites }) => sites)) {
-    const { upstream, connectTimeoutMs } = site.action
-    if (upstream.kind !== 'tcp') continue
-    const key = JSON.stringify(upstream)
-    const target = targets.get(key) ?? { upstream, timeoutMs: 0, hosts: [] }
-    target.timeoutMs = Math.max(target.timeoutMs, connectTimeoutMs)
-    target.hosts.push(...site.hosts)
-    targets.set(key, target)
+    for (const upstream of upstreamsOf(site.action)) {
+      if (upstream.kind !== 'tcp') continue
+      const key = JSON.stringify(upstream)
+      const target = targets.get(key) ?? { upstream, timeoutMs: 0, hosts: [] }
+      target.timeoutMs = Math.max(target.timeoutMs, site.action.connectTimeoutMs)
+      target.hosts.push(...site.hosts)
+      targets.set(key, target)
+    }
   }
   const findings: Finding[] = []
   const waiting = targets.values()

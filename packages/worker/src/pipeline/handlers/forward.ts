@@ -23,7 +23,8 @@ import { badResponse, excerptOf } from '../../upstream/http1/bad-response.ts'
 import type { Peer } from '../../upstream/peer.ts'
 import type { ConnectionWaiter } from '../../upstream/pool.ts'
 import type { ResponseReceiver, UpstreamRequest } from '../../upstream/request.ts'
-import { afterFailure } from '../../upstream/retry.ts'
+import { Attempts } from '../../upstream/attempts.ts'
+import type { Upstream } from '../../upstream/upstream.ts'
 
 export interface TransportDeps {
   readonly accessLog: AccessLog
@@ -52,18 +53,20 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
   readonly client: ClientConnection
   readonly authenticates: boolean
   readonly #exchange: Exchange
-  readonly #peer: Peer
+  readonly #upstream: Upstream
   readonly #deps: TransportDeps
   readonly #request: UpstreamRequest
+  #peer: Peer
   #connection: UpstreamConnection | undefined
-  #retries = 0
+  #attempts: Attempts | undefined
   #isClientGone = false
   #hasContent = true
   #hintBytes = 0
 
   constructor(exchange: Exchange, route: Route, deps: TransportDeps) {
     this.#exchange = exchange
-    this.#peer = route.upstream.pick()
+    this.#upstream = route.upstream
+    this.#peer = route.upstream.pick(exchange)
     this.#deps = deps
     const { body, path, authority, connectionOptions } = exchange.request
     const { method, rawHeaders } = exchange.head
@@ -94,8 +97,7 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
 
   start(): void {
     this.#exchange.source = this
-    this.#exchange.upstream = this.#peer.label
-    this.#peer.pool.acquire(this)
+    this.#ask(this.#peer, false)
   }
 
   // ConnectionWaiter
@@ -118,6 +120,7 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
 
   onClientGone(): void {
     this.#isClientGone = true
+    this.#attempts?.cancel()
     this.#peer.pool.cancel(this)
     this.#request.body?.stop()
     this.#connection?.abandon()
@@ -166,17 +169,25 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
     const { isRepeatable } = this.#request
     const isReused = this.#connection?.isReused === true
     this.#connection = undefined
+    if (this.#isClientGone) return
     const { code } = upstreamFault(error)
     const phase = hadBegun ? 'answered' : isUnsent ? 'unsent' : 'sent'
-    const next = afterFailure({ code, phase, isReused, isRepeatable, retries: this.#retries })
-    if (next === 'fresh' && !this.#isClientGone) this.#retry()
-    else this.#fail(error)
+    this.#attempts ??= new Attempts(this.#upstream, this.#exchange)
+    const isAgain = this.#attempts.next(
+      this.#peer,
+      { code, phase, isReused, isRepeatable },
+      (peer, fresh) => {
+        this.#deps.accessLog.upstreamRetried(this.#peer.label)
+        this.#ask(peer, fresh)
+      },
+    )
+    if (!isAgain) this.#fail(error)
   }
 
-  #retry(): void {
-    this.#retries += 1
-    this.#deps.accessLog.upstreamRetried(this.#peer.label)
-    this.#peer.pool.acquire(this, true)
+  #ask(peer: Peer, fresh: boolean): void {
+    this.#peer = peer
+    this.#exchange.upstream = peer.label
+    peer.pool.acquire(this, fresh)
   }
 
   /** Its upstream knows the user by the connection, or is about to. */

@@ -4,16 +4,20 @@ import assert from 'node:assert/strict'
 import net from 'node:net'
 import { test } from 'node:test'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
-import type { ClientConnection } from '../src/connection/client-connection.ts'
-import { ConnectionBudget } from '../src/upstream/connection-budget.ts'
-import type { UpstreamConnection } from '../src/upstream/connection.ts'
-import type { ConnectionWaiter, TunnelWaiter } from '../src/upstream/pool.ts'
-import { UpstreamTrust } from '../src/upstream/trust.ts'
-import type { TunnelConnection } from '../src/upstream/tunnel-connection.ts'
-import { Upstream } from '../src/upstream/upstream.ts'
+import type { ClientConnection } from '../../src/connection/client-connection.ts'
+import { systemTimers } from '../../src/node/timers.ts'
+import type { Exchange } from '../../src/protocol/exchange.ts'
+import { ConnectionBudget } from '../../src/upstream/connection-budget.ts'
+import type { UpstreamConnection } from '../../src/upstream/connection.ts'
+import type { ConnectionWaiter, TunnelWaiter } from '../../src/upstream/pool.ts'
+import { UpstreamTrust } from '../../src/upstream/trust.ts'
+import type { TunnelConnection } from '../../src/upstream/tunnel-connection.ts'
+import { Upstream } from '../../src/upstream/upstream.ts'
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- nothing here looks into it
 const NO_CLIENT = { socket: new net.Socket() } as unknown as ClientConnection
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a single peer is picked whatever the request
+const NO_EXCHANGE = {} as Exchange
 
 class Asking implements ConnectionWaiter, TunnelWaiter {
   readonly client = NO_CLIENT
@@ -46,24 +50,33 @@ class Asking implements ConnectionWaiter, TunnelWaiter {
 
 function upstreamOf(budget: ConnectionBudget, limits: { maxAwaitingHead?: number; maxConnections?: number }) {
   const settings = {
-    address: { scheme: 'http', host: '127.0.0.1', port: 1, caPem: undefined },
+    peers: [{ scheme: 'http', host: '127.0.0.1', port: 1, caPem: undefined, weight: 1, isBackup: false }],
+    balance: { by: 'least_requests' },
+    failAfter: 3,
+    failWindowMs: 10_000,
+    retryMs: 0,
     maxAwaitingHead: 100,
     maxConnections: Infinity,
     connectTimeoutMs: 1_000_000,
     ...limits,
   } as const
-  return new Upstream(settings, { trust: new UpstreamTrust(), names: new NameResolver(), budget })
+  return new Upstream(settings, {
+    trust: new UpstreamTrust(),
+    names: new NameResolver(),
+    budget,
+    timers: systemTimers,
+  })
 }
 
 function ask(upstream: Upstream, fresh = false): Asking {
   const asking = new Asking()
-  upstream.pick().pool.acquire(asking, fresh)
+  upstream.pick(NO_EXCHANGE).pool.acquire(asking, fresh)
   return asking
 }
 
 function askTunnel(upstream: Upstream): Asking {
   const asking = new Asking()
-  upstream.pick().pool.acquireTunnel(asking)
+  upstream.pick(NO_EXCHANGE).pool.acquireTunnel(asking)
   return asking
 }
 

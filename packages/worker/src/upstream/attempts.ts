@@ -1,0 +1,52 @@
+// The attempts of one request that has failed at least once: which peers have been asked, for how long, and who is next.
+import type { Exchange } from '../protocol/exchange.ts'
+import type { Peer } from './peer.ts'
+import { nextAttempt, type Failure } from './retry.ts'
+import type { Upstream } from './upstream.ts'
+
+/** Between two rounds: a peer that restarts needs a moment. */
+const PAUSE_MS = 100
+
+export class Attempts {
+  readonly #upstream: Upstream
+  readonly #exchange: Exchange
+  readonly #tried = new Set<Peer>()
+  readonly #untilMs: number
+  #isFresh = false
+  #cancel: (() => void) | undefined
+
+  constructor(upstream: Upstream, exchange: Exchange) {
+    this.#upstream = upstream
+    this.#exchange = exchange
+    this.#untilMs = exchange.startedMs + upstream.retryMs
+  }
+
+  /**
+   * @param peer has failed
+   * @param again starts the next attempt, perhaps after a pause; `fresh`: on a connection that no request has used yet
+   * @returns false if the request has failed for good
+   */
+  next(peer: Peer, failure: Failure, again: (peer: Peer, fresh: boolean) => void): boolean {
+    const upstream = this.#upstream
+    this.#tried.add(peer)
+    const next = nextAttempt(failure, {
+      isFresh: this.#isFresh,
+      hasOther: upstream.peerCount > this.#tried.size,
+      hasTime: upstream.timers.nowMs() + PAUSE_MS < this.#untilMs,
+    })
+    // A connection that has been idle tells nothing about its peer.
+    if (next !== 'fresh') upstream.failed(peer)
+    if (next === 'fail') return false
+    this.#isFresh = next === 'fresh'
+    if (next === 'later') {
+      this.#tried.clear()
+      this.#cancel = upstream.timers.after(PAUSE_MS, () => again(upstream.pick(this.#exchange), false))
+    } else if (next === 'other') again(upstream.pick(this.#exchange, this.#tried), false)
+    else again(peer, true)
+    return true
+  }
+
+  cancel(): void {
+    this.#cancel?.()
+  }
+}
