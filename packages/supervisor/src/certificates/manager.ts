@@ -1,4 +1,4 @@
-// One listener's certificates, whichever way they come about. The supervisor sees this face only.
+// The interface of all certificate managers: one looks after the certificates of one listener.
 
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { ManagerStatus, RenewalAlarm } from './status.ts'
@@ -18,9 +18,9 @@ export interface CertificateManager {
   /** Renews in the background. */
   readonly loop: BackgroundLoop
   /**
-   * Reads what is cached or configured; internal certificates are issued here. Afterwards, also when it has
-   * failed, `current` and `needsOrder` are right, and `start` tries again later what has failed. What `previous`, the listener's manager until now,
-   * serves and is newer than what is cached serves on. Throws ProxyError CERTIFICATE or CACHE.
+   * Reads the cached or configured certificates; issues internal ones. `current` and `needsOrder` are valid
+   * afterwards, also after an error, and `start` retries. A certificate of `previous`, the listener's manager until
+   * now, stays in service if it is newer than the cached one. Throws ProxyError CERTIFICATE or CACHE.
    */
   load(previous?: CertificateManager): Promise<void>
   /** The certificates that workers serve; empty if none is usable. */
@@ -32,7 +32,7 @@ export interface CertificateManager {
   /** True if the served certificates cover every configured name; missing ones are ordered in the background. */
   isComplete(): boolean
   status(): ManagerStatus
-  /** From now on renews in the background and publishes what is new; what is ordered waits for `pauseMs` first. */
+  /** Begins to renew in the background and to publish new certificates. Orders wait for `pauseMs` first. */
   start(pauseMs?: number): void
   /**
    * Renews now what would be renewed later, and resolves when it is published; only after `start`. One

@@ -88,7 +88,7 @@ export async function proveNames(
     signal.throwIfAborted()
     for (const { challengeUrl, name } of pending) {
       await post(`the challenge for ${name} is refused`, challengeUrl, {}).catch((error: unknown) => {
-        // CAs refuse a second one while they look: the first had reached them, though its response got lost.
+        // CAs reject a second request while they validate: the first one arrived, and only its response was lost.
         if (!(error instanceof AcmeError) || !error.isRepeat) throw error
       })
     }
@@ -99,7 +99,7 @@ export async function proveNames(
   }
 }
 
-/** Waits for every name, so that all the bad ones are known, not the first alone. */
+/** Waits for every name, so that the error lists all that failed, not the first alone. */
 async function awaitValidation(
   pending: readonly PendingAuthorization[],
   validation: Validation,

@@ -1,5 +1,5 @@
 // The end of an order, from `ready` to a certificate that has been checked: RFC 8555 7.4. The order is recorded
-// before it is finalized, and one odd response does not end it: the order itself says how far it is.
+// before it is finalized. One unexpected response does not end it: the state of the order at the CA decides.
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { AcmeResponse } from './response.ts'
 import type { OrderRecord, OrderRequest } from './order-request.ts'
@@ -50,7 +50,7 @@ export async function finishOrder(
   try {
     await orders.save(record)
   } catch (error) {
-    // The order has its worth without the record, which only a crash needs.
+    // Only a restart needs the record: go on without it.
     progress('finalizing', `not recorded: ${messageOf(error)}`)
   }
   try {
@@ -97,7 +97,7 @@ export async function resumeOrder(
   }
 }
 
-/** Leaves the order to be polled: whatever the response was, the order says whether the CA is at work. */
+/** Resolves once the CA works on the order. Reads the order after an error: the request may have arrived. */
 async function sendFinalize(ending: OrderEnding, record: OrderRecord, finalizeUrl: unknown): Promise<void> {
   const { transport, post, request } = ending
   const { mayOrder } = request
@@ -105,7 +105,7 @@ async function sendFinalize(ending: OrderEnding, record: OrderRecord, finalizeUr
   const look = async (): Promise<AcmeResponse> => await post('cannot read the order', record.orderUrl, null)
   for (let repeats = 0; ; repeats++) {
     try {
-      // Once: what became of it, the order says.
+      // Sent once: the order shows whether it arrived.
       await post('the request is refused', finalizeUrl, { csr: record.csr }, { before: mayOrder, tries: 1 })
       return
     } catch (error) {
@@ -191,7 +191,7 @@ function pausing({ host, signal }: OrderRequest): Pausing {
   return { clock: host.clock, signal }
 }
 
-/** The order; throws what the CA says of one that has failed. */
+/** The order. Throws the CA's error if it has failed. */
 function assertNotInvalid(
   { transport }: OrderEnding,
   state: PolledState | undefined,
@@ -224,7 +224,7 @@ interface ChainRequest extends Pausing {
   readonly inspect: (certPem: string) => Promise<IssuedInspection>
 }
 
-/** The preferred chain if the CA offers it and it is sound, else the one the CA gives by itself. */
+/** The preferred chain if the CA offers it and it passes inspection, else the CA's default. */
 async function downloadChain(request: ChainRequest): Promise<IssuedInspection> {
   const { url, preferred, fetch, inspect } = request
   // A CA with several servers may not have it everywhere at once: 404, 202 and an empty body mean "not yet" there.
@@ -240,7 +240,7 @@ async function downloadChain(request: ChainRequest): Promise<IssuedInspection> {
       const alternate = await inspect(String((await fetch(alternateUrl)).data))
       if (leadsTo(preferred, alternate)) return alternate
     } catch (error) {
-      // One that cannot be had is one that the CA does not offer.
+      // A chain that cannot be downloaded counts as not offered.
       if (!(error instanceof AcmeError)) throw error
     }
   }

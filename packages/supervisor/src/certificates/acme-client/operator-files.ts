@@ -1,4 +1,4 @@
-// The files of the operator's that an exchange with the CA needs: read anew for each, since they may be
+// Reads the operator's files that an exchange with the CA needs. They are read for each exchange, since they may be
 // replaced while the program runs.
 import { readSmallFile } from '../../os/read-file.ts'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'

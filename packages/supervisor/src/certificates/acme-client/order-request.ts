@@ -12,7 +12,7 @@ export interface OrderRequest {
   readonly settings: AcmeSettings
   /** Lower case. */
   readonly names: readonly string[]
-  /** The certificate that is in service, whoever issued it. */
+  /** The certificate in service, of any issuer. */
   readonly predecessor: StoredCertificate | undefined
   readonly accounts: ListenerAccounts
   readonly orders: OrderRecords
@@ -23,7 +23,7 @@ export interface OrderRequest {
   readonly signal: AbortSignal
   readonly solver: ChallengeSolver
   readonly progress: (step: OrderStep, detail?: string) => void
-  /** Told what is used although clients may not like it. */
+  /** Logs a defect of a certificate that is used nevertheless. */
   readonly warn: (text: string) => void
   /** Asked directly before each request that counts at the CA; throws when the order is no longer ours to place. */
   readonly mayOrder: () => Promise<void>

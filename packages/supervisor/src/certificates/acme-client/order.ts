@@ -1,5 +1,5 @@
 // One order, from the account to a certificate that has been checked: RFC 8555 7. Saves nothing but the
-// account and the order that is under way, installs nothing, retries nothing: whoever calls decides what a failure means.
+// account and the order that is under way, installs nothing, retries nothing. The caller decides what a failure means.
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { OrderEnding } from './finalize.ts'
 import { finishOrder, resumeOrder } from './finalize.ts'
@@ -208,7 +208,7 @@ class Order {
     const offered = await this.#transport.profiles()
     if (offered.includes(profile)) return profile
     throw new AcmeError(`the CA has no profile "${profile}"`, {
-      // It has counted nothing: mending the setting is all there is to wait for.
+      // The CA has counted nothing, so the next attempt need not wait.
       reachedCa: false,
       hint:
         offered.length === 0
@@ -234,7 +234,7 @@ class Order {
       }
       pending.push(authorization)
     }
-    // CAs shuffle them; what is said of them should not be.
+    // CAs shuffle them; log lines and errors keep our order.
     return pending.toSorted((a, b) => names.indexOf(a.name) - names.indexOf(b.name))
   }
 

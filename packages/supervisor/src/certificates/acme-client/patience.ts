@@ -1,4 +1,4 @@
-// Which trouble with a CA passes by itself, and when one request is sent again because of it.
+// Which errors of a CA are temporary, and when a request is sent again after one.
 import { AcmeError } from './problem.ts'
 import type { WaitableClock } from '../../os/waitable-clock.ts'
 
@@ -44,7 +44,7 @@ export interface Persistence {
   readonly limit: number
 }
 
-/** Asks again where the trouble passes by itself; `isRepeat`: what was asked before may have had its effect. */
+/** Repeats a request after errors that may pass. `isRepeat`: an earlier request may have taken effect. */
 export async function persist<Result>(
   ask: (isRepeat: boolean) => Promise<Result>,
   { clock, signal, limit }: Persistence,
@@ -84,7 +84,7 @@ export function isBusy({ responseStatus }: AcmeError): boolean {
   return responseStatus === TOO_MANY_REQUESTS || responseStatus === UNAVAILABLE
 }
 
-/** How long a busy CA is to be left alone by everybody; undefined where it does not say, or asks for more than is waited for. */
+/** How long to send nothing to a busy CA (ms); undefined if it does not say, or asks for more than we wait. */
 export function holdOf({ retryAfterMs }: AcmeError): number | undefined {
   return retryAfterMs !== undefined && retryAfterMs <= LONGEST_RETRY_AFTER_MS ? retryAfterMs : undefined
 }

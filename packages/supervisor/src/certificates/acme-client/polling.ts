@@ -50,8 +50,8 @@ export async function poll({ look, isFinal, limitMs, ...pausing }: Poll): Promis
 }
 
 /**
- * Reads what the CA has already made: one request that fails, on the way or by a server in trouble, is no reason to
- * give up what has been paid for. Rejects with the last AcmeError; at once when the CA says that there is no such thing.
+ * Reads a resource that exists at the CA, and repeats the request after network and server errors. Rejects with the
+ * last AcmeError; at once if the CA says that the resource does not exist.
  */
 export async function retryRead(read: () => Promise<AcmeResponse>, pausing: Pausing): Promise<AcmeResponse> {
   return await persist(read, pausing, ({ responseStatus = SERVER_ERROR }) => {
@@ -59,7 +59,7 @@ export async function retryRead(read: () => Promise<AcmeResponse>, pausing: Paus
   })
 }
 
-/** As `retryRead`, for what is known to be there: no status is final. */
+/** As `retryRead`, for a resource that is known to exist: every status is retried. */
 export async function readUntilThere(
   read: () => Promise<AcmeResponse>,
   pausing: Pausing,
@@ -84,7 +84,7 @@ async function persist(
       if (!(error instanceof AcmeError) || failures === TOLERATED_FAILURES || !isTolerable(error)) throw error
       // The transport has already waited for passing trouble.
       if (isPassing(error)) throw error
-      // For the next attempt: a look in between would only make it longer.
+      // Left to the next attempt: a request before that time could make the wait longer.
       if ((error.retryAfterMs ?? 0) > RETRY_AFTER_CEILING_MS) throw error
       await pauseAfter(error, failures, pausing)
     }

@@ -56,7 +56,7 @@ export interface AcmeErrorOptions {
   readonly responseStatus?: number
   /** There was no response, and the request may be sent again: its connection broke off, or took too long. */
   readonly isUnsettled?: boolean
-  /** The request had been sent before, and nobody knows what that has led to. */
+  /** The request had been sent before, with unknown effect. */
   readonly isRepeat?: boolean
   /** Whether the CA had answered anything at all; if not, the attempt cost nothing there. */
   readonly reachedCa: boolean
@@ -103,7 +103,7 @@ export function combineErrors(first: unknown, second: unknown, without: readonly
   )
 }
 
-/** Undefined for what is nested too deep to be written down. */
+/** Undefined if the document is nested too deep for JSON. */
 function textOf(document: unknown): string | undefined {
   try {
     return JSON.stringify(document)?.slice(0, DOCUMENT_CHARACTERS)

@@ -104,7 +104,7 @@ export class AcmeRegistration {
     return true
   }
 
-  /** An account that can be used as it is. */
+  /** A registered account, if there is one. */
   async #known(): Promise<(Account & { readonly url: string }) | undefined> {
     const { contact } = this.#id
     const own = await this.#loadOwn()
@@ -117,7 +117,7 @@ export class AcmeRegistration {
     return own !== undefined && isUsable(own) ? own : undefined
   }
 
-  /** With the lock: what another process has registered meanwhile, or a key to register. */
+  /** The account that another process has registered, or a key to register. The caller holds the lock. */
   async #find(): Promise<Found> {
     const shared = await this.#loadShared()
     if (shared !== undefined) return { account: shared, isNew: false }
@@ -217,7 +217,7 @@ export class AcmeRegistration {
     })
   }
 
-  /** A key that nobody has heard of, on disk: one that is lost after the CA has heard of it is an account that is lost. */
+  /** Creates a key and saves it before the CA sees it: losing it later would lose the account. */
   async #createKey(): Promise<Found> {
     const { jobs, signal, accounts, shared } = this.#options
     const keyPem = await jobs.run('generateKey', 'ecdsa-p256', signal)
@@ -279,7 +279,7 @@ function isUnauthorized({ responseStatus, problem }: AcmeError): boolean {
   return responseStatus === UNAUTHORIZED || problem?.type === 'unauthorized'
 }
 
-/** Boulder says 403 unauthorized of a deactivated account, step-ca 401, and 500 of one that it cannot find. */
+/** For a deactivated account Boulder sends 403 unauthorized and step-ca 401; step-ca sends 500 for an unknown one. */
 function mayMeanGone(error: AcmeError): boolean {
   return isUnauthorized(error) || error.responseStatus === 500 || error.responseStatus === 404
 }

@@ -29,7 +29,7 @@ export function responseOf(answer: RawResponse, url: string, nowMs: number): Acm
   }
 }
 
-/** As it is, where it cannot be read: whoever uses it says what is wrong. */
+/** Returns a reference that cannot be parsed unchanged; using it fails with an error. */
 export function absoluteUrl(reference: string, base: string): string {
   return URL.parse(reference, base)?.href ?? reference
 }

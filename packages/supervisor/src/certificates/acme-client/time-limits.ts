@@ -1,12 +1,13 @@
-// How long a CA, or another process of ours, may take. Past these an attempt has failed, and what is served stays as it is.
+// Time limits of an attempt: for the CA, and for another process that holds the lock. An attempt that exceeds one fails;
+// the served certificate stays.
 import { MINUTE_MS } from '@reverse-proxy/shared/time-units'
 
 export interface AcmeLimits {
   /** One request, to the last byte of its answer. */
   readonly requestMs: number
-  /** For looking at every name, once it has been told to. */
+  /** For the CA to validate every name. */
   readonly validationMs: number
-  /** For being ready to sign, and again for signing. */
+  /** For the CA to become ready to sign, and again for signing. */
   readonly finalizationMs: number
   /** One order from the first request to the last: others may be waiting for the cache directory. */
   readonly orderMs: number

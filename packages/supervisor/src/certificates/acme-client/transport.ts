@@ -70,7 +70,7 @@ export class AcmeTransport {
     this.#client = new acme.Client({ directoryUrl: this.#options.directoryUrl, accountKey })
   }
 
-  /** Whether the CA has answered anything yet. */
+  /** Whether the CA has sent any response yet. */
   get reached(): boolean {
     return this.#reached
   }
@@ -189,7 +189,7 @@ export class AcmeTransport {
     }
   }
 
-  /** The nonce of the last answer, or a new one: saves a round trip for every request. */
+  /** The nonce of the last response, which saves a round trip, or a new one. */
   async #takeNonce(): Promise<string> {
     if (this.#nonce === undefined) {
       const url = await this.urlOf('newNonce')
@@ -224,11 +224,11 @@ export class AcmeTransport {
         headers: {
           'Content-Type': 'application/jose+json',
           'User-Agent': `reverse-proxy/${version} acme-client`,
-          // Text would have to be counted before and after it is unpacked.
+          // A compressed body would need two size limits.
           'Accept-Encoding': 'identity',
         },
         httpsAgent: this.#agent,
-        // axios' own timeout is one of silence: an answer of one byte a second would never end.
+        // The timeout of axios limits silence only: a response of one byte a second would never end.
         signal: AbortSignal.any([signal, AbortSignal.timeout(limits.requestMs)]),
         maxContentLength: RESPONSE_BYTES,
         maxRedirects: 0,
@@ -248,7 +248,7 @@ export class AcmeTransport {
 
   #networkError(directoryUrl: string, error: unknown): AcmeError {
     const code = codeOf(error) ?? ''
-    // It did answer, with more than RESPONSE_BYTES or with what is no HTTP.
+    // The CA did respond: with more than RESPONSE_BYTES, or with something that is not HTTP.
     this.#reached ||= code === 'ERR_BAD_RESPONSE'
     const what =
       code === 'ERR_CANCELED'

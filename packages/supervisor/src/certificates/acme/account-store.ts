@@ -111,7 +111,7 @@ function fileOf(contact: string): string {
   return `${digestOf(contact)}.json`
 }
 
-/** Says whose directory it is that cannot be used; a lost lock is tried again as it is. */
+/** Adds to an error which directory cannot be used. A lost lock is not an error of the directory. */
 function rethrow(error: unknown): never {
   if (!(error instanceof ProxyError) || error instanceof LockLostError) throw error
   throw new ProxyError('CACHE', `${error.message} (accounts at CAs are kept there, below state_dir)`, {

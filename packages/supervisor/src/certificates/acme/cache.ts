@@ -90,7 +90,7 @@ export class AcmeCache {
     if (written === undefined) return undefined
     const recorded = shifted(written, -clock.wallOffsetMs)
     const record = failureAsOf(recorded, clock.monotonicMs())
-    // Record it, or each restart would date the failure anew. If it cannot be saved, nothing is ordered.
+    // Save the corrected time, or each restart would move it. Placing an order saves it again, and reports an error.
     if (record !== recorded) await this.saveFailure(record).catch(() => {})
     const { directoryUrl, domains: names } = settings
     return carriedOver(record, { directoryUrl, names }, clock.monotonicMs())

@@ -1,6 +1,6 @@
-// The attempts to get one listener's ACME certificate: alone in the cache directory, using what another
-// process has left there, else ordering; saved and installed. When an attempt is due is the manager's to say, how
-// an order goes order.ts's; what a failure leads to is retry-state.ts's, and partial-order.ts's if it is about names.
+// One attempt to get a listener's ACME certificate: locks the cache directory, uses what another process has left there
+// or places an order, saves the certificate and installs it. manager.ts decides when; order.ts speaks to the CA;
+// retry-state.ts records failures; partial-order.ts leaves out names that failed.
 import { isoTime } from '@reverse-proxy/shared/clock'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
@@ -46,7 +46,7 @@ export class AcmeIssuance {
   readonly #solver: ChallengeSolver
   /** The names that the attempt leaves out from the start. */
   #excluded: readonly string[] = []
-  /** Issued, when the lock had gone to another process. */
+  /** Issued, but not saved: another process has taken the lock. */
   #unsavedCertificate: StoredCertificate | undefined
 
   constructor(options: IssuanceOptions) {
@@ -89,7 +89,7 @@ export class AcmeIssuance {
     if (!this.#isRestDue()) this.#options.failures.assertDue(reason)
   }
 
-  /** Leaves a new certificate installed; or throws, having said why and noted when the next attempt is due. */
+  /** Installs a new certificate. On failure: logs it, records when the next attempt is due, and throws. */
   async attempt(signal: AbortSignal, reason: OrderTrigger): Promise<void> {
     try {
       await againIfLost(async () => await this.#attemptOnce(signal, reason))
@@ -135,7 +135,7 @@ export class AcmeIssuance {
       await this.#order(lock, signal, this.#without(this.#excluded))
     } catch (cause) {
       if (signal.aborted || cause instanceof RetryLaterError) throw cause
-      // Whatever the order died of then, this is why.
+      // A lost lock is the cause of whatever error the order ended with.
       const error: unknown = lock?.signal.aborted === true ? lock.signal.reason : cause
       const rest = this.#partialOrder.namesToRetry(error, this.#without(this.#excluded))
       await failures.noteFailed(error, this.#excluded, lock?.signal.aborted === false)
@@ -161,11 +161,11 @@ export class AcmeIssuance {
     }
   }
 
-  /** True if what another process has put into the cache meanwhile leaves nothing to do. */
+  /** True if a certificate that another process has put into the cache leaves nothing to do. */
   async #takeOver(reason: OrderTrigger): Promise<boolean> {
     const { served, plan, clock } = this.#options
     if (!(await served.takeOver())) return false
-    // With what has been issued there, and agreed about it.
+    // The other process has recorded what was issued, too.
     await plan.load()
     // A start needs no more than something to serve: the rest is ordered in the background.
     return reason === 'start' || (served.isComplete && this.#renewAtMs() > clock.nowMs())
@@ -179,7 +179,7 @@ export class AcmeIssuance {
     await this.#keep(issued, lock)
   }
 
-  /** True if the order that an earlier attempt had begun has left its certificate installed: it costs no new one. */
+  /** Resumes the order of an earlier attempt, which costs no new one; true if its certificate is installed. */
   async #resume(lock: HeldLock, signal: AbortSignal): Promise<boolean> {
     const { authority, report } = this.#options
     const issued = await authority.resumeRecorded(this.#orderRequest(lock, signal))

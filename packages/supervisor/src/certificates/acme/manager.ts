@@ -1,6 +1,6 @@
 // One listener's ACME certificate: found in the cache, ordered when it must be, renewed in the background.
-// Decides what happens at the start and in renewals; issuance.ts makes the attempts; when the
-// next one is due is plan.ts, what is on disk is cache.ts.
+// Decides what happens at the start and in renewals. issuance.ts makes the attempts, plan.ts computes when the next one
+// is due, and cache.ts reads and writes the cache directory.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -163,7 +163,7 @@ export class AcmeManager implements CertificateManager {
     await Promise.all([this.loop.run(pauseMs), this.#syncContact()])
   }
 
-  /** A changed contact is told to the CA now: the next order may be months away, and will try again. Never rejects. */
+  /** Sends a changed contact to the CA now, since the next order may be months away. That one tries again. Never rejects. */
   async #syncContact(): Promise<void> {
     const { signal } = this.#closing
     try {
@@ -214,7 +214,7 @@ export class AcmeManager implements CertificateManager {
     }
   }
 
-  /** Reads again what could not be read before, such as the cache directory: it may have been mended. */
+  /** Reads the cache directory again after an error: the operator may have repaired it. */
   async #loadAgain(): Promise<void> {
     try {
       await this.load()

@@ -53,13 +53,13 @@ export class PartialOrder {
       addsNames: served.addsNames(rest),
       isDue: certificate === undefined || clock.nowMs() >= plan.dueMs(certificate),
     })
-    // A CA may blame a name that was not ordered: the domain above, say.
+    // A CA may blame a name that was not ordered, such as the parent domain.
     return rest.length < names.length && isWorth ? rest : []
   }
 
   /**
-   * Orders the rest of `first`, round after round, each without what the CA has named in the one before. Throws what
-   * says all of it, having noted it; or the reason of `signal`.
+   * Orders the names that are left, round after round, each without the names that failed in the one before. Throws
+   * the combined error after recording it, or the reason of `signal`.
    */
   async run(
     first: FailedOrder,

@@ -53,14 +53,14 @@ export class ServedCertificates {
     return this.#certificate
   }
 
-  /** Why what is served could not be saved, and when that is tried again, by the machine's clock. */
+  /** Why the served certificate could not be saved, and when the next try is due (wall clock). */
   get unsaved(): UnsavedStatus | undefined {
     if (this.#unsaved === undefined) return undefined
     const { reason, dueMs } = this.#unsaved
     return { reason, nextTryMs: this.#options.clock.toWallTime(dueMs) }
   }
 
-  /** When what is served but could not be saved is to be saved; Infinity: it is. */
+  /** When to save the served certificate again; Infinity if it is saved. */
   get saveDueMs(): number {
     return this.#unsaved === undefined ? Infinity : this.#options.clock.toWallTime(this.#unsaved.dueMs)
   }
@@ -83,7 +83,7 @@ export class ServedCertificates {
     return names.some((name) => missing.includes(name))
   }
 
-  /** Reads what is cached; of `inherited`, which is served, what is newer or serves a further name stays. Throws CACHE. */
+  /** Reads the cache. Certificates of `inherited`, which are served, stay if they are newer or add a name. Throws CACHE. */
   async load(inherited: readonly StoredCertificate[]): Promise<void> {
     const { settings, cache, clock, report } = this.#options
     await cache.secure()
@@ -97,15 +97,14 @@ export class ServedCertificates {
     if (own !== undefined) report.missing(this.all)
   }
 
-  /** Uses what another process has put into the cache meanwhile; false if there is nothing better. */
+  /** Serves a better certificate that another process has put into the cache; false if there is none. */
   async takeOver(): Promise<boolean> {
     const { settings, cache, clock, report } = this.#options
     const all = await cache.readCertificates()
     const { domains } = settings
     const present = this.#certificate
     const nowMs = clock.nowMs()
-    // Ours may be newer than the cache: one that could not be saved is served nevertheless. What stands behind
-    // it there was there before it.
+    // Ours may be newer than the cache, if it could not be saved. Cached certificates listed after ours are older.
     const ours = all.findIndex(({ facts }) => facts.serial === present?.facts.serial)
     const cached = all
       .slice(0, ours < 0 ? undefined : ours)
@@ -129,7 +128,7 @@ export class ServedCertificates {
     this.#unsaved = undefined
   }
 
-  /** It is good, and it has been paid for: it is served, and saved when that is possible. */
+  /** Records that a certificate is served although it could not be saved. Saving is tried again later. */
   noteUnsaved(error: unknown): void {
     const { clock, report } = this.#options
     const reason = messageOf(error)
@@ -137,7 +136,7 @@ export class ServedCertificates {
     report.error(`issued but not saved: ${reason}`)
   }
 
-  /** Saves what is served, so that the next start finds it; a failure is said, and it is tried again later. */
+  /** Saves the served certificate for the next start. Logs a failure and schedules the next try; never rejects. */
   async saveAgain(signal: AbortSignal): Promise<void> {
     const { cache, limits } = this.#options
     const certificate = this.#certificate

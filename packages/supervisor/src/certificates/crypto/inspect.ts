@@ -25,7 +25,7 @@ export type Inspection =
   | {
       readonly ok: false
       readonly reason: string
-      /** The pair is sound, but our TLS policy does not accept it. */
+      /** The pair is valid, but our TLS policy does not accept it. */
       readonly isTooWeak: boolean
     }
 

@@ -1,6 +1,6 @@
-// Judges what a CA has just issued, and puts its chain in order: the leaf with our key first, then what certifies
-// it. Strict about the key, the names and the dates of the leaf; the shape of the rest is ours to mend, since the
-// certificate has been paid for. Slow: run it through jobs.ts.
+// Checks a certificate that a CA has just issued and puts its chain in order: the leaf with our key first, then its
+// issuers. Strict about key, names and dates of the leaf; repairs the order of the rest, since rejecting the chain
+// would cost another order. Slow: run it through jobs.ts.
 import type { KeyObject } from 'node:crypto'
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
@@ -18,7 +18,7 @@ const LONGEST_CHAIN = 10
 const MOST_CERTIFICATES = 50
 
 export interface IssuedChain {
-  /** As the CA sent it: any order, with duplicates, roots and strangers. */
+  /** As the CA sent it: in any order, with duplicates, roots and unrelated certificates. */
   readonly certPem: string
   /** The key we made for it. */
   readonly keyPem: string
@@ -29,7 +29,7 @@ export interface IssuedChain {
   readonly nowMs: number
 }
 
-/** `warning` says what clients may not like about a chain that is used all the same. */
+/** `warning`: why some clients may reject a chain that is used nevertheless. */
 export type IssuedInspection =
   | (Extract<Inspection, { ok: true }> & { readonly warning?: string })
   | Extract<Inspection, { ok: false }>
@@ -65,7 +65,7 @@ export function inspectIssuedChain({
   }
 }
 
-/** Why what a CA has just issued cannot be right, by its dates alone; undefined if it can. */
+/** Why a new certificate is rejected for its dates; undefined if it is not. */
 export function reasonAgainstDates({ notBeforeMs, notAfterMs }: Validity, nowMs: number): string | undefined {
   if (notAfterMs <= nowMs) return 'the issued certificate has expired'
   return notBeforeMs > nowMs + CLOCK_TOLERANCE_MS ? 'the issued certificate is not valid yet' : undefined

@@ -13,7 +13,7 @@ export interface Job {
   readonly input: unknown
 }
 
-/** `input` is what the named job takes: jobs.ts has seen to that. */
+/** jobs.ts guarantees that `input` has the type of the named job. */
 export async function runJob({
   name,
   input,

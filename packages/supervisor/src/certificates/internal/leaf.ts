@@ -1,5 +1,5 @@
 // One leaf of the internal CA: taken from state_dir while it will do, else issued and saved there. When it
-// is due is said here; who is told of a new one, and when an attempt is made, is manager.ts.
+// is due is decided here; manager.ts makes the attempts and publishes new leaves.
 import type { CertificateStorage } from '../storage/storage.ts'
 import type { CertificateServices } from '../services.ts'
 import type { InternalCaRequest } from './ca.ts'

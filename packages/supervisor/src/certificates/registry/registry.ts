@@ -33,7 +33,7 @@ import type { ListenerStatus, ManagerStatus } from '../status.ts'
 /** Longer than a worker takes to boot. */
 const ARM_TRIES = 100
 const ARM_PAUSE_MS = 200
-/** How long a start waits for all listeners to be loaded. One that waits longer, for a lock say, holds up no other. */
+/** How long a start or a reload waits for certificates to load. One that waits for a lock must not delay the others. */
 const LOAD_PATIENCE_MS = 5_000
 
 export interface CertificateRegistryOptions extends Pick<CertificateServices, 'log' | 'clock' | 'progress'> {
@@ -127,7 +127,7 @@ export class CertificateRegistry {
     isLate.now = true
   }
 
-  /** From now on what is missing is ordered and everything is renewed, in the background. */
+  /** Begins to order missing certificates and to renew all others, in the background. */
   start(): void {
     this.#isStarted = true
     for (const manager of this.#all()) if (!this.#loading.has(manager)) this.#begin(manager)
@@ -258,7 +258,7 @@ export class CertificateRegistry {
     this.#challenges.delete(listenerId)
   }
 
-  /** The CA is told only when somebody answers it. Every worker that is there has acknowledged then. */
+  /** Resolves when every living worker has acknowledged, at least one: only then may the CA be told. */
   async #arm(listenerId: string, challenges: readonly ArmedChallenge[]): Promise<void> {
     this.#challenges.set(listenerId, challenges)
     for (let tries = 1; ; tries++) {

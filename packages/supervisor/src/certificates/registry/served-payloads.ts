@@ -43,8 +43,8 @@ export class ServedPayloads {
   }
 
   /**
-   * Replaces what a listener serves, from this call on for who boots; resolves when every living worker has
-   * answered. Throws ProxyError CERTIFICATE when all of them refuse: what was served before is served then.
+   * Replaces what a listener serves, at once for workers that boot; resolves when every living worker has replied.
+   * Throws ProxyError CERTIFICATE if all of them reject it: the previous certificates stay in service then.
    */
   async publish(listenerId: string, certificates: readonly PushedCertificate[]): Promise<void> {
     const before = this.#byListener.get(listenerId)

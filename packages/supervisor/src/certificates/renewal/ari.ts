@@ -24,7 +24,7 @@ const SHORTEST_PAUSE_MS = MINUTE_MS
 const TIMESTAMP = /^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})$/u
 const URL_CHARACTERS = 500
 
-/** Reads a renewalInfo resource; a text says why it is none. RFC 9773 4.2 */
+/** RFC 9773 4.2: reads a renewalInfo resource; returns the reason as text if it is invalid. */
 export function parseRenewalInfo(data: unknown): RenewalInfo | string {
   const suggested = isRecord(data) ? data['suggestedWindow'] : undefined
   if (!isRecord(data) || !isRecord(suggested)) return 'the answer holds no suggested window'

@@ -16,7 +16,7 @@ export class ExpiryWatch {
     this.#host = host
   }
 
-  /** Looks at one certificate, and says what has not been said of it. */
+  /** Logs once that a certificate is about to expire, and once that it has expired. */
   look(facts: CertificateFacts): void {
     const nowMs = this.#host.clock.nowMs()
     if (nowMs >= facts.notAfterMs) this.#tell('CERT_EXPIRED', facts)

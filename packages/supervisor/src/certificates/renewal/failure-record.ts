@@ -84,7 +84,7 @@ export function shifted(record: FailureRecord, byMs: number): FailureRecord {
 }
 
 /**
- * The record under a clock that has been set back: what has failed in the future is as if it had just failed,
+ * The record after the clock was set back: a failure in the future counts as a failure just now,
  * so that a wrong clock, once it is right again, costs one waiting time and no more.
  */
 export function failureAsOf(record: FailureRecord, nowMs: number): FailureRecord {

@@ -24,7 +24,7 @@ export function budgetAllowsMs(issuedMs: readonly number[], lifetimeMs: number):
   return isBurst ? Math.max(oldestMs + periodMs, lastMs + Math.min(PAUSE_MS, longestMs)) : 0
 }
 
-/** Before when no start orders, though it has nothing to serve. `lifetimeMs` is what the last certificate lived. */
+/** Earliest time at which a start that has nothing to serve may order. `lifetimeMs` is that of the last certificate. */
 export function startAllowedMs(issuedMs: readonly number[], lifetimeMs: number, nowMs: number): number {
   const lastMs = issuedMs.at(-1)
   if (lastMs === undefined || nowMs >= budgetAllowsMs(issuedMs, lifetimeMs)) return 0
@@ -36,7 +36,7 @@ export function withIssued(issuedMs: readonly number[], nowMs: number): number[]
   return [...issuedMs, nowMs].slice(-BUDGET)
 }
 
-/** Under a clock that has been set back, what was issued in the future has just been issued. */
+/** After the clock was set back, a certificate that was issued in the future counts as issued just now. */
 export function issuedAsOf(issuedMs: readonly number[], nowMs: number): number[] {
   const earlyMs = Math.max((issuedMs.at(-1) ?? nowMs) - nowMs, 0)
   return issuedMs.map((timeMs) => timeMs - earlyMs)

@@ -1,5 +1,5 @@
-// The background life of one listener's certificate: sleeps until something is due, or is demanded, has
-// it done, and starts again. What is due and how it is done is the manager's.
+// The background loop of one listener's certificates: sleeps until work is due or demanded, runs it, and starts again.
+// The manager decides what is due and does it.
 import { stackOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { HOUR_MS, MINUTE_MS } from '@reverse-proxy/shared/time-units'

@@ -7,7 +7,7 @@ export type OrderTrigger =
   /** Nothing can be served before it. */
   | 'start'
   | 'renewal'
-  /** Somebody wants it now, due or not. */
+  /** The operator asked for it, due or not. */
   | 'demand'
 
 export interface LastAttempt {
@@ -40,7 +40,7 @@ export function assertDue(reason: OrderTrigger, { failure, nowMs, path }: LastAt
   )
 }
 
-/** Throws RetryLaterError where what was issued of late has been of no use: the next would hardly be. */
+/** Throws RetryLaterError if recently issued certificates could not be used: the next one hardly could. */
 export function assertStartAllowed(nowMs: number, allowedMs: number): void {
   if (nowMs >= allowedMs) return
   throw new RetryLaterError(

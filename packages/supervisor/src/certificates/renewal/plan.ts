@@ -36,7 +36,7 @@ export class RenewalPlan {
     this.#options = options
   }
 
-  /** Reads what was agreed before a restart; never rejects. */
+  /** Reads the record that a previous run has saved; never rejects. */
   async load(): Promise<void> {
     const { store, clock } = this.#options
     try {
@@ -49,7 +49,7 @@ export class RenewalPlan {
       }
       const issuedMs = record.issuedMs.map((timeMs) => timeMs - clock.wallOffsetMs)
       this.#record = { ...record, issuedMs: issuedAsOf(issuedMs, clock.monotonicMs()) }
-      // Record it, or each restart would date it anew.
+      // Save the corrected times, or each restart would move them.
       if ((issuedMs.at(-1) ?? 0) > clock.monotonicMs()) await this.#keep(this.#record)
     } catch (error) {
       this.#options.log.warn('CERT_RENEWAL_INFO', { ...this.#listener(), error: messageOf(error) })
@@ -65,7 +65,7 @@ export class RenewalPlan {
     return Math.max(this.#wantedMs(certificate), this.#allowedMs(facts.notAfterMs - facts.notBeforeMs))
   }
 
-  /** Before when not even a start orders that has nothing to serve but, if anything, `expired`; a steady time. */
+  /** Earliest monotonic time (ms) at which a start without a valid certificate may place an order. */
   startAllowedMs(expired: StoredCertificate | undefined): number {
     const { clock } = this.#options
     const lifetimeMs = expired === undefined ? Infinity : expired.facts.notAfterMs - expired.facts.notBeforeMs
@@ -124,7 +124,7 @@ export class RenewalPlan {
     await this.#note(certificate, info, retryAfterMs)
   }
 
-  /** A certificate has been issued: what was agreed about the one before is void. */
+  /** Records that a certificate was issued, and drops the window of the previous one. */
   async noteIssued({ facts }: StoredCertificate): Promise<void> {
     const { clock } = this.#options
     // Another process on the same directory may have had one issued.

@@ -52,7 +52,7 @@ export class RetryState {
   #begun: Beginning | undefined
   /** #begun, of the attempt before. */
   #earlier: Beginning | undefined
-  /** #begun, where the lock had gone to another process. */
+  /** #begun, if another process has taken the lock. */
   #lost: Beginning | undefined
 
   constructor(options: RetryStateOptions) {
@@ -132,7 +132,7 @@ export class RetryState {
     await this.#options.cache.saveFailure(record)
   }
 
-  /** Never rejects. Without the lock the record is not ours to write: whoever has it notes its own failures. */
+  /** Never rejects. Without the lock nothing is saved: its holder records its own failures. */
   async noteFailed(error: unknown, excluded: readonly string[], hasLock: boolean): Promise<void> {
     const { cache, clock, report, validity } = this.#options
     this.#last = this.#recordOf(error, excluded)
@@ -149,7 +149,7 @@ export class RetryState {
     }
   }
 
-  /** A further order of the same attempt, without the names that had failed, has failed, too. */
+  /** Another order of the same attempt, without the names that failed, has failed as well. */
   noteFurther(error: unknown): void {
     const last = this.#last
     if (last === undefined) return
@@ -174,7 +174,7 @@ export class RetryState {
     this.#last = undefined
   }
 
-  /** Writes down what is known, instead of what was noted when the order began. Throws CACHE. */
+  /** Replaces the record that was saved when the order began. Throws CACHE. */
   async settle(): Promise<void> {
     const { cache } = this.#options
     if (this.#last === undefined) await cache.clearFailure()

@@ -10,7 +10,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 const PRIVATE_DIRECTORY = 0o700
 const PRIVATE_FILE = 0o600
 const TEMPORARY = '.new'
-/** Nothing that somebody else would call a file of his. */
+/** No other program uses such names. */
 const TEMPORARY_NAME = /\.[\da-f]{12}\.new$/u
 
 /** Makes a directory that its owner alone can enter, with its parents. The operator may have put a link in its place. */
@@ -41,7 +41,7 @@ async function makeDirectory(path: string, flags: number): Promise<void> {
   if (first !== undefined) await syncParents(path, first)
 }
 
-/** Recursively, the runtime says ENOENT where the nearest directory that is there refuses (EROFS, say). */
+/** With `recursive`, the runtime reports ENOENT instead of the error of the nearest existing directory, such as EROFS. */
 async function reasonOf(path: string, error: unknown): Promise<unknown> {
   for (let missing = path; missing !== dirname(missing); missing = dirname(missing)) {
     const refusal: unknown = await mkdir(missing, PRIVATE_DIRECTORY).then(
@@ -82,7 +82,7 @@ export async function sweepTemporary(directory: string): Promise<void> {
   }
 }
 
-/** Replaces `path` as a whole: whoever reads it, at any time, finds the old text or the new. */
+/** Replaces `path` as a whole: a reader finds the old text or the new, at any time. */
 export async function replaceFile(path: string, text: string): Promise<void> {
   const temporary = temporaryPath(path)
   try {

@@ -5,7 +5,7 @@
 //   quarantine/<name>/                                         what could not be used, kept for a look
 //
 // The generation before the current one is kept, and so is each that still has a name no newer one has. Knows
-// nothing of CAs; whoever saves holds the lock.
+// nothing of CAs. The caller of `save` holds the lock.
 import { randomBytes } from 'node:crypto'
 import { lstat, readdir, readFile, readlink, rename, rm, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
@@ -202,7 +202,7 @@ export class CertificateStore implements StoredCertificates {
       files = [await read('cert.pem'), await read('key.pem'), await read('meta.json')]
     } catch (error) {
       if (error instanceof DamagedValueError) return error.message
-      // Removed meanwhile by whoever holds the lock.
+      // The holder of the lock has removed it meanwhile.
       if (codeOf(error) === 'ENOENT') return 'it is gone'
       throw cacheError(this.directory, error)
     }
@@ -214,7 +214,7 @@ export class CertificateStore implements StoredCertificates {
     return { certPem: inspection.certPem, keyPem, facts: inspection.facts, ...provenance }
   }
 
-  /** Unexpired generations with a name that nothing newer has: whoever shares the cache may serve it. */
+  /** Unexpired generations with a name that no newer one has: another process may still serve them. */
   #stillNeeded({ facts, obtainedMs: nowMs }: StoredCertificate): string[] {
     const names = new Set(facts.names)
     const needed: string[] = []

@@ -13,7 +13,7 @@ export interface HostLock {
   release(): Promise<void>
 }
 
-/** The guard of `directory`, by whichever path it is reached; `busy` while another has it, undefined where there are none. */
+/** The host lock of `directory`, by any path; `busy` while another process has it, undefined if the system has none. */
 export async function takeHostLock(directory: string): Promise<HostLock | 'busy' | undefined> {
   const namespace = await readNamespace()
   if (namespace === undefined) return undefined
@@ -25,7 +25,7 @@ export async function takeHostLock(directory: string): Promise<HostLock | 'busy'
   try {
     await once(server, 'listening')
   } catch (error) {
-    // Anything else, a sandbox that forbids such sockets say, is the same for all of us.
+    // Any other error, from a sandbox that forbids such sockets for example, concerns all of our processes.
     return codeOf(error) === 'EADDRINUSE' ? 'busy' : undefined
   }
   server.on('error', () => {})

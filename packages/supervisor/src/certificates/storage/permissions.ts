@@ -19,7 +19,7 @@ const DEPTH = 3
 const ENTRY_LIMIT = 1000
 /** Made first in every cache. */
 const MARK = 'generations'
-/** Strangers that are told of. */
+/** Unknown files that are reported. */
 const STRANGER_LIMIT = 20
 
 /**

@@ -1,5 +1,5 @@
-// Reads the files of a private directory as if somebody else had been at them: through no symbolic link,
-// from nothing but a regular file (a pipe would never end), and never more than a limit.
+// Reads and quarantines files of a private directory without trusting them: follows no symbolic link, reads regular
+// files only (a pipe would never end), and no more than a limit.
 import { constants } from 'node:fs'
 import { open, rename } from 'node:fs/promises'
 import { DamagedValueError } from './storage.ts'
@@ -37,7 +37,7 @@ export async function readPrivateFile(path: string, limitBytes: number): Promise
 
 /**
  * Moves `name`, a path inside `directory`. Undefined if it has gone already: another process was faster.
- * Where it cannot be moved it stays, and the reason says so: what else the directory holds is good all the same.
+ * If it cannot be moved it stays, and the reason says so; the rest of the directory remains usable.
  */
 export async function quarantineFile(
   directory: string,

@@ -33,7 +33,7 @@ export interface CertificateStorage extends Locker {
   locate(key: string): string
   /** Makes ready to be locked and stored in. Throws CACHE where nothing could be stored. */
   prepare(): Promise<void>
-  /** Closes to others what they could read, and reports that. Throws CACHE where somebody else keeps something here. */
+  /** Removes access of other accounts, and reports it. Throws CACHE if the place holds files that are not ours. */
   secure(): Promise<readonly Exposure[]>
   /** Undefined if there is none. Throws DamagedValueError, or CACHE when it cannot be read at all. */
   load(key: string): Promise<string | undefined>
@@ -54,7 +54,7 @@ export class DamagedValueError extends Error {}
 /** `inspect` is how a pair is checked. */
 export type PairInspector = (pair: { certPem: string; keyPem: string }) => Promise<Inspection>
 
-/** Certificates with their keys, one of which is the current one. Whoever saves holds the lock. */
+/** Certificates, each with key and metadata in one value. One of them is current. The caller of `save` holds the lock. */
 export interface StoredCertificates {
   /** Finds out, before anything is ordered, whether a certificate could be saved. Throws CACHE. */
   prepare(): Promise<void>
@@ -62,7 +62,7 @@ export interface StoredCertificates {
   load(inspect: PairInspector): Promise<Loaded>
   /** All that can be used. What has been read so, `save` keeps while it is needed. Throws CACHE. */
   loadAll(inspect: PairInspector): Promise<AllLoaded>
-  /** The current pair as it lies there, for whoever only wants a look; undefined where there is none. */
+  /** Reads the current pair without checking or changing anything; undefined if there is none. */
   peek(): Promise<{ readonly certPem: string; readonly keyPem: string } | undefined>
   /**
    * Makes `certificate`, with its key and metadata, the current one in a single step. Checks `lock` directly before;
@@ -112,7 +112,7 @@ export interface StoredValue<Content> {
   readonly onQuarantined: OnQuarantined
 }
 
-/** Undefined if there is none, or what is there had to be quarantined. Throws CACHE when it cannot be read at all. */
+/** Undefined if there is none, or the stored value was damaged and is now quarantined. Throws CACHE if it cannot be read. */
 export async function readValue<Content>(value: StoredValue<Content>): Promise<Content | undefined> {
   const { storage, key, parse, onQuarantined } = value
   try {
