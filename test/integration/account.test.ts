@@ -67,7 +67,7 @@ class Machine {
     this.pebble = pebble
     this.ca = ca
     this.stateDir = join(temporaryDirectory(t), 'state')
-    this.host = new FakeHost(t)
+    this.host = new FakeHost()
   }
 
   static async start(t: TestContext, pebble: Pebble | PebbleVisit = visit(t)): Promise<Machine> {

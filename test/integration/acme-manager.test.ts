@@ -43,7 +43,7 @@ for (const challenge of ['tls-alpn-01', 'http-01'] as const satisfies ChallengeT
     async (t) => {
       const pebble = await startPebble(t, { nonceRejectPercent: 15 })
       const cacheDir = join(temporaryDirectory(t), 'cache')
-      const host = new FakeHost(t)
+      const host = new FakeHost()
       if (challenge === 'http-01') await answerHttp(t, host, pebble.httpPort)
       else await answerTlsAlpn(t, host, pebble.tlsPort)
       const settings = settingsFor(pebble, cacheDir, { challenge })
@@ -103,7 +103,7 @@ for (const challenge of ['tls-alpn-01', 'http-01'] as const satisfies ChallengeT
 
 test('tls-alpn-01 is answered to a CA that speaks TLS 1.2 at most', TEST, async (t) => {
   const pebble = visit(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort, 'TLSv1.2')
   const manager = await acquired(t, settingsFor(pebble, temporaryDirectory(t)), host)
   assert.equal(manager.current().length, 1)
@@ -111,7 +111,7 @@ test('tls-alpn-01 is answered to a CA that speaks TLS 1.2 at most', TEST, async 
 
 test('a CA out of reach: acquire fails, says why, and costs the next start no waiting', TEST, async (t) => {
   const pebble = await startPebble(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
   await pebble.kill()
@@ -130,7 +130,7 @@ test('a CA out of reach: acquire fails, says why, and costs the next start no wa
 
 test('a CA whose own certificate is not trusted: the error says which setting helps', TEST, async (t) => {
   const pebble = visit(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   const manager = manage(t, settingsFor(pebble, temporaryDirectory(t), { caFile: undefined }), host)
   await manager.load()
   await assert.rejects(manager.acquire(NEVER), { code: 'ACME', hint: /tls\.acme_ca_file/u })
@@ -139,7 +139,7 @@ test('a CA whose own certificate is not trusted: the error says which setting he
 const ALL_FAIL = 'validation fails: names are named, disarmed, remembered, and the next start does not order'
 test(ALL_FAIL, TEST, async (t) => {
   const pebble = visit(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
   for (const name of settings.domains) await pebble.setAddresses(name, [])
@@ -172,7 +172,7 @@ test(ALL_FAIL, TEST, async (t) => {
 
 test('one bad name: the others get their certificate, and the full set is tried later', TEST, async (t) => {
   const pebble = visit(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   await pebble.setAddresses('two.example', [])
   const settings = settingsFor(pebble, temporaryDirectory(t))
@@ -202,7 +202,7 @@ test('one bad name: the others get their certificate, and the full set is tried 
 
 test('renewal: a certificate past its point is replaced, with a new key', TEST, async (t) => {
   const pebble = visit(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
   const manager = await acquired(t, settings, host)
@@ -219,7 +219,7 @@ test('renewal: a certificate past its point is replaced, with a new key', TEST, 
 
 test('renewal fails: the old certificate stays, the failure is logged and kept', TEST, async (t) => {
   const pebble = await startPebble(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
   const manager = await acquired(t, settings, host)
@@ -235,7 +235,7 @@ test('renewal fails: the old certificate stays, the failure is logged and kept',
 
 test('a CA that has forgotten the account: the key gets a new one within one attempt', TEST, async (t) => {
   const pebble = await startPebble(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
   const manager = await acquired(t, settings, host)
@@ -250,7 +250,7 @@ test('a CA that has forgotten the account: the key gets a new one within one att
 
 test('two supervisors, one cache: one orders, the other uses its certificate', TEST, async (t) => {
   const pebble = visit(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
   const managers = [manage(t, settings, host), manage(t, settings, host)]
@@ -266,7 +266,7 @@ test('two supervisors, one cache: one orders, the other uses its certificate', T
 
 test('a start that finds what another has got for some of the names serves that', TEST, async (t) => {
   const pebble = visit(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   await pebble.setAddresses('two.example', [])
   const settings = settingsFor(pebble, temporaryDirectory(t))
@@ -283,7 +283,7 @@ test('a start that finds what another has got for some of the names serves that'
 
 test('what another has renewed is used, though its clock be behind ours', TEST, async (t) => {
   const pebble = await startPebble(t, { authorizationReusePercent: 100 })
-  const [fast, right] = [new FakeHost(t), new FakeHost(t)]
+  const [fast, right] = [new FakeHost(), new FakeHost()]
   fast.clockOffsetMs = 50 * 60_000
   await answerTlsAlpn(t, fast, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
@@ -300,7 +300,7 @@ test('what another has renewed is used, though its clock be behind ours', TEST, 
 
 test('a waiter waits for so long, says for whom, and then uses what is cached', TEST, async (t) => {
   const pebble = visit(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
   const waiter = new AcmeManager(LISTENER, settings, host, { ...ACME_LIMITS, lockMs: 300 })
@@ -327,7 +327,7 @@ test('a waiter waits for so long, says for whom, and then uses what is cached', 
 
 test('close aborts an order under way, disarms its challenges and lets go of the lock', TEST, async (t) => {
   const pebble = visit(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   const cacheDir = temporaryDirectory(t)
   const manager = manage(t, settingsFor(pebble, cacheDir), host)
   await manager.load()
@@ -355,7 +355,7 @@ test('close aborts an order under way, disarms its challenges and lets go of the
 
 test('names added: the cached certificate is served while the full set is ordered', TEST, async (t) => {
   const pebble = visit(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const cacheDir = temporaryDirectory(t)
   await acquired(t, settingsFor(pebble, cacheDir, { domains: ['one.example'] }), host)
@@ -377,7 +377,7 @@ test(
   TEST,
   async (t) => {
     const pebble = visit(t)
-    const host = new FakeHost(t)
+    const host = new FakeHost()
     await answerTlsAlpn(t, host, pebble.tlsPort)
     const cacheDir = temporaryDirectory(t)
     const arm = host.arm.bind(host)
@@ -408,7 +408,7 @@ test(
 test('external account binding: the account is made with it, once', TEST, async (t) => {
   const key = Buffer.from('0123456789abcdef0123456789abcdef').toString('base64url')
   const pebble = await startPebble(t, { externalAccounts: { 'kid-1': key } })
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const hmacFile = join(temporaryDirectory(t), 'hmac')
   await writeFile(hmacFile, `${key}\n`)
@@ -419,7 +419,7 @@ test('external account binding: the account is made with it, once', TEST, async 
 
 test('preferred chain: the chain that leads to the named root is installed', TEST, async (t) => {
   const pebble = await startPebble(t, { alternateRoots: 2 })
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const root = await pebble.output.waitForLine(/issuer CN=(Pebble Root CA \w+)/u)
   const roots = pebble.output.lines.flatMap(

@@ -99,7 +99,7 @@ async function prepare(t: TestContext, isCached = true): Promise<Scene> {
 
 /** Puts a certificate into the cache. */
 async function obtain(t: TestContext, settings: AcmeSettings, workers: Workers): Promise<void> {
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   host.arm = async (listenerId, challenges) =>
     void (await workers.broadcast({ type: 'challenges', listener: { listenerId, challenges } }))
   const manager = new AcmeManager(ID, settings, host)

@@ -60,7 +60,7 @@ for (const isAble of [true, false]) {
     : 'a solver that cannot prove wildcards: the order fails for the wildcard alone, and nothing is presented'
   test(title, { timeout: 60_000 }, async (t) => {
     const pebble = await startPebble(t)
-    const host = new FakeHost(t)
+    const host = new FakeHost()
     const directory = temporaryDirectory(t)
     const solver = new DnsSolver(pebble)
     if (!isAble) solver.supports = (name?: string) => name?.startsWith('*.') !== true

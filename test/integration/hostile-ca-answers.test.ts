@@ -64,7 +64,7 @@ async function prepare(
   pebble: Pebble | PebbleVisit = visit(t),
 ): Promise<Scene> {
   const ca = await startAcmeFaultProxy(t, pebble)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(ca, temporaryDirectory(t), changes)
   const first = new AcmeManager(LISTENER, settings, host)

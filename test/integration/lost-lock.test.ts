@@ -42,7 +42,7 @@ test(
   TEST,
   async (t) => {
     const pebble = await startPebble(t, { authorizationReusePercent: 100 })
-    const [host, lateHost] = [new FakeHost(t), new FakeHost(t)]
+    const [host, lateHost] = [new FakeHost(), new FakeHost()]
     const hosts = {
       get challenges() {
         return [...host.challenges, ...lateHost.challenges]

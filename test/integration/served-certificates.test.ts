@@ -33,7 +33,7 @@ test(
   TEST,
   async (t) => {
     const pebble = await startPebble(t)
-    const host = new FakeHost(t)
+    const host = new FakeHost()
     await answerTlsAlpn(t, host, pebble.tlsPort)
     const before = settingsFor(pebble, temporaryDirectory(t))
     const after = { ...before, domains: ['one.example', 'two.example', 'three.example'] }
@@ -72,7 +72,7 @@ test(
 
 test('a certificate with fewer names in a shared cache takes nothing from who has more', TEST, async (t) => {
   const pebble = await startPebble(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   await answerTlsAlpn(t, host, pebble.tlsPort)
   const settings = settingsFor(pebble, temporaryDirectory(t))
   const manager = await loaded(t, settings, host)
@@ -95,7 +95,7 @@ test(
   TEST,
   async (t) => {
     const pebble = await startPebble(t, { authorizationReusePercent: 100 })
-    const host = new FakeHost(t)
+    const host = new FakeHost()
     await answerTlsAlpn(t, host, pebble.tlsPort)
     const settings = settingsFor(pebble, temporaryDirectory(t))
     const first = await loaded(t, settings, host)

@@ -1,5 +1,7 @@
 // Bad input never half-starts anything. The program itself over every broken file there is.
 import assert from 'node:assert/strict'
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { copyFileSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -9,9 +11,11 @@ import { temporaryDirectory } from '../../harness/directory.ts'
 import { freePort } from '../../harness/ports.ts'
 import { Program } from '../../harness/program.ts'
 import { PROGRAM, writeConfig } from '../../harness/proxy.ts'
+import type { Refusal } from '../../harness/refusals.ts'
 
 const FIXTURES = join(import.meta.dirname, '../../../packages/supervisor/test/fixtures/config/broken')
 const WITNESS = join(import.meta.dirname, '../../harness/listen-witness.ts')
+const REFUSALS = join(import.meta.dirname, '../../harness/refusals.ts')
 /** What harness/listen-witness.ts says. */
 const LISTENED = /^witness: listened$/m
 const EXPECT = '# expect: '
@@ -20,28 +24,40 @@ function run(t: TestContext, configPath: string, args: readonly string[] = []): 
   return new Program(t, process.execPath, ['--import', WITNESS, PROGRAM, '--config', configPath, ...args])
 }
 
-const OPTIONS = { timeout: 120_000, concurrency: 2 }
+/** Starts the program with one file after the other, in one process. */
+async function refusalsOf(t: TestContext, configPaths: readonly string[]): Promise<Refusal[]> {
+  const child = fork(REFUSALS, configPaths, { execArgv: ['--import', WITNESS] })
+  t.after(() => child.kill('SIGKILL'))
+  const refusals: Refusal[] = []
+  child.on('message', (refusal: Refusal) => refusals.push(refusal))
+  const [code]: unknown[] = await once(child, 'exit')
+  assert.equal(code, 0)
+  return refusals
+}
 
-test('broken configurations: every code at once, exit 1, no port bound', OPTIONS, async (suite) => {
+test('broken configurations: every code at once, exit 1, no port bound', async (suite) => {
   const directory = temporaryDirectory(suite)
   await writeCertificates(directory)
   const names = readdirSync(FIXTURES)
   assert.ok(names.length >= 25)
-  const cases = names.map(async (name) =>
-    suite.test(name, async (t) => {
-      const configPath = join(directory, name)
-      copyFileSync(join(FIXTURES, name), configPath)
-      const [first = ''] = readFileSync(configPath, 'utf8').split('\n')
-      const program = run(t, configPath)
-      assert.deepEqual(await program.exited, { code: 1, signal: null })
-      const issues = program.stderr.text.matchAll(/^\S+ (?:error|warning) ([A-Z0-9_]+)/gm)
+  for (const name of names) copyFileSync(join(FIXTURES, name), join(directory, name))
+  const refusals = await refusalsOf(
+    suite,
+    names.map((name) => join(directory, name)),
+  )
+  for (const [index, name] of names.entries()) {
+    await suite.test(name, () => {
+      const refusal = refusals[index]
+      assert.ok(refusal !== undefined)
+      const [first = ''] = readFileSync(join(FIXTURES, name), 'utf8').split('\n')
+      assert.equal(refusal.code, 1)
+      const issues = refusal.stderr.matchAll(/^\S+ (?:error|warning) ([A-Z0-9_]+)/gm)
       const codes = [...issues].map(([, code]) => code)
       assert.deepEqual(codes, first.slice(EXPECT.length).split(' '))
-      assert.equal(program.stdout.text, '', 'nothing was started')
-      assert.doesNotMatch(program.stderr.text, LISTENED)
-    }),
-  )
-  await Promise.all(cases)
+      assert.equal(refusal.stdout, '', 'nothing was started')
+      assert.doesNotMatch(refusal.stderr, LISTENED)
+    })
+  }
 })
 
 test('broken configurations: what tells that a port was bound does tell', async (t) => {
@@ -67,6 +83,8 @@ test('--validate: the same report, and nothing is started when all is well', asy
   const asStarted = run(t, join(directory, name))
   const asChecked = run(t, join(directory, name), ['--validate'])
   assert.deepEqual(await asStarted.exited, { code: 1, signal: null })
+  assert.equal(asStarted.stdout.text, '')
+  assert.doesNotMatch(asStarted.stderr.text, LISTENED)
   assert.deepEqual(await asChecked.exited, { code: 1, signal: null })
   assert.equal(asChecked.stderr.text, asStarted.stderr.text)
 })

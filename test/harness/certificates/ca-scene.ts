@@ -30,7 +30,7 @@ export class CaScene {
     // What has been proved need not be proved again: this is about orders.
     const pebble = await startPebble(t, { authorizationReusePercent: 100 })
     const ca = await startAcmeFaultProxy(t, pebble)
-    const host = new FakeHost(t)
+    const host = new FakeHost()
     await answerTlsAlpn(t, host, pebble.tlsPort)
     return new CaScene(pebble, ca, host)
   }

@@ -36,7 +36,7 @@ async function load(...parameters: Parameters<typeof manage>): Promise<InternalM
 }
 
 test('a client that trusts the exported root accepts the leaf for every site host', TEST, async (t) => {
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   const stateDir = join(temporaryDirectory(t), 'state')
   const manager = await load(t, host, stateDir, { hosts: ['localhost', '*.dev.example'] })
   assert.equal(manager.needsOrder(), false)
@@ -72,7 +72,7 @@ test(
   'a restart finds the same root and leaf; other sites get a new leaf from the same root',
   TEST,
   async (t) => {
-    const host = new FakeHost(t)
+    const host = new FakeHost()
     const stateDir = temporaryDirectory(t)
     const first = await load(t, host, stateDir)
     const root = await readFile(internalCaPath(stateDir), 'utf8')
@@ -90,7 +90,7 @@ test(
   'eight starts at once on an empty directory agree on one root, and one leaf a listener',
   TEST,
   async (t) => {
-    const host = new FakeHost(t)
+    const host = new FakeHost()
     const stateDir = temporaryDirectory(t)
     const ids = ['127.0.0.1:1', '127.0.0.1:2']
     const managers = Array.from({ length: 8 }, (_, index) => {
@@ -108,7 +108,7 @@ test(
 )
 
 test('the leaf is renewed in the background long before it expires, and published', TEST, async (t) => {
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   const manager = await load(t, host, temporaryDirectory(t))
   const [old] = manager.current()
   host.clockOffsetMs = 4 * DAY_MS
@@ -119,7 +119,7 @@ test('the leaf is renewed in the background long before it expires, and publishe
 })
 
 test('a damaged root is put aside and replaced, with leaves of its own', TEST, async (t) => {
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   const stateDir = temporaryDirectory(t)
   await load(t, host, stateDir)
   await writeFile(join(stateDir, 'internal-ca', 'root', 'current', 'key.pem'), 'damaged')
@@ -133,7 +133,7 @@ test(
   'ten thousand sites: several leaves, each name on exactly one, found again and renewed together',
   TEST,
   async (t) => {
-    const host = new FakeHost(t)
+    const host = new FakeHost()
     const stateDir = join(temporaryDirectory(t), 'state')
     const hosts = Array.from({ length: 10_000 }, (_, index) => `site-${index}.with-a-long-name.dev.example`)
     const manager = await load(t, host, stateDir, { hosts })
@@ -168,7 +168,7 @@ test(
   'a leaf that cannot be kept: its listener alone serves nothing, and is tried again later',
   TEST,
   async (t) => {
-    const host = new FakeHost(t)
+    const host = new FakeHost()
     const stateDir = temporaryDirectory(t)
     await load(t, host, stateDir, { id: '127.0.0.1:1' })
     const leaves = join(stateDir, 'internal-ca', 'leaves')

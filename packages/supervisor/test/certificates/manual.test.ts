@@ -23,7 +23,7 @@ function manage(
 
 test('several pairs are served, each under the names of its own subjectAltName', async (t) => {
   const ca = await TestCa.create(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   const manager = manage(
     t,
     [await ca.issue(['A.example']), await ca.issue(['*.b.example', 'b.example'])],
@@ -40,7 +40,7 @@ test('several pairs are served, each under the names of its own subjectAltName',
 
 test('a pair that cannot be used fails with its paths and what to write instead', async (t) => {
   const ca = await TestCa.create(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   const [one, two] = [await ca.issue(['one.example']), await ca.issue(['two.example'])]
   const mixed = { certPath: one.certPath, keyPath: two.keyPath }
   await assert.rejects(manage(t, [one, mixed], host).load(), {
@@ -57,7 +57,7 @@ test('a pair that cannot be used fails with its paths and what to write instead'
 
 test('an expired certificate is served, and the log says so once', async (t) => {
   const ca = await TestCa.create(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   host.clockOffsetMs = 3 * DAY_MS
   const manager = manage(t, [await ca.issue(['a.example'])], host)
   await manager.load()
@@ -69,7 +69,7 @@ test('an expired certificate is served, and the log says so once', async (t) => 
 
 test('a pair that is gone when it is loaded: the others are served, and it is tried again later', async (t) => {
   const ca = await TestCa.create(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   const [one, two] = [await ca.issue(['one.example']), await ca.issue(['two.example'])]
   const manager = manage(t, [one, two], host)
   const away = `${two.certPath}.away`
@@ -92,7 +92,7 @@ test('a pair that is gone when it is loaded: the others are served, and it is tr
 
 test('no pair can be loaded: nothing is served, the log says it as an error, and a demand helps', async (t) => {
   const ca = await TestCa.create(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   const pair = await ca.issue(['one.example'])
   const manager = manage(t, [pair], host)
   const away = `${pair.keyPath}.away`
@@ -111,7 +111,7 @@ test('no pair can be loaded: nothing is served, the log says it as an error, and
 
 test('a pipe, or a file without end, in place of one that was good: said at once, and the old one serves on', async (t) => {
   const ca = await TestCa.create(t)
-  const host = new FakeHost(t)
+  const host = new FakeHost()
   const pair = await ca.issue(['a.example'])
   const manager = manage(t, [pair], host)
   await manager.load()
