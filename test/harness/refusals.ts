@@ -22,4 +22,4 @@ for (const configPath of process.argv.slice(2)) {
   const refusal: Refusal = { code, ...written }
   process.send?.(refusal)
 }
-process.disconnect()
+process.disconnect?.()
