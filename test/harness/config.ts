@@ -30,6 +30,7 @@ export function testConfig(settings: Partial<Config>): Config {
       upstreamConnectionsPerSite: 1,
     },
     listeners: [],
+    passwordFiles: new Map(),
     ...settings,
   }
 }

@@ -20,6 +20,7 @@ export const ERRORS = {
   BAD_TARGET: { source: 'client', retry: 'never', status: 400 },
   BAD_FRAMING: { source: 'client', retry: 'never', status: 400 },
   WEBSOCKET_VERSION: { source: 'client', retry: 'never', status: 426 },
+  FORBIDDEN: { source: 'client', retry: 'never', status: 403 },
   UNKNOWN_HOST: { source: 'client', retry: 'never', status: 404 },
   METHOD_NOT_ALLOWED: { source: 'client', retry: 'never', status: 405 },
   BODY_STALLED: { source: 'client', retry: 'never', status: 408 },

@@ -6,6 +6,7 @@ import { isoTime } from './clock.ts'
 export type LogEvent =
   | 'REQUEST'
   | 'RATE_LIMIT'
+  | 'AUTH_FAILED'
   | 'RATE_LIMIT_LOCAL'
   | 'RATE_LIMIT_OVERFLOW'
   | 'UPSTREAM_ERROR'

@@ -28,6 +28,7 @@ export type CountedEvent =
   | 'connection_refused'
   | 'client_error'
   | 'rate_limited'
+  | 'auth_failed'
   | 'upstream_error'
   | 'upstream_retry'
 

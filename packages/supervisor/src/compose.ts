@@ -7,6 +7,7 @@ import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
 import type { WorkerStart } from '@reverse-proxy/shared/ipc/messages'
 import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
+import { PasswordVerifier } from './authentication/password-verifier.ts'
 import { CertificateRegistry } from './certificates/registry/registry.ts'
 import { withTimers } from './os/waitable-clock.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
@@ -39,6 +40,7 @@ export class Components {
   readonly ticketKeys: TicketKeys
   readonly operations: Operations
   readonly interfaces: OperatorInterfaces
+  readonly passwords: PasswordVerifier
   readonly #rateLimits: LocalRateLimitAuthority
   readonly #traffic = new TrafficTotals()
   #config: Config
@@ -53,6 +55,8 @@ export class Components {
       workers: () => this.fleet.readySize,
       seed: randomInt(SEEDS),
     })
+    this.passwords = new PasswordVerifier(monotonicClock, log)
+    this.passwords.configure(config.passwordFiles)
     this.fleet = new Fleet({
       workers: workerCount(config),
       bootsAtOnce: availableParallelism(),
@@ -63,6 +67,7 @@ export class Components {
       recycle: () => this.#config.recycle,
       onCounts: (counts) => this.#traffic.add(counts),
       rateLimits: this.#rateLimits,
+      verifyPassword: async (check) => await this.passwords.verify(check),
       onChange: () => this.intents.push({ type: 'fleet-changed' }),
       onBootFailed,
     })
@@ -132,6 +137,7 @@ export class Components {
     this.#traffic.keepSites([...this.#config.listeners, ...next.listeners])
     this.#config = next
     this.#rateLimits.configure(rateLimitsOf(next))
+    this.passwords.configure(next.passwordFiles)
   }
 
   #startOf(slot: number, inheritedSockets: WorkerStart['inheritedSockets']): WorkerStart {

@@ -23,6 +23,7 @@ import { ConnectionBudget } from './upstream/connection-budget.ts'
 import { UpstreamTrust, type TrustSettings } from './upstream/trust.ts'
 import type { UpstreamDeps } from './upstream/upstream.ts'
 import { ConnectionLimits } from './connection/connection-limits.ts'
+import { PasswordChecks } from './access/password-checks.ts'
 import { RateLimiter } from './ratelimit/limiter.ts'
 import { systemTimers } from './node/timers.ts'
 import { TrafficListener } from './listen/listener.ts'
@@ -51,6 +52,7 @@ export class WorkerLifecycle {
   #logs: Logs | undefined
   #connections: ConnectionLimits | undefined
   #rateLimiter: RateLimiter | undefined
+  readonly #passwords: PasswordChecks
   readonly #metrics = new TrafficMetrics()
   /** As last measured. */
   #rssBytes = 0
@@ -71,6 +73,7 @@ export class WorkerLifecycle {
 
   constructor(workerProcess: WorkerProcess) {
     this.#process = workerProcess
+    this.#passwords = new PasswordChecks((check) => workerProcess.send(check), systemTimers)
     this.#eventLoop.enable()
   }
 
@@ -124,6 +127,9 @@ export class WorkerLifecycle {
         // Not enqueued: requests wait for it.
         this.#rateLimiter?.onGrant(message)
         break
+      case 'password-answer':
+        this.#passwords.onVerdict(message.seq, message.verdict)
+        break
       default:
         assertNever(message)
     }
@@ -171,6 +177,7 @@ export class WorkerLifecycle {
           inheritedSockets: start.inheritedSockets,
           connections,
           rateLimiter,
+          passwords: this.#passwords,
           log: logs,
           metrics: this.#metrics,
           accessLog,
@@ -215,6 +222,7 @@ export class WorkerLifecycle {
         this.#config = push.config
         this.#connections?.configure(push.config.limits)
         this.#rateLimiter?.configure(rateLimitsOf(push.config))
+        this.#passwords.forget()
         this.#configureUpstreams(push.config)
         for (const config of push.config.listeners)
           this.#listeners.get(config.id)?.configure(config, push.config)

@@ -78,12 +78,31 @@ export interface ScopedRateLimit extends RateLimit {
   readonly scope: string
 }
 
+/** Addresses that may use a site or route, and addresses that may not. */
+export interface AccessSettings {
+  /** Networks, or `private`. Empty: everyone who is not denied. */
+  readonly allow: readonly string[]
+  readonly deny: readonly string[]
+}
+
+/** Basic authentication (RFC 7617). */
+export interface BasicAuthSettings {
+  /** Absolute path of the file with users and hashes; workers only know its name. */
+  readonly file: string
+  /** The upstream gets the Authorization field as well. */
+  readonly forwardsAuthorization: boolean
+}
+
 /** What a site and each of its routes are configured with, after inheritance: `[defaults]`, then site, then route. */
 export interface RouteSettings {
   readonly action: Action
   readonly bodyLimitBytes: number
   /** Unset: the client's general bucket is used. */
   readonly rateLimit: ScopedRateLimit | undefined
+  /** Unset: every address may use it. */
+  readonly access?: AccessSettings | undefined
+  /** Unset: no password is asked for. */
+  readonly basicAuth?: BasicAuthSettings | undefined
 }
 
 export interface Site extends RouteSettings {
@@ -120,6 +139,16 @@ export interface InternalSettings {
 
 export type TlsSettings = AcmeSettings | ManualSettings | InternalSettings
 
+/** How a listener finds out which client a connection or a request comes from. */
+export interface ClientSettings {
+  /** Networks, or `private`: connections from there name their client. */
+  readonly trustedProxies: readonly string[]
+  /** Lower case; unset: X-Forwarded-For. */
+  readonly clientIpHeader: string | undefined
+  /** Every connection begins with a header of the PROXY protocol. */
+  readonly proxyProtocol: boolean
+}
+
 export interface Listener {
   /** Stable over reloads while its sockets stay the same: `127.0.0.1:443`, `127.0.0.1,::1:443`. */
   readonly id: string
@@ -128,6 +157,8 @@ export interface Listener {
   readonly httpPort: number
   readonly httpsPort: number
   readonly tls: TlsSettings
+  /** Unset: every client is the peer of its connection. */
+  readonly clients?: ClientSettings | undefined
   readonly sites: readonly Site[]
 }
 
@@ -147,4 +178,6 @@ export interface Config {
   readonly rateLimit: RateLimit
   readonly limits: Limits
   readonly listeners: readonly Listener[]
+  /** Contents of every `basic_auth_file` by absolute path. Never sent to workers. */
+  readonly passwordFiles: ReadonlyMap<string, string>
 }

@@ -35,6 +35,9 @@ export const ISSUES = {
   HTTPS_PORT_INVALID: { rules: [12], severity: 'error' },
   HTTP_PORT_INVALID: { rules: [13], severity: 'error' },
   HEALTH_PORT_CLASH: { rules: [14], severity: 'error' },
+  NETWORK_INVALID: { rules: [], severity: 'error' },
+  TRUSTED_PROXIES_MISSING: { rules: [], severity: 'error' },
+  PASSWORD_FILE_INVALID: { rules: [], severity: 'error' },
   // Sites.
   SITES_EMPTY: { rules: [6], severity: 'error' },
   HOST_MISSING: { rules: [6], severity: 'error' },

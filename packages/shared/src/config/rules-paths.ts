@@ -34,8 +34,10 @@ function* candidatesOf(file: Valid<ConfigFile>): Generator<Candidate> {
         yield { at: [...at, 'certificates', index, key], text: pair?.[key], use: 'read' }
     }
   }
-  for (const { value, at } of everySiteOf(file))
-    yield { at: [...at, 'upstream_ca_file'], text: value.upstream_ca_file, use: 'read' }
+  for (const { value, at } of everySiteOf(file)) {
+    for (const key of ['upstream_ca_file', 'basic_auth_file'] as const)
+      yield { at: [...at, key], text: value[key], use: 'read' }
+  }
 }
 
 const TILDE = /^~[\w.-]*(?:\/|$)/u

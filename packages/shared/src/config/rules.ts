@@ -3,6 +3,7 @@
 // mistake in one place hides none in another. Rules 1, 8, 9, 12, 13, 18 and 22 are the schema's.
 import type { ConfigIssue } from './issues.ts'
 import type { Rule, RuleContext } from './rule.ts'
+import { ruleForwardAuthorization, ruleNetworks, ruleTrustedProxies } from './rules-access.ts'
 import {
   ruleBindAddresses,
   ruleHealthPort,
@@ -29,6 +30,9 @@ const RULES: readonly Rule[] = [
   rulePorts, // 3, 10
   ruleSamePorts, // 11
   ruleHealthPort, // 14
+  ruleNetworks,
+  ruleTrustedProxies,
+  ruleForwardAuthorization,
   ruleHosts, // 6, 15, 16
   ruleUniqueHosts, // 7
   rulePeers,

@@ -204,6 +204,23 @@ const tls = table(
   { description: 'Where the certificates of this listener come from.' },
 )
 
+const networks = (description: string, example: string) =>
+  Type.Array(Type.String(), { default: [], description, examples: [[example]] })
+
+/** Who may use a site. */
+const access = {
+  allow: networks('Networks that may use the site; empty: everyone. Others get 403.', '10.0.0.0/8'),
+  deny: networks('Networks that may not use the site, whatever allow says.', '203.0.113.0/24'),
+  basic_auth_file: text(
+    'File of users and password hashes (argon2id, scrypt, bcrypt); a user and password are asked for.',
+    '/etc/reverse-proxy/users',
+  ),
+  forward_authorization: Type.Boolean({
+    default: false,
+    description: 'With basic_auth_file: the upstream gets the Authorization field, too.',
+  }),
+}
+
 const site = table(
   {
     host: Type.Union([Type.String(), Type.Array(Type.String(), { minItems: 1 })], {
@@ -229,6 +246,7 @@ const site = table(
       table(rateLimit, { description: 'Replaces the general rate limit for this site.' }),
     ),
     body: Type.Optional(table(body, { description: 'Replaces the general body limit for this site.' })),
+    ...access,
   },
   { description: 'One host name, or several, and where their requests go.' },
 )
@@ -248,6 +266,19 @@ const listener = table(
     http_port: port('Port that redirects to HTTPS and answers http-01 challenges; 0 disables it.', 0, 80),
     https_port: port('Port that serves the sites.', 1, 443),
     tls,
+    trusted_proxies: networks(
+      'Networks of proxies in front of this one, or "private": their X-Forwarded fields are believed.',
+      '203.0.113.0/24',
+    ),
+    client_ip_header: text(
+      'Field in which a trusted proxy names the client, instead of X-Forwarded-For.',
+      'CF-Connecting-IP',
+    ),
+    proxy_protocol: Type.Boolean({
+      default: false,
+      description:
+        'Connections begin with a PROXY protocol header, version 1 or 2; only trusted proxies may connect.',
+    }),
     sites: Type.Array(site, { minItems: 1, description: 'The sites of this listener.' }),
   },
   { description: 'Addresses and ports, the certificates shown there, and the sites served there.' },

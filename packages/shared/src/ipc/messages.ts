@@ -1,7 +1,7 @@
 // Every message between the supervisor and a worker. Neither imports the other. A switch over one of these unions ends
 // in assertNever.
 import type { TrafficCounts } from '../traffic-counts.ts'
-import type { ChallengeType, Limits, Logging, RateLimit, Site } from '../config/config.ts'
+import type { ChallengeType, ClientSettings, Limits, Logging, RateLimit, Site } from '../config/config.ts'
 
 /** A listener as workers need it: where to bind and which sites to serve. */
 export interface WorkerListener {
@@ -9,6 +9,7 @@ export interface WorkerListener {
   readonly bindAddrs: readonly string[]
   readonly httpPort: number
   readonly httpsPort: number
+  readonly clients?: ClientSettings | undefined
   readonly sites: readonly Site[]
 }
 
@@ -93,6 +94,7 @@ export type SupervisorToWorker =
   /** Stop accepting, finish the requests in flight within `timeoutMs`, exit 0. Repeated to shorten the time. */
   | { readonly type: 'drain'; readonly timeoutMs: number }
   | LeaseGrant
+  | PasswordAnswer
 
 export const HEARTBEAT_INTERVAL_MS = 2_000
 
@@ -111,6 +113,7 @@ export type WorkerToSupervisor =
   /** The certificates that it serves; sent before `ready`, and before the `ack` of every push that changes them. */
   | { readonly type: 'certificates-served'; readonly listeners: readonly ServedSerials[] }
   | LeaseRequest
+  | PasswordCheck
 
 export interface WorkerLoad {
   /** Open connections. */
@@ -187,3 +190,27 @@ export interface LeasedTokens {
   /** Time before which another ask is useless; less than `waitMs` if another worker may return a token. */
   readonly recheckMs: number
 }
+
+/** A worker asks whether a password is right; gets one PasswordAnswer with the same `seq`, in any order. */
+export interface PasswordCheck {
+  readonly type: 'password-check'
+  readonly seq: number
+  /** A `basic_auth_file` of the configuration. */
+  readonly file: string
+  /** As limits count it: failures are limited for each. */
+  readonly client: string
+  readonly user: string
+  readonly password: string
+}
+
+export interface PasswordAnswer {
+  readonly type: 'password-answer'
+  readonly seq: number
+  readonly verdict: PasswordVerdict
+}
+
+export type PasswordVerdict =
+  | { readonly kind: 'accepted' }
+  | { readonly kind: 'denied' }
+  /** Not compared: the client has been wrong too often, or too many wait. */
+  | { readonly kind: 'busy'; readonly retryAfterSecs: number }

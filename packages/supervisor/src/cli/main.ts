@@ -87,6 +87,10 @@ async function perform(name: CommandName, operands: readonly string[], args: Com
       const { completion } = await import('./commands/completion.ts')
       return completion(operands)
     }
+    case 'passwd': {
+      const { passwd } = await import('./commands/passwd.ts')
+      return await passwd(operands)
+    }
     default:
       return assertNever(name)
   }

@@ -9,6 +9,7 @@ import { checkCaches, checkSharedCaches } from './cache-directories.ts'
 import { ConfigErrors, fileError, type LocatedIssue } from './config-errors.ts'
 import type { Environment } from './environment.ts'
 import { checkFiles } from './files.ts'
+import { checkPasswordFiles } from './password-files.ts'
 import { adviseAccount, checkMachine } from './machine.ts'
 import { toConfig } from './normalise.ts'
 import { decodeText, parseToml } from './parse.ts'
@@ -40,6 +41,8 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
   const context = { allowWildcardBind: allowWildcardBindFlag, resolvePath, toAscii: domainToASCII }
   const { issues: fileIssues, upstreamCaPem } = await checkFiles(valid, context)
 
+  const { issues: passwordIssues, passwordFiles } = await checkPasswordFiles(valid, context)
+
   const machineIssues = await checkMachine(valid, environment, context)
   const sharedCaches = await checkSharedCaches(valid, context)
   const cacheIssues = checksCaches ? await checkCaches(valid, context) : []
@@ -51,6 +54,7 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
     ...rules,
     ...pathIssues,
     ...fileIssues,
+    ...passwordIssues,
     ...machineIssues,
     ...sharedCaches,
     ...cacheIssues,
@@ -59,7 +63,13 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
   if (complete === undefined || issues.some(({ severity }) => severity === 'error')) {
     throw new ConfigErrors(path, issues)
   }
-  const config = toConfig(complete, { environment, allowWildcardBindFlag, resolvePath, upstreamCaPem })
+  const config = toConfig(complete, {
+    environment,
+    allowWildcardBindFlag,
+    resolvePath,
+    upstreamCaPem,
+    passwordFiles,
+  })
   const advice = adviseAccount(complete.user, environment.isRoot)
   return { config, warnings: [...(await located(path, text, advice)), ...issues] }
 }

@@ -3,7 +3,10 @@
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { parseBalance, type Balancing, type PeerSettings } from '@reverse-proxy/shared/config/balancing'
 import type {
+  AccessSettings,
   AcmeSettings,
+  BasicAuthSettings,
+  ClientSettings,
   Config,
   Limits,
   Listener,
@@ -25,6 +28,8 @@ export interface NormaliseContext {
   readonly resolvePath: (path: string) => string
   /** Contents by absolute path. */
   readonly upstreamCaPem: ReadonlyMap<string, string>
+  /** Contents by absolute path. */
+  readonly passwordFiles: ReadonlyMap<string, string>
 }
 
 const DIRECTORIES: Readonly<Record<string, string>> = {
@@ -57,6 +62,7 @@ export function toConfig(file: ConfigFile, context: NormaliseContext): Config {
     rateLimit: toRateLimit(file.rate_limit),
     limits: toLimits(file.limits),
     listeners: file.listeners.map((listener) => toListener(listener, file.body.limit_bytes, context)),
+    passwordFiles: context.passwordFiles,
   }
 }
 
@@ -75,6 +81,7 @@ function toListener(file: ListenerFile, bodyLimitBytes: number, context: Normali
     httpPort: file.http_port,
     httpsPort: file.https_port,
     tls: toTls(file.tls, context),
+    clients: toClients(file),
     sites: file.sites.map((site) => toSite(site, bodyLimitBytes, context)),
   }
 }
@@ -92,6 +99,8 @@ function toSite(file: SiteFile, bodyLimitBytes: number, context: NormaliseContex
     },
     bodyLimitBytes: file.body?.limit_bytes ?? bodyLimitBytes,
     rateLimit: file.rate_limit && { ...toRateLimit(file.rate_limit), scope: siteNameOf({ hosts }) },
+    access: toAccess(file),
+    basicAuth: toBasicAuth(file, context),
   }
 }
 
@@ -113,6 +122,24 @@ function toPeers({ upstream }: SiteFile): PeerSettings[] {
     const parsed = parseUpstream(address)
     return 'message' in parsed ? refuse(address) : { ...parsed, weight, isBackup: backup }
   })
+}
+
+function toClients(file: ListenerFile): ClientSettings | undefined {
+  if (file.trusted_proxies.length === 0) return undefined
+  return {
+    trustedProxies: file.trusted_proxies,
+    clientIpHeader: file.client_ip_header?.toLowerCase(),
+    proxyProtocol: file.proxy_protocol,
+  }
+}
+
+function toAccess({ allow, deny }: SiteFile): AccessSettings | undefined {
+  return allow.length === 0 && deny.length === 0 ? undefined : { allow, deny }
+}
+
+function toBasicAuth(file: SiteFile, { resolvePath }: NormaliseContext): BasicAuthSettings | undefined {
+  const { basic_auth_file: path, forward_authorization: forwardsAuthorization } = file
+  return path === undefined ? undefined : { file: resolvePath(path), forwardsAuthorization }
 }
 
 function toUpstream(file: SiteFile, { resolvePath, upstreamCaPem }: NormaliseContext): Upstream {

@@ -12,11 +12,12 @@ export function toWorkerConfig(config: Config): WorkerConfig {
     rateLimit: config.rateLimit,
     limits: config.limits,
     upstreamRoots: hasVerifiedUpstream(config) ? systemRoots() : [],
-    listeners: config.listeners.map(({ id, bindAddrs, httpPort, httpsPort, sites }) => ({
+    listeners: config.listeners.map(({ id, bindAddrs, httpPort, httpsPort, clients, sites }) => ({
       id,
       bindAddrs,
       httpPort,
       httpsPort,
+      clients,
       sites,
     })),
   }

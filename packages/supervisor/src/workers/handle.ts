@@ -4,6 +4,7 @@ import type { Worker } from 'node:cluster'
 import type {
   BootFailure,
   LeaseGrant,
+  PasswordAnswer,
   Push,
   ServedSerials,
   SupervisorToWorker,
@@ -94,6 +95,10 @@ export class WorkerHandle implements WorkerView {
 
   grant(grant: LeaseGrant): void {
     this.#send(grant)
+  }
+
+  answer(answer: PasswordAnswer): void {
+    this.#send(answer)
   }
 
   drain(timeoutMs: number, deadlineMs: number): void {

@@ -3,7 +3,12 @@
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
-import type { WorkerStart, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
+import type {
+  PasswordCheck,
+  PasswordVerdict,
+  WorkerStart,
+  WorkerToSupervisor,
+} from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { TrafficCounts } from '@reverse-proxy/shared/traffic-counts'
 import type { RateLimitAuthority } from '../rate-limit/authority.ts'
@@ -21,6 +26,8 @@ export interface MessageHandlerOptions {
   readonly onCounts: (counts: TrafficCounts) => void
   /** The authority that leases tokens to workers. */
   readonly rateLimits: Pick<RateLimitAuthority, 'request' | 'forgetWorker'>
+  /** Never rejects. */
+  readonly verifyPassword: (check: PasswordCheck) => Promise<PasswordVerdict>
   /** The fleet changed: the loop should converge. */
   readonly onChange: () => void
 }
@@ -61,9 +68,17 @@ export class MessageHandler {
       case 'lease-request':
         rateLimits.request(handle.id, message, (grant) => handle.grant(grant))
         break
+      case 'password-check':
+        void this.#answer(handle, message)
+        break
       default:
         assertNever(message)
     }
+  }
+
+  async #answer(handle: WorkerHandle, check: PasswordCheck): Promise<void> {
+    const verdict = await this.#options.verifyPassword(check)
+    handle.answer({ type: 'password-answer', seq: check.seq, verdict })
   }
 
   #onReady(handle: WorkerHandle): void {

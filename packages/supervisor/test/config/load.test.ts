@@ -81,6 +81,7 @@ test('what is not written has the documented default', TIMEOUT, async (t) => {
         httpPort: 80,
         httpsPort: 443,
         tls: { mode: 'internal' },
+        clients: undefined,
         sites: [
           {
             hosts: ['a.example'],
@@ -99,10 +100,13 @@ test('what is not written has the documented default', TIMEOUT, async (t) => {
             },
             bodyLimitBytes: 1_000,
             rateLimit: undefined,
+            access: undefined,
+            basicAuth: undefined,
           },
         ],
       },
     ],
+    passwordFiles: new Map(),
   })
 })
 
@@ -393,3 +397,32 @@ test('a socket path that is too long where a shorter name would fit: the directo
   assert.equal(isSocketPathTooLong(`/${'x'.repeat(96)}/admin.sock`), true)
   assert.equal(isSocketPathTooLong(`/${'x'.repeat(96)}/a`), true, 'it is bound under a longer name first')
 })
+
+test(
+  'a password file: its contents are kept for the supervisor; bad lines are named and never quoted',
+  TIMEOUT,
+  async (t) => {
+    const directory = await makeDirectory(t)
+    const site = 'sites = [{ host = "a.example", upstream = "127.0.0.1:3000", basic_auth_file = "users" }]'
+    const path = await writeConfig(directory, HEAD + LISTENER.replace(/sites = .*/u, site))
+    await writeFile(join(directory, 'users'), '# staff\nann:secret\n\nbob:$apr1$x$y\n')
+    const issues = await issuesOf(path)
+    assert.deepEqual(
+      issues.map(({ code, path: at }) => [code, at]),
+      [
+        ['PASSWORD_FILE_INVALID', 'listeners[0].sites[0].basic_auth_file'],
+        ['PASSWORD_FILE_INVALID', 'listeners[0].sites[0].basic_auth_file'],
+      ],
+    )
+    assert.match(issues[0]?.message ?? '', /\/users line 2: the hash of "ann" is not accepted/u)
+    assert.doesNotMatch(JSON.stringify(issues), /secret|apr1/u)
+    const line = `ann:$2y$05$${'A'.repeat(53)}\n`
+    await writeFile(join(directory, 'users'), line)
+    const { config } = await loadConfig(path, OPTIONS)
+    assert.deepEqual([...config.passwordFiles], [[join(directory, 'users'), line]])
+    assert.deepEqual(config.listeners[0]?.sites[0]?.basicAuth, {
+      file: join(directory, 'users'),
+      forwardsAuthorization: false,
+    })
+  },
+)

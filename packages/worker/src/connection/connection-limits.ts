@@ -36,22 +36,24 @@ export class ConnectionLimits {
   /**
    * Counts one more connection of `client` (a key of shared/client-key), or says which limit forbids it.
    * The client's own limit is named first: it is the one that client can do something about.
+   * @param client undefined: a trusted proxy, which has connections of many clients
    */
-  admit(client: string): ConnectionLimitName | undefined {
+  admit(client: string | undefined): ConnectionLimitName | undefined {
     if (this.#isOutOfFiles) return 'open_files'
-    const openOfClient = this.#openByClient.get(client) ?? 0
+    const openOfClient = client === undefined ? 0 : (this.#openByClient.get(client) ?? 0)
     if (openOfClient >= this.#caps.connectionsPerClient) return 'connections_per_client'
     if (this.#open >= this.#caps.connectionsPerWorker) return 'connections_per_worker'
-    this.#openByClient.set(client, openOfClient + 1)
+    if (client !== undefined) this.#openByClient.set(client, openOfClient + 1)
     this.#open += 1
     return undefined
   }
 
   /** Exactly once for each admission of `client`. */
-  release(client: string): void {
+  release(client: string | undefined): void {
+    this.#open -= 1
+    if (client === undefined) return
     const openOfClient = this.#openByClient.get(client) ?? 0
     if (openOfClient <= 1) this.#openByClient.delete(client)
     else this.#openByClient.set(client, openOfClient - 1)
-    this.#open -= 1
   }
 }

@@ -2,7 +2,6 @@
 // Owns the runtime's server, which never listens: its connections are handed to it.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
-import { foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import { siteNameOf } from '@reverse-proxy/shared/config/sites'
 import type { Log } from '@reverse-proxy/shared/log-fields'
@@ -15,6 +14,8 @@ import { Pipeline } from '../pipeline/pipeline.ts'
 import { DONE, NEXT, type StageResult } from '../pipeline/stage.ts'
 import { AcmeHttp01Stage } from '../pipeline/stages/acme-http-01.ts'
 import { DispatchStage } from '../pipeline/stages/dispatch.ts'
+import { ClientStage } from '../pipeline/stages/client.ts'
+import type { TrustedProxies } from '../access/trusted-proxies.ts'
 import { ParseStage } from '../pipeline/stages/parse.ts'
 import { RateLimitStage, type RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
 import { RouteStage } from '../pipeline/stages/route.ts'
@@ -33,6 +34,8 @@ export interface PlainHttpSettings {
   readonly sites: readonly Site[]
   readonly limits: Limits
   readonly httpsPort: number
+  /** Undefined: no proxy in front is trusted. */
+  readonly proxies?: TrustedProxies | undefined
 }
 
 export interface PlainHttpDeps {
@@ -50,6 +53,7 @@ export class PlainHttpServer {
   readonly #sweep: NodeJS.Timeout
   readonly #connections: ClientConnections
   readonly #requests: Http1RequestQueue
+  readonly #clientIps = new WeakMap<Socket, string>()
   #settings: PlainHttpSettings
   readonly #pipeline: Pipeline
   #router = new Router<ServedRoute>([])
@@ -74,7 +78,7 @@ export class PlainHttpServer {
         requestsPerConnection: () => this.#settings.limits.requestsPerConnection,
       },
       (socket) => {
-        const clientIp = foldMappedAddress(socket.remoteAddress ?? '')
+        const clientIp = this.#clientIps.get(socket) ?? ''
         return new Http1Connection(socket, { clientIp }, this.#connections)
       },
       (exchange) => this.#pipeline.run(exchange),
@@ -83,6 +87,7 @@ export class PlainHttpServer {
       [
         new ParseStage(() => this.#settings.limits),
         { run: closeAfterBody },
+        new ClientStage(() => this.#settings.proxies),
         new AcmeHttp01Stage(deps.keyAuthorizationOf),
         { run: (exchange) => this.#refuseWhileStarting(exchange) },
         new RouteStage(() => this.#router),
@@ -126,7 +131,8 @@ export class PlainHttpServer {
   }
 
   /** A socket nobody has touched, from whichever of the listener's addresses. */
-  adopt(socket: Socket): void {
+  adopt(socket: Socket, clientIp: string): void {
+    this.#clientIps.set(socket, clientIp)
     this.#connections.add(socket)
     socket.on('error', ignore)
     this.#server.emit('connection', socket)

@@ -22,6 +22,11 @@ import { ProxyHandler } from '../pipeline/handlers/proxy.ts'
 import { Pipeline } from '../pipeline/pipeline.ts'
 import { BodyLimitStage } from '../pipeline/stages/body-limit.ts'
 import { DispatchStage } from '../pipeline/stages/dispatch.ts'
+import { AccessStage } from '../pipeline/stages/access.ts'
+import { AuthenticateStage } from '../pipeline/stages/authenticate.ts'
+import { ClientStage } from '../pipeline/stages/client.ts'
+import type { PasswordChecks } from '../access/password-checks.ts'
+import type { TrustedProxies } from '../access/trusted-proxies.ts'
 import { ParseStage } from '../pipeline/stages/parse.ts'
 import { RateLimitStage, type RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
 import { RouteStage } from '../pipeline/stages/route.ts'
@@ -31,7 +36,7 @@ import type { AccessLog } from '../observability/access-log-entry.ts'
 import { Http1Connection, Http2Connection } from '../connection/client-connection.ts'
 import { ClientConnections, retireSession } from '../connection/client-connections.ts'
 import { sendClientError } from '../protocol/client-error.ts'
-import type { ExchangeDeps } from '../protocol/exchange.ts'
+import type { Exchange, ExchangeDeps } from '../protocol/exchange.ts'
 import { isWebSocketHandshake } from '../message/request-parser.ts'
 import { Http1RequestQueue } from '../protocol/http1-request-queue.ts'
 import { Http2Exchange } from '../protocol/http2-exchange.ts'
@@ -46,6 +51,8 @@ import { createRuntimeServer, startDeadlines, type RuntimeServer } from '../node
 export interface HttpsServerSettings {
   readonly sites: readonly Site[]
   readonly limits: Limits
+  /** Undefined: no proxy in front is trusted. */
+  readonly proxies?: TrustedProxies | undefined
 }
 
 export interface HttpsServerDeps {
@@ -53,6 +60,7 @@ export interface HttpsServerDeps {
   readonly log: Log
   readonly metrics: EventCounter
   readonly rateLimiter: RateLimitDecisions
+  readonly passwords: PasswordChecks
   /** 48 bytes, the same in all workers. */
   readonly ticketKeys: Uint8Array
   /** Where the built-in welcome upstream of this worker listens. */
@@ -83,11 +91,13 @@ export class HttpsServer {
   readonly #sessions: Http2Sessions
   readonly #sweep: NodeJS.Timeout
   #limits: Limits
+  #proxies: TrustedProxies | undefined
 
   constructor(settings: HttpsServerSettings, deps: HttpsServerDeps) {
     this.#log = deps.log
     this.#metrics = deps.metrics
     this.#limits = settings.limits
+    this.#proxies = settings.proxies
     const { accessLog, log, connections, connectionLimitLog } = deps
     const limits = (): Limits => this.#limits
     const proxyDeps = {
@@ -104,13 +114,15 @@ export class HttpsServer {
       (route) => new ProxyHandler(route, proxyDeps),
     )
     this.#routes.configure(settings.sites, settings.limits)
+    const resume = (exchange: Exchange): void => this.#pipeline.resume(exchange)
     this.#pipeline = new Pipeline(
       [
         new ParseStage(limits),
+        new ClientStage(() => this.#proxies),
         new RouteStage(() => this.#routes.router),
-        new RateLimitStage(deps.rateLimiter, log, deps.metrics, (exchange) =>
-          this.#pipeline.resume(exchange),
-        ),
+        new AccessStage(),
+        new RateLimitStage(deps.rateLimiter, log, deps.metrics, resume),
+        new AuthenticateStage(deps.passwords, log, deps.metrics, resume),
         new BodyLimitStage(),
         new DispatchStage(),
       ],
@@ -168,8 +180,9 @@ export class HttpsServer {
   }
 
   /** In place, from the next request on (of limits that the runtime keeps: the next connection). */
-  configure({ sites, limits }: HttpsServerSettings): void {
+  configure({ sites, limits, proxies }: HttpsServerSettings): void {
     this.#limits = limits
+    this.#proxies = proxies
     this.#routes.configure(sites, limits)
     Object.assign(this.#server, http1Timeouts(limits), { maxHeaderSize: runtimeHeaderBytes(limits) })
     this.#server.updateSettings(http2Settings(limits))

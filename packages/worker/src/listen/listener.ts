@@ -1,7 +1,6 @@
 // One listener of the configuration as a worker runs it: sockets -> TLS front -> site server, and
 // beside it the redirect server. Puts the rooms together and passes on what the supervisor pushes.
-import type { Socket } from 'node:net'
-import { clientKey, foldMappedAddress } from '@reverse-proxy/shared/client-key'
+import type { ClientSettings, Limits } from '@reverse-proxy/shared/config/config'
 import type {
   ArmedChallenge,
   InheritedSocket,
@@ -11,6 +10,9 @@ import type {
   WorkerListener,
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { PasswordChecks } from '../access/password-checks.ts'
+import { TrustedProxies } from '../access/trusted-proxies.ts'
+import { Arrivals, type ArrivalSettings } from './arrivals.ts'
 import { BoundSockets } from './bound-sockets.ts'
 import type { UpstreamDeps } from '../upstream/upstream.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
@@ -41,6 +43,7 @@ export interface TrafficListenerOptions {
   /** Shared by all listeners of the worker. */
   readonly connections: ConnectionLimits
   readonly rateLimiter: RateLimitDecisions
+  readonly passwords: PasswordChecks
   readonly log: Log
   readonly metrics: EventCounter
   readonly accessLog: AccessLog
@@ -51,8 +54,7 @@ export interface TrafficListenerOptions {
 
 export class TrafficListener {
   readonly #config: WorkerListener
-  readonly #connections: ConnectionLimits
-  readonly #connectionLimitLog: ConnectionLimitLog
+  readonly #arrivals: Arrivals
   readonly #sockets: BoundSockets
   readonly #contexts = new SiteContexts()
   readonly #challengeContexts = new ChallengeContexts()
@@ -64,20 +66,27 @@ export class TrafficListener {
   constructor(options: TrafficListenerOptions) {
     const { config, workerConfig, log, metrics, accessLog, connections, rateLimiter } = options
     this.#config = config
-    this.#connections = connections
-    this.#connectionLimitLog = new ConnectionLimitLog(log, metrics, systemTimers)
+    const connectionLimitLog = new ConnectionLimitLog(log, metrics, systemTimers)
+    const proxies = trustedProxiesOf(config.clients)
+    this.#arrivals = new Arrivals(arrivalSettings(config, workerConfig.limits, proxies), {
+      connections,
+      connectionLimitLog,
+      log,
+      metrics,
+    })
     this.#sockets = new BoundSockets(options.inheritedSockets)
     this.#sites = new HttpsServer(
-      { sites: config.sites, limits: workerConfig.limits },
+      { sites: config.sites, limits: workerConfig.limits, proxies },
       {
         accessLog,
         log,
         metrics,
         rateLimiter,
+        passwords: options.passwords,
         ticketKeys: options.ticketKeys,
         upstreams: options.upstreams,
         connections,
-        connectionLimitLog: this.#connectionLimitLog,
+        connectionLimitLog,
         resolveWelcome: () => {
           if (options.welcome === undefined)
             throw new Error('no site of this worker wants the welcome upstream')
@@ -88,8 +97,6 @@ export class TrafficListener {
     this.#front = new TlsAcceptor({
       contexts: this.#contexts,
       challenges: this.#challengeContexts,
-      connections,
-      connectionLimitLog: this.#connectionLimitLog,
       log,
       metrics,
       mode: 'challenge',
@@ -97,7 +104,7 @@ export class TrafficListener {
       serve: (socket, peeked) => this.#sites.adopt(socket, peeked),
     })
     this.#redirect = new PlainHttpServer(
-      { sites: config.sites, limits: workerConfig.limits, httpsPort: config.httpsPort },
+      { sites: config.sites, limits: workerConfig.limits, httpsPort: config.httpsPort, proxies },
       'challenge',
       {
         accessLog,
@@ -114,15 +121,22 @@ export class TrafficListener {
   /** @throws BindError */
   async bind(): Promise<void> {
     const { bindAddrs, httpsPort, httpPort } = this.#config
-    await this.#sockets.bind(bindAddrs, httpsPort, (socket) => this.#front.accept(socket))
-    if (httpPort !== 0) await this.#sockets.bind(bindAddrs, httpPort, (socket) => this.#acceptPlain(socket))
+    await this.#sockets.bind(bindAddrs, httpsPort, (socket) =>
+      this.#arrivals.accept(socket, (arrival) => this.#front.accept(socket, arrival)),
+    )
+    if (httpPort === 0) return
+    await this.#sockets.bind(bindAddrs, httpPort, (socket) =>
+      this.#arrivals.accept(socket, ({ clientIp }) => this.#redirect.adopt(socket, clientIp)),
+    )
   }
 
   /** In place; the addresses and ports stay. */
   configure(config: WorkerListener, { limits }: WorkerConfig): void {
-    const { sites, httpsPort } = config
-    this.#sites.configure({ sites, limits })
-    this.#redirect.configure({ sites, limits, httpsPort })
+    const { sites, httpsPort, clients } = config
+    const proxies = trustedProxiesOf(clients)
+    this.#arrivals.configure(arrivalSettings(config, limits, proxies))
+    this.#sites.configure({ sites, limits, proxies })
+    this.#redirect.configure({ sites, limits, httpsPort, proxies })
     this.#front.setHandshakeTimeout(limits.tlsHandshakeTimeoutMs)
   }
 
@@ -157,21 +171,24 @@ export class TrafficListener {
     // Connections that no worker has accepted yet wait in the kernel for the other workers.
     this.#sockets.close()
     afterAwake(Math.min(HELLO_GRACE_MS, timeoutMs), () => this.#front.close())
-    const mayStillServe = (): boolean => this.#front.size > 0
+    const mayStillServe = (): boolean => this.#front.size + this.#arrivals.size > 0
     await Promise.all([this.#sites.drain(timeoutMs, mayStillServe), this.#redirect.drain(timeoutMs)])
     this.#front.close()
   }
+}
 
-  #acceptPlain(socket: Socket): void {
-    const clientIp = foldMappedAddress(socket.remoteAddress ?? '')
-    const client = clientKey(clientIp)
-    const refusal = this.#connections.admit(client)
-    if (refusal !== undefined) {
-      this.#connectionLimitLog.add(client, clientIp, refusal)
-      socket.destroy()
-      return
-    }
-    socket.once('close', () => this.#connections.release(client))
-    this.#redirect.adopt(socket)
+function trustedProxiesOf(clients: ClientSettings | undefined): TrustedProxies | undefined {
+  return clients === undefined ? undefined : new TrustedProxies(clients)
+}
+
+function arrivalSettings(
+  { clients }: WorkerListener,
+  limits: Limits,
+  proxies: TrustedProxies | undefined,
+): ArrivalSettings {
+  return {
+    proxies,
+    proxyProtocol: clients?.proxyProtocol ?? false,
+    headerTimeoutMs: limits.tlsHandshakeTimeoutMs,
   }
 }

@@ -4,10 +4,22 @@
 import { lowerFieldName } from './field-names.ts'
 
 export interface Forwarded {
-  readonly clientIp: string
+  readonly client: ForwardedClient
   /** Host or `:authority` as the client wrote it. */
   readonly authority: string
   readonly connectionOptions: readonly string[]
+  /** Who has authenticated to us. */
+  readonly user: string | undefined
+  /** The credentials were for us alone. */
+  readonly dropsAuthorization: boolean
+}
+
+/** The client as the upstream is told of it. */
+interface ForwardedClient {
+  readonly ip: string
+  readonly scheme: 'http' | 'https'
+  /** From a trusted proxy: the chain for X-Forwarded-For, and the X-Forwarded-Host that came. */
+  readonly forwarded?: { readonly for: string; readonly host: string | undefined }
 }
 
 export interface RequestHeaders {
@@ -49,6 +61,8 @@ const FORWARDING = [
   'x-forwarded-proto',
   'x-forwarded-host',
   'x-real-ip',
+  // Who has authenticated: upstreams believe it.
+  'remote-user',
 ] as const
 
 /** Limit on the options of `Connection`: every field is compared with each of them. */
@@ -95,7 +109,7 @@ const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
 
 /** The header section of the upstream's request, but how its body is framed. Cookie crumbs of HTTP/2 are joined. */
 export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded: Forwarded): RequestHeaders {
-  const { clientIp, authority, connectionOptions } = forwarded
+  const { client, authority, connectionOptions, user, dropsAuthorization } = forwarded
   const list = ['Host', authority]
   let cookieAt = -1
   let bindsConnection = false
@@ -113,12 +127,14 @@ export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded:
       }
       cookieAt = list.length + 1
     } else if (lowerName === 'authorization') {
+      if (dropsAuthorization) continue
       bindsConnection ||= CONNECTION_SCHEME.test(value)
     }
     list.push(name, value)
   }
-  list.push('X-Real-IP', clientIp, 'X-Forwarded-For', clientIp)
-  list.push('X-Forwarded-Proto', 'https', 'X-Forwarded-Host', authority)
+  list.push('X-Real-IP', client.ip, 'X-Forwarded-For', client.forwarded?.for ?? client.ip)
+  list.push('X-Forwarded-Proto', client.scheme, 'X-Forwarded-Host', client.forwarded?.host ?? authority)
+  if (user !== undefined) list.push('Remote-User', user)
   return { list, bindsConnection }
 }
 

@@ -2,6 +2,7 @@
 // that stays, which keeps what it can of its connections.
 import type { Limits, ProxyAction, Site } from '@reverse-proxy/shared/config/config'
 import { siteNameOf } from '@reverse-proxy/shared/config/sites'
+import { AccessList } from '../access/access-list.ts'
 import type { Handler, ServedRoute } from '../protocol/exchange.ts'
 import { Router } from './router.ts'
 import type { Route } from '../upstream/route.ts'
@@ -56,7 +57,8 @@ export class CompiledSites {
       const upstream = kept ?? new Upstream(settings, this.#upstreamDeps)
       upstreams.set(siteName, upstream)
       const handler = this.#handlerOf({ settings: site, action, upstream })
-      const route: ServedRoute = { siteName, settings: site, filters: [], handler }
+      const access = site.access && new AccessList(site.access)
+      const route: ServedRoute = { siteName, settings: site, access, filters: [], handler }
       for (const host of site.hosts) entries.push([host, route])
     }
     for (const [name, upstream] of this.#upstreams) if (!upstreams.has(name)) upstream.close()

@@ -2,10 +2,12 @@
 // them. Knows how far the answer is and reports it once, when it is over; the two protocols are
 // http1-exchange.ts and http2-exchange.ts.
 import type { RouteSettings } from '@reverse-proxy/shared/config/config'
+import type { AccessList } from '../access/access-list.ts'
 import type { BodySource } from './body.ts'
 import type { WriteTimeouts, PendingResponse } from './write-timeouts.ts'
 import { STATUS_CLIENT_GONE, type AccessLog } from '../observability/access-log-entry.ts'
 import type { Client, ClientConnection } from '../connection/client-connection.ts'
+import type { Forwarded } from '../message/headers.ts'
 import type { ParsedRequest, RequestHead } from '../message/request-parser.ts'
 
 export interface ExchangeDeps {
@@ -49,6 +51,8 @@ export interface ServedRoute {
   /** The first host of the site: what metrics call it. */
   readonly siteName: string
   readonly settings: RouteSettings
+  /** Unset: every address may use it. */
+  readonly access?: AccessList | undefined
   /** In the order in which they see a response. */
   readonly filters: readonly ResponseFilter[]
   readonly handler: Handler
@@ -61,6 +65,8 @@ export abstract class Exchange implements PendingResponse {
   client: Client
   /** How many stages of the pipeline have been started. */
   stagesRun = 0
+  /** Who has authenticated; set by the authentication stage. */
+  user: string | undefined
   /** Set by the route stage. */
   route: ServedRoute | undefined
   source: ResponseSource | undefined
@@ -201,4 +207,12 @@ export abstract class Exchange implements PendingResponse {
 export function servedRouteOf(exchange: Exchange): ServedRoute {
   if (exchange.route === undefined) throw new TypeError('the request has not been matched to a route yet')
   return exchange.route
+}
+
+/** What the upstream is told of the request besides the client's own fields. */
+export function forwardedOf(exchange: Exchange): Forwarded {
+  const { client, user, request } = exchange
+  const { authority, connectionOptions } = request
+  const dropsAuthorization = exchange.route?.settings.basicAuth?.forwardsAuthorization === false
+  return { client, authority, connectionOptions, user, dropsAuthorization }
 }

@@ -1,11 +1,7 @@
-// Accepts the TLS connections of one listener: applies the connection limits, reads the ClientHello, then hands the
+// Accepts the TLS connections of one listener: reads the ClientHello, then hands the
 // connection to the HTTP server, to the challenge server, or rejects it with an alert. Performs no handshake itself.
 import type { Socket } from 'node:net'
-import { clientKey, foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import type { ConnectionLimits } from '../connection/connection-limits.ts'
-import type { ConnectionLimitLog } from '../connection/connection-limit-log.ts'
-import { nowMs } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
 import { ChallengeServer } from './challenge-server.ts'
 import type { ClientHello, ClientHelloFault } from './client-hello.ts'
@@ -28,9 +24,6 @@ type Accepted = Pick<ConnectionInfo, 'clientIp' | 'acceptedMs'>
 export interface TlsAcceptorOptions {
   readonly contexts: SiteContexts
   readonly challenges: ChallengeContexts
-  /** Shared by all listeners of the worker. */
-  readonly connections: ConnectionLimits
-  readonly connectionLimitLog: ConnectionLimitLog
   readonly log: Log
   readonly metrics: EventCounter
   readonly mode: ServingMode
@@ -78,24 +71,11 @@ export class TlsAcceptor {
     this.#handshakeTimeoutMs = handshakeTimeoutMs
   }
 
-  /** Handles the 'connection' event of a net.Server. Nothing else may have read from `socket`. */
-  accept(socket: Socket): void {
-    // Ignore errors: each one also closes the socket, and we act on 'close'.
-    socket.on('error', () => {})
-    const { remoteAddress } = socket
-    // The client has already disconnected.
-    if (remoteAddress === undefined) {
-      socket.destroy()
-      return
-    }
-    const acceptedMs = nowMs()
-    const clientIp = foldMappedAddress(remoteAddress)
-    if (!this.#admit(socket, clientIp)) return
+  /** @param socket an admitted connection of which nothing of TLS has been read */
+  accept(socket: Socket, accepted: Accepted): void {
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
-    readClientHello(socket, this.#handshakeTimeoutMs, (outcome) =>
-      this.#onOutcome(socket, { clientIp, acceptedMs }, outcome),
-    )
+    readClientHello(socket, this.#handshakeTimeoutMs, (outcome) => this.#onOutcome(socket, accepted, outcome))
   }
 
   /**
@@ -104,19 +84,6 @@ export class TlsAcceptor {
    */
   close(): void {
     for (const socket of this.#sockets) socket.destroy()
-  }
-
-  #admit(socket: Socket, clientIp: string): boolean {
-    const { connections, connectionLimitLog } = this.#options
-    const client = clientKey(clientIp)
-    const limit = connections.admit(client)
-    if (limit !== undefined) {
-      connectionLimitLog.add(client, clientIp, limit)
-      socket.destroy()
-      return false
-    }
-    socket.once('close', () => connections.release(client))
-    return true
   }
 
   #onOutcome(socket: Socket, accepted: Accepted, outcome: ClientHelloOutcome): void {

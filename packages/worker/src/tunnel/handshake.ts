@@ -3,7 +3,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { AccessLog } from '../observability/access-log-entry.ts'
-import type { Exchange } from '../protocol/exchange.ts'
+import { forwardedOf, type Exchange } from '../protocol/exchange.ts'
 import { sendError } from '../protocol/error-response.ts'
 import { upstreamRequestHeaders } from '../message/headers.ts'
 import { upstreamFault } from '../upstream/errors.ts'
@@ -23,14 +23,10 @@ export function newWebSocketKey(): string {
  * @param key instead of the client's
  */
 export function writeHandshake(request: ClientRequest, exchange: Exchange, key?: string): void {
-  const { head, client, request: parsed } = exchange
+  const { head, request: parsed } = exchange
   request.path = parsed.path
   for (const name of request.getHeaderNames()) request.removeHeader(name)
-  const { list: headers } = upstreamRequestHeaders(head.rawHeaders, {
-    clientIp: client.ip,
-    authority: parsed.authority,
-    connectionOptions: parsed.connectionOptions,
-  })
+  const { list: headers } = upstreamRequestHeaders(head.rawHeaders, forwardedOf(exchange))
   headers.push('Connection', 'Upgrade', 'Upgrade', 'websocket')
   for (let i = 0; i < headers.length; i += 2) {
     if (key !== undefined && headers[i]!.toLowerCase() === KEY_NAME) continue

@@ -2,21 +2,18 @@
 // to the body of a DELETE or OPTIONS in chunks. It drops the framing and sends the body all the same.
 import { Agent, request } from 'node:http'
 import type { forward as framedForward } from '../../src/pipeline/handlers/forward.ts'
+import { forwardedOf } from '../../src/protocol/exchange.ts'
 import { clientResponseHeaders, upstreamRequestHeaders } from '../../src/message/headers.ts'
 
 const agent = new Agent({ keepAlive: true })
 const LOSE_THEIR_FRAMING: ReadonlySet<string> = new Set(['DELETE', 'OPTIONS'])
 
 export const forward: typeof framedForward = (exchange, route) => {
-  const { body, path, authority, connectionOptions } = exchange.request
+  const { body, path } = exchange.request
   const { host, port } = route.upstream.pick(exchange).address
   const { method, rawHeaders } = exchange.head
   const isUnframed = body.kind === 'unknown' && LOSE_THEIR_FRAMING.has(method)
-  const { list: headers } = upstreamRequestHeaders(rawHeaders, {
-    clientIp: exchange.client.ip,
-    authority,
-    connectionOptions,
-  })
+  const { list: headers } = upstreamRequestHeaders(rawHeaders, forwardedOf(exchange))
   if (body.kind === 'length') headers.push('Content-Length', String(body.bytes))
   else if (isUnframed) headers.push('Content-Length', '0')
   else if (body.kind === 'unknown') headers.push('Transfer-Encoding', 'chunked')

@@ -46,7 +46,9 @@ function pairsOf(list: readonly string[]): [string, string][] {
 function up(raw: readonly string[], connectionOptions: readonly string[] = []): [string, string][] {
   return pairsOf(
     upstreamRequestHeaders(raw, {
-      clientIp: '192.0.2.1',
+      client: { ip: '192.0.2.1', scheme: 'https' },
+      user: undefined,
+      dropsAuthorization: false,
       authority: 'A.example:8443',
       connectionOptions,
     }).list,

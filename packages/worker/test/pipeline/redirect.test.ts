@@ -36,7 +36,7 @@ async function start(
     rateLimiter,
     keyAuthorizationOf: (token) => (token === 'armed' ? 'armed.thumbprint' : undefined),
   })
-  const listener = net.createServer((socket) => server.adopt(socket))
+  const listener = net.createServer((socket) => server.adopt(socket, '127.0.0.1'))
   const port = await listen(t, listener)
   t.after(() => void server.drain(0))
   return { server, port, requests, listener }

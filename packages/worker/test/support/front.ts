@@ -12,6 +12,7 @@ import type { ServingMode } from '../../src/tls/sni-policy.ts'
 import { TrafficMetrics } from '../../src/observability/metrics.ts'
 import { ConnectionLimitLog } from '../../src/connection/connection-limit-log.ts'
 import { systemTimers } from '../../src/node/timers.ts'
+import { Arrivals } from '../../src/listen/arrivals.ts'
 import { TlsAcceptor } from '../../src/tls/acceptor.ts'
 import { connectionInfoOf } from '../../src/connection/connection-info.ts'
 import { SESSION_ID_CONTEXT, TLS_OPTIONS } from '../../src/tls/policy.ts'
@@ -63,18 +64,25 @@ export async function startFront(t: TestContext, options: FrontOptions): Promise
   const front = new TlsAcceptor({
     contexts,
     challenges,
-    connections,
-    connectionLimitLog: new ConnectionLimitLog(recordingLog(logged), metrics, systemTimers),
     log: recordingLog(logged),
     metrics,
     mode: options.mode ?? 'serve',
     handshakeTimeoutMs: options.handshakeTimeoutMs ?? 10_000,
     serve: (socket) => httpServer.emit('connection', socket),
   })
+  const arrivals = new Arrivals(
+    { proxies: undefined, proxyProtocol: false, headerTimeoutMs: 10_000 },
+    {
+      connections,
+      connectionLimitLog: new ConnectionLimitLog(recordingLog(logged), metrics, systemTimers),
+      log: recordingLog(logged),
+      metrics,
+    },
+  )
   const sockets = new Set<net.Socket>()
   const listener = net.createServer({ noDelay: true }, (socket) => {
     sockets.add(socket)
-    front.accept(socket)
+    arrivals.accept(socket, (arrival) => front.accept(socket, arrival))
   })
   const port = await listen(t, listener)
   t.after(() => {

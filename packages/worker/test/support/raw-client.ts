@@ -32,8 +32,10 @@ export async function connectRaw(
   port: number,
   serverName = 'a.example',
   alpn: readonly string[] = [],
+  proxyHeader?: Buffer | string,
 ): Promise<RawClient> {
   const raw = net.connect({ port, host: '127.0.0.1' })
+  if (proxyHeader !== undefined) raw.write(proxyHeader)
   const socket = tls.connect({
     socket: raw,
     servername: serverName,

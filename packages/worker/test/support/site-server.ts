@@ -2,8 +2,8 @@
 import { randomBytes } from 'node:crypto'
 import net from 'node:net'
 import type { TestContext } from 'node:test'
-import type { Limits, ProxyAction, Site } from '@reverse-proxy/shared/config/config'
-import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import type { ClientSettings, Limits, ProxyAction, Site } from '@reverse-proxy/shared/config/config'
+import type { PasswordCheck, PasswordVerdict, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { RequestEntry, UpstreamErrorEntry } from '../../src/observability/access-log-entry.ts'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import { ConnectionBudget } from '../../src/upstream/connection-budget.ts'
@@ -15,6 +15,9 @@ import { ConnectionLimitLog } from '../../src/connection/connection-limit-log.ts
 import { systemTimers } from '../../src/node/timers.ts'
 import { ADMITTED, type RateLimiter } from '../../src/ratelimit/limiter.ts'
 import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
+import { TrustedProxies } from '../../src/access/trusted-proxies.ts'
+import { PasswordChecks } from '../../src/access/password-checks.ts'
+import { Arrivals } from '../../src/listen/arrivals.ts'
 import { TlsAcceptor } from '../../src/tls/acceptor.ts'
 import { makeCertificate } from './certificates.ts'
 import { recordingLog, type Logged } from './front.ts'
@@ -77,6 +80,12 @@ export interface RunningSiteServer {
   readonly closeListener: () => void
 }
 
+export interface AccessOptions {
+  readonly clients?: ClientSettings
+  /** In place of the supervisor. */
+  readonly verifyPassword?: (check: PasswordCheck) => PasswordVerdict
+}
+
 /** Admits everybody. */
 export const NO_RATE_LIMIT: Pick<RateLimiter, 'admit' | 'wait'> = { admit: () => ADMITTED, wait: () => {} }
 
@@ -94,6 +103,7 @@ export async function startSiteServer(
   limits: Partial<Limits> = {},
   rateLimiter = NO_RATE_LIMIT,
   names = new NameResolver(),
+  { clients, verifyPassword = () => ({ kind: 'denied' }) }: AccessOptions = {},
 ): Promise<RunningSiteServer> {
   const requests: RequestEntry[] = []
   const upstreamErrors: UpstreamErrorEntry[] = []
@@ -105,8 +115,21 @@ export async function startSiteServer(
   budget.configure(allLimits.upstreamConnectionsPerWorker ?? Infinity)
   const connections = new ConnectionLimits(allLimits)
   const connectionLimitLog = new ConnectionLimitLog(log, metrics, systemTimers)
+  const proxies = clients === undefined ? undefined : new TrustedProxies(clients)
+  const passwords = new PasswordChecks((check) => {
+    const verdict = verifyPassword(check)
+    setImmediate(() => passwords.onVerdict(check.seq, verdict))
+  }, systemTimers)
+  const arrivals = new Arrivals(
+    {
+      proxies,
+      proxyProtocol: clients?.proxyProtocol ?? false,
+      headerTimeoutMs: allLimits.tlsHandshakeTimeoutMs,
+    },
+    { connections, connectionLimitLog, log, metrics },
+  )
   const server = new HttpsServer(
-    { sites, limits: allLimits },
+    { sites, limits: allLimits, proxies },
     {
       accessLog: {
         request: (entry) => requests.push(entry),
@@ -116,6 +139,7 @@ export async function startSiteServer(
       log,
       metrics,
       rateLimiter,
+      passwords,
       ticketKeys: randomBytes(48),
       resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
       upstreams: { trust: new UpstreamTrust(), names, budget, timers: systemTimers },
@@ -128,15 +152,15 @@ export async function startSiteServer(
   const front = new TlsAcceptor({
     contexts,
     challenges: new ChallengeContexts(),
-    connections,
-    connectionLimitLog,
     log,
     metrics,
     mode: 'serve',
     handshakeTimeoutMs: allLimits.tlsHandshakeTimeoutMs,
     serve: (socket, peeked) => server.adopt(socket, peeked),
   })
-  const listener = net.createServer({ noDelay: true }, (socket) => front.accept(socket))
+  const listener = net.createServer({ noDelay: true }, (socket) =>
+    arrivals.accept(socket, (arrival) => front.accept(socket, arrival)),
+  )
   const port = await listen(t, listener)
   t.after(() => void server.drain(0))
   return {

@@ -28,6 +28,11 @@ export const LOCAL_COMMANDS = {
     by: 'itself',
     summary: 'check DNS names, ports, CAA, the CA, clock, cache and certificates; order nothing',
   },
+  passwd: {
+    operand: 'USER',
+    by: 'itself',
+    summary: 'ask for a password and print the line of USER for a basic_auth_file',
+  },
   completion: {
     operand: 'SHELL',
     values: SHELLS,
@@ -62,7 +67,7 @@ export const OPTIONS = {
   config: {
     type: 'string',
     value: 'PATH',
-    isFor: (command) => command !== 'completion',
+    isFor: (command) => command !== 'completion' && command !== 'passwd',
     summary:
       'the configuration file; without it $REVERSE_PROXY_CONFIG, then /etc/reverse-proxy/config.toml, then the built-in local profile',
   },
@@ -84,7 +89,7 @@ export const OPTIONS = {
   },
   json: {
     type: 'boolean',
-    isFor: (command) => command !== 'run' && command !== 'completion',
+    isFor: (command) => command !== 'run' && command !== 'completion' && command !== 'passwd',
     summary: 'print JSON',
   },
   help: { type: 'boolean', short: 'h', isFor: () => true, summary: 'print this help' },

@@ -82,6 +82,7 @@ function trafficFamilies({ sites, events }: MetricSources['traffic']): MetricFam
     ),
     eventCounter('upstream_retries_total', 'Requests sent again on another connection.', 'upstream_retry'),
     eventCounter('rate_limited_total', 'Requests rejected with status 429.', 'rate_limited'),
+    eventCounter('auth_failed_total', 'Requests whose password was wrong or not checked.', 'auth_failed'),
     eventCounter(
       'tls_handshakes_total',
       'Handshakes that succeeded; resumed: with a ticket.',

@@ -5,7 +5,7 @@ import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ERRORS, type ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../../observability/access-log-entry.ts'
 import type { ClientConnection } from '../../connection/client-connection.ts'
-import type { ResponseSource, Exchange } from '../../protocol/exchange.ts'
+import { forwardedOf, type ResponseSource, type Exchange } from '../../protocol/exchange.ts'
 import { sendError } from '../../protocol/error-response.ts'
 import {
   clientResponseHeaders,
@@ -68,15 +68,10 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
     this.#upstream = route.upstream
     this.#peer = route.upstream.pick(exchange)
     this.#deps = deps
-    const { body, path, authority, connectionOptions } = exchange.request
+    const { body, path } = exchange.request
     const { method, rawHeaders } = exchange.head
-    const { ip: clientIp } = exchange.client
     const { bodyLimitBytes: limitBytes } = route.settings
-    const { list, bindsConnection } = upstreamRequestHeaders(rawHeaders, {
-      clientIp,
-      authority,
-      connectionOptions,
-    })
+    const { list, bindsConnection } = upstreamRequestHeaders(rawHeaders, forwardedOf(exchange))
     this.client = exchange.connection
     this.authenticates = bindsConnection
     // An upstream that sends a body with its response to HEAD would have it taken for the next response.

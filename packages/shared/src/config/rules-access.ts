@@ -1,0 +1,74 @@
+// Rules about who may come in: networks, trusted proxies, and keys that need one another.
+import { parseIpNetwork, PRIVATE } from '../ip-networks.ts'
+import { configIssue, type ConfigIssue, type ConfigPath } from './issues.ts'
+import { everySiteOf, listenersOf, type Rule } from './rule.ts'
+
+/** RFC 9110 5.1: a token. */
+const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/u
+
+export const ruleNetworks: Rule = function* (file) {
+  for (const { value, at } of listenersOf(file))
+    yield* networkIssues(value.trusted_proxies, [...at, 'trusted_proxies'])
+  for (const { value, at } of everySiteOf(file)) {
+    yield* networkIssues(value.allow, [...at, 'allow'])
+    yield* networkIssues(value.deny, [...at, 'deny'])
+  }
+}
+
+export const ruleTrustedProxies: Rule = function* (file) {
+  for (const { value, at } of listenersOf(file)) {
+    const isTrusting = value.trusted_proxies === undefined || value.trusted_proxies.length > 0
+    const header = value.client_ip_header
+    if (header !== undefined && !FIELD_NAME.test(header)) {
+      const message = `"${header}" is not the name of a header field`
+      yield configIssue(
+        'VALUE_INVALID',
+        [...at, 'client_ip_header'],
+        message,
+        'write a name such as "CF-Connecting-IP"',
+      )
+    }
+    if (isTrusting && value.trusted_proxies !== undefined) continue
+    const hint = 'name the proxies: trusted_proxies = ["203.0.113.0/24"], or "private"'
+    if (header !== undefined)
+      yield configIssue(
+        'TRUSTED_PROXIES_MISSING',
+        [...at, 'client_ip_header'],
+        'client_ip_header is read from trusted proxies only, and there are none',
+        hint,
+      )
+    if (value.proxy_protocol === true)
+      yield configIssue(
+        'TRUSTED_PROXIES_MISSING',
+        [...at, 'proxy_protocol'],
+        'with proxy_protocol only trusted proxies can connect, and there are none',
+        hint,
+      )
+  }
+}
+
+export const ruleForwardAuthorization: Rule = function* (file) {
+  for (const { value, at } of everySiteOf(file)) {
+    if (value.forward_authorization !== true || value.basic_auth_file !== undefined) continue
+    const message =
+      'forward_authorization does nothing without basic_auth_file: Authorization is passed on anyway'
+    yield configIssue('KEY_UNUSED', [...at, 'forward_authorization'], message, 'remove it')
+  }
+}
+
+function* networkIssues(
+  networks: readonly (string | undefined)[] | undefined,
+  at: ConfigPath,
+): Generator<ConfigIssue> {
+  for (const [index, text] of (networks ?? []).entries()) {
+    if (text === undefined || text === PRIVATE || parseIpNetwork(text) !== undefined) continue
+    yield configIssue('NETWORK_INVALID', [...at, index], `"${text}" is not an IP network`, networkHint(text))
+  }
+}
+
+function networkHint(text: string): string {
+  const [address = '', prefix = ''] = text.split('/')
+  if (parseIpNetwork(address) !== undefined && /^\d+$/u.test(prefix))
+    return `the address has bits after the prefix, or the prefix is too long; "${address}" alone is one address`
+  return 'write a network such as "10.0.0.0/8" or "2001:db8::/32", one address, or "private"'
+}

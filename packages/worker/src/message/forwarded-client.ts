@@ -1,0 +1,53 @@
+// Finds the client of a request that came through proxies which the operator trusts. Pure.
+import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
+
+const PORT = /^\d{1,5}$/u
+
+/**
+ * The right-most address of X-Forwarded-For that no trusted proxy has. Each proxy appends the address that it was
+ * asked by, so everything left of that address may have been made up by the client. If all are trusted, the left-most
+ * one. An element that is no address ends the search: its right neighbour is as far as anybody can vouch for.
+ *
+ * @param peerIp the trusted proxy that the connection comes from
+ * @param values of X-Forwarded-For, one for each field line
+ */
+export function forwardedClient(
+  peerIp: string,
+  values: readonly string[],
+  isTrusted: (ip: string) => boolean,
+): string {
+  let client = peerIp
+  for (const element of values.join(',').split(',').toReversed()) {
+    // RFC 9110 5.6.1.2: empty elements count for nothing.
+    if (element.trim() === '') continue
+    const ip = parseForwardedAddress(element)
+    if (ip === undefined) return client
+    client = ip
+    if (!isTrusted(ip)) return client
+  }
+  return client
+}
+
+/** An address as proxies write it: plain, or with a port, IPv6 then in brackets. Undefined when it is none. */
+export function parseForwardedAddress(text: string): string | undefined {
+  const trimmed = text.trim()
+  const end = trimmed.indexOf(']')
+  if (trimmed.startsWith('[') && end !== -1) {
+    const ip = trimmed.slice(1, end)
+    return hasPortOrNothing(trimmed.slice(end + 1)) && ip.includes(':') ? addressOf(ip) : undefined
+  }
+  const colon = trimmed.indexOf(':')
+  // One colon: IPv4 with a port. More: IPv6 without.
+  if (colon === -1 || trimmed.includes(':', colon + 1)) return addressOf(trimmed)
+  return hasPortOrNothing(trimmed.slice(colon)) ? addressOf(trimmed.slice(0, colon)) : undefined
+}
+
+function hasPortOrNothing(rest: string): boolean {
+  return rest === '' || (rest.startsWith(':') && PORT.test(rest.slice(1)))
+}
+
+/** A zone means nothing outside of the machine that wrote it. */
+function addressOf(text: string): string | undefined {
+  const address = parseIpAddress(text)
+  return address === undefined || address.text.includes('%') ? undefined : address.text
+}
