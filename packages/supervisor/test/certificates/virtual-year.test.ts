@@ -4,10 +4,10 @@ import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { IS_FULL } from '../../../../test/harness/size.ts'
-import type { CertificateFacts } from '../../src/certificates/crypto/inspect.ts'
 import type { Random } from '../support/random.ts'
 import { createRandom } from '../support/random.ts'
-import type { Outage } from '../support/virtual-world.ts'
+import type { Lived } from '../support/virtual-life.ts'
+import { liveInThread } from '../support/virtual-life.ts'
 import { DAY_MS, HOUR_MS, START_MS, VirtualWorld } from '../support/virtual-world.ts'
 
 const TEST = { timeout: IS_FULL ? 600_000 : 120_000 }
@@ -16,8 +16,6 @@ const YEAR_MS = 365 * DAY_MS
 const seedsFor = (lifetimeMs: number): number[] => (IS_FULL && lifetimeMs > DAY_MS ? [1, 2, 3, 4, 5] : [1])
 /** Lifetimes lived through in the everyday run, at most. */
 const FEW_LIFETIMES = 10
-/** Of the time. */
-const DOWN = 0.3
 const WEEK_MS = 7 * DAY_MS
 /** Let's Encrypt's, for the same names. */
 const MOST_PER_WEEK = 5
@@ -30,49 +28,6 @@ const LIFETIMES = [
   ...(IS_FULL ? ([['90 d', 90 * DAY_MS]] as const) : []),
 ] as const
 
-/** Spans of at most `longestMs`, DOWN of the time in all; none at the very start. */
-function createOutages(random: Random, durationMs: number, longestMs: number): Outage[] {
-  const outages: Outage[] = []
-  for (let fromMs = START_MS + HOUR_MS / 60; fromMs < START_MS + durationMs;) {
-    const toMs = fromMs + longestMs * random()
-    outages.push({ fromMs, toMs })
-    fromMs = toMs + (toMs - fromMs) * ((1 - DOWN) / DOWN)
-  }
-  return outages
-}
-
-/** As Boulder for most; for others a window that is late, or beyond the expiry, or none that makes sense. */
-function suggest({ serial, notBeforeMs, notAfterMs }: CertificateFacts): unknown {
-  const lifetimeMs = notAfterMs - notBeforeMs
-  const windowAt = (point: number): object => {
-    const middleMs = notBeforeMs + lifetimeMs * point
-    return windowOf(middleMs - lifetimeMs / 100, middleMs + lifetimeMs / 100)
-  }
-  switch (serial.slice(-1)) {
-    case '0':
-      return windowAt(0.9)
-    case '1':
-      return windowAt(1.5)
-    case '2':
-      return windowOf(notAfterMs, notBeforeMs)
-    case '3':
-      return '<!doctype html>'
-    default:
-      return windowAt(lifetimeMs < 10 * DAY_MS ? 1 / 2 : 2 / 3)
-  }
-}
-
-function windowOf(startMs: number, endMs: number): object {
-  return { suggestedWindow: { start: new Date(startMs).toISOString(), end: new Date(endMs).toISOString() } }
-}
-
-/** From start to end, restarted now and then at any moment. */
-async function live(world: VirtualWorld, random: Random, durationMs: number): Promise<void> {
-  for (const endMs = START_MS + durationMs; world.clock.trueMs < endMs;) {
-    await world.live(Math.min(durationMs * 0.2 * random(), endMs - world.clock.trueMs))
-  }
-}
-
 interface Life {
   /** Of the lifetime, when the next certificate was served. */
   readonly left: number
@@ -81,7 +36,7 @@ interface Life {
   readonly usedMs: number
 }
 
-function livesOf({ issued, servedFromMs }: VirtualWorld): Life[] {
+function livesOf({ issued, servedFromMs }: Lived): Life[] {
   return issued.slice(0, -1).map(({ facts }, index) => {
     const replacedMs = servedFromMs.get(issued[index + 1]?.facts.serial ?? '') ?? Number.NaN
     const lifetimeMs = facts.notAfterMs - facts.notBeforeMs
@@ -94,7 +49,7 @@ function livesOf({ issued, servedFromMs }: VirtualWorld): Life[] {
 }
 
 /** The promises; says how well they were kept. */
-function assertKept(t: TestContext, world: VirtualWorld): void {
+function assertKept(t: TestContext, world: Lived): void {
   const lives = livesOf(world)
   const leastLeft = Math.min(...lives.map(({ left }) => left))
   const ratio = sum(lives.map(({ idealMs }) => idealMs)) / sum(lives.map(({ usedMs }) => usedMs))
@@ -108,7 +63,7 @@ function assertKept(t: TestContext, world: VirtualWorld): void {
   assert.ok(ratio <= 1.1, 'too many certificates')
 }
 
-function mostPerWeek({ issued }: VirtualWorld): number {
+function mostPerWeek({ issued }: Lived): number {
   const timesMs = issued.map(({ obtainedMs }) => obtainedMs)
   return Math.max(
     ...timesMs.map((endMs) => timesMs.filter((timeMs) => timeMs > endMs - WEEK_MS && timeMs <= endMs).length),
@@ -124,10 +79,8 @@ for (const [name, lifetimeMs] of LIFETIMES) {
   test(title, TEST, async (t) => {
     const durationMs = IS_FULL ? YEAR_MS : Math.min(YEAR_MS / 4, FEW_LIFETIMES * lifetimeMs)
     for (const seed of seedsFor(lifetimeMs)) {
-      const random = createRandom(seed)
-      const outages = createOutages(random, durationMs, lifetimeMs / 6)
-      const world = new VirtualWorld(t, { random, lifetimeMs: () => lifetimeMs, outages, suggest })
-      await live(world, random, durationMs)
+      const longestOutageMs = lifetimeMs / 6
+      const world = await liveInThread({ seed, durationMs, lifetimesMs: [lifetimeMs], longestOutageMs })
       assertKept(t, world)
       if (lifetimeMs > DAY_MS) assert.ok(mostPerWeek(world) <= MOST_PER_WEEK)
     }
@@ -137,12 +90,8 @@ for (const [name, lifetimeMs] of LIFETIMES) {
 test('virtual year, another lifetime with each order: the same holds', TEST, async (t) => {
   const durationMs = IS_FULL ? YEAR_MS : YEAR_MS / 6
   for (const seed of seedsFor(YEAR_MS)) {
-    const random = createRandom(seed)
     const lifetimesMs = LIFETIMES.map(([, lifetimeMs]) => lifetimeMs)
-    const outages = createOutages(random, durationMs, HOUR_MS / 6)
-    const lifetimeMs = (): number => lifetimesMs[Math.floor(random() * lifetimesMs.length)] ?? HOUR_MS
-    const world = new VirtualWorld(t, { random, lifetimeMs, outages, suggest })
-    await live(world, random, durationMs)
+    const world = await liveInThread({ seed, durationMs, lifetimesMs, longestOutageMs: HOUR_MS / 6 })
     assertKept(t, world)
   }
 })

@@ -3,7 +3,6 @@
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { TestContext } from 'node:test'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import type { RenewalResponse, RenewalQuestion } from '../../src/certificates/acme-client/renewal-info.ts'
 import type { OrderRequest } from '../../src/certificates/acme-client/order-request.ts'
@@ -55,6 +54,11 @@ export interface VirtualWorldOptions {
   readonly retryAfterMs?: number
 }
 
+/** A test, or whatever else ends. */
+export interface CleansUp {
+  after(cleanUp: () => void): void
+}
+
 /** One listener, its cache directory and its CA. */
 export class VirtualWorld {
   readonly clock = new VirtualClock()
@@ -73,7 +77,7 @@ export class VirtualWorld {
   readonly #host: CertificateServices & StorageOpener
   readonly #authority: CertificateAuthority
 
-  constructor(t: TestContext, options: VirtualWorldOptions) {
+  constructor(t: CleansUp, options: VirtualWorldOptions) {
     this.#options = options
     this.#settings = {
       mode: 'acme',
@@ -269,7 +273,7 @@ function factsOf(certPem: string): CertificateFacts {
 }
 
 /** In memory where there is such a thing: a year of fsync is a long time. */
-export function quickDirectory(t: TestContext): string {
+export function quickDirectory(t: CleansUp): string {
   const directory = mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'reverse-proxy-test-'))
   t.after(() => rmSync(directory, { recursive: true, force: true }))
   return directory
