@@ -1,4 +1,5 @@
 // The attempts of one request that has failed at least once: which peers have been asked, for how long, and who is next.
+import { ERRORS } from '@reverse-proxy/shared/errors'
 import type { Exchange } from '../protocol/exchange.ts'
 import type { Peer } from './peer.ts'
 import { nextAttempt, type Failure } from './retry.ts'
@@ -34,8 +35,8 @@ export class Attempts {
       hasOther: upstream.peerCount > this.#tried.size,
       hasTime: upstream.timers.nowMs() + PAUSE_MS < this.#untilMs,
     })
-    // A connection that has been idle tells nothing about its peer.
-    if (next !== 'fresh') upstream.failed(peer)
+    // A connection that has been idle tells nothing about its peer, and neither does a client that breaks a limit.
+    if (next !== 'fresh' && ERRORS[failure.code].source === 'upstream') upstream.failed(peer)
     if (next === 'fail') return false
     this.#isFresh = next === 'fresh'
     if (next === 'later') {

@@ -190,3 +190,16 @@ test(
     for (let i = 0; i < 3; i++) assert.equal(await asked('user-0'), backup)
   },
 )
+
+test('a client that breaks the body limit takes no peer out', TIMEOUT, async (t) => {
+  const peers = await Promise.all([startUpstream(t, answering(OK)), startUpstream(t, answering(OK))])
+  const site = siteWith(
+    peers.map(({ port }) => port),
+    { failAfter: 1 },
+  )
+  const { port } = await startSiteServer(t, [{ ...site, bodyLimitBytes: 10 }])
+  const session = await connectHttp2(t, port)
+  assert.equal((await request(session, { ':method': 'POST' }, 'x'.repeat(100))).status, 413)
+  for (let i = 0; i < 4; i++) assert.equal((await request(session)).status, 200)
+  for (const { received } of peers) assert.equal(received().split('GET /').length - 1, 2)
+})
