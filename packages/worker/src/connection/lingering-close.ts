@@ -32,15 +32,6 @@ export function closeLingering(socket: Socket): void {
   else socket.once('finish', () => destroyAfter(socket, LINGER_MS))
 }
 
-export function isLingering(socket: Socket): boolean {
-  return closing.has(socket)
-}
-
-/** Has whoever closes `socket` through the runtime's `destroySoon` close it as `closeLingering` does. */
-export function lingerOnClose(socket: Socket): void {
-  socket.destroySoon = () => closeLingering(socket)
-}
-
 /** A limit that no amount of activity on the socket moves. */
 export function destroyAfter(socket: Socket, timeoutMs: number): void {
   const timer = setTimeout(() => socket.destroy(), timeoutMs)

@@ -4,6 +4,8 @@
 import type { Socket } from 'node:net'
 import { buffers, BUFFER_BYTES } from './buffer-pool.ts'
 
+const LITTLE_BYTES = 16_384
+
 export class OutBuffer {
   /** Where the next byte goes in what `reserve` has returned; whoever has put bytes there moves it. */
   end = 0
@@ -12,6 +14,7 @@ export class OutBuffer {
   #isScheduled = false
   /** Written and not confirmed yet, in the order of their writes. */
   readonly #leaving: Buffer[] = []
+  #onSettled: (() => void) | undefined
 
   constructor(socket: Socket) {
     this.#socket = socket
@@ -20,6 +23,18 @@ export class OutBuffer {
   /** The socket has more than it wants: nothing should be added until its 'drain'. */
   get isBlocked(): boolean {
     return this.#socket.writableNeedDrain
+  }
+
+  /** So little waits that nobody needs to: it leaves at the end of this turn, into the kernel's own buffer. */
+  get isSettled(): boolean {
+    return this.#leaving.length === 0 && this.end <= LITTLE_BYTES
+  }
+
+  /** Calls back once all that has been given until now has been written; not if the socket goes before. */
+  whenSettled(callback: () => void): void {
+    this.#onSettled = callback
+    this.flush()
+    if (this.#leaving.length === 0) this.#settle()
   }
 
   /**
@@ -89,6 +104,13 @@ export class OutBuffer {
     const buffer = this.#leaving.shift()
     // After an error nobody knows who still reads it.
     if (buffer !== undefined && !error) buffers.give(buffer)
+    if (!error && this.#leaving.length === 0 && this.#buffer === undefined) this.#settle()
+  }
+
+  #settle(): void {
+    const callback = this.#onSettled
+    this.#onSettled = undefined
+    callback?.()
   }
 }
 

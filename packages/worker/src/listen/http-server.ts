@@ -1,12 +1,10 @@
 // The plain-HTTP port of one listener: ACME challenges first, then a redirect to HTTPS, and nothing else.
-// Owns the runtime's server, which never listens: its connections are handed to it.
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import { Socket } from 'node:net'
+// Its connections are handed to it.
+import type { Socket } from 'node:net'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import { siteNameOf } from '@reverse-proxy/shared/config/sites'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { WriteTimeouts } from '../protocol/write-timeouts.ts'
-import { startDeadlines } from '../node/http-server.ts'
 import { nowMs } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
 import { HttpsRedirectHandler } from '../pipeline/handlers/redirect.ts'
@@ -21,14 +19,12 @@ import { RateLimitStage, type RateLimitDecisions } from '../pipeline/stages/rate
 import { RouteStage } from '../pipeline/stages/route.ts'
 import type { ServingMode } from '../tls/sni-policy.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
-import { Http1Connection } from '../connection/client-connection.ts'
 import { ClientConnections } from '../connection/client-connections.ts'
-import { sendClientError } from '../protocol/client-error.ts'
 import type { Exchange, ServedRoute } from '../protocol/exchange.ts'
 import { sendText } from '../protocol/error-response.ts'
-import { Http1RequestQueue } from '../protocol/http1-request-queue.ts'
+import { Http1Server } from '../protocol/http1/server.ts'
 import { Router } from '../pipeline/router.ts'
-import { http1Timeouts, runtimeHeaderBytes, SWEEP_INTERVAL_MS } from '../node/server-options.ts'
+import { SWEEP_INTERVAL_MS } from '../node/server-options.ts'
 
 export interface PlainHttpSettings {
   readonly sites: readonly Site[]
@@ -48,19 +44,15 @@ export interface PlainHttpDeps {
 }
 
 export class PlainHttpServer {
-  readonly #server: Server
-  readonly #deps: PlainHttpDeps
+  readonly #http1: Http1Server
   readonly #sweep: NodeJS.Timeout
-  readonly #connections: ClientConnections
-  readonly #requests: Http1RequestQueue
-  readonly #clientIps = new WeakMap<Socket, string>()
+  readonly #connections = new ClientConnections(() => this.#http1.closeIdle())
   #settings: PlainHttpSettings
   readonly #pipeline: Pipeline
   #router = new Router<ServedRoute>([])
   #mode: ServingMode
 
   constructor(settings: PlainHttpSettings, mode: ServingMode, deps: PlainHttpDeps) {
-    this.#deps = deps
     this.#mode = mode
     this.#settings = settings
     const stalls = new WriteTimeouts(
@@ -69,20 +61,11 @@ export class PlainHttpServer {
       deps.log,
       deps.metrics,
     )
-    this.#sweep = setInterval(() => stalls.sweep(), SWEEP_INTERVAL_MS).unref()
-    this.#requests = new Http1RequestQueue(
-      {
-        accessLog: deps.accessLog,
-        stalls,
-        nowMs,
-        requestsPerConnection: () => this.#settings.limits.requestsPerConnection,
-      },
-      (socket) => {
-        const clientIp = this.#clientIps.get(socket) ?? ''
-        return new Http1Connection(socket, { clientIp }, this.#connections)
-      },
-      (exchange) => this.#pipeline.run(exchange),
-    )
+    this.#sweep = setInterval(() => {
+      stalls.sweep()
+      // What has come while nobody looked is read first: no deadline counts the time we stood still.
+      setImmediate(() => this.#http1.sweep())
+    }, SWEEP_INTERVAL_MS).unref()
     this.#pipeline = new Pipeline(
       [
         new ParseStage(() => this.#settings.limits),
@@ -98,23 +81,14 @@ export class PlainHttpServer {
       ],
       deps.log,
     )
-    const { limits } = settings
-    this.#server = createServer({
-      ...http1Timeouts(limits),
-      maxHeaderSize: runtimeHeaderBytes(limits),
-      requestTimeout: 0,
-      noDelay: true,
-      // A missing Host is answered here, in our own words.
-      requireHostHeader: false,
-      shouldUpgradeCallback: (req) => {
-        this.#requests.connectionOf(req.socket).mustCloseAfterRequest = true
-        return false
-      },
+    this.#http1 = new Http1Server(settings.limits, {
+      exchange: { accessLog: deps.accessLog, stalls, nowMs },
+      log: deps.log,
+      metrics: deps.metrics,
+      handle: (exchange) => this.#pipeline.run(exchange),
+      isDraining: () => this.#connections.isDraining,
     })
-    this.#server.maxHeadersCount = 0
-    this.#connections = new ClientConnections(() => this.#server.closeIdleConnections())
     this.configure(settings)
-    this.#listen()
   }
 
   configure(settings: PlainHttpSettings): void {
@@ -127,15 +101,13 @@ export class PlainHttpServer {
         return site.hosts.map((host) => [host, route] as const)
       }),
     )
-    Object.assign(this.#server, http1Timeouts(limits), { maxHeaderSize: runtimeHeaderBytes(limits) })
+    this.#http1.configure(limits)
   }
 
   /** A socket nobody has touched, from whichever of the listener's addresses. */
   adopt(socket: Socket, clientIp: string): void {
-    this.#clientIps.set(socket, clientIp)
     this.#connections.add(socket)
-    socket.on('error', ignore)
-    this.#server.emit('connection', socket)
+    this.#http1.adopt(socket, { clientIp })
   }
 
   setServingMode(mode: ServingMode): void {
@@ -145,25 +117,6 @@ export class PlainHttpServer {
   async drain(timeoutMs: number): Promise<void> {
     await this.#connections.drain(timeoutMs)
     clearInterval(this.#sweep)
-  }
-
-  #listen(): void {
-    const server = this.#server
-    const onRequest = (req: IncomingMessage, res: ServerResponse): void => this.#requests.onRequest(req, res)
-    server.on('request', onRequest)
-    server.on('checkContinue', onRequest)
-    server.on('checkExpectation', onRequest)
-    // The method is refused like any other that is not allowed.
-    server.on('connect', (req, _socket, head) => this.#requests.onUpgrade(req, head))
-    server.on('clientError', (error, socket) => {
-      if (!(socket instanceof Socket)) return
-      sendClientError(error, this.#requests.connectionOf(socket), {
-        log: this.#deps.log,
-        metrics: this.#deps.metrics,
-        headTimeoutMs: this.#settings.limits.requestHeaderTimeoutMs,
-      })
-    })
-    startDeadlines(server)
   }
 
   /** There is no certificate for the HTTPS port yet. */
@@ -179,5 +132,3 @@ function closeAfterBody(exchange: Exchange): StageResult {
   if (exchange.mayHaveBody) exchange.closeAfterwards()
   return NEXT
 }
-
-function ignore(): void {}

@@ -2,7 +2,6 @@
 // Owns the runtime's server, which never listens, and every connection handed to it; what is done with
 // a request is the pipeline's.
 import type { Http2Session, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
@@ -33,20 +32,13 @@ import { RouteStage } from '../pipeline/stages/route.ts'
 import { SESSION_ID_CONTEXT, TLS_OPTIONS } from '../tls/policy.ts'
 import { connectionInfoOf, type ConnectionInfo } from '../connection/connection-info.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
-import { Http1Connection, Http2Connection } from '../connection/client-connection.ts'
+import { Http2Connection } from '../connection/client-connection.ts'
 import { ClientConnections, retireSession } from '../connection/client-connections.ts'
-import { sendClientError } from '../protocol/client-error.ts'
 import type { Exchange, ExchangeDeps } from '../protocol/exchange.ts'
-import { isWebSocketHandshake } from '../message/request-parser.ts'
-import { Http1RequestQueue } from '../protocol/http1-request-queue.ts'
+import { Http1Server } from '../protocol/http1/server.ts'
 import { Http2Exchange } from '../protocol/http2-exchange.ts'
-import {
-  http1Timeouts,
-  http2Settings,
-  runtimeHeaderBytes,
-  SWEEP_INTERVAL_MS,
-} from '../node/server-options.ts'
-import { createRuntimeServer, startDeadlines, type RuntimeServer } from '../node/http-server.ts'
+import { http2Settings, SWEEP_INTERVAL_MS } from '../node/server-options.ts'
+import { createRuntimeServer, type RuntimeServer } from '../node/http-server.ts'
 
 export interface HttpsServerSettings {
   readonly sites: readonly Site[]
@@ -80,9 +72,9 @@ export class HttpsServer {
   readonly #metrics: EventCounter
   readonly #server: RuntimeServer
   readonly #tunnels = new Tunnels()
-  readonly #connections = new ClientConnections(() => this.#server.closeIdleConnections(), this.#tunnels)
+  readonly #connections = new ClientConnections(() => this.#http1.closeIdle(), this.#tunnels)
   readonly #handshakes = new Map<ConnectionInfo, NodeJS.Timeout>()
-  readonly #requests: Http1RequestQueue
+  readonly #http1: Http1Server
   readonly #http2 = new WeakMap<Http2Session, Http2Connection>()
   readonly #routes: CompiledSites
   readonly #pipeline: Pipeline
@@ -134,27 +126,25 @@ export class HttpsServer {
       // First: it finds out which sessions have been sending.
       this.#sessions.sweep()
       this.#stalls.sweep()
+      // What has come while nobody looked is read first: no deadline counts the time we stood still.
+      setImmediate(() => this.#http1.sweep())
     }, SWEEP_INTERVAL_MS).unref()
     this.#exchangeDeps = { accessLog, stalls: this.#stalls, nowMs }
-    this.#requests = new Http1RequestQueue(
-      { ...this.#exchangeDeps, requestsPerConnection: () => this.#limits.requestsPerConnection },
-      (socket) => new Http1Connection(socket, connectionInfoOf(overTls(socket)), this.#connections),
-      (exchange) => this.#pipeline.run(exchange),
-    )
+    this.#http1 = new Http1Server(settings.limits, {
+      exchange: this.#exchangeDeps,
+      log,
+      metrics: deps.metrics,
+      handle: (exchange) => this.#pipeline.run(exchange),
+      isDraining: () => this.#connections.isDraining,
+    })
     this.#server = createRuntimeServer({
       limits: settings.limits,
       ticketKeys: deps.ticketKeys,
       sessionIdContext: SESSION_ID_CONTEXT,
       tls: TLS_OPTIONS,
       contextOf: (socket) => connectionInfoOf(socket).context.secureContext,
+      onHttp1: (socket) => this.#http1.adopt(socket, connectionInfoOf(socket)),
     })
-    this.#server.shouldUpgradeCallback = (req) => {
-      const isGranted = isWebSocketHandshake(req.method ?? '', req.httpVersion, req.rawHeaders)
-      const connection = this.#requests.connectionOf(req.socket)
-      if (isGranted) connection.givingAway()
-      else connection.mustCloseAfterRequest = true
-      return isGranted
-    }
     this.#listen()
   }
 
@@ -184,7 +174,7 @@ export class HttpsServer {
     this.#limits = limits
     this.#proxies = proxies
     this.#routes.configure(sites, limits)
-    Object.assign(this.#server, http1Timeouts(limits), { maxHeaderSize: runtimeHeaderBytes(limits) })
+    this.#http1.configure(limits)
     this.#server.updateSettings(http2Settings(limits))
   }
 
@@ -203,19 +193,10 @@ export class HttpsServer {
     const server = this.#server
     server.on('secureConnection', (socket) => this.#onSecure(socket))
     server.prependListener('tlsClientError', (error, socket) => this.#onTlsError(error, socket))
-    const onRequest = (req: IncomingMessage, res: ServerResponse): void => this.#requests.onRequest(req, res)
-    server.on('request', onRequest)
-    // Both are the pipeline's to answer: it knows the host, the limits and the method.
-    server.on('checkContinue', onRequest)
-    server.on('checkExpectation', onRequest)
-    server.on('upgrade', (req, _socket, head) => this.#requests.onUpgrade(req, head))
-    server.on('connect', (req, _socket, head) => this.#requests.onUpgrade(req, head))
-    server.on('clientError', (error, socket) => this.#onClientError(error, socket))
     server.on('session', (session) => this.#onSession(session))
     server.on('stream', (stream, _headers, _flags, rawHeaders) => this.#onStream(stream, rawHeaders))
     server.on('sessionError', (error, session) => this.#onSessionError(error, session))
     server.on('error', (error) => this.#log.error('INTERNAL_ERROR', { error: error.message }))
-    startDeadlines(server)
   }
 
   #endHandshake(peeked: ConnectionInfo): void {
@@ -239,16 +220,6 @@ export class HttpsServer {
     this.#metrics.count('tls_failed', error)
     this.#log[level]('TLS_FAILED', { client_ip: clientIp, error })
     socket.destroy()
-  }
-
-  #onClientError(error: Error, socket: Socket): void {
-    // A failed handshake comes here as well, when it has been dealt with.
-    if (socket.destroyed) return
-    sendClientError(error, this.#requests.connectionOf(socket), {
-      log: this.#log,
-      metrics: this.#metrics,
-      headTimeoutMs: this.#limits.requestHeaderTimeoutMs,
-    })
   }
 
   #onSession(session: ServerHttp2Session): void {

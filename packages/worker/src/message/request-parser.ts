@@ -8,7 +8,7 @@ import { isToken, lowerFieldName } from './field-names.ts'
 import { isContentLength } from './field-values.ts'
 import { parseAuthority, parseTarget } from './target.ts'
 
-/** `other`: an HTTP/1 request line that names another version (the runtime's parser lets 0.9 and 2.0 pass). */
+/** `other`: a version that nobody knows. */
 export type Protocol = 'http/1.0' | 'http/1.1' | 'h2' | 'other'
 
 /** A request's head as the parser gave it. */
@@ -26,10 +26,28 @@ export interface RequestHead {
   /** HTTP/2: END_STREAM came with the header section, so there is no body. */
   readonly endsWithHead: boolean
   /**
-   * It asks for a WebSocket: over HTTP/1.1 the runtime has given the socket away, over HTTP/2 it is the
+   * It asks for a WebSocket: over HTTP/1.1 the socket is given away, over HTTP/2 it is the
    * extended CONNECT of RFC 8441.
    */
   readonly upgrade: boolean
+  /** What the parser has found already; else it is found in `rawHeaders`. */
+  readonly framing?: RequestFraming
+}
+
+/** The fields that decide about framing and routing, each with every value it came with. */
+export interface RequestFraming {
+  /** Of all fields. */
+  readonly bytes: number
+  /** Header fields of the message; the cookie crumbs of HTTP/2 are one (RFC 9113 8.2.3). */
+  readonly fields: number
+  readonly hosts: readonly string[]
+  readonly contentLengths: readonly string[]
+  readonly transferEncodings: readonly string[]
+  readonly expectations: readonly string[]
+  readonly connection: readonly string[]
+  readonly websocketKeys: readonly string[]
+  readonly websocketVersions: readonly string[]
+  readonly hasConnectionSpecific: boolean
 }
 
 export type BodyFraming =
@@ -65,10 +83,8 @@ export const WEBSOCKET_VERSION = '13'
 // RFC 6455 4.1: sixteen bytes in base64.
 const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/
 
-/** The headers that decide about framing and routing, each with every value it came with. */
-class Framing {
+class Framing implements RequestFraming {
   bytes = 0
-  /** Header fields of the message; the cookie crumbs of HTTP/2 are one (RFC 9113 8.2.3). */
   fields: number
   hosts = NO_VALUES
   contentLengths = NO_VALUES
@@ -139,7 +155,7 @@ function withValue(values: readonly string[], value: string): readonly string[] 
  * @throws ProxyError BAD_HOST, BAD_TARGET, BAD_FRAMING, HEADERS_TOO_LARGE, METHOD_NOT_ALLOWED, EXPECTATION_FAILED, WEBSOCKET_VERSION
  */
 export function parseRequest(head: RequestHead, limits: HeadLimits): ParsedRequest {
-  const framing = new Framing(head)
+  const framing = head.framing ?? new Framing(head)
   if (framing.fields > limits.headerCount) throw headersTooLarge()
   if (framing.bytes + head.target.length > limits.headerBytes) throw headersTooLarge()
   // RFC 9112 2.3: of another version nobody knows how its messages are framed.
@@ -166,7 +182,7 @@ function headersTooLarge(): ProxyError {
 }
 
 /**
- * Whether the runtime should give this request's socket away: a WebSocket handshake, without a body.
+ * Whether the socket of this request is to be given away: a WebSocket handshake, without a body.
  * Whatever else wants an upgrade is served as an ordinary request, its `Upgrade` removed.
  */
 export function isWebSocketHandshake(
@@ -185,7 +201,7 @@ export function isWebSocketHandshake(
   return upgrades.length === 1 && upgrades[0]?.toLowerCase() === 'websocket'
 }
 
-function checkHttp2(head: RequestHead, framing: Framing): void {
+function checkHttp2(head: RequestHead, framing: RequestFraming): void {
   // RFC 9113 8.2.2: connection-specific fields make the request malformed.
   if (
     framing.hasConnectionSpecific ||
@@ -201,7 +217,7 @@ function checkHttp2(head: RequestHead, framing: Framing): void {
 }
 
 /** RFC 9112 6, stricter where it leaves a choice: what two parsers could read differently is refused. */
-function bodyFraming(head: RequestHead, { contentLengths, transferEncodings }: Framing): BodyFraming {
+function bodyFraming(head: RequestHead, { contentLengths, transferEncodings }: RequestFraming): BodyFraming {
   if (transferEncodings.length > 0) {
     if (contentLengths.length > 0)
       throw new ProxyError('BAD_FRAMING', 'both Content-Length and Transfer-Encoding')
@@ -223,7 +239,7 @@ function bodyFraming(head: RequestHead, { contentLengths, transferEncodings }: F
   return head.protocol === 'h2' && !head.endsWithHead ? UNKNOWN_LENGTH : NO_BODY
 }
 
-function checkWebSocket(head: RequestHead, framing: Framing): void {
+function checkWebSocket(head: RequestHead, framing: RequestFraming): void {
   const { websocketKeys, websocketVersions, contentLengths } = framing
   // Bytes after the head belong to the tunnel.
   const isEmpty = contentLengths.length === 0 || (contentLengths.length === 1 && contentLengths[0] === '0')

@@ -21,14 +21,6 @@ export function runtimeHeaderBytes(limits: Pick<Limits, 'headerBytes'>): number 
   return 2 * limits.headerBytes
 }
 
-export function http1Timeouts(limits: Limits) {
-  return {
-    headersTimeout: limits.requestHeaderTimeoutMs,
-    keepAliveTimeout: limits.keepAliveTimeoutMs,
-    connectionsCheckingInterval: SWEEP_INTERVAL_MS,
-  }
-}
-
 export function http2Settings(limits: Limits): Settings {
   return {
     maxConcurrentStreams: limits.http2Streams,

@@ -69,11 +69,11 @@ export function sendBody(exchange: Exchange, status: number, headers: string[], 
 }
 
 /** The same for a connection on which no request could be understood. */
-export function rawErrorResponse(status: number): Buffer {
+export function rawErrorResponse(status: number): string {
   const text = statusText(status)
-  return Buffer.from(
+  return (
     `HTTP/1.1 ${status} ${text}\r\n` +
-      `Content-Type: text/plain\r\nContent-Length: ${text.length}\r\nConnection: close\r\n\r\n${text}`,
+    `Content-Type: text/plain\r\nContent-Length: ${text.length}\r\nConnection: close\r\n\r\n${text}`
   )
 }
 

@@ -106,6 +106,11 @@ export abstract class Exchange implements PendingResponse {
     this.#request = request
   }
 
+  /** The pipeline's first pass has set `request`. */
+  get isParsed(): boolean {
+    return this.#request !== undefined
+  }
+
   /** True also while nobody knows yet. */
   get mayHaveBody(): boolean {
     return this.#request?.body.kind !== 'none'

@@ -1,10 +1,9 @@
-// A request whose socket the runtime has given away: a WebSocket handshake, or CONNECT. Answers it as
-// an ordinary HTTP/1 exchange would for as long as there is no tunnel.
-import { ServerResponse, type IncomingMessage } from 'node:http'
+// A request over HTTP/1 whose socket may become a tunnel: a WebSocket handshake. Answers it as an ordinary exchange
+// would for as long as there is no tunnel.
 import type { Socket } from 'node:net'
-import { closeLingering } from '../connection/lingering-close.ts'
-import type { Http1Connection } from '../connection/client-connection.ts'
-import { Http1Exchange, type Http1Deps } from './http1-exchange.ts'
+import type { ExchangeDeps } from './exchange.ts'
+import { Http1Exchange, type ExchangeCarrier } from './http1/exchange.ts'
+import type { Http1RequestHead } from './http1/request-head.ts'
 
 export class UpgradeExchange extends Http1Exchange {
   readonly socket: Socket
@@ -13,15 +12,9 @@ export class UpgradeExchange extends Http1Exchange {
   #isOpen = false
   #bytesBefore = 0
 
-  constructor(req: IncomingMessage, firstBytes: Buffer, connection: Http1Connection, deps: Http1Deps) {
-    const { socket } = connection
-    const res = new ServerResponse(req)
-    res.shouldKeepAlive = false
-    res.assignSocket(socket)
-    // Bytes that the client has sent for the tunnel may be unread.
-    res.on('finish', () => closeLingering(socket))
-    super(req, res, connection, deps, req.method !== 'CONNECT')
-    this.socket = socket
+  constructor(head: Http1RequestHead, firstBytes: Buffer, carrier: ExchangeCarrier, deps: ExchangeDeps) {
+    super(head, carrier, deps)
+    this.socket = carrier.socket
     this.firstBytes = firstBytes
   }
 

@@ -82,7 +82,6 @@ const BAD_TARGETS: Readonly<Record<string, (path: string) => string>> = {
 const BAD_VERSIONS = [
   'HTTP/2.0',
   'HTTP/0.9',
-  'HTTP/1.2',
   'HTTP/9.9',
   'http/1.1',
   'HTTP/1.1 ',
@@ -140,7 +139,6 @@ export const REFUSED: readonly Mutation<Http1Draft>[] = [
       draft.framing = 'chunked'
       frame(draft, draft.body)
     },
-    'a method in lower case': (draft) => void (draft.method = draft.method.toLowerCase()),
     'a method that is no token': (draft) => void (draft.method = 'G(T'),
     'a bare LF for every line end': (draft) => void (draft.lineEnd = '\n'),
     'a bare CR for every line end': (draft) => void (draft.lineEnd = '\r'),

@@ -103,6 +103,15 @@ const HTTP1_SERVED: Readonly<Record<string, Change>> = {
     draft.isLast = true
     return true
   },
+  'a method that nobody knows': (draft) => {
+    draft.method = draft.chance.pick(['LIST', 'VERSION-CONTROL', 'get', "a!#$%&'*+-.^_`|~9"])
+  },
+  // RFC 9110 2.5: read as the highest that is known.
+  'a higher minor version': (draft) => {
+    if (draft.version !== 'HTTP/1.1') return false
+    draft.version = draft.chance.pick(['HTTP/1.2', 'HTTP/1.9'])
+    return true
+  },
   // RFC 9112 3: a recipient may take several for one.
   'two spaces in the request line': (draft) => {
     if (draft.target !== draft.path) return false

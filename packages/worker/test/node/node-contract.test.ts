@@ -9,8 +9,7 @@ import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import tls, { createSecureContext, type TLSSocket } from 'node:tls'
 import httpProxy from 'http-proxy'
-import { createRuntimeServer, startDeadlines, type RuntimeServer } from '../../src/node/http-server.ts'
-import { ReadPause } from '../../src/node/http1-read-pause.ts'
+import { createRuntimeServer, type RuntimeServer } from '../../src/node/http-server.ts'
 import { surviveWriteErrors } from '../../src/node/socket-errors.ts'
 import { acceptedSocketOf } from '../../src/node/tls-socket.ts'
 import { connectHttp2, request } from '../support/http2-client.ts'
@@ -24,10 +23,13 @@ interface Running {
   readonly server: RuntimeServer
   readonly port: number
   readonly accepted: net.Socket[]
+  /** Connections of clients that do not speak HTTP/2. */
+  readonly http1: TLSSocket[]
 }
 
 /** The runtime's server behind a listener of our own, as the product uses it. */
 async function start(t: TestContext): Promise<Running> {
+  const http1: TLSSocket[] = []
   const { certPem: cert, keyPem: key } = testCertificate()
   const context = createSecureContext({ cert, key })
   const server = createRuntimeServer({
@@ -36,13 +38,14 @@ async function start(t: TestContext): Promise<Running> {
     sessionIdContext: 'test',
     tls: {},
     contextOf: () => context,
+    onHttp1: (socket) => http1.push(socket),
   })
   const accepted: net.Socket[] = []
   const listener = net.createServer((socket) => {
     accepted.push(socket)
     server.emit('connection', socket)
   })
-  return { server, port: await listen(t, listener), accepted }
+  return { server, port: await listen(t, listener), accepted, http1 }
 }
 
 function connectTls(t: TestContext, port: number, protocol: string): TLSSocket {
@@ -68,15 +71,6 @@ test('TLSSocket._parent is the accepted socket, also after both have closed', TI
   assert.equal(acceptedSocketOf(socket), accepted[0])
 })
 
-test("emit('listening') starts the header deadline of a server that never listens", TIMEOUT, async (t) => {
-  const { server, port } = await start(t)
-  startDeadlines(server)
-  const late = next<NodeJS.ErrnoException>(server, 'clientError')
-  const client = connectTls(t, port, 'http/1.1')
-  client.write('GET / HTTP/1.1\r\n')
-  assert.equal((await late).code, 'ERR_HTTP_REQUEST_TIMEOUT')
-})
-
 test("a server without its own 'stream' listener leaves HTTP/2 streams to ours", TIMEOUT, async (t) => {
   const { server, port } = await start(t)
   server.on('request', () => assert.fail('the compatibility layer has answered'))
@@ -89,47 +83,26 @@ test("a server without its own 'stream' listener leaves HTTP/2 streams to ours",
   assert.deepEqual([status, headers['x-method']], [200, 'GET'])
 })
 
-test('server.maxHeaderSize counts for connections that come after it was changed', TIMEOUT, async (t) => {
-  const { server, port } = await start(t)
-  server.maxHeaderSize = 1_024
-  const failed = next<NodeJS.ErrnoException>(server, 'clientError')
-  connectTls(t, port, 'http/1.1').write(`GET / HTTP/1.1\r\nX: ${'x'.repeat(2_048)}\r\n\r\n`)
-  assert.equal((await failed).code, 'HPE_HEADER_OVERFLOW')
-})
-
-test('TLSSocket.alpnProtocol, set before the server looks, decides the protocol', TIMEOUT, async (t) => {
-  const { server, port } = await start(t)
-  server.on('request', (req, res) => res.end(req.httpVersion))
-  const client = connectTls(t, port, 'http/1.0')
-  client.write('GET / HTTP/1.0\r\n\r\n')
-  const [bytes]: Buffer[] = await once(client, 'data')
-  assert.match(String(bytes), /^HTTP\/1\.1 200 OK\r\n/u)
-})
-
-test("socket.emit('pause') keeps the HTTP parser from reading", TIMEOUT, async (t) => {
-  const requests: string[] = []
-  let pause: ReadPause | undefined
-  const server = http.createServer((req, res) => {
-    requests.push(req.url ?? '')
-    pause?.hold()
-    res.end()
-  })
-  server.on('connection', (socket) => (pause = new ReadPause(socket)))
-  const client = net.connect(await listen(t, server), '127.0.0.1')
-  t.after(() => client.destroy())
-  let received = ''
-  client.on('data', (chunk: Buffer) => (received += String(chunk)))
-  client.write('GET /1 HTTP/1.1\r\nHost: a\r\n\r\n')
-  await waitUntil('the first response', () => received.includes('200 OK'))
-  client.write('GET /2 HTTP/1.1\r\nHost: a\r\n\r\n')
-  // A second server answers meanwhile: this one has had its turns.
-  const other = http.createServer((_, res) => res.end())
-  const url = `http://127.0.0.1:${await listen(t, other)}`
-  for (let turn = 0; turn < 20; turn++) await (await fetch(url)).text()
-  assert.deepEqual(requests, ['/1'])
-  pause?.letGo()
-  await waitUntil('the second request', () => requests.length === 2)
-})
+test(
+  "without the listener of http2's server for 'secureConnection', other protocols are ours",
+  TIMEOUT,
+  async (t) => {
+    const { port, http1 } = await start(t)
+    for (const protocol of ['http/1.1', 'http/1.0']) {
+      const client = connectTls(t, port, protocol)
+      client.write('anything')
+      await waitUntil('it to be handed over', () => http1.length > 0)
+      const socket = http1.pop()
+      assert.ok(socket !== undefined)
+      assert.equal(socket.alpnProtocol, protocol)
+      const [bytes]: Buffer[] = await once(socket, 'data')
+      assert.equal(String(bytes), 'anything')
+      socket.destroy()
+    }
+    const session = await connectHttp2(t, port)
+    assert.equal(session.alpnProtocol, 'h2')
+  },
+)
 
 test(
   '_readableState.autoDestroy = false: what has arrived is read after a failed write',

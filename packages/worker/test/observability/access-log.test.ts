@@ -199,5 +199,5 @@ test('a client that breaks the protocol is counted by the cause that its line na
   await client.closed()
   await waitUntil('the line', () => logged.some(({ event }) => event === 'CLIENT_ERROR'))
   const counted = metrics.take().events.filter(({ event }) => event === 'client_error')
-  assert.deepEqual(counted, [{ event: 'client_error', detail: 'HPE_INVALID_METHOD', count: 1 }])
+  assert.deepEqual(counted, [{ event: 'client_error', detail: 'INVALID_METHOD', count: 1 }])
 })

@@ -1,0 +1,318 @@
+// An HTTP/1 connection: reads requests, one exchange at a time and in their order (RFC 9112 9.3.2 lets only safe ones
+// overlap, and it would be for one client to take all upstream connections). One head is read ahead of the open
+// exchange; behind that, bytes up to a bound. It may have to end with one of the exchanges.
+import type { Socket } from 'node:net'
+import type { SiteContext } from '../../connection/connection-info.ts'
+import { clientOf, type Client } from '../../connection/client-connection.ts'
+import { closeLingering, destroyAfter, destroyWhenSent, LINGER_MS } from '../../connection/lingering-close.ts'
+import { OutBuffer } from '../../io/out-buffer.ts'
+import { rawErrorResponse } from '../error-response.ts'
+import { UpgradeExchange } from '../upgrade-exchange.ts'
+import { BodyDecoder } from './body-decoder.ts'
+import { Http1Exchange, type ExchangeCarrier } from './exchange.ts'
+import { Http1Fault } from './fault.ts'
+import { HeadParser } from './head-parser.ts'
+import { ReadAhead } from './read-ahead.ts'
+import type { Http1RequestHead } from './request-head.ts'
+import type { Http1Host } from './server.ts'
+
+/** How long a client may take to let its connection go once it has been answered. */
+const CLOSE_TIMEOUT_MS = 10_000
+/** Requests in one go, each sent before the one ahead of it was answered: about as many as HTTP/2 streams. */
+const MAX_PIPELINED = 100
+/** With so much that waits nothing more is read. Before, it is: only who reads hears that the client has gone. */
+const READ_AHEAD_BYTES = 64 * 1024
+
+type State = 'open' | 'lingering' | 'given-away' | 'closed'
+
+/** Parsers without a head that has begun: only a connection within a head needs one. */
+const parsers: HeadParser[] = []
+const MAX_PARSERS = 16
+
+export class Http1Connection implements ExchangeCarrier {
+  readonly client: Client
+  readonly certificate: Pick<SiteContext, 'covers'> | undefined
+  readonly socket: Socket
+  readonly out: OutBuffer
+  /** The open exchange is the last: what comes behind it is no request any more. */
+  isClosing = false
+  readonly #host: Http1Host
+  readonly #read = new ReadAhead()
+  #state: State = 'open'
+  #isReading = false
+  #isPaused = false
+  #isUnreadable = false
+  #parser: HeadParser | undefined
+  #decoder: BodyDecoder | undefined
+  #exchange: Http1Exchange | undefined
+  /** The head behind the open exchange. */
+  #next: Http1RequestHead | undefined
+  #requests = 0
+  #bytesReceived = 0
+  /** The first of the requests that were sent in one go, and how many bytes had come when it began. */
+  #burstFirst = 0
+  #burstBytes = 0
+  /** Since when the client is waited for, with no exchange open: to begin, or to end a head. */
+  #sinceMs: number
+
+  constructor(
+    socket: Socket,
+    client: { readonly clientIp: string; readonly context?: Pick<SiteContext, 'covers'> },
+    host: Http1Host,
+  ) {
+    this.socket = socket
+    this.client = clientOf(client.clientIp, client.context === undefined ? 'http' : 'https')
+    this.certificate = client.context
+    this.out = new OutBuffer(socket)
+    this.#host = host
+    this.#sinceMs = host.deps.nowMs()
+    socket
+      .on('data', this.#onData)
+      .on('end', this.#onEnd)
+      .on('error', ignore)
+      .on('drain', () => this.#exchange?.onDrained())
+      .once('close', () => this.#onClose())
+  }
+
+  get keepAliveLine(): string {
+    return this.#host.keepAliveLine
+  }
+
+  isLast(): boolean {
+    return this.isClosing || (this.#host.isDraining && !this.#hasUnread)
+  }
+
+  readOn(): void {
+    if (this.#isReading) return
+    this.#isReading = true
+    try {
+      while (this.#state === 'open' && this.#step());
+    } catch (error) {
+      if (!(error instanceof Http1Fault)) throw error
+      this.#onFault(error)
+    } finally {
+      this.#isReading = false
+    }
+    if (this.#state === 'open') this.#settle()
+  }
+
+  skimBody(): void {
+    const exchange = this.#exchange
+    if (this.#isReading || exchange === undefined || exchange.incoming?.hasSink === true) return
+    this.#skim(exchange)
+  }
+
+  ended(exchange: Http1Exchange): void {
+    this.#exchange = undefined
+    if (this.#state === 'closed') return
+    if (this.isClosing) {
+      this.#close(exchange)
+      return
+    }
+    this.#decoder = undefined
+    this.#sinceMs = this.#host.deps.nowMs()
+    this.readOn()
+  }
+
+  /** Ends the connection if nothing is going on: in a drain. */
+  closeIfIdle(): void {
+    if (this.#isIdle && this.#requests > 0) this.#close()
+  }
+
+  /** The deadlines of a client that is waited for while no exchange is open. */
+  check(nowMs: number): void {
+    if (this.#state !== 'open' || this.#exchange !== undefined) return
+    const { requestHeaderTimeoutMs, keepAliveTimeoutMs } = this.#host.limits
+    const isWithinHead = this.#parser !== undefined
+    const timeoutMs = isWithinHead || this.#requests === 0 ? requestHeaderTimeoutMs : keepAliveTimeoutMs
+    if (nowMs - this.#sinceMs < timeoutMs) return
+    if (isWithinHead) this.#onFault(new Http1Fault('HEAD_TIMEOUT'))
+    // Browsers open connections ahead of need: a response to nothing could be taken for that to a first request.
+    else this.#close()
+  }
+
+  get #isIdle(): boolean {
+    return this.#state === 'open' && this.#exchange === undefined && this.#parser === undefined
+  }
+
+  /** Something has come behind the request of the open exchange. */
+  get #hasUnread(): boolean {
+    return this.#next !== undefined || this.#parser !== undefined || this.#read.length > 0
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#read.add(chunk)
+    this.#bytesReceived += chunk.length
+    if (this.#state === 'open') this.readOn()
+    else this.#dropRest()
+  }
+
+  /** @returns false: for now nothing more can be done with what has come */
+  #step(): boolean {
+    const exchange = this.#exchange
+    if (exchange === undefined && this.#next !== undefined) {
+      const next = this.#next
+      this.#next = undefined
+      this.#begin(next)
+      return true
+    }
+    if (this.#read.length === 0) return false
+    if (exchange?.isRequestComplete === false) return this.#takeBody(exchange)
+    if (this.#next !== undefined || this.isClosing) return false
+    this.#takeHead()
+    return true
+  }
+
+  #takeHead(): void {
+    const read = this.#read
+    const parser = this.#parser ?? parsers.pop() ?? new HeadParser()
+    const wasWithin = this.#parser !== undefined
+    this.#parser = parser
+    read.at = parser.take(read.buffer, read.at, read.end, this.#host.headLimits)
+    this.#next = parser.takeHead()
+    if (parser.hasBegun) {
+      if (!wasWithin && this.#exchange === undefined) this.#sinceMs = this.#host.deps.nowMs()
+      return
+    }
+    this.#parser = undefined
+    if (parsers.length < MAX_PARSERS) parsers.push(parser)
+  }
+
+  #begin(head: Http1RequestHead): void {
+    const host = this.#host
+    this.#requests += 1
+    const isLast =
+      !head.keepsAlive ||
+      // What comes behind it may be of the other protocol.
+      head.isUpgradeIgnored ||
+      head.upgrade ||
+      this.#requests >= host.limits.requestsPerConnection ||
+      this.#isBurstOver()
+    if (isLast) this.isClosing = true
+    const exchange = head.upgrade
+      ? new UpgradeExchange(head, this.#giveAway(), this, host.deps)
+      : new Http1Exchange(head, this, host.deps)
+    this.#exchange = exchange
+    host.handle(exchange)
+  }
+
+  /** The request that begins is the last of so many that had all come when the first of them began. */
+  #isBurstOver(): boolean {
+    if (this.#bytesReceived - this.#read.length > this.#burstBytes) {
+      this.#burstFirst = this.#requests
+      this.#burstBytes = this.#bytesReceived
+    }
+    return this.#requests - this.#burstFirst + 1 >= MAX_PIPELINED
+  }
+
+  /** Nobody takes it: it waits. */
+  #takeBody(exchange: Http1Exchange): boolean {
+    const body = exchange.incoming
+    if (body?.isFlowing !== true) return false
+    const read = this.#read
+    const decoder = (this.#decoder ??= new BodyDecoder(exchange.request.body, this.#host.headLimits))
+    const { buffer } = read
+    read.at = decoder.take(buffer, read.at, read.end)
+    if (decoder.isComplete) exchange.isBodyRead = true
+    if (decoder.contentTo > decoder.contentFrom) body.deliver(buffer, decoder.contentFrom, decoder.contentTo)
+    if (exchange.isBodyRead) body.end()
+    return true
+  }
+
+  /** Drops what has come of a body. */
+  #skim(exchange: Http1Exchange): void {
+    if (this.#isUnreadable || !exchange.isParsed) return
+    const read = this.#read
+    try {
+      const decoder = (this.#decoder ??= new BodyDecoder(exchange.request.body, this.#host.headLimits))
+      while (!decoder.isComplete && read.length > 0) read.at = decoder.take(read.buffer, read.at, read.end)
+      if (decoder.isComplete) exchange.isBodyRead = true
+    } catch (error) {
+      if (!(error instanceof Http1Fault)) throw error
+      this.#isUnreadable = true
+    }
+  }
+
+  #settle(): void {
+    this.#read.keep()
+    const isFull = this.#read.length >= READ_AHEAD_BYTES
+    if (isFull === this.#isPaused) return
+    this.#isPaused = isFull
+    if (isFull) this.socket.pause()
+    else this.socket.resume()
+  }
+
+  /** The socket is a handshake's from now on, and perhaps a tunnel's. @returns what has been read of it */
+  #giveAway(): Buffer {
+    this.#state = 'given-away'
+    this.socket.off('data', this.#onData).off('end', this.#onEnd).pause()
+    this.out.flush()
+    return this.#read.takeAll()
+  }
+
+  #onFault(fault: Http1Fault): void {
+    const exchange = this.#exchange
+    this.#parser = undefined
+    this.#isUnreadable = true
+    this.isClosing = true
+    this.#host.onFault(fault, this.client)
+    if (exchange === undefined) {
+      this.out.text(rawErrorResponse(fault.status))
+      this.#close()
+    } else if (!exchange.isRequestComplete) {
+      exchange.onUnreadable()
+    }
+    // Else it is what comes behind the open exchange: its response still leaves, and is the last.
+  }
+
+  /** Sends what has been written and ends the connection. @param last the exchange that was its last, if any */
+  #close(last?: Http1Exchange): void {
+    const { socket } = this
+    const isRead = !this.#isUnreadable && !this.#hasUnread && last?.isRequestComplete !== false
+    const isTunnel = this.#state === 'given-away'
+    this.#state = 'lingering'
+    this.#isPaused = false
+    this.out.flush()
+    if (isRead && !isTunnel && this.#requests > 0) {
+      socket.destroySoon()
+      // The farewell of TLS waits for a client to read; all else is with the kernel.
+      destroyAfter(socket, CLOSE_TIMEOUT_MS)
+      return
+    }
+    this.#last = last
+    closeLingering(socket)
+    this.#dropRest()
+  }
+
+  #last: Http1Exchange | undefined
+
+  /** The client gets the whole response while it sends, and the connection ends once it has stopped. */
+  #dropRest(): void {
+    const last = this.#last
+    if (last?.isRequestComplete === false) {
+      this.#skim(last)
+      if (last.isRequestComplete) destroyWhenSent(this.socket)
+    }
+    this.#read.clear()
+  }
+
+  /** The client has closed its side: nobody is left to have a response that is not there yet. */
+  readonly #onEnd = (): void => {
+    if (this.#state !== 'open') return
+    this.out.flush()
+    this.#state = 'closed'
+    this.#exchange?.finished()
+    this.socket.end()
+    destroyWhenSent(this.socket)
+    destroyAfter(this.socket, LINGER_MS)
+  }
+
+  #onClose(): void {
+    this.#state = 'closed'
+    this.#read.clear()
+    this.#exchange?.finished()
+    this.#host.onClosed(this)
+  }
+}
+
+function ignore(): void {}

@@ -1,0 +1,32 @@
+// What is wrong with the bytes of an HTTP/1 client: a stable word for log and metrics, and the status it is told.
+
+export type Http1FaultCode =
+  | 'INVALID_METHOD'
+  | 'INVALID_TARGET'
+  | 'INVALID_VERSION'
+  | 'INVALID_LINE_END'
+  | 'INVALID_FIELD_NAME'
+  | 'INVALID_FIELD_VALUE'
+  | 'INVALID_CHUNK_SIZE'
+  | 'INVALID_CHUNK_EXTENSION'
+  | 'INVALID_CHUNK_END'
+  | 'INVALID_TRAILER'
+  | 'CHUNK_EXTENSIONS_TOO_LARGE'
+  | 'TRAILERS_TOO_LARGE'
+  | 'HEAD_TOO_LARGE'
+  | 'HEAD_TIMEOUT'
+
+/** Nothing behind it on the connection can be trusted to begin anywhere. */
+export class Http1Fault extends Error {
+  readonly code: Http1FaultCode
+
+  constructor(code: Http1FaultCode) {
+    super(code)
+    this.code = code
+  }
+
+  get status(): 400 | 408 | 431 {
+    if (this.code === 'HEAD_TOO_LARGE') return 431
+    return this.code === 'HEAD_TIMEOUT' ? 408 : 400
+  }
+}

@@ -1,0 +1,59 @@
+// What an HTTP/1 client has sent and nobody has dealt with yet: the read it came with or, once it stays for longer, a
+// copy that grows. Bytes that have been handed on are never written to again.
+
+/** What is kept pins the memory of its whole read, which other connections share; a large part of it may. */
+const LARGE_BYTES = 16_384
+const FIRST_BYTES = 1_024
+const NOTHING = Buffer.alloc(0)
+
+export class ReadAhead {
+  buffer: Buffer = NOTHING
+  /** What has not been dealt with is in `buffer` from `at` to `end`. */
+  at = 0
+  end = 0
+  #isOwn = false
+
+  get length(): number {
+    return this.end - this.at
+  }
+
+  add(piece: Buffer): void {
+    if (this.at === this.end) {
+      this.buffer = piece
+      this.at = 0
+      this.end = piece.length
+      this.#isOwn = false
+      return
+    }
+    const needed = this.length + piece.length
+    if (!this.#isOwn || this.end + piece.length > this.buffer.length) this.#copyTo(2 * needed)
+    piece.copy(this.buffer, this.end)
+    this.end += piece.length
+  }
+
+  /** What is left will stay for a while. */
+  keep(): void {
+    if (this.at === this.end) this.clear()
+    else if (!this.#isOwn && this.length < LARGE_BYTES) this.#copyTo(this.length)
+  }
+
+  takeAll(): Buffer {
+    const all = Buffer.from(this.buffer.subarray(this.at, this.end))
+    this.clear()
+    return all
+  }
+
+  clear(): void {
+    this.buffer = NOTHING
+    this.at = 0
+    this.end = 0
+  }
+
+  #copyTo(bytes: number): void {
+    const copy = Buffer.allocUnsafeSlow(Math.max(bytes, FIRST_BYTES))
+    this.end = this.buffer.copy(copy, 0, this.at, this.end)
+    this.buffer = copy
+    this.at = 0
+    this.#isOwn = true
+  }
+}

@@ -1,0 +1,179 @@
+// The head of a request over HTTP/1 as its parser has found it: one text, the values that decide about framing and
+// routing, and all other fields only when somebody asks for them.
+import {
+  isWebSocketHandshake,
+  type Protocol,
+  type RequestFraming,
+  type RequestHead,
+} from '../../message/request-parser.ts'
+import { COLON, CR, hashOf, SPACE, TAB } from './characters.ts'
+
+const NO_VALUES: readonly string[] = []
+
+type Facts = { -readonly [K in keyof RequestFraming]: RequestFraming[K] }
+
+/** The fields that the parser reports. */
+const REPORTED = [
+  'host',
+  'content-length',
+  'transfer-encoding',
+  'expect',
+  'connection',
+  'upgrade',
+  'sec-websocket-key',
+  'sec-websocket-version',
+] as const
+type Reported = (typeof REPORTED)[number]
+
+const BY_HASH: ReadonlyMap<number, Reported> = new Map(REPORTED.map((name) => [hashOf(name), name]))
+
+/** Whether a name with this hash may be one that decides about framing or routing. */
+export function mayBeReported(hash: number): boolean {
+  return BY_HASH.has(hash)
+}
+
+export class Http1RequestHead implements RequestHead {
+  readonly protocol: Protocol
+  readonly method: string
+  readonly target: string
+  readonly authority = undefined
+  readonly scheme = undefined
+  readonly endsWithHead = false
+  readonly upgrade: boolean
+  /** It asks for an upgrade that it does not get: what follows it may be anything. */
+  readonly isUpgradeIgnored: boolean
+  /** The client expects to send another request on the connection. */
+  readonly keepsAlive: boolean
+  readonly framing: RequestFraming
+  readonly #text: string
+  readonly #fieldsAt: number
+  #rawHeaders: readonly string[] | undefined
+
+  /**
+   * @param text the whole head, a character for each byte, with its empty line
+   * @param lines the positions of [request line's method start, method end, target start, target end, first field line]
+   * @param reported for each field that may be reported: the hash of its name, and where its line begins
+   */
+  constructor(
+    text: string,
+    lines: readonly [number, number, number, number, number],
+    minorVersion: number,
+    fields: number,
+    reported: readonly number[],
+  ) {
+    const [methodAt, methodEnd, targetAt, targetEnd, fieldsAt] = lines
+    this.#text = text
+    this.#fieldsAt = fieldsAt
+    this.method = text.slice(methodAt, methodEnd)
+    this.target = text.slice(targetAt, targetEnd)
+    // RFC 9110 2.5: a higher minor version is read as the highest one that is known.
+    this.protocol = minorVersion === 0 ? 'http/1.0' : 'http/1.1'
+    const facts: Facts = {
+      // Without the empty line.
+      bytes: text.length - fieldsAt - 2,
+      fields,
+      hosts: NO_VALUES,
+      contentLengths: NO_VALUES,
+      transferEncodings: NO_VALUES,
+      expectations: NO_VALUES,
+      connection: NO_VALUES,
+      websocketKeys: NO_VALUES,
+      websocketVersions: NO_VALUES,
+      hasConnectionSpecific: false,
+    }
+    let hasUpgrade = false
+    for (let i = 0; i < reported.length; i += 2) {
+      const name = BY_HASH.get(reported[i]!)
+      const start = reported[i + 1]!
+      // Another name with the same hash, or one with an underscore.
+      if (name === undefined || !isNamed(text, start, name)) continue
+      const value = valueAt(text, start + name.length + 1)
+      if (name === 'upgrade') hasUpgrade = true
+      else addTo(facts, name, value)
+    }
+    this.framing = facts
+    const { connection } = facts
+    this.keepsAlive =
+      minorVersion === 0
+        ? hasOption(connection, 'keep-alive') && !hasOption(connection, 'close')
+        : !hasOption(connection, 'close')
+    // RFC 9110 7.8: from HTTP/1.0, and without its connection option, it is to be ignored.
+    const wantsUpgrade = hasUpgrade && minorVersion > 0 && hasOption(connection, 'upgrade')
+    this.upgrade = wantsUpgrade && isWebSocketHandshake(this.method, '1.1', this.rawHeaders)
+    this.isUpgradeIgnored = wantsUpgrade && !this.upgrade
+  }
+
+  get rawHeaders(): readonly string[] {
+    return (this.#rawHeaders ??= fieldsOf(this.#text, this.#fieldsAt))
+  }
+}
+
+function addTo(facts: Facts, name: Exclude<Reported, 'upgrade'>, value: string): void {
+  switch (name) {
+    case 'host':
+      facts.hosts = withValue(facts.hosts, value)
+      break
+    case 'content-length':
+      facts.contentLengths = withValue(facts.contentLengths, value)
+      break
+    case 'transfer-encoding':
+      facts.transferEncodings = withValue(facts.transferEncodings, value)
+      break
+    case 'expect':
+      facts.expectations = withValue(facts.expectations, value)
+      break
+    case 'connection':
+      facts.connection = withValue(facts.connection, value)
+      break
+    case 'sec-websocket-key':
+      facts.websocketKeys = withValue(facts.websocketKeys, value)
+      break
+    case 'sec-websocket-version':
+      facts.websocketVersions = withValue(facts.websocketVersions, value)
+      break
+  }
+}
+
+function withValue(values: readonly string[], value: string): readonly string[] {
+  return values === NO_VALUES ? [value] : [...values, value]
+}
+
+function isNamed(text: string, at: number, lowerName: string): boolean {
+  return (
+    text.charCodeAt(at + lowerName.length) === COLON &&
+    text.slice(at, at + lowerName.length).toLowerCase() === lowerName
+  )
+}
+
+/** @param at behind the colon of a line that ends in CRLF */
+function valueAt(text: string, at: number): string {
+  let end = text.indexOf('\r', at)
+  while (at < end && isBlank(text.charCodeAt(at))) at++
+  while (end > at && isBlank(text.charCodeAt(end - 1))) end--
+  return text.slice(at, end)
+}
+
+function isBlank(code: number): boolean {
+  return code === SPACE || code === TAB
+}
+
+/** Whether a field of `Connection` lists `option`; nearly always there is one with a single word, or none. */
+function hasOption(values: readonly string[], option: string): boolean {
+  for (const value of values) {
+    if (value.toLowerCase() === option) return true
+    if (value.includes(',') && value.split(',').some((one) => one.trim().toLowerCase() === option))
+      return true
+  }
+  return false
+}
+
+/** Name, value, name, value ...; of lines that have been checked. */
+function fieldsOf(text: string, at: number): string[] {
+  const fields: string[] = []
+  while (text.charCodeAt(at) !== CR) {
+    const colon = text.indexOf(':', at)
+    fields.push(text.slice(at, colon), valueAt(text, colon + 1))
+    at = text.indexOf('\n', colon) + 1
+  }
+  return fields
+}

@@ -1,0 +1,106 @@
+// Our HTTP/1 server: every connection of one listener that speaks it, on whatever socket. Listens to nothing itself;
+// what is done with a request is its owner's.
+import type { Socket } from 'node:net'
+import type { Limits } from '@reverse-proxy/shared/config/config'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { Client } from '../../connection/client-connection.ts'
+import type { SiteContext } from '../../connection/connection-info.ts'
+import type { EventCounter } from '../../observability/metrics.ts'
+import type { Exchange, ExchangeDeps } from '../exchange.ts'
+import { Http1Connection } from './connection.ts'
+import type { Http1Fault } from './fault.ts'
+import type { HeadLimits } from './head-parser.ts'
+
+/** Where we count ourselves, the parser's own limit is twice ours, so that the request can be answered and logged. */
+const PARSER_LIMIT_FACTOR = 2
+
+/** What the connections have in common. */
+export interface Http1Host {
+  readonly deps: ExchangeDeps
+  readonly limits: Limits
+  readonly headLimits: HeadLimits
+  readonly keepAliveLine: string
+  readonly isDraining: boolean
+  handle(exchange: Exchange): void
+  onFault(fault: Http1Fault, client: Client): void
+  onClosed(connection: Http1Connection): void
+}
+
+export interface Http1ServerDeps {
+  readonly exchange: ExchangeDeps
+  readonly log: Log
+  readonly metrics: EventCounter
+  /** Sees to it that an exchange is answered. */
+  readonly handle: (exchange: Exchange) => void
+  readonly isDraining: () => boolean
+}
+
+export class Http1Server implements Http1Host {
+  readonly deps: ExchangeDeps
+  limits: Limits
+  headLimits: HeadLimits
+  keepAliveLine: string
+  readonly #own: Http1ServerDeps
+  readonly #connections = new Set<Http1Connection>()
+
+  constructor(limits: Limits, deps: Http1ServerDeps) {
+    this.deps = deps.exchange
+    this.#own = deps
+    this.limits = limits
+    this.headLimits = headLimitsOf(limits)
+    this.keepAliveLine = keepAliveLineOf(limits)
+  }
+
+  /** From the next request on. */
+  configure(limits: Limits): void {
+    this.limits = limits
+    this.headLimits = headLimitsOf(limits)
+    this.keepAliveLine = keepAliveLineOf(limits)
+  }
+
+  /** @param client `context`: undefined where there is no TLS */
+  adopt(
+    socket: Socket,
+    client: { readonly clientIp: string; readonly context?: Pick<SiteContext, 'covers'> },
+  ): void {
+    this.#connections.add(new Http1Connection(socket, client, this))
+  }
+
+  /** To be called about once a second: ends the connections whose clients have taken too long. */
+  sweep(): void {
+    const nowMs = this.deps.nowMs()
+    for (const connection of this.#connections) connection.check(nowMs)
+  }
+
+  /** Ends the connections that wait for a request. */
+  closeIdle(): void {
+    for (const connection of this.#connections) connection.closeIfIdle()
+  }
+
+  // Http1Host
+
+  get isDraining(): boolean {
+    return this.#own.isDraining()
+  }
+
+  handle(exchange: Exchange): void {
+    this.#own.handle(exchange)
+  }
+
+  onFault({ code, status }: Http1Fault, { ip }: Client): void {
+    this.#own.metrics.count('client_error', code)
+    this.#own.log.info('CLIENT_ERROR', { client_ip: ip, status, error: code })
+  }
+
+  onClosed(connection: Http1Connection): void {
+    this.#connections.delete(connection)
+  }
+}
+
+function headLimitsOf({ headerBytes, headerCount }: Limits): HeadLimits {
+  return { maxBytes: PARSER_LIMIT_FACTOR * headerBytes, maxFields: PARSER_LIMIT_FACTOR * headerCount }
+}
+
+function keepAliveLineOf({ keepAliveTimeoutMs }: Limits): string {
+  return `Keep-Alive: timeout=${Math.floor(keepAliveTimeoutMs / 1000)}\r\n`
+}
