@@ -5,8 +5,6 @@ import { pathOf, type Fate, type Meant } from './fate.ts'
 export interface Http1Draft {
   readonly chance: Chance
   readonly id: number
-  /** On its connection. */
-  readonly isFirst: boolean
   method: string
   /** As it goes up; `target` is how the client says it. */
   path: string
@@ -64,12 +62,11 @@ const METHODS = [
   'QUERY',
 ] as const
 
-export function plainDraft(chance: Chance, id: number, isFirst: boolean): Http1Draft {
+export function plainDraft(chance: Chance, id: number): Http1Draft {
   const path = pathOf(id)
   const draft: Http1Draft = {
     chance,
     id,
-    isFirst,
     method: chance.pick(METHODS),
     path,
     target: path,

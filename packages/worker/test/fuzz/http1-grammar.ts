@@ -19,20 +19,20 @@ export function makeConversation(chance: Chance, nextId: () => number): Http1Req
   const requests: Http1Request[] = []
   const length = 1 + chance.below(MAX_REQUESTS)
   while (requests.length < length) {
-    const request = makeRequest(chance, nextId(), requests.length === 0)
+    const request = makeRequest(chance, nextId())
     requests.push(request)
     if (request.isCutShort) return requests
   }
   return [...requests, lastRequest(chance, nextId())]
 }
 
-function makeRequest(chance: Chance, id: number, isFirst: boolean): Http1Request {
-  const draft = plainDraft(chance, id, isFirst)
+function makeRequest(chance: Chance, id: number): Http1Request {
+  const draft = plainDraft(chance, id)
   const classes: string[] = []
   let fate: Fate = 'served'
   for (const mutation of choose(chance)) {
     // A draft that has been begun to be changed in vain is no longer sure to mean anything: start anew.
-    if (mutation.apply(draft) === false) return makeRequest(chance, id, isFirst)
+    if (mutation.apply(draft) === false) return makeRequest(chance, id)
     classes.push(mutation.name)
     fate = worst(fate, mutation.fate)
   }
@@ -59,7 +59,7 @@ function choose(chance: Chance): Mutation<Http1Draft>[] {
 }
 
 function lastRequest(chance: Chance, id: number): Http1Request {
-  const draft = plainDraft(chance, id, false)
+  const draft = plainDraft(chance, id)
   draft.method = 'GET'
   draft.framing = 'none'
   frame(draft, '')

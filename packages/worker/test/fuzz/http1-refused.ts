@@ -146,8 +146,6 @@ export const REFUSED: readonly Mutation<Http1Draft>[] = [
     CONNECT: (draft) => {
       draft.method = 'CONNECT'
       draft.target = 'a.example:443'
-      // Behind requests whose answers are owed, it ends the connection at once, and those answers with it.
-      return draft.isFirst
     },
     'a head without end': (draft) => {
       draft.headEnd = 'X: y'

@@ -1,5 +1,6 @@
 // A request body over HTTP/1 out of reads that may end anywhere: by length, or in chunks (RFC 9112 7.1) with extensions
 // and trailers, which are checked, bounded and dropped. Stricter than what is lenient towards upstreams.
+import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { BodyFraming } from '../../message/request-parser.ts'
 import {
   BACKSLASH,
@@ -132,8 +133,19 @@ export class BodyDecoder {
         expect(byte === LF, 'INVALID_TRAILER')
         this.#state = 'complete'
         break
-      default:
+      case 'before-extension':
+      case 'before-extension-name':
+      case 'extension-name':
+      case 'behind-extension-name':
+      case 'before-extension-value':
+      case 'extension-token':
+      case 'extension-quoted':
+      case 'extension-escaped':
+      case 'behind-extension-value':
         this.#takeExtension(state, byte)
+        break
+      default:
+        assertNever(state)
     }
   }
 

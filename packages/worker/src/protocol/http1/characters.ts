@@ -5,7 +5,7 @@ export const LF = 0x0a
 export const CR = 0x0d
 export const SPACE = 0x20
 export const QUOTE = 0x22
-export const DASH = 0x2d
+const DASH = 0x2d
 export const DIGIT_0 = 0x30
 export const COLON = 0x3a
 export const SEMICOLON = 0x3b
@@ -30,9 +30,10 @@ for (const char of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHI
 VALUE[TAB] = 1
 for (let byte = 0x20; byte <= 0xff; byte++) if (byte !== 0x7f) VALUE[byte] = 1
 for (let byte = 0x21; byte <= 0x7e; byte++) TARGET[byte] = 1
-for (const [value, char] of [...'0123456789abcdef'].entries()) {
-  HEX[char.charCodeAt(0)] = value + 1
-  HEX[char.toUpperCase().charCodeAt(0)] = value + 1
+for (let value = 0; value < 16; value++) {
+  const digit = value.toString(16)
+  HEX[digit.charCodeAt(0)] = value + 1
+  HEX[digit.toUpperCase().charCodeAt(0)] = value + 1
 }
 
 /** Of a name, byte by byte, from `TOKEN`; 0 to begin with. */

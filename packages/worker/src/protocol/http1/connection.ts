@@ -11,23 +11,17 @@ import { UpgradeExchange } from '../upgrade-exchange.ts'
 import { BodyDecoder } from './body-decoder.ts'
 import { Http1Exchange, type ExchangeCarrier } from './exchange.ts'
 import { Http1Fault } from './fault.ts'
-import { HeadParser } from './head-parser.ts'
+import { HeadReader } from './head-reader.ts'
 import { ReadAhead } from './read-ahead.ts'
 import type { Http1RequestHead } from './request-head.ts'
 import type { Http1Host } from './server.ts'
 
 /** How long a client may take to let its connection go once it has been answered. */
 const CLOSE_TIMEOUT_MS = 10_000
-/** Requests in one go, each sent before the one ahead of it was answered: about as many as HTTP/2 streams. */
-const MAX_PIPELINED = 100
 /** With so much that waits nothing more is read. Before, it is: only who reads hears that the client has gone. */
 const READ_AHEAD_BYTES = 64 * 1024
 
 type State = 'open' | 'lingering' | 'given-away' | 'closed'
-
-/** Parsers without a head that has begun: only a connection within a head needs one. */
-const parsers: HeadParser[] = []
-const MAX_PARSERS = 16
 
 export class Http1Connection implements ExchangeCarrier {
   readonly client: Client
@@ -38,20 +32,19 @@ export class Http1Connection implements ExchangeCarrier {
   isClosing = false
   readonly #host: Http1Host
   readonly #read = new ReadAhead()
+  readonly #heads = new HeadReader()
   #state: State = 'open'
   #isReading = false
   #isPaused = false
   #isUnreadable = false
-  #parser: HeadParser | undefined
   #decoder: BodyDecoder | undefined
   #exchange: Http1Exchange | undefined
+  /** The one with which the connection ends, while its client may still be sending. */
+  #last: Http1Exchange | undefined
   /** The head behind the open exchange. */
   #next: Http1RequestHead | undefined
   #requests = 0
   #bytesReceived = 0
-  /** The first of the requests that were sent in one go, and how many bytes had come when it began. */
-  #burstFirst = 0
-  #burstBytes = 0
   /** Since when the client is waited for, with no exchange open: to begin, or to end a head. */
   #sinceMs: number
 
@@ -111,7 +104,8 @@ export class Http1Connection implements ExchangeCarrier {
     }
     this.#decoder = undefined
     this.#sinceMs = this.#host.deps.nowMs()
-    this.readOn()
+    // Not at once: whoever has made the response, an upstream's connection perhaps, is free only when this returns.
+    if (this.#hasUnread) process.nextTick(readOn, this)
   }
 
   /** Ends the connection if nothing is going on: in a drain. */
@@ -123,7 +117,7 @@ export class Http1Connection implements ExchangeCarrier {
   check(nowMs: number): void {
     if (this.#state !== 'open' || this.#exchange !== undefined) return
     const { requestHeaderTimeoutMs, keepAliveTimeoutMs } = this.#host.limits
-    const isWithinHead = this.#parser !== undefined
+    const { isWithinHead } = this.#heads
     const timeoutMs = isWithinHead || this.#requests === 0 ? requestHeaderTimeoutMs : keepAliveTimeoutMs
     if (nowMs - this.#sinceMs < timeoutMs) return
     if (isWithinHead) this.#onFault(new Http1Fault('HEAD_TIMEOUT'))
@@ -132,12 +126,12 @@ export class Http1Connection implements ExchangeCarrier {
   }
 
   get #isIdle(): boolean {
-    return this.#state === 'open' && this.#exchange === undefined && this.#parser === undefined
+    return this.#state === 'open' && this.#exchange === undefined && !this.#heads.isWithinHead
   }
 
   /** Something has come behind the request of the open exchange. */
   get #hasUnread(): boolean {
-    return this.#next !== undefined || this.#parser !== undefined || this.#read.length > 0
+    return this.#next !== undefined || this.#heads.isWithinHead || this.#read.length > 0
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -164,18 +158,10 @@ export class Http1Connection implements ExchangeCarrier {
   }
 
   #takeHead(): void {
-    const read = this.#read
-    const parser = this.#parser ?? parsers.pop() ?? new HeadParser()
-    const wasWithin = this.#parser !== undefined
-    this.#parser = parser
-    read.at = parser.take(read.buffer, read.at, read.end, this.#host.headLimits)
-    this.#next = parser.takeHead()
-    if (parser.hasBegun) {
-      if (!wasWithin && this.#exchange === undefined) this.#sinceMs = this.#host.deps.nowMs()
-      return
-    }
-    this.#parser = undefined
-    if (parsers.length < MAX_PARSERS) parsers.push(parser)
+    const wasWithinHead = this.#heads.isWithinHead
+    this.#next = this.#heads.take(this.#read, this.#host.headLimits)
+    const hasBegun = !wasWithinHead && this.#heads.isWithinHead
+    if (hasBegun && this.#exchange === undefined) this.#sinceMs = this.#host.deps.nowMs()
   }
 
   #begin(head: Http1RequestHead): void {
@@ -187,22 +173,13 @@ export class Http1Connection implements ExchangeCarrier {
       head.isUpgradeIgnored ||
       head.upgrade ||
       this.#requests >= host.limits.requestsPerConnection ||
-      this.#isBurstOver()
+      this.#heads.isBurstOver(this.#requests, this.#bytesReceived, this.#read.length)
     if (isLast) this.isClosing = true
     const exchange = head.upgrade
       ? new UpgradeExchange(head, this.#giveAway(), this, host.deps)
       : new Http1Exchange(head, this, host.deps)
     this.#exchange = exchange
     host.handle(exchange)
-  }
-
-  /** The request that begins is the last of so many that had all come when the first of them began. */
-  #isBurstOver(): boolean {
-    if (this.#bytesReceived - this.#read.length > this.#burstBytes) {
-      this.#burstFirst = this.#requests
-      this.#burstBytes = this.#bytesReceived
-    }
-    return this.#requests - this.#burstFirst + 1 >= MAX_PIPELINED
   }
 
   /** Nobody takes it: it waits. */
@@ -252,7 +229,6 @@ export class Http1Connection implements ExchangeCarrier {
 
   #onFault(fault: Http1Fault): void {
     const exchange = this.#exchange
-    this.#parser = undefined
     this.#isUnreadable = true
     this.isClosing = true
     this.#host.onFault(fault, this.client)
@@ -284,8 +260,6 @@ export class Http1Connection implements ExchangeCarrier {
     this.#dropRest()
   }
 
-  #last: Http1Exchange | undefined
-
   /** The client gets the whole response while it sends, and the connection ends once it has stopped. */
   #dropRest(): void {
     const last = this.#last
@@ -313,6 +287,10 @@ export class Http1Connection implements ExchangeCarrier {
     this.#exchange?.finished()
     this.#host.onClosed(this)
   }
+}
+
+function readOn(connection: Http1Connection): void {
+  connection.readOn()
 }
 
 function ignore(): void {}
