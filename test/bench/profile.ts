@@ -105,6 +105,9 @@ async function startOf(httpsPort: number, upstreamPort: number): Promise<WorkerS
           sites: [
             {
               hosts: [HOST],
+              routes: [],
+              requestHeaders: [],
+              responseHeaders: [],
               action: {
                 kind: 'proxy',
                 upstream: {
@@ -116,6 +119,8 @@ async function startOf(httpsPort: number, upstreamPort: number): Promise<WorkerS
                 },
                 connectTimeoutMs: 5_000,
                 requestTimeoutMs: 60_000,
+                stripPrefix: false,
+                addPrefix: '',
               },
               bodyLimitBytes: many,
               rateLimit: undefined,

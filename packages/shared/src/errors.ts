@@ -18,6 +18,7 @@ interface ErrorRow {
 export const ERRORS = {
   BAD_HOST: { source: 'client', retry: 'never', status: 400 },
   BAD_TARGET: { source: 'client', retry: 'never', status: 400 },
+  AMBIGUOUS_PATH: { source: 'client', retry: 'never', status: 400 },
   BAD_FRAMING: { source: 'client', retry: 'never', status: 400 },
   WEBSOCKET_VERSION: { source: 'client', retry: 'never', status: 426 },
   FORBIDDEN: { source: 'client', retry: 'never', status: 403 },

@@ -1,5 +1,6 @@
 // Determines the rate limit of a request and the key of its bucket, on which worker and authority must agree. Pure.
 import type { RateLimit, RouteSettings, Site } from './config/config.ts'
+import { settingsOf } from './config/sites.ts'
 
 /** The scope of requests whose site or route has no limit of its own. Each scope has a bucket for every client. */
 export const GENERAL_SCOPE = ''
@@ -25,8 +26,8 @@ interface LimitedConfig {
 export function rateLimitsOf({ rateLimit, listeners }: LimitedConfig): RateLimits {
   const sites = new Map<string, RateLimit>()
   for (const listener of listeners) {
-    for (const site of listener.sites) {
-      if (site.rateLimit !== undefined) sites.set(site.rateLimit.scope, site.rateLimit)
+    for (const { rateLimit: own } of settingsOf(listener.sites)) {
+      if (own !== undefined) sites.set(own.scope, own)
     }
   }
   return { general: rateLimit, sites }

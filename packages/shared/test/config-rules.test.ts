@@ -17,7 +17,10 @@ function codes(file: Valid<ConfigFile>): string[] {
 test('nothing is said about a file of which nothing is sound', () => {
   assert.deepEqual(codes({}), [])
   assert.deepEqual(codes({ listeners: undefined }), [])
-  assert.deepEqual(codes({ listeners: [undefined, {}, { tls: undefined, sites: [undefined, {}] }] }), [])
+  assert.deepEqual(
+    codes({ listeners: [undefined, {}, { tls: undefined, sites: [undefined, { upstream: undefined }] }] }),
+    [],
+  )
 })
 
 test('a key that was written wrongly is not missing', () => {
@@ -37,7 +40,7 @@ test('a key that was written wrongly is not missing', () => {
 
 test('a duplicate host is found across listeners, one of which is otherwise broken', () => {
   const listeners: Valid<ListenerFile>[] = [
-    { bind_addr: undefined, tls: undefined, sites: [undefined, { host: 'a.example' }] },
+    { bind_addr: undefined, tls: undefined, sites: [undefined, { host: 'a.example', upstream: undefined }] },
     { sites: [{ host: 'A.example', upstream: undefined }] },
   ]
   const [issue, ...others] = checkRules({ listeners }, CONTEXT)
@@ -157,7 +160,9 @@ test('several upstreams: each address is checked, none is there twice, not all a
 test('balance: every policy as it is written, and nothing else', () => {
   for (const text of ['', 'random', 'header', 'header:', 'cookie:a:b', 'header:a b', 'client:x']) {
     assert.equal(parseBalance(text), undefined)
-    assert.deepEqual(codes({ listeners: [{ sites: [{ balance: text }] }] }), ['BALANCE_INVALID'])
+    assert.deepEqual(codes({ listeners: [{ sites: [{ upstream: 'a:1', balance: text }] }] }), [
+      'BALANCE_INVALID',
+    ])
   }
   for (const [text, balance] of [
     ['least_requests', { by: 'least_requests' }],

@@ -16,9 +16,12 @@ const strict = { requestsPerSecond: 1, burst: 2, scope: '*.b.example' }
 function site(host: string, rateLimit: Site['rateLimit']): Site {
   return {
     hosts: [host],
-    action: { kind: 'proxy', upstream: { kind: 'welcome' }, connectTimeoutMs: 1, requestTimeoutMs: 1 },
+    routes: [],
+    action: { kind: 'respond', status: 200, body: '', contentType: 'text/plain' },
     bodyLimitBytes: 1,
     rateLimit,
+    requestHeaders: [],
+    responseHeaders: [],
   }
 }
 

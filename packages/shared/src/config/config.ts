@@ -67,10 +67,38 @@ export interface ProxyAction {
   readonly balancing?: Balancing
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
+  /** The path of the route is taken from the front of the path that goes upstream. */
+  readonly stripPrefix: boolean
+  /** Put in front of the path that goes upstream, after stripping; '' or a path without a slash at its end. */
+  readonly addPrefix: string
+}
+
+export interface RedirectAction {
+  readonly kind: 'redirect'
+  readonly status: number
+  /** An absolute URL or a path, without the `*` at its end. */
+  readonly target: string
+  /** What of the request is put behind `target`: path and query; what follows the path of the route; nothing. */
+  readonly keeps: 'path' | 'rest' | 'nothing'
+}
+
+/** A fixed response. */
+export interface RespondAction {
+  readonly kind: 'respond'
+  readonly status: number
+  readonly body: string
+  readonly contentType: string
 }
 
 /** What is done with a request that no stage has answered. A further kind is one more member, and its handler. */
-export type Action = ProxyAction
+export type Action = ProxyAction | RedirectAction | RespondAction
+
+/** A header field that is set, with placeholders in its value. */
+export interface HeaderChange {
+  readonly name: string
+  /** '': the field is removed. */
+  readonly value: string
+}
 
 /** A rate limit with buckets of its own: one for each client and scope. */
 export interface ScopedRateLimit extends RateLimit {
@@ -103,11 +131,37 @@ export interface RouteSettings {
   readonly access?: AccessSettings | undefined
   /** Unset: no password is asked for. */
   readonly basicAuth?: BasicAuthSettings | undefined
+  /** Of the request that goes upstream. No name comes twice. */
+  readonly requestHeaders: readonly HeaderChange[]
+  /** Of every response. No name comes twice. */
+  readonly responseHeaders: readonly HeaderChange[]
+}
+
+export interface FieldCondition {
+  readonly name: string
+  /** Undefined: the field or parameter is there, whatever its value. */
+  readonly value: string | undefined
+}
+
+/** Which requests of a site a route is for. */
+export interface RouteMatch {
+  /** In normal form, a character for each byte. `/api/`: that subtree and `/api`; `/api`: that path alone. */
+  readonly path: string
+  /** Empty: all. */
+  readonly methods: readonly string[]
+  /** Names in lower case. */
+  readonly headers: readonly FieldCondition[]
+  readonly query: readonly FieldCondition[]
+}
+
+export interface Route extends RouteSettings {
+  readonly match: RouteMatch
 }
 
 export interface Site extends RouteSettings {
   /** Lower case; exact, or `*.example.com`. Never empty; metrics call the site by the first. */
   readonly hosts: readonly string[]
+  readonly routes: readonly Route[]
 }
 
 export type ChallengeType = 'tls-alpn-01' | 'http-01'

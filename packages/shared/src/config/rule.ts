@@ -1,6 +1,7 @@
 // The shape of a rule, and how rules walk a file with missing parts.
 import type { ConfigIssue, ConfigPath } from './issues.ts'
-import type { ConfigFile, ListenerFile, SiteFile, Valid, TlsFile } from './schema.ts'
+import { inherit } from './sites/inherit.ts'
+import type { ConfigFile, ListenerFile, RouteFile, SettingsFile, SiteFile, TlsFile, Valid } from './schema.ts'
 
 export interface RuleContext {
   /** The command line's --allow-wildcard-bind. */
@@ -35,6 +36,28 @@ export function* everySiteOf(file: Valid<ConfigFile>): Generator<Located<Valid<S
   for (const listener of listenersOf(file)) yield* sitesOf(listener)
 }
 
+export function* routesOf(site: Located<Valid<SiteFile>>): Generator<Located<Valid<RouteFile>>> {
+  for (const [index, value] of (site.value.routes ?? []).entries()) {
+    if (value !== undefined) yield { value, at: [...site.at, 'routes', index] }
+  }
+}
+
+export interface Settings extends Located<Valid<SettingsFile>> {
+  /** With what it inherits. */
+  readonly inherited: Valid<SettingsFile>
+}
+
+/** Every table that takes the keys of a site, as it is written: [defaults], each site, each route. */
+export function* everySettingsOf(file: Valid<ConfigFile>): Generator<Settings> {
+  const defaults = file.defaults ?? {}
+  if (file.defaults !== undefined) yield { value: defaults, inherited: defaults, at: ['defaults'] }
+  for (const site of everySiteOf(file)) {
+    const inherited = inherit(defaults, site.value)
+    yield { ...site, inherited }
+    for (const route of routesOf(site)) yield { ...route, inherited: inherit(inherited, route.value) }
+  }
+}
+
 /** Every host of a site as it is written. */
 export function* hostsOf({ value, at }: Located<Valid<SiteFile>>): Generator<Located<string>> {
   const written: Valid<SiteFile['host']> | undefined = value.host
@@ -53,7 +76,7 @@ export function* everyHostOf(file: Valid<ConfigFile>): Generator<Located<string>
 }
 
 /** Every address of the upstream of a site as it is written. */
-export function* upstreamsOf({ value, at }: Located<Valid<SiteFile>>): Generator<Located<string>> {
+export function* upstreamsOf({ value, at }: Located<Valid<SettingsFile>>): Generator<Located<string>> {
   const written: Valid<SiteFile['upstream']> | undefined = value.upstream
   if (written === undefined) return
   if (typeof written === 'string') {

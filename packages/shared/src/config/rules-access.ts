@@ -1,7 +1,7 @@
 // Rules about who may come in: networks, trusted proxies, and keys that need one another.
 import { parseIpNetwork, PRIVATE } from '../ip-networks.ts'
 import { configIssue, type ConfigIssue, type ConfigPath } from './issues.ts'
-import { everySiteOf, listenersOf, type Rule } from './rule.ts'
+import { everySettingsOf, listenersOf, type Rule } from './rule.ts'
 
 /** RFC 9110 5.1: a token. */
 const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/u
@@ -9,7 +9,7 @@ const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/u
 export const ruleNetworks: Rule = function* (file) {
   for (const { value, at } of listenersOf(file))
     yield* networkIssues(value.trusted_proxies, [...at, 'trusted_proxies'])
-  for (const { value, at } of everySiteOf(file)) {
+  for (const { value, at } of everySettingsOf(file)) {
     yield* networkIssues(value.allow, [...at, 'allow'])
     yield* networkIssues(value.deny, [...at, 'deny'])
   }
@@ -48,8 +48,10 @@ export const ruleTrustedProxies: Rule = function* (file) {
 }
 
 export const ruleForwardAuthorization: Rule = function* (file) {
-  for (const { value, at } of everySiteOf(file)) {
-    if (value.forward_authorization !== true || value.basic_auth_file !== undefined) continue
+  for (const { value, inherited, at } of everySettingsOf(file)) {
+    if (value.forward_authorization !== true || Object.hasOwn(inherited, 'basic_auth_file')) continue
+    // A site may have the file.
+    if (at[0] === 'defaults') continue
     const message =
       'forward_authorization does nothing without basic_auth_file: Authorization is passed on anyway'
     yield configIssue('KEY_UNUSED', [...at, 'forward_authorization'], message, 'remove it')

@@ -1,6 +1,6 @@
 // Every path that a configuration may hold, in one list, and the rule that needs nothing but their text.
 import { configIssue, type ConfigPath } from './issues.ts'
-import { everySiteOf, tlsOf, type Rule } from './rule.ts'
+import { everySettingsOf, tlsOf, type Rule } from './rule.ts'
 import type { ConfigFile, Valid } from './schema.ts'
 
 /** `read`: files of others; the rest is made or written by the proxy. */
@@ -34,7 +34,7 @@ function* candidatesOf(file: Valid<ConfigFile>): Generator<Candidate> {
         yield { at: [...at, 'certificates', index, key], text: pair?.[key], use: 'read' }
     }
   }
-  for (const { value, at } of everySiteOf(file)) {
+  for (const { value, at } of everySettingsOf(file)) {
     for (const key of ['upstream_ca_file', 'basic_auth_file'] as const)
       yield { at: [...at, key], text: value[key], use: 'read' }
   }

@@ -1,8 +1,19 @@
 // Rules about one site: its host, its upstream, and keys that do nothing where they stand.
 import { parseBalance } from './balancing.ts'
 import { parseHostName } from './host-name.ts'
-import { configIssue, formatPath } from './issues.ts'
-import { everyHostOf, everySiteOf, hostsOf, upstreamsOf, type Rule } from './rule.ts'
+import { configIssue, formatPath, type ConfigIssue } from './issues.ts'
+import { inherit } from './sites/inherit.ts'
+import {
+  everyHostOf,
+  everySettingsOf,
+  everySiteOf,
+  hostsOf,
+  routesOf,
+  upstreamsOf,
+  type Located,
+  type Rule,
+} from './rule.ts'
+import type { SettingsFile, SiteFile, Valid } from './schema.ts'
 import { parseUpstream } from './upstream.ts'
 
 /** 6, 15 and 16 */
@@ -33,7 +44,7 @@ export const ruleUniqueHosts: Rule = function* (file) {
 
 /** 6 and 17 */
 export const ruleUpstreams: Rule = function* (file) {
-  for (const { value, at } of everySiteOf(file)) {
+  for (const { value, at } of everySettingsOf(file)) {
     for (const { value: upstream, at: key } of upstreamsOf({ value, at })) {
       if (upstream === '') {
         yield configIssue(
@@ -52,7 +63,7 @@ export const ruleUpstreams: Rule = function* (file) {
 
 /** Peers of one upstream: a known policy, no two at one address, and not all of them backups. */
 export const rulePeers: Rule = function* (file) {
-  for (const { value, at } of everySiteOf(file)) {
+  for (const { value, at } of everySettingsOf(file)) {
     const seen = new Set<string>()
     for (const { value: address, at: key } of upstreamsOf({ value, at })) {
       const parsed = parseUpstream(address)
@@ -84,8 +95,24 @@ export const ruleUnusedKeys: Rule = function* (file) {
       'add user, or remove group',
     )
   }
-  for (const { value, at } of everySiteOf(file)) {
-    if (value.upstream_ca_file === undefined || value.upstream_scheme !== 'http') continue
+  for (const site of everySiteOf(file)) yield* unusedCaFiles(site, file.defaults ?? {})
+}
+
+function* unusedCaFiles(
+  site: Located<Valid<SiteFile>>,
+  defaults: Valid<SettingsFile>,
+): Generator<ConfigIssue> {
+  const settings = inherit(defaults, site.value)
+  const routes = [...routesOf(site)].map(({ value, at }) => ({
+    value,
+    at,
+    inherited: inherit(settings, value),
+  }))
+  const users = [{ value: site.value, at: site.at, inherited: settings }, ...routes]
+  for (const { value, at, inherited } of users) {
+    if (value.upstream_ca_file === undefined || inherited.upstream_scheme !== 'http') continue
+    // What a site does not use may be for one of its routes.
+    if (value === site.value && routes.some((route) => route.inherited.upstream_scheme !== 'http')) continue
     const message = 'upstream_ca_file has no effect on an upstream with upstream_scheme = "http"'
     const hint = 'add upstream_scheme = "https", or remove upstream_ca_file'
     yield configIssue('KEY_UNUSED', [...at, 'upstream_ca_file'], message, hint)

@@ -11,6 +11,9 @@ import {
   ruleSamePorts,
   ruleWildcardBind,
 } from './rules-listeners.ts'
+import { ruleActions, rulePrefixes, ruleRedirects, ruleResponds } from './sites/rules-actions.ts'
+import { ruleHeaderChanges } from './sites/rules-headers.ts'
+import { ruleAmbiguousRoutes, ruleRouteConditions, ruleRoutePaths } from './sites/rules-routes.ts'
 import { ruleTilde } from './rules-paths.ts'
 import { ruleHosts, rulePeers, ruleUniqueHosts, ruleUnusedKeys, ruleUpstreams } from './rules-sites.ts'
 import {
@@ -37,6 +40,14 @@ const RULES: readonly Rule[] = [
   ruleUniqueHosts, // 7
   rulePeers,
   ruleUpstreams, // 6, 17
+  ruleActions, // 6
+  ruleRedirects,
+  ruleResponds,
+  rulePrefixes,
+  ruleHeaderChanges,
+  ruleRoutePaths,
+  ruleRouteConditions,
+  ruleAmbiguousRoutes,
   ruleUnusedKeys,
   ruleTilde,
   ruleModeKeys, // 4

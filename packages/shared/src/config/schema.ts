@@ -1,57 +1,8 @@
 // The configuration file as an operator writes it (TOML, snake_case): the one definition that gives
 // the type, the validation, the defaults, and what editors show. What a schema cannot say is in rules.ts.
-import { balancingKeys } from './balancing.ts'
-import { Type, type Static, type TProperties, type TSchema, type TSchemaOptions } from 'typebox'
-
-/** Node's timers end at 2^31 - 1 ms. */
-const SECONDS_MAX = 2_147_483
-const COUNT_MAX = 1_000_000_000
-
-/** A TOML table. A key with a default is always there once validated, yet need not be written. */
-function table<Keys extends TProperties>(keys: Keys, options: TSchemaOptions = {}) {
-  const required = Object.keys(keys).filter((key) => isRequired(keys[key]))
-  return Type.Object(keys, { additionalProperties: false, required, ...options })
-}
-
-function isRequired(schema: TSchema | undefined): boolean {
-  return !Type.IsOptional(schema) && !Object.hasOwn(schema ?? {}, 'default')
-}
-
-function seconds(description: string, byDefault: number) {
-  return Type.Number({ exclusiveMinimum: 0, maximum: SECONDS_MAX, default: byDefault, description })
-}
-
-function count(description: string, byDefault: number) {
-  return Type.Integer({ minimum: 1, maximum: COUNT_MAX, default: byDefault, description })
-}
-
-function text(description: string, example: string) {
-  return Type.Optional(Type.String({ minLength: 1, description, examples: [example] }))
-}
-
-const rateLimit = {
-  requests_per_second: Type.Number({
-    exclusiveMinimum: 0,
-    maximum: COUNT_MAX,
-    description: 'Requests per second that one client (IPv4 address or IPv6 /64) may keep up.',
-    examples: [50],
-  }),
-  burst: Type.Integer({
-    minimum: 1,
-    maximum: COUNT_MAX,
-    description: 'Requests that one client may make at once before requests_per_second binds.',
-    examples: [100],
-  }),
-}
-
-const body = {
-  limit_bytes: Type.Integer({
-    minimum: 1,
-    maximum: Number.MAX_SAFE_INTEGER,
-    description: 'Largest request body in bytes; a larger one is answered 413.',
-    examples: [10_485_760],
-  }),
-}
+import { Type, type Static } from 'typebox'
+import { body, count, networks, rateLimit, seconds, table, text } from './schema-parts.ts'
+import { defaults, site } from './schema-sites.ts'
 
 const limits = table(
   {
@@ -204,53 +155,6 @@ const tls = table(
   { description: 'Where the certificates of this listener come from.' },
 )
 
-const networks = (description: string, example: string) =>
-  Type.Array(Type.String(), { default: [], description, examples: [[example]] })
-
-/** Who may use a site. */
-const access = {
-  allow: networks('Networks that may use the site; empty: everyone. Others get 403.', '10.0.0.0/8'),
-  deny: networks('Networks that may not use the site, whatever allow says.', '203.0.113.0/24'),
-  basic_auth_file: text(
-    'File of users and password hashes (argon2id, scrypt, bcrypt); a user and password are asked for.',
-    '/etc/reverse-proxy/users',
-  ),
-  forward_authorization: Type.Boolean({
-    default: false,
-    description: 'With basic_auth_file: the upstream gets the Authorization field, too.',
-  }),
-}
-
-const site = table(
-  {
-    host: Type.Union([Type.String(), Type.Array(Type.String(), { minItems: 1 })], {
-      description: 'The name that is served, or an array of names: exact, or *.example.com.',
-      examples: ['www.example.com'],
-    }),
-    ...balancingKeys,
-    upstream_scheme: Type.Enum(['http', 'https'], {
-      default: 'http',
-      description:
-        'Protocol used to connect to the upstream. With https, its certificate must be issued by a root of the system or of upstream_ca_file, for exactly the name in upstream. Public CAs issue no certificates for addresses and localhost: there the certificate must contain that address (or localhost).',
-    }),
-    upstream_ca_file: text(
-      'PEM of roots that are trusted for this upstream besides those of the system; read at start and at each reload.',
-      '/etc/ssl/upstream.pem',
-    ),
-    upstream_connect_timeout_secs: seconds('Time to connect to the upstream; then 504.', 5),
-    upstream_request_timeout_secs: seconds(
-      'Longest wait for the response head, and then between two pieces of the body.',
-      60,
-    ),
-    rate_limit: Type.Optional(
-      table(rateLimit, { description: 'Replaces the general rate limit for this site.' }),
-    ),
-    body: Type.Optional(table(body, { description: 'Replaces the general body limit for this site.' })),
-    ...access,
-  },
-  { description: 'One host name, or several, and where their requests go.' },
-)
-
 const port = (description: string, minimum: 0 | 1, byDefault: number) =>
   Type.Integer({ minimum, maximum: 65_535, default: byDefault, description })
 
@@ -312,6 +216,7 @@ export const configSchema = table(
     rate_limit: table(rateLimit, { description: 'What one client may ask of the whole proxy.' }),
     body: table(body, { description: 'The limit on request bodies.' }),
     limits,
+    defaults,
     listeners: Type.Array(listener, { minItems: 1, description: 'Where the proxy listens, and for what.' }),
   },
   {
@@ -325,6 +230,9 @@ export const configSchema = table(
 export type ConfigFile = Static<typeof configSchema>
 export type ListenerFile = ConfigFile['listeners'][number]
 export type SiteFile = ListenerFile['sites'][number]
+export type RouteFile = NonNullable<SiteFile['routes']>[number]
+/** The keys that `[defaults]`, a site and a route have in common. */
+export type SettingsFile = ConfigFile['defaults']
 export type TlsFile = ListenerFile['tls']
 
 /**

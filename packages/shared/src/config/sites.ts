@@ -1,5 +1,5 @@
 // How the sites of a configuration are walked and named. Pure.
-import type { ProxyAction, Site, Upstream } from './config.ts'
+import type { ProxyAction, RouteSettings, Site, Upstream } from './config.ts'
 
 /** What metrics and the status call a site: its first host. */
 export function siteNameOf({ hosts }: Pick<Site, 'hosts'>): string {
@@ -7,9 +7,17 @@ export function siteNameOf({ hosts }: Pick<Site, 'hosts'>): string {
   return name
 }
 
+/** Every site and every route. */
+export function* settingsOf(sites: Iterable<Site>): Generator<RouteSettings> {
+  for (const site of sites) {
+    yield site
+    yield* site.routes
+  }
+}
+
 /** Every action that leads to an upstream. */
 export function* proxyActionsOf(sites: Iterable<Site>): Generator<ProxyAction> {
-  for (const { action } of sites) yield action
+  for (const { action } of settingsOf(sites)) if (action.kind === 'proxy') yield action
 }
 
 /** Every peer of an action's upstream, as an upstream of its own. */

@@ -2,7 +2,7 @@
 // that workers need. An issue names a file and never quotes it.
 import { configIssue, type ConfigIssue, type ConfigPath } from '@reverse-proxy/shared/config/issues'
 import {
-  everySiteOf,
+  everySettingsOf,
   hostsOf,
   listenersOf,
   sitesOf,
@@ -44,7 +44,7 @@ export async function checkFiles(file: Valid<ConfigFile>, context: FileContext):
     const hmac = await readText(value.acme_eab_hmac_file, [...at, 'acme_eab_hmac_file'], context, issues)
     if (hmac !== undefined) issues.push(...hmacIssues(hmac))
   }
-  for (const { value, at } of everySiteOf(file)) {
+  for (const { value, at } of everySettingsOf(file)) {
     // Many sites may name the same file.
     if (
       value.upstream_ca_file !== undefined &&

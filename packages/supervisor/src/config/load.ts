@@ -16,7 +16,7 @@ import { decodeText, parseToml } from './parse.ts'
 import { locator } from './positions.ts'
 import { checkPaths } from './path-clashes.ts'
 import { READ_HINTS, readConfigFile, ReadError } from '../os/read-file.ts'
-import { checkDocument } from './schema-check.ts'
+import { checkDocument } from './schema/check.ts'
 
 export interface LoadOptions {
   readonly allowWildcardBindFlag: boolean

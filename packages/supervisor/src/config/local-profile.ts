@@ -5,7 +5,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Environment } from './environment.ts'
 import { loadConfig, type LoadedConfig, type LoadOptions } from './load.ts'
 import { toConfig } from './normalise.ts'
-import { checkDocument } from './schema-check.ts'
+import { checkDocument } from './schema/check.ts'
 
 // The health port keeps its default: a newcomer tries `curl 127.0.0.1:9900/health` early, and a start that finds the
 // port taken names it.
@@ -40,7 +40,10 @@ export function localProfile(environment: Environment): Config {
       // The file format has no spelling for the built-in welcome upstream.
       sites: listener.sites.map((site) => ({
         ...site,
-        action: { ...site.action, upstream: { kind: 'welcome' } as const },
+        action:
+          site.action.kind === 'proxy'
+            ? { ...site.action, upstream: { kind: 'welcome' } as const }
+            : site.action,
       })),
     })),
   }

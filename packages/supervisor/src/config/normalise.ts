@@ -1,36 +1,19 @@
 // Converts a valid file to the configuration that the program uses: seconds to milliseconds, relative paths to absolute
 // ones, names to their normal form, and defaults that depend on the user and the environment.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
-import { parseBalance, type Balancing, type PeerSettings } from '@reverse-proxy/shared/config/balancing'
 import type {
-  AccessSettings,
   AcmeSettings,
-  BasicAuthSettings,
   ClientSettings,
   Config,
   Limits,
   Listener,
-  RateLimit,
-  Site,
   TlsSettings,
-  Upstream,
 } from '@reverse-proxy/shared/config/config'
-import type { ConfigFile, ListenerFile, SiteFile, TlsFile } from '@reverse-proxy/shared/config/schema'
-import { siteNameOf } from '@reverse-proxy/shared/config/sites'
-import { parseUpstream } from '@reverse-proxy/shared/config/upstream'
-import { ProxyError } from '@reverse-proxy/shared/errors'
+import type { ConfigFile, ListenerFile, TlsFile } from '@reverse-proxy/shared/config/schema'
 import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
-import { defaultAdminSocketPath, defaultStateDir, type Environment } from './environment.ts'
-
-export interface NormaliseContext {
-  readonly environment: Environment
-  readonly allowWildcardBindFlag: boolean
-  readonly resolvePath: (path: string) => string
-  /** Contents by absolute path. */
-  readonly upstreamCaPem: ReadonlyMap<string, string>
-  /** Contents by absolute path. */
-  readonly passwordFiles: ReadonlyMap<string, string>
-}
+import { defaultAdminSocketPath, defaultStateDir } from './environment.ts'
+import { optionalPath, refuse, toMs, toRateLimit, type NormaliseContext } from './normal-values.ts'
+import { toSite } from './normalise-sites.ts'
 
 const DIRECTORIES: Readonly<Record<string, string>> = {
   production: 'https://acme-v02.api.letsencrypt.org/directory',
@@ -61,7 +44,7 @@ export function toConfig(file: ConfigFile, context: NormaliseContext): Config {
     },
     rateLimit: toRateLimit(file.rate_limit),
     limits: toLimits(file.limits),
-    listeners: file.listeners.map((listener) => toListener(listener, file.body.limit_bytes, context)),
+    listeners: file.listeners.map((listener) => toListener(listener, file, context)),
     passwordFiles: context.passwordFiles,
   }
 }
@@ -71,7 +54,7 @@ function adminSocketPath(written: string | undefined, stateDir: string, context:
   return written === '' ? '' : context.resolvePath(written)
 }
 
-function toListener(file: ListenerFile, bodyLimitBytes: number, context: NormaliseContext): Listener {
+function toListener(file: ListenerFile, whole: ConfigFile, context: NormaliseContext): Listener {
   const written = typeof file.bind_addr === 'string' ? [file.bind_addr] : file.bind_addr
   const bindAddrs = written.map((address) => parseIpAddress(address)?.text ?? refuse(address))
   return {
@@ -82,46 +65,8 @@ function toListener(file: ListenerFile, bodyLimitBytes: number, context: Normali
     httpsPort: file.https_port,
     tls: toTls(file.tls, context),
     clients: toClients(file),
-    sites: file.sites.map((site) => toSite(site, bodyLimitBytes, context)),
+    sites: file.sites.map((site) => toSite(site, whole, context)),
   }
-}
-
-function toSite(file: SiteFile, bodyLimitBytes: number, context: NormaliseContext): Site {
-  const hosts = (typeof file.host === 'string' ? [file.host] : file.host).map((host) => host.toLowerCase())
-  return {
-    hosts,
-    action: {
-      kind: 'proxy',
-      upstream: toUpstream(file, context),
-      balancing: toBalancing(file),
-      connectTimeoutMs: toMs(file.upstream_connect_timeout_secs),
-      requestTimeoutMs: toMs(file.upstream_request_timeout_secs),
-    },
-    bodyLimitBytes: file.body?.limit_bytes ?? bodyLimitBytes,
-    rateLimit: file.rate_limit && { ...toRateLimit(file.rate_limit), scope: siteNameOf({ hosts }) },
-    access: toAccess(file),
-    basicAuth: toBasicAuth(file, context),
-  }
-}
-
-function toBalancing(file: SiteFile): Balancing {
-  const peers = toPeers(file)
-  return {
-    peers: peers.length > 1 ? peers : [],
-    balance: parseBalance(file.balance) ?? refuse(file.balance),
-    failAfter: file.fail_after,
-    failWindowMs: toMs(file.fail_window_secs),
-    retryMs: Math.round(file.upstream_retry_secs * 1000),
-  }
-}
-
-function toPeers({ upstream }: SiteFile): PeerSettings[] {
-  const written = typeof upstream === 'string' ? [upstream] : upstream
-  return written.map((peer) => {
-    const { address, weight = 1, backup = false } = typeof peer === 'string' ? { address: peer } : peer
-    const parsed = parseUpstream(address)
-    return 'message' in parsed ? refuse(address) : { ...parsed, weight, isBackup: backup }
-  })
 }
 
 function toClients(file: ListenerFile): ClientSettings | undefined {
@@ -131,21 +76,6 @@ function toClients(file: ListenerFile): ClientSettings | undefined {
     clientIpHeader: file.client_ip_header?.toLowerCase(),
     proxyProtocol: file.proxy_protocol,
   }
-}
-
-function toAccess({ allow, deny }: SiteFile): AccessSettings | undefined {
-  return allow.length === 0 && deny.length === 0 ? undefined : { allow, deny }
-}
-
-function toBasicAuth(file: SiteFile, { resolvePath }: NormaliseContext): BasicAuthSettings | undefined {
-  const { basic_auth_file: path, forward_authorization: forwardsAuthorization } = file
-  return path === undefined ? undefined : { file: resolvePath(path), forwardsAuthorization }
-}
-
-function toUpstream(file: SiteFile, { resolvePath, upstreamCaPem }: NormaliseContext): Upstream {
-  const [{ host, port } = refuse('upstream')] = toPeers(file)
-  const caPem = file.upstream_ca_file && upstreamCaPem.get(resolvePath(file.upstream_ca_file))
-  return { kind: 'tcp', scheme: file.upstream_scheme, host, port, caPem }
 }
 
 function toTls(file: TlsFile, context: NormaliseContext): TlsSettings {
@@ -208,21 +138,4 @@ function toLimits(file: ConfigFile['limits']): Limits {
       upstreamMaxConnections: file.upstream_max_connections,
     }),
   }
-}
-
-function toRateLimit(file: ConfigFile['rate_limit']): RateLimit {
-  return { requestsPerSecond: file.requests_per_second, burst: file.burst }
-}
-
-/** At least one millisecond: in some places 0 means no timer. */
-function toMs(seconds: number): number {
-  return Math.max(1, Math.round(seconds * 1000))
-}
-
-function optionalPath(path: string | undefined, { resolvePath }: NormaliseContext): string | undefined {
-  return path === undefined ? undefined : resolvePath(path)
-}
-
-function refuse(value: string): never {
-  throw new ProxyError('CONFIG', `${value} passed the checks of the configuration and should not have`)
 }

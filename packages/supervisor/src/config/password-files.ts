@@ -1,6 +1,6 @@
 // Reads and checks the password files that sites name. An issue names the file and the line, and never quotes a hash.
 import { configIssue, type ConfigIssue } from '@reverse-proxy/shared/config/issues'
-import { everySiteOf, type RuleContext } from '@reverse-proxy/shared/config/rule'
+import { everySettingsOf, type RuleContext } from '@reverse-proxy/shared/config/rule'
 import type { ConfigFile, Valid } from '@reverse-proxy/shared/config/schema'
 import { parsePasswordFile } from '../authentication/password-file.ts'
 import { READ_HINTS, ReadError, readSmallFile } from '../os/read-file.ts'
@@ -17,7 +17,7 @@ export async function checkPasswordFiles(
 ): Promise<CheckedPasswordFiles> {
   const issues: ConfigIssue[] = []
   const passwordFiles = new Map<string, string>()
-  for (const { value, at: siteAt } of everySiteOf(file)) {
+  for (const { value, at: siteAt } of everySettingsOf(file)) {
     if (value.basic_auth_file === undefined) continue
     const at = [...siteAt, 'basic_auth_file']
     const path = resolvePath(value.basic_auth_file)

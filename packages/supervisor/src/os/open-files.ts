@@ -1,6 +1,7 @@
 // Fits the numbers of client and upstream connections of a worker to the limit on open files of a process.
 import { readFile } from 'node:fs/promises'
-import type { Config } from '@reverse-proxy/shared/config/config'
+import type { Config, Site } from '@reverse-proxy/shared/config/config'
+import { proxyActionsOf } from '@reverse-proxy/shared/config/sites'
 import type { LogFields } from '@reverse-proxy/shared/log-fields'
 
 /** Descriptors of a worker without connections: runtime, log, messages. Listening sockets are counted separately. */
@@ -22,9 +23,17 @@ export async function openFileLimit(): Promise<number | undefined> {
  * connections: as many as can wait for a response head, but at most half.
  */
 function fittingConnections({ listeners, limits }: FittedConfig, room: number): number {
-  const sites = listeners.reduce((sum, listener) => sum + listener.sites.length, 0)
-  const besideUpstreams = room - sites * limits.upstreamConnectionsPerSite
+  const upstreams = listeners.reduce((sum, { sites }) => sum + countUpstreams(sites), 0)
+  const besideUpstreams = room - upstreams * limits.upstreamConnectionsPerSite
   return Math.max(FEWEST_CONNECTIONS, Math.floor(room / 2), besideUpstreams)
+}
+
+/** Each site has connections of its own to each of its upstreams. */
+function countUpstreams(sites: readonly Site[]): number {
+  return sites.reduce((sum, site) => {
+    const upstreams = new Set([...proxyActionsOf([site])].map(({ upstream }) => JSON.stringify(upstream)))
+    return sum + upstreams.size
+  }, 0)
 }
 
 /**

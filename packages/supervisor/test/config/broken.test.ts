@@ -43,12 +43,12 @@ test('a broken configuration', { timeout: 60_000 }, async (t) => {
 
 /** The place is that of the key, or of the table in which it is missing. */
 function assertPlaced(issue: LocatedIssue, lines: readonly string[]): void {
-  const { line, column, at } = issue
+  const { code, line, column, at } = issue
   assert.ok(line !== undefined && column !== undefined, `${issue.code} has a place`)
   const rest = lines[line - 1]?.slice(column - 1) ?? ''
   const key = at.findLast((step) => typeof step === 'string')
-  const isKey = key !== undefined && rest.startsWith(key)
-  const isElement = typeof at.at(-1) === 'number' && /^["{]/u.test(rest)
+  const isKey = key !== undefined && (rest.startsWith(key) || rest.startsWith(`"${key}"`))
+  const isElement = (typeof at.at(-1) === 'number' || code === 'KEY_MISSING') && /^["{]/u.test(rest)
   const isTable = rest.startsWith('[') || rest.startsWith('sites')
   const isMissingAtTop = line === 1 && at.length === 1
   const isSyntax = at.length === 0

@@ -97,7 +97,12 @@ test('what is not written has the documented default', TIMEOUT, async (t) => {
               },
               connectTimeoutMs: 5_000,
               requestTimeoutMs: 60_000,
+              stripPrefix: false,
+              addPrefix: '',
             },
+            routes: [],
+            requestHeaders: [],
+            responseHeaders: [],
             bodyLimitBytes: 1_000,
             rateLimit: undefined,
             access: undefined,
@@ -191,6 +196,7 @@ upstream = "My_App:80"
     assert.deepEqual(site?.hosts, ['a.example', 'b.example'])
     assert.equal(site.bodyLimitBytes, 7)
     assert.deepEqual(site.rateLimit, { requestsPerSecond: 0.5, burst: 1, scope: 'a.example' })
+    assert.ok(site.action.kind === 'proxy')
     const { upstream } = site.action
     assert.ok(upstream.kind === 'tcp')
     assert.equal(upstream.host, '::1')
@@ -203,8 +209,75 @@ upstream = "My_App:80"
       ],
     })
     const [wildcard] = manual.sites
-    assert.ok(wildcard?.action.upstream.kind === 'tcp')
+    assert.ok(wildcard?.action.kind === 'proxy' && wildcard.action.upstream.kind === 'tcp')
     assert.equal(wildcard.action.upstream.host, 'my_app')
+  },
+)
+
+test(
+  'sites have the keys of [defaults], routes those of their site, unless they say otherwise',
+  TIMEOUT,
+  async (t) => {
+    const path = await writeConfig(
+      await makeDirectory(t),
+      `${HEAD}
+[defaults]
+upstream = "127.0.0.1:1"
+upstream_request_timeout_secs = 7
+response_headers = { X-A = "default", X-B = "default" }
+
+[[listeners]]
+bind_addr = "127.0.0.1"
+tls = { mode = "internal" }
+
+[[listeners.sites]]
+host = "a.example"
+redirect = "https://b.example"
+
+[[listeners.sites]]
+host = "b.example"
+rate_limit = { requests_per_second = 1, burst = 2 }
+response_headers = { x-a = "site", X-C = "" }
+routes = [
+  { path = "/api/", methods = ["GET", "GET"], match_query = { v = "*" }, upstream = "127.0.0.1:2", strip_prefix = true },
+  { path = "/caf\u00e9", respond = { status = 404 }, rate_limit = { requests_per_second = 3, burst = 4 } },
+  { path = "/old/", redirect = "/new/*", redirect_status = 301, response_headers = { X-B = "route" } },
+]
+`,
+    )
+    const { config, warnings } = await loadConfig(path, OPTIONS)
+    assert.deepEqual(warnings, [])
+    const [a, b] = config.listeners[0]?.sites ?? []
+    assert.deepEqual(a?.action, { kind: 'redirect', status: 308, target: 'https://b.example', keeps: 'path' })
+    assert.ok(b?.action.kind === 'proxy')
+    assert.equal(b.action.requestTimeoutMs, 7_000)
+    assert.deepEqual(b.responseHeaders, [
+      { name: 'x-a', value: 'site' },
+      { name: 'X-B', value: 'default' },
+      { name: 'X-C', value: '' },
+    ])
+    const [api, cafe, old] = b.routes
+    assert.deepEqual(api?.match, {
+      path: '/api/',
+      methods: ['GET'],
+      headers: [],
+      query: [{ name: 'v', value: undefined }],
+    })
+    assert.ok(api.action.kind === 'proxy' && api.action.upstream.kind === 'tcp')
+    assert.deepEqual([api.action.upstream.port, api.action.stripPrefix], [2, true])
+    assert.equal(api.action.requestTimeoutMs, 7_000)
+    assert.deepEqual(api.rateLimit, b.rateLimit, 'the bucket of the site')
+    assert.equal(cafe?.match.path, '/caf\u00c3\u00a9')
+    assert.deepEqual(cafe.action, {
+      kind: 'respond',
+      status: 404,
+      body: '',
+      contentType: 'text/plain; charset=utf-8',
+    })
+    assert.equal(cafe.rateLimit?.burst, 4)
+    assert.notEqual(cafe.rateLimit.scope, b.rateLimit?.scope)
+    assert.deepEqual(old?.action, { kind: 'redirect', status: 301, target: '/new/', keeps: 'rest' })
+    assert.ok(old.responseHeaders.some(({ name, value }) => name === 'X-B' && value === 'route'))
   },
 )
 

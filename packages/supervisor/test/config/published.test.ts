@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { configSchema } from '@reverse-proxy/shared/config/schema'
 import { loadConfig } from '../../src/config/load.ts'
 import { localProfile } from '../../src/config/local-profile.ts'
-import { nodeOf, type SchemaNode } from '../../src/config/schema-view.ts'
+import { nodeOf, type SchemaNode } from '../../src/config/schema/view.ts'
 import { HEAD, makeDirectory, OPTIONS, writeConfig } from '../support/config-directory.ts'
 
 const ROOT = join(import.meta.dirname, '../../../..')

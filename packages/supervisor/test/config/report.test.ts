@@ -5,7 +5,7 @@ import { test, type TestContext } from 'node:test'
 import { configIssue } from '@reverse-proxy/shared/config/issues'
 import { validate } from '../../src/cli/commands/validate.ts'
 import { renderConfigIssues } from '../../src/config/report.ts'
-import { describeUnknownKey } from '../../src/config/schema-view.ts'
+import { describeUnknownKey } from '../../src/config/schema/view.ts'
 import { HEAD, makeDirectory, writeConfig } from '../support/config-directory.ts'
 
 const ISSUE = {
@@ -60,7 +60,7 @@ test('unknown keys: what was probably meant', () => {
     state_directory: 'did you mean "state_dir"?',
     acme_contact: 'acme_contact belongs in [listeners.tls]',
     rate_limit:
-      'rate_limit belongs at the top of the file, before the first [table] or in [[listeners.sites]]',
+      'rate_limit belongs at the top of the file, before the first [table] or in [defaults] or in [[listeners.sites]] or in [[listeners.sites.routes]]',
     zzz: `remove it; known here: ${known.join(', ')}`,
   }
   for (const [key, hint] of Object.entries(hints)) assert.equal(describeUnknownKey(key, known).hint, hint)

@@ -21,8 +21,11 @@ test('the book has an end: of kinds of events, and of sites that are configured 
   )
 
   const site = {
-    action: { kind: 'proxy', upstream: { kind: 'welcome' }, connectTimeoutMs: 1, requestTimeoutMs: 1 },
+    action: { kind: 'respond', status: 200, body: '', contentType: 'text/plain' },
     bodyLimitBytes: 1,
+    routes: [],
+    requestHeaders: [],
+    responseHeaders: [],
   } as const
   book.keepSites([{ sites: [{ ...site, hosts: ['7.test', '8.test'], rateLimit: undefined }] }])
   assert.deepEqual(

@@ -7,7 +7,7 @@ import type { Log } from '@reverse-proxy/shared/log-fields'
 import { WriteTimeouts } from '../protocol/write-timeouts.ts'
 import { nowMs } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
-import { HttpsRedirectHandler } from '../pipeline/handlers/redirect.ts'
+import { HttpsRedirectHandler } from '../pipeline/handlers/https-redirect.ts'
 import { Pipeline } from '../pipeline/pipeline.ts'
 import { DONE, NEXT, type StageResult } from '../pipeline/stage.ts'
 import { AcmeHttp01Stage } from '../pipeline/stages/acme-http-01.ts'
@@ -20,7 +20,8 @@ import { RouteStage } from '../pipeline/stages/route.ts'
 import type { ServingMode } from '../tls/sni-policy.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
 import { ClientConnections } from '../connection/client-connections.ts'
-import type { Exchange, ServedRoute } from '../protocol/exchange.ts'
+import type { Exchange } from '../protocol/exchange.ts'
+import { filtersOf, type ServedSite } from '../pipeline/sites.ts'
 import { sendText } from '../protocol/error-response.ts'
 import { Http1Server } from '../protocol/http1/server.ts'
 import { Router } from '../pipeline/router.ts'
@@ -49,7 +50,7 @@ export class PlainHttpServer {
   readonly #connections = new ClientConnections(() => this.#http1.closeIdle())
   #settings: PlainHttpSettings
   readonly #pipeline: Pipeline
-  #router = new Router<ServedRoute>([])
+  #router = new Router<ServedSite>([])
   #mode: ServingMode
 
   constructor(settings: PlainHttpSettings, mode: ServingMode, deps: PlainHttpDeps) {
@@ -97,8 +98,8 @@ export class PlainHttpServer {
     const handler = new HttpsRedirectHandler(httpsPort)
     this.#router = new Router(
       sites.flatMap((site) => {
-        const route = { siteName: siteNameOf(site), settings: site, filters: [], handler }
-        return site.hosts.map((host) => [host, route] as const)
+        const own = { siteName: siteNameOf(site), settings: site, filters: filtersOf(site), handler }
+        return site.hosts.map((host) => [host, { own, routes: undefined }] as const)
       }),
     )
     this.#http1.configure(limits)

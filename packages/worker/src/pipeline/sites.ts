@@ -1,26 +1,50 @@
-// Compiles the sites of one listener, each with its upstream and its handler. A reload keeps the upstream of every site
-// that stays, which keeps what it can of its connections.
-import type { Limits, ProxyAction, Site } from '@reverse-proxy/shared/config/config'
+// Compiles the sites of one listener and their routes, each with its handler and its filters. A reload keeps the upstream
+// of every site and route that stays, which keeps what it can of its connections.
+import { assertNever } from '@reverse-proxy/shared/assert-never'
+import type { Limits, ProxyAction, RouteSettings, Site } from '@reverse-proxy/shared/config/config'
 import { siteNameOf } from '@reverse-proxy/shared/config/sites'
 import { AccessList } from '../access/access-list.ts'
-import type { Handler, ServedRoute } from '../protocol/exchange.ts'
-import { Router } from './router.ts'
-import type { Route } from '../upstream/route.ts'
+import { PathRewrite } from '../message/path-rewrite.ts'
+import type { Handler, ResponseFilter, ServedRoute } from '../protocol/exchange.ts'
+import { RequestHeaderChanges } from '../protocol/request-headers.ts'
 import type { PeerAddress } from '../upstream/peer.ts'
+import type { Route } from '../upstream/route.ts'
 import { Upstream, type UpstreamDeps, type UpstreamSettings } from '../upstream/upstream.ts'
+import { SiteHeadersFilter } from './filters/site-headers.ts'
+import { RedirectHandler } from './handlers/redirect.ts'
+import { RespondHandler } from './handlers/respond.ts'
+import { RouteTable } from './route-table.ts'
+import { Router } from './router.ts'
 
 export interface WelcomeAddress {
   readonly host: string
   readonly port: number
 }
 
+/** A site as requests are matched to it. */
+export interface ServedSite {
+  /** What holds where no route does. */
+  readonly own: ServedRoute
+  /** Undefined where there are none. */
+  readonly routes: RouteTable<ServedRoute> | undefined
+}
+
+type UpstreamLimits = Pick<Limits, 'upstreamConnectionsPerSite' | 'upstreamMaxConnections'>
+
+/** For one site or route: the upstream of its action. */
+type UpstreamFor = (action: ProxyAction) => Upstream
+
+/** What a site, which has no path, may strip. */
+const SITE_PATH = '/'
+const NO_FILTERS: readonly ResponseFilter[] = []
+
 export class CompiledSites {
   readonly #resolveWelcome: () => WelcomeAddress
   readonly #upstreamDeps: UpstreamDeps
   readonly #handlerOf: (route: Route) => Handler
-  /** By name of the site. */
+  /** By site and route. Several routes of a site with one upstream share that of the first. */
   #upstreams = new Map<string, Upstream>()
-  #router = new Router<ServedRoute>([])
+  #router = new Router<ServedSite>([])
 
   constructor(
     resolveWelcome: () => WelcomeAddress,
@@ -32,43 +56,88 @@ export class CompiledSites {
     this.#handlerOf = handlerOf
   }
 
-  get router(): Router<ServedRoute> {
+  get router(): Router<ServedSite> {
     return this.#router
   }
 
-  configure(
-    sites: readonly Site[],
-    limits: Pick<Limits, 'upstreamConnectionsPerSite' | 'upstreamMaxConnections'>,
-  ): void {
-    const upstreams = new Map<string, Upstream>()
-    const entries: [string, ServedRoute][] = []
+  configure(sites: readonly Site[], limits: UpstreamLimits): void {
+    const before = this.#upstreams
+    this.#upstreams = new Map()
+    const entries: [string, ServedSite][] = []
     for (const site of sites) {
-      const { action } = site
-      const siteName = siteNameOf(site)
-      const settings = {
-        ...policyOf(action),
-        peers: this.#peersOf(action),
-        maxAwaitingHead: limits.upstreamConnectionsPerSite,
-        maxConnections: limits.upstreamMaxConnections ?? Infinity,
-        connectTimeoutMs: action.connectTimeoutMs,
-      }
-      const kept = this.#upstreams.get(siteName)
-      kept?.configure(settings)
-      const upstream = kept ?? new Upstream(settings, this.#upstreamDeps)
-      upstreams.set(siteName, upstream)
-      const handler = this.#handlerOf({ settings: site, action, upstream })
-      const access = site.access && new AccessList(site.access)
-      const route: ServedRoute = { siteName, settings: site, access, filters: [], handler }
-      for (const host of site.hosts) entries.push([host, route])
+      const served = this.#serve(site, limits, before)
+      for (const host of site.hosts) entries.push([host, served])
     }
-    for (const [name, upstream] of this.#upstreams) if (!upstreams.has(name)) upstream.close()
-    this.#upstreams = upstreams
+    for (const [key, upstream] of before) if (!this.#upstreams.has(key)) upstream.close()
     this.#router = new Router(entries)
   }
 
   /** Call when no more requests arrive. */
   close(): void {
     for (const upstream of this.#upstreams.values()) upstream.close()
+  }
+
+  #serve(site: Site, limits: UpstreamLimits, before: ReadonlyMap<string, Upstream>): ServedSite {
+    const siteName = siteNameOf(site)
+    const shared = new Map<string, Upstream>()
+    const upstreamOf = (owner: string, action: ProxyAction): Upstream => {
+      const policy = { ...policyOf(action), peers: this.#peersOf(action) }
+      const { connectTimeoutMs } = action
+      const sameKey = JSON.stringify([policy, connectTimeoutMs])
+      let upstream = shared.get(sameKey)
+      if (upstream !== undefined) return upstream
+      const settings = {
+        ...policy,
+        maxAwaitingHead: limits.upstreamConnectionsPerSite,
+        maxConnections: limits.upstreamMaxConnections ?? Infinity,
+        connectTimeoutMs,
+      }
+      const key = `${siteName} ${owner}`
+      upstream = before.get(key)
+      if (upstream === undefined) upstream = new Upstream(settings, this.#upstreamDeps)
+      else upstream.configure(settings)
+      shared.set(sameKey, upstream)
+      this.#upstreams.set(key, upstream)
+      return upstream
+    }
+    const own = this.#serveRoute(siteName, site, SITE_PATH, (action) => upstreamOf('', action))
+    if (site.routes.length === 0) return { own, routes: undefined }
+    const routes = site.routes.map((route) => {
+      const upstreamFor: UpstreamFor = (action) => upstreamOf(JSON.stringify(route.match), action)
+      return [route.match, this.#serveRoute(siteName, route, route.match.path, upstreamFor)] as const
+    })
+    return { own, routes: new RouteTable(own, routes) }
+  }
+
+  #serveRoute(
+    siteName: string,
+    settings: RouteSettings,
+    path: string,
+    upstreamFor: UpstreamFor,
+  ): ServedRoute {
+    const handler = this.#newHandler(settings, path, upstreamFor)
+    const access = settings.access && new AccessList(settings.access)
+    return { siteName, settings, access, filters: filtersOf(settings), handler }
+  }
+
+  #newHandler(settings: RouteSettings, path: string, upstreamFor: UpstreamFor): Handler {
+    const { action, requestHeaders } = settings
+    switch (action.kind) {
+      case 'proxy':
+        return this.#handlerOf({
+          settings,
+          action,
+          upstream: upstreamFor(action),
+          rewrite: rewriteOf(action, path),
+          requestHeaders: requestHeaders.length === 0 ? undefined : new RequestHeaderChanges(requestHeaders),
+        })
+      case 'redirect':
+        return new RedirectHandler(action, path)
+      case 'respond':
+        return new RespondHandler(action)
+      default:
+        return assertNever(action)
+    }
   }
 
   #peersOf({ upstream, balancing }: ProxyAction): readonly PeerAddress[] {
@@ -80,6 +149,14 @@ export class CompiledSites {
     if (peers.length === 0) return [{ ...only, scheme, host, port, caPem }]
     return peers.map((peer) => ({ ...peer, scheme, caPem }))
   }
+}
+
+export function filtersOf({ responseHeaders }: RouteSettings): readonly ResponseFilter[] {
+  return responseHeaders.length === 0 ? NO_FILTERS : [new SiteHeadersFilter(responseHeaders)]
+}
+
+function rewriteOf({ stripPrefix, addPrefix }: ProxyAction, path: string): PathRewrite | undefined {
+  return stripPrefix || addPrefix !== '' ? new PathRewrite(path, stripPrefix, addPrefix) : undefined
 }
 
 const ASKED_ONCE = {

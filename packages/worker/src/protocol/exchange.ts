@@ -8,6 +8,7 @@ import type { WriteTimeouts, PendingResponse } from './write-timeouts.ts'
 import { STATUS_CLIENT_GONE, type AccessLog } from '../observability/access-log-entry.ts'
 import type { Client, ClientConnection } from '../connection/client-connection.ts'
 import type { Forwarded } from '../message/headers.ts'
+import { newRequestId } from '../message/request-id.ts'
 import type { ParsedRequest, RequestHead } from '../message/request-parser.ts'
 
 export interface ExchangeDeps {
@@ -84,6 +85,7 @@ export abstract class Exchange implements PendingResponse {
   #isOver = false
   #bytesReceivedSeen = 0
   #request: ParsedRequest | undefined
+  #requestId: string | undefined
   readonly #deps: ExchangeDeps
   /** Monotonic, as `ExchangeDeps.nowMs`. */
   readonly startedMs: number
@@ -109,6 +111,12 @@ export abstract class Exchange implements PendingResponse {
   /** The pipeline's first pass has set `request`. */
   get isParsed(): boolean {
     return this.#request !== undefined
+  }
+
+  /** Tells this request from all others, here and upstream. Made when it is first asked for. */
+  get requestId(): string {
+    this.#requestId ??= newRequestId(Date.now())
+    return this.#requestId
   }
 
   /** True also while nobody knows yet. */

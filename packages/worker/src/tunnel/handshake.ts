@@ -7,6 +7,7 @@ import { forwardedOf, type Exchange } from '../protocol/exchange.ts'
 import { sendError } from '../protocol/error-response.ts'
 import { upstreamRequestHeaders } from '../message/headers.ts'
 import { upstreamFault } from '../upstream/errors.ts'
+import type { Route } from '../upstream/route.ts'
 
 /** RFC 6455 1.3. */
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
@@ -20,13 +21,15 @@ export function newWebSocketKey(): string {
 
 /**
  * Gives `request`, which has not been sent, the path and the whole header section for `exchange`.
+ * @param route where it goes
  * @param key instead of the client's
  */
-export function writeHandshake(request: ClientRequest, exchange: Exchange, key?: string): void {
+export function writeHandshake(request: ClientRequest, exchange: Exchange, route: Route, key?: string): void {
   const { head, request: parsed } = exchange
-  request.path = parsed.path
+  request.path = route.rewrite?.apply(parsed.path) ?? parsed.path
   for (const name of request.getHeaderNames()) request.removeHeader(name)
   const { list: headers } = upstreamRequestHeaders(head.rawHeaders, forwardedOf(exchange))
+  route.requestHeaders?.apply(headers, exchange)
   headers.push('Connection', 'Upgrade', 'Upgrade', 'websocket')
   for (let i = 0; i < headers.length; i += 2) {
     if (key !== undefined && headers[i]!.toLowerCase() === KEY_NAME) continue

@@ -82,7 +82,7 @@ class SocketTunnel implements ResponseSource, Handshake, OpeningTunnel, Tunnel {
   /** The pass has made its request and not sent it yet. */
   onRequest(request: ClientRequest): void {
     this.#request = request
-    writeHandshake(request, this.#exchange)
+    writeHandshake(request, this.#exchange, this.#route)
   }
 
   onDrain(): void {

@@ -63,7 +63,7 @@ class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
     request.on('error', (error) => {
       if (this.#upstream === undefined) this.onOpeningFailed(error)
     })
-    writeHandshake(request, this.#exchange, this.#key)
+    writeHandshake(request, this.#exchange, this.#route, this.#key)
     request.on('upgrade', (response, upstream: Socket, firstBytes) => {
       this.#opening.answered()
       this.#onSwitched(response, upstream, firstBytes)

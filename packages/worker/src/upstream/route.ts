@@ -1,5 +1,7 @@
-// Where the requests of a site, or of one of its routes, go.
+// Where the requests of a site, or of one of its routes, go, and how they differ from what came.
 import type { ProxyAction, RouteSettings } from '@reverse-proxy/shared/config/config'
+import type { PathRewrite } from '../message/path-rewrite.ts'
+import type { RequestHeaderChanges } from '../protocol/request-headers.ts'
 import type { Upstream } from './upstream.ts'
 
 export interface Route {
@@ -7,4 +9,7 @@ export interface Route {
   /** The action of `settings`. */
   readonly action: ProxyAction
   readonly upstream: Upstream
+  /** Undefined: path and query go upstream byte for byte. */
+  readonly rewrite: PathRewrite | undefined
+  readonly requestHeaders: RequestHeaderChanges | undefined
 }

@@ -2,7 +2,13 @@
 import { randomBytes } from 'node:crypto'
 import net from 'node:net'
 import type { TestContext } from 'node:test'
-import type { ClientSettings, Limits, ProxyAction, Site } from '@reverse-proxy/shared/config/config'
+import type {
+  ClientSettings,
+  Limits,
+  ProxyAction,
+  RouteSettings,
+  Site,
+} from '@reverse-proxy/shared/config/config'
 import type { PasswordCheck, PasswordVerdict, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { RequestEntry, UpstreamErrorEntry } from '../../src/observability/access-log-entry.ts'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
@@ -45,25 +51,28 @@ export interface SiteOptions extends Partial<Site>, Partial<Omit<ProxyAction, 'k
 
 /** A site that sends everything to `port` of 127.0.0.1. */
 export function siteOf(port: number, options: SiteOptions = {}): Site {
-  const {
-    host = 'a.example',
-    upstream,
-    balancing,
-    connectTimeoutMs,
-    requestTimeoutMs,
-    ...overrides
-  } = options
+  const { host = 'a.example', routes = [], ...settings } = options
+  return { hosts: [host], routes, ...settingsOf(port, settings) }
+}
+
+/** What a site says and a route may say in its stead. */
+export function settingsOf(port: number, options: Omit<SiteOptions, 'host' | 'routes'> = {}): RouteSettings {
+  const { upstream, balancing, connectTimeoutMs, requestTimeoutMs, stripPrefix, addPrefix, ...overrides } =
+    options
   return {
-    hosts: [host],
     action: {
       kind: 'proxy',
       upstream: upstream ?? { kind: 'tcp', scheme: 'http', host: '127.0.0.1', port, caPem: undefined },
       ...(balancing && { balancing }),
       connectTimeoutMs: connectTimeoutMs ?? 2_000,
       requestTimeoutMs: requestTimeoutMs ?? 5_000,
+      stripPrefix: stripPrefix ?? false,
+      addPrefix: addPrefix ?? '',
     },
     bodyLimitBytes: 1_000_000,
     rateLimit: undefined,
+    requestHeaders: [],
+    responseHeaders: [],
     ...overrides,
   }
 }

@@ -1,7 +1,7 @@
 // Runs every check of `doctor` for one configuration: calls the probes and passes their results to the checks.
-import { upstreamsOf } from '@reverse-proxy/shared/config/sites'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { AcmeSettings, Config, Listener } from '@reverse-proxy/shared/config/config'
+import { proxyActionsOf, upstreamsOf } from '@reverse-proxy/shared/config/sites'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { findingsOf, type Finding } from './finding.ts'
 import { caaIdentitiesOf, checkCa, checkClock, checkContact, contactDomain } from './check-ca.ts'
@@ -51,20 +51,23 @@ interface UpstreamTarget {
   readonly upstream: TcpUpstream
   /** The longest connect timeout of its sites. */
   timeoutMs: number
-  readonly hosts: string[]
+  readonly hosts: Set<string>
 }
 
 /** Checks each upstream once, a few at a time, within a limit for all of them. */
 async function runUpstreamsChecks({ listeners }: Config, probes: Probes): Promise<Finding[]> {
   const targets = new Map<string, UpstreamTarget>()
   for (const site of listeners.flatMap(({ sites }) => sites)) {
-    for (const upstream of upstreamsOf(site.action)) {
-      if (upstream.kind !== 'tcp') continue
-      const key = JSON.stringify(upstream)
-      const target = targets.get(key) ?? { upstream, timeoutMs: 0, hosts: [] }
-      target.timeoutMs = Math.max(target.timeoutMs, site.action.connectTimeoutMs)
-      target.hosts.push(...site.hosts)
-      targets.set(key, target)
+    for (const action of proxyActionsOf([site])) {
+      for (const upstream of upstreamsOf(action)) {
+        if (upstream.kind !== 'tcp') continue
+        const key = JSON.stringify(upstream)
+        const target = targets.get(key) ?? { upstream, timeoutMs: 0, hosts: new Set<string>() }
+        target.timeoutMs = Math.max(target.timeoutMs, action.connectTimeoutMs)
+        // Several routes of a site may lead to one upstream.
+        for (const host of site.hosts) target.hosts.add(host)
+        targets.set(key, target)
+      }
     }
   }
   const findings: Finding[] = []
@@ -76,7 +79,7 @@ async function runUpstreamsChecks({ listeners }: Config, probes: Probes): Promis
       begun++
       const limit = AbortSignal.timeout(Math.min(timeoutMs, UPSTREAM_TIMEOUT_MS))
       const state = await probes.upstream(upstream, AbortSignal.any([deadline, limit]))
-      findings.push(checkUpstream(upstream, hosts, state))
+      findings.push(checkUpstream(upstream, [...hosts], state))
       if (deadline.aborted) return
     }
   }

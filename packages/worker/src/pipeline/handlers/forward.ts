@@ -68,10 +68,12 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
     this.#upstream = route.upstream
     this.#peer = route.upstream.pick(exchange)
     this.#deps = deps
-    const { body, path } = exchange.request
+    const { body } = exchange.request
+    const path = route.rewrite?.apply(exchange.request.path) ?? exchange.request.path
     const { method, rawHeaders } = exchange.head
     const { bodyLimitBytes: limitBytes } = route.settings
     const { list, bindsConnection } = upstreamRequestHeaders(rawHeaders, forwardedOf(exchange))
+    route.requestHeaders?.apply(list, exchange)
     this.client = exchange.connection
     this.authenticates = bindsConnection
     // An upstream that sends a body with its response to HEAD would have it taken for the next response.

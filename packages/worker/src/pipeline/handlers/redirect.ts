@@ -1,18 +1,26 @@
-// Handler of the plain-HTTP port: sends the client to the same host, path and query over HTTPS.
+// Handler of a site or route that sends its clients elsewhere.
+import type { RedirectAction } from '@reverse-proxy/shared/config/config'
+import { restOf } from '../../message/path-rewrite.ts'
 import { sendText } from '../../protocol/error-response.ts'
 import type { Exchange, Handler } from '../../protocol/exchange.ts'
 
-const DEFAULT_HTTPS_PORT = 443
+export class RedirectHandler implements Handler {
+  readonly #action: RedirectAction
+  readonly #routePath: string
 
-export class HttpsRedirectHandler implements Handler {
-  readonly #portSuffix: string
-
-  constructor(httpsPort: number) {
-    this.#portSuffix = httpsPort === DEFAULT_HTTPS_PORT ? '' : `:${httpsPort}`
+  /** @param routePath in normal form */
+  constructor(action: RedirectAction, routePath: string) {
+    this.#action = action
+    this.#routePath = routePath
   }
 
   handle(exchange: Exchange): void {
-    const { host, path } = exchange.request
-    sendText(exchange, 301, ['location', `https://${host}${this.#portSuffix}${path}`])
+    sendText(exchange, this.#action.status, ['location', this.#locationFor(exchange.request.path)])
+  }
+
+  #locationFor(path: string): string {
+    const { target, keeps } = this.#action
+    if (keeps === 'path') return target + path
+    return keeps === 'rest' ? target + restOf(path, this.#routePath) : target
   }
 }

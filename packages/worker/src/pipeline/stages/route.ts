@@ -1,25 +1,28 @@
-// Finds the site of a request by its host, and rejects a host that the connection's certificate does not cover.
+// Finds the site that a request is for, and the route of that site.
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { Exchange, ServedRoute } from '../../protocol/exchange.ts'
+import type { Exchange } from '../../protocol/exchange.ts'
 import type { Router } from '../router.ts'
+import type { ServedSite } from '../sites.ts'
 import { NEXT, type Stage, type StageResult } from '../stage.ts'
 
 export class RouteStage implements Stage {
-  readonly #router: () => Router<ServedRoute>
+  readonly #router: () => Router<ServedSite>
 
-  constructor(router: () => Router<ServedRoute>) {
+  constructor(router: () => Router<ServedSite>) {
     this.#router = router
   }
 
   run(exchange: Exchange): StageResult {
-    const { host } = exchange.request
+    const { host, path } = exchange.request
     const site = this.#router().lookup(host)
     if (site === undefined) throw new ProxyError('UNKNOWN_HOST', 'no site of this listener')
-    // RFC 9110 7.4: reject a request for a name that the certificate of the connection does not cover.
+    // RFC 9110 7.4: a connection made for one name does not serve another that its certificate does not prove.
     if (exchange.connection.certificate?.covers(host) === false) {
       throw new ProxyError('MISDIRECTED', 'not covered by the certificate of the connection')
     }
-    exchange.route = site
+    // First, so that a refusal has the header fields of the site.
+    exchange.route = site.own
+    if (site.routes !== undefined) exchange.route = site.routes.lookup(path, exchange.head)
     return NEXT
   }
 }

@@ -3,7 +3,7 @@
 import type { ConfigIssue, ConfigPath } from '@reverse-proxy/shared/config/issues'
 import { configSchema, type ConfigFile, type Valid } from '@reverse-proxy/shared/config/schema'
 import { Ajv, type ErrorObject } from 'ajv'
-import { schemaIssue } from './schema-issues.ts'
+import { schemaIssue } from './issues.ts'
 
 export interface CheckedDocument {
   readonly issues: readonly ConfigIssue[]

@@ -8,7 +8,7 @@ import {
   type IssueCode,
 } from '@reverse-proxy/shared/config/issues'
 import type { ErrorObject } from 'ajv'
-import { describeUnknownKey, nodeOf, type SchemaNode } from './schema-view.ts'
+import { describeUnknownKey, nodeOf, type SchemaNode } from './view.ts'
 
 interface PathCodes {
   /** The key is not there, or there is nothing in it. */
@@ -22,7 +22,6 @@ const CODES: Readonly<Record<string, PathCodes>> = {
   'listeners[].https_port': { invalid: 'HTTPS_PORT_INVALID' },
   'listeners[].sites': { missing: 'SITES_EMPTY' },
   'listeners[].sites[].host': { missing: 'HOST_MISSING' },
-  'listeners[].sites[].upstream': { missing: 'UPSTREAM_MISSING' },
   'listeners[].sites[].upstream_scheme': { invalid: 'UPSTREAM_SCHEME_INVALID' },
   'listeners[].tls.acme_domains': { missing: 'ACME_DOMAINS_EMPTY' },
 }

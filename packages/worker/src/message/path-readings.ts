@@ -1,0 +1,81 @@
+// The other ways in which a server may read a path than its normal form. Upstreams differ in what they decode and
+// remove; a request is refused if that could lead it past the route that guards what it asks for. Pure.
+import { decodeOnce, resolveSegments } from '@reverse-proxy/shared/url-path'
+
+/** A path without any of it is read the same everywhere. */
+const UNUSUAL = /%|[\\;]|\/\/|\/\./
+const ENCODED_PERCENT = /%25/
+const ENCODED_SLASH = /%2f/gi
+const ENCODED_NUL = /%(?:25)*00/
+/** Stands for an encoded slash that a server leaves encoded. In no path otherwise: NUL is refused. */
+const OPAQUE_SLASH = '\0'
+/** Servers behind each other may each decode once. */
+const MOST_DECODINGS = 3
+
+export interface PathReadings {
+  /** Each has to lead to the same route as the normal form. */
+  readonly others: ReadonlySet<string>
+  /**
+   * The path as a server compares it that removes or decodes nothing, or does it the other way round. It is an odd path
+   * to such a server, unless it begins with the path of a route.
+   */
+  readonly literals: ReadonlySet<string>
+}
+
+const NONE: ReadonlySet<string> = new Set()
+const ONE_READING: PathReadings = { others: NONE, literals: NONE }
+
+/** @returns undefined for a path with an encoded NUL, where many programs see its end */
+export function readingsOf(path: string): PathReadings | undefined {
+  if (!UNUSUAL.test(path)) return ONE_READING
+  if (ENCODED_NUL.test(path)) return undefined
+  const others = new Set<string>()
+  const times = ENCODED_PERCENT.test(path) ? MOST_DECODINGS : 1
+  for (const start of withAndWithout(path, withoutParameters)) {
+    for (const decoded of decodingsOf(start, times)) {
+      for (const whole of withAndWithout(decoded, withoutParameters)) {
+        for (const slashed of withAndWithout(whole, withoutBackslashes)) {
+          for (const cut of withAndWithout(slashed, withoutQuery)) others.add(resolveSegments(cut))
+        }
+      }
+    }
+  }
+  const undecoded = resolveSegments(path)
+  return { others, literals: new Set([path, decodeOnce(path), undecoded, decodeOnce(undecoded)]) }
+}
+
+/** After each decoding, with encoded slashes decoded and left as they are. */
+function decodingsOf(path: string, times: number): Set<string> {
+  const found = new Set<string>()
+  let open = new Set([path])
+  for (let time = 0; time < times; time++) {
+    const next = new Set<string>()
+    for (const one of open) {
+      next.add(decodeOnce(one))
+      next.add(decodeOnce(one.replace(ENCODED_SLASH, OPAQUE_SLASH)))
+    }
+    for (const one of next) found.add(one)
+    open = next
+  }
+  return found
+}
+
+function* withAndWithout(path: string, remove: (path: string) => string): Generator<string> {
+  yield path
+  const removed = remove(path)
+  if (removed !== path) yield removed
+}
+
+/** RFC 3986 3.3: some servers take `;x` from each segment, and find `..` in `..;x`. */
+function withoutParameters(path: string): string {
+  return path.includes(';') ? path.replace(/;[^/]*/g, '') : path
+}
+
+function withoutBackslashes(path: string): string {
+  return path.includes('\\') ? path.replaceAll('\\', '/') : path
+}
+
+/** As a server sees it that decodes before it looks for the query. */
+function withoutQuery(path: string): string {
+  return path.replace(/[?#].*$/s, '')
+}

@@ -1,0 +1,37 @@
+// Sets and removes header fields of a site's responses, whoever made them.
+import type { HeaderChange } from '@reverse-proxy/shared/config/config'
+import { HeaderTemplate } from '../../message/header-template.ts'
+import { lowerFieldName } from '../../message/field-names.ts'
+import type { Exchange, ResponseFilter, ResponseHead } from '../../protocol/exchange.ts'
+import { placeholderValue } from '../../protocol/placeholders.ts'
+
+/** RFC 6797 7.2: not over plain HTTP. */
+const HTTPS_ONLY = 'strict-transport-security'
+
+export class SiteHeadersFilter implements ResponseFilter {
+  readonly #changes: readonly HeaderTemplate[]
+  readonly #names: ReadonlySet<string>
+
+  constructor(changes: readonly HeaderChange[]) {
+    this.#changes = changes.map((change) => new HeaderTemplate(change))
+    this.#names = new Set(this.#changes.map(({ lowerName }) => lowerName))
+  }
+
+  onHead(exchange: Exchange, { headers }: ResponseHead): void {
+    let kept = 0
+    for (let i = 0; i < headers.length; i += 2) {
+      if (this.#names.has(lowerFieldName(headers[i]!))) continue
+      headers[kept] = headers[i]!
+      headers[kept + 1] = headers[i + 1]!
+      kept += 2
+    }
+    headers.length = kept
+    for (const change of this.#changes) {
+      if (change.isRemoval || (exchange.client.scheme === 'http' && change.lowerName === HTTPS_ONLY)) continue
+      headers.push(
+        change.lowerName,
+        change.render((placeholder) => placeholderValue(exchange, placeholder)),
+      )
+    }
+  }
+}
