@@ -6,17 +6,20 @@ import { buffers, BUFFER_BYTES } from './buffer-pool.ts'
 
 const LITTLE_BYTES = 16_384
 
+/** What is asked of the socket. */
+export type OutSocket = Pick<Socket, 'write' | 'writable' | 'writableNeedDrain'>
+
 export class OutBuffer {
   /** Where the next byte goes in what `reserve` has returned; whoever has put bytes there moves it. */
   end = 0
-  readonly #socket: Socket
+  readonly #socket: OutSocket
   #buffer: Buffer | undefined
   #isScheduled = false
   /** Written and not confirmed yet, in the order of their writes. */
   readonly #leaving: Buffer[] = []
   #onSettled: (() => void) | undefined
 
-  constructor(socket: Socket) {
+  constructor(socket: OutSocket) {
     this.#socket = socket
   }
 

@@ -1,0 +1,98 @@
+// Frames that cost us something and ask for nothing, counted by kind on each connection. A budget refills with time;
+// a client that has used one up is no client. Time is injected; what becomes of the connection is its own decision.
+import { ConnectionError, ERROR } from './frames.ts'
+
+/** What there can be too much of; the name is the one in the metrics. */
+export const FLOOD = {
+  /** RST_STREAM from the client (CVE-2023-44487). */
+  reset: 0,
+  /** Errors that make us reset a stream, and frames on streams that we have reset (CVE-2025-8671). */
+  streamError: 1,
+  settings: 2,
+  ping: 3,
+  /** PRIORITY and PRIORITY_UPDATE. */
+  priority: 4,
+  windowUpdate: 5,
+  /** DATA without content that ends nothing. */
+  emptyData: 6,
+  /** Frames of unknown types, and GOAWAY. */
+  unknown: 7,
+  /** DATA that we have to send in crumbs for want of window. */
+  tinyWindow: 8,
+  /** CONTINUATION beyond what a header section needs (CVE-2024-27316), empty ones among them. */
+  continuation: 9,
+  /** Answers to frames that the client does not read. */
+  unreadControl: 10,
+} as const
+
+export type Flood = (typeof FLOOD)[keyof typeof FLOOD]
+
+export const FLOOD_NAMES = [
+  'reset',
+  'stream error',
+  'settings',
+  'ping',
+  'priority',
+  'window update',
+  'empty data',
+  'unknown frame',
+  'tiny window',
+  'continuation',
+  'unread control',
+] as const
+
+/** At once, and then in a second. */
+const BURST = [1_000, 200, 100, 1_000, 1_000, 4_000, 1_000, 1_000, 1_000, 32, 1] as const
+const PER_SECOND = [33, 33, 10, 200, 200, 1_000, 100, 100, 100, 32, 0] as const
+/** Beyond its burst, a client may answer each DATA frame with so many WINDOW_UPDATE. */
+const WINDOW_UPDATES_PER_DATA = 4
+
+export class FloodGuard {
+  readonly #nowMs: () => number
+  /** What is left of each budget; made when the first is drawn upon. */
+  #left: number[] | undefined
+  #refilledMs = 0
+
+  /** @param nowMs monotonic */
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs
+  }
+
+  /** @throws ConnectionError ENHANCE_YOUR_CALM */
+  spend(kind: Flood): void {
+    if (!this.allows(kind)) throw floodError(kind)
+  }
+
+  /** Spends as well. @returns false: it is a flood */
+  allows(kind: Flood): boolean {
+    if (this.#left === undefined) {
+      this.#left = [...BURST]
+      this.#refilledMs = this.#nowMs()
+    }
+    const left = this.#left
+    left[kind]! -= 1
+    if (left[kind]! >= 0) return true
+    this.#refill(left)
+    return left[kind]! >= 0
+  }
+
+  /** A DATA frame has been sent: the client may answer. */
+  sentData(): void {
+    const left = this.#left
+    if (left === undefined || left[FLOOD.windowUpdate]! >= BURST[FLOOD.windowUpdate]) return
+    left[FLOOD.windowUpdate]! += WINDOW_UPDATES_PER_DATA
+  }
+
+  #refill(left: number[]): void {
+    const nowMs = this.#nowMs()
+    const seconds = (nowMs - this.#refilledMs) / 1_000
+    this.#refilledMs = nowMs
+    for (let kind = 0; kind < BURST.length; kind++) {
+      left[kind] = Math.min(BURST[kind]!, left[kind]! + seconds * PER_SECOND[kind]!)
+    }
+  }
+}
+
+export function floodError(kind: Flood): ConnectionError {
+  return new ConnectionError(ERROR.enhanceYourCalm, 'HTTP2_FLOOD', FLOOD_NAMES[kind])
+}

@@ -1,0 +1,45 @@
+// What a client may not take forever over on one HTTP/2 connection: its first SETTINGS, a header section, having nothing
+// open. Deadlines are data; the session is looked at from time to time. Pure.
+
+export interface DeadlineLimits {
+  readonly requestHeaderTimeoutMs: number
+  readonly keepAliveTimeoutMs: number
+}
+
+export interface SessionActivity {
+  /** The client's SETTINGS have come. */
+  readonly isGreeted: boolean
+  readonly openStreams: number
+  /** Streams that there have been. */
+  readonly requests: number
+}
+
+export type Overdue = 'none' | 'head' | 'idle'
+
+export class SessionDeadlines {
+  readonly #startedMs: number
+  #idleSinceMs: number
+  #headSinceMs: number | undefined
+  #requestsSeen = 0
+
+  constructor(nowMs: number) {
+    this.#startedMs = nowMs
+    this.#idleSinceMs = nowMs
+  }
+
+  /** After bytes have come. @param isWithinHead a header section has begun */
+  received(isWithinHead: boolean, nowMs: () => number): void {
+    if (!isWithinHead) this.#headSinceMs = undefined
+    else this.#headSinceMs ??= nowMs()
+  }
+
+  /** What the client has taken too long over. */
+  look(activity: SessionActivity, nowMs: number, limits: DeadlineLimits): Overdue {
+    const { isGreeted, openStreams, requests } = activity
+    if (openStreams > 0 || requests !== this.#requestsSeen) this.#idleSinceMs = nowMs
+    this.#requestsSeen = requests
+    const headSinceMs = isGreeted ? this.#headSinceMs : this.#startedMs
+    if (headSinceMs !== undefined && nowMs - headSinceMs >= limits.requestHeaderTimeoutMs) return 'head'
+    return nowMs - this.#idleSinceMs >= limits.keepAliveTimeoutMs ? 'idle' : 'none'
+  }
+}

@@ -1,0 +1,245 @@
+// One HTTP/2 connection as a server holds it (RFC 9113): from bytes to frames to what they do, and how it ends. Knows no
+// socket's events and no timer: its owner gives it bytes, has it `look` at its deadlines, and closes the transport.
+import type { OutSocket } from '../../io/out-buffer.ts'
+import { ControlFrames } from './control-frames.ts'
+import { FLOOD, FloodGuard, floodError, type Flood } from './flood-guard.ts'
+import { FrameReader, type FrameHandler } from './frame-reader.ts'
+import { checkFrameHead } from './frame-rules.ts'
+import {
+  ConnectionError,
+  ERROR,
+  FLAG,
+  FRAME,
+  INITIAL_WINDOW_BYTES,
+  MAX_31_BITS,
+  protocolError,
+} from './frames.ts'
+import { mayFollow } from './header-block.ts'
+import { RequestFrames } from './request-frames.ts'
+import type { Http2RequestHead } from './request-head.ts'
+import { Sender } from './sender.ts'
+import { SessionDeadlines, type DeadlineLimits, type SessionActivity } from './session-deadlines.ts'
+import { CONNECTION_WINDOW_BYTES, settingsPayload, type SessionLimits } from './settings.ts'
+import { Streams, type StreamsEvents } from './streams.ts'
+import { Http2Stream } from './stream.ts'
+
+export interface SessionOwner {
+  onRequest(stream: Http2Stream): void
+  /** The connection has ended with an error: GOAWAY has been written, every stream is closed. Once. */
+  onFault(error: ConnectionError): void
+  /** It has ended in peace: GOAWAY has been written, no stream is open any more. Once, and not after `onFault`. */
+  onFinished(): void
+}
+
+export class Http2Session implements FrameHandler, SessionActivity, StreamsEvents {
+  isGreeted = false
+  readonly #owner: SessionOwner
+  readonly #limits: () => SessionLimits
+  readonly #nowMs: () => number
+  readonly #sender: Sender
+  readonly #streams: Streams
+  readonly #reader = new FrameReader(this)
+  readonly #requests: RequestFrames
+  readonly #controls: ControlFrames
+  readonly #guard: FloodGuard
+  readonly #deadlines: SessionDeadlines
+  /** Nothing is read any more. */
+  #isEnded = false
+
+  /**
+   * Writes our SETTINGS.
+   * @param limits as they are now; a change holds from the next request on
+   * @param nowMs monotonic
+   */
+  constructor(socket: OutSocket, owner: SessionOwner, limits: () => SessionLimits, nowMs: () => number) {
+    this.#owner = owner
+    this.#limits = limits
+    this.#nowMs = nowMs
+    const guard = new FloodGuard(nowMs)
+    this.#guard = guard
+    this.#deadlines = new SessionDeadlines(nowMs())
+    this.#sender = new Sender(socket, guard)
+    const streams = new Streams(this.#sender, guard, this)
+    this.#streams = streams
+    this.#controls = new ControlFrames(streams, this.#sender, guard)
+    this.#requests = new RequestFrames({
+      streams,
+      guard,
+      limits,
+      open: (streamId, head) => this.#open(streamId, head),
+    })
+    this.sendSettings()
+    this.#sender.windowUpdate(0, CONNECTION_WINDOW_BYTES - INITIAL_WINDOW_BYTES)
+  }
+
+  get openStreams(): number {
+    return this.#streams.size
+  }
+
+  get requests(): number {
+    return this.#streams.requests
+  }
+
+  get isWithinHead(): boolean {
+    return this.#requests.isWithinHead
+  }
+
+  /** No new request is served. */
+  get isEnding(): boolean {
+    return this.#isEnded || this.#requests.isFinishing
+  }
+
+  // From the owner
+
+  /** @param chunk nobody changes it afterwards */
+  receive(chunk: Buffer): void {
+    if (this.#isEnded) return
+    try {
+      this.#reader.execute(chunk)
+      if (this.#sender.isUnread) throw floodError(FLOOD.unreadControl)
+    } catch (error) {
+      if (!(error instanceof ConnectionError)) throw error
+      this.#fail(error)
+      return
+    }
+    this.#deadlines.received(this.isWithinHead, this.#nowMs)
+  }
+
+  /** The transport has written what it held. */
+  onDrain(): void {
+    if (!this.#isEnded) this.#sender.onDrain()
+  }
+
+  /** The transport is gone. */
+  onTransportClosed(): void {
+    if (!this.#isEnded) this.#end()
+  }
+
+  /** To be called every second or so. */
+  look(nowMs: number, limits: DeadlineLimits): void {
+    if (this.isEnding) return
+    const overdue = this.#deadlines.look(this, nowMs, limits)
+    if (overdue === 'none') return
+    // Nothing more can come on a connection within a head; what is owed can still be given.
+    if (overdue === 'idle' || this.openStreams > 0) this.finish()
+    else this.#fail(new ConnectionError(ERROR.noError, 'HTTP2_HEADER_TIMEOUT'))
+  }
+
+  /** Our limits, also when they have changed. */
+  sendSettings(): void {
+    if (!this.#isEnded) this.#sender.settings(settingsPayload(this.#limits()))
+  }
+
+  /** RFC 9113 6.8: the first of two steps. Nothing is refused yet. */
+  announceEnd(): void {
+    if (!this.isEnding) this.#sender.goaway(MAX_31_BITS)
+  }
+
+  /** The second: what is open is finished, what is new is not served. */
+  finish(): void {
+    if (this.isEnding) return
+    this.#requests.isFinishing = true
+    this.#sender.goaway(this.#streams.lastStreamId)
+    this.onNoneOpen()
+  }
+
+  // StreamsEvents
+
+  onNoneOpen(): void {
+    if (!this.#requests.isFinishing || this.#isEnded || this.openStreams > 0) return
+    this.#end()
+    this.#owner.onFinished()
+  }
+
+  onFlood(kind: Flood): void {
+    this.#fail(floodError(kind))
+  }
+
+  // FrameHandler
+
+  onFrameHead(type: number, flags: number, streamId: number, length: number): void {
+    if (this.#isEnded) throw new ConnectionError(ERROR.noError, 'ended')
+    if (!mayFollow(this.#requests.block, type, streamId))
+      throw protocolError('a frame within a header section, or CONTINUATION without one')
+    // RFC 9113 3.4: SETTINGS come first.
+    if (!this.isGreeted && (type !== FRAME.settings || (flags & FLAG.ack) !== 0))
+      throw protocolError('HTTP2_BAD_PREFACE')
+    checkFrameHead(type, flags, streamId, length)
+    switch (type) {
+      case FRAME.data:
+        this.#requests.onDataHead(flags, streamId, length)
+        break
+      case FRAME.headers:
+        this.#requests.isWithinHead = true
+        break
+      case FRAME.continuation:
+        this.#guard.spend(FLOOD.continuation)
+        break
+      case FRAME.rstStream:
+      case FRAME.windowUpdate:
+        if (streamId !== 0 && this.#streams.isIdle(streamId)) throw protocolError('a frame on an idle stream')
+        break
+      default:
+    }
+  }
+
+  onPayload(type: number, flags: number, streamId: number, bytes: Buffer, from: number, to: number): void {
+    switch (type) {
+      case FRAME.headers:
+        this.#requests.onHeaders(flags, streamId, bytes, from, to)
+        break
+      case FRAME.continuation:
+        this.#requests.onContinuation(flags, bytes, from, to)
+        break
+      case FRAME.rstStream:
+        this.#requests.onReset(streamId)
+        break
+      case FRAME.settings:
+        this.isGreeted = true
+        this.#controls.onSettings(flags, bytes, from, to)
+        break
+      case FRAME.ping:
+        this.#controls.onPing(flags, bytes, from)
+        break
+      case FRAME.windowUpdate:
+        this.#controls.onWindowUpdate(streamId, bytes, from)
+        break
+      case FRAME.priority:
+        this.#controls.onPriority(streamId, bytes, from, to)
+        break
+      case FRAME.priorityUpdate:
+        this.#controls.onPriorityUpdate(bytes, from, to)
+        break
+      default:
+        this.#guard.spend(FLOOD.unknown)
+    }
+  }
+
+  onData(bytes: Buffer, from: number, to: number): void {
+    this.#requests.onData(bytes, from, to)
+  }
+
+  onDataEnd(): void {
+    this.#requests.onDataEnd()
+  }
+
+  #open(streamId: number, head: Http2RequestHead): void {
+    const stream = new Http2Stream(streamId, head, this.#controls.initialWindowBytes, this.#streams)
+    stream.priority = this.#controls.takeEarlyPriority(streamId) ?? stream.priority
+    this.#streams.add(stream)
+    this.#owner.onRequest(stream)
+  }
+
+  #fail(error: ConnectionError): void {
+    if (this.#isEnded) return
+    this.#sender.goaway(this.#streams.lastStreamId, error.code)
+    this.#end()
+    this.#owner.onFault(error)
+  }
+
+  #end(): void {
+    this.#isEnded = true
+    this.#sender.close()
+    this.#streams.closeAll()
+  }
+}
