@@ -27,6 +27,7 @@ export type CountedEvent =
   | 'tls_failed'
   | 'connection_refused'
   | 'client_error'
+  | 'http2_flood'
   | 'rate_limited'
   | 'auth_failed'
   | 'upstream_error'

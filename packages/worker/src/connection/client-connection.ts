@@ -32,53 +32,15 @@ export interface ClientConnection {
 export class Http2Connection implements ClientConnection {
   readonly client: Client
   readonly certificate: Pick<SiteContext, 'covers'>
+  /** Below TLS. */
   readonly socket: Socket
-  /** Stream ID of the newest request. */
-  lastStreamId = 0
-  /** It has had as many requests as it may have, and has been told. */
-  isRetired = false
-  /** When the session was last seen to send; limits/http2-sessions.ts looks. */
+  /** When it was last seen to send. */
   lastWroteMs = 0
-  #requests = 0
-  #open = 0
-  #bodies = 0
-  #openBodies = 0
 
   constructor(client: Pick<ConnectionInfo, 'clientIp' | 'context' | 'socket'>) {
     this.socket = client.socket
     this.client = clientOf(client.clientIp, 'https')
     this.certificate = client.context
-  }
-
-  get requests(): number {
-    return this.#requests
-  }
-
-  get hasOpenExchange(): boolean {
-    return this.#open > 0
-  }
-
-  /** Requests with a body, so far. */
-  get bodies(): number {
-    return this.#bodies
-  }
-
-  get openBodies(): number {
-    return this.#openBodies
-  }
-
-  began(streamId: number, hasBody: boolean): void {
-    this.lastStreamId = streamId
-    this.#requests += 1
-    this.#open += 1
-    if (!hasBody) return
-    this.#bodies += 1
-    this.#openBodies += 1
-  }
-
-  ended(hadBody: boolean): void {
-    this.#open -= 1
-    if (hadBody) this.#openBodies -= 1
   }
 }
 

@@ -1,6 +1,5 @@
 // Every client connection of one server, and how they are brought to an end without failing a request.
 // Node's own close() is of no use here: the server never listens, and its close callback never comes.
-import type { Http2Session } from 'node:http2'
 import type { Socket } from 'node:net'
 import { nowMs, stoodStill } from '../node/timers.ts'
 
@@ -9,17 +8,23 @@ const NOTICE_MS = 1000
 const SWEEP_INTERVAL_MS = 50
 /** For the last frame of a tunnel to get away. */
 const FAREWELL_MS = 200
-/** RFC 9113 6.8: a GOAWAY with this last stream id announces the end without refusing anything yet. */
-const MAX_STREAM_ID = 2 ** 31 - 1
 
 interface LongLived {
   readonly size: number
   goAway(): void
 }
 
+/** An HTTP/2 session as far as its end is concerned (RFC 9113 6.8). */
+interface Retirable {
+  /** Nothing is refused yet. */
+  announceEnd(): void
+  /** What is open is finished, what is new is not served. Idempotent. */
+  finish(): void
+}
+
 export class ClientConnections {
   readonly #sockets = new Set<Socket>()
-  readonly #sessions = new Set<Http2Session>()
+  readonly #sessions = new Set<Retirable>()
   readonly #closeIdle: () => void
   readonly #tunnels: LongLived | undefined
   #drained: Promise<void> | undefined
@@ -49,9 +54,10 @@ export class ClientConnections {
     socket.once('close', () => this.#sockets.delete(socket))
   }
 
-  addSession(session: Http2Session): void {
+  /** @param socket closes with it */
+  addSession(session: Retirable, socket: Socket): void {
     this.#sessions.add(session)
-    session.once('close', () => this.#sessions.delete(session))
+    socket.once('close', () => this.#sessions.delete(session))
     if (this.isDraining) retireSession(session)
   }
 
@@ -107,8 +113,7 @@ export class ClientConnections {
 }
 
 /** The end of an HTTP/2 session in the same two steps, so that no request crosses our GOAWAY and is lost. */
-export function retireSession(session: Http2Session): void {
-  if (session.closed || session.destroyed) return
-  session.goaway(0, MAX_STREAM_ID)
-  setTimeout(() => session.close(), NOTICE_MS).unref()
+export function retireSession(session: Retirable): void {
+  session.announceEnd()
+  setTimeout(() => session.finish(), NOTICE_MS).unref()
 }

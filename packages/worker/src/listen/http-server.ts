@@ -5,7 +5,7 @@ import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import { siteNameOf } from '@reverse-proxy/shared/config/sites'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { WriteTimeouts } from '../protocol/write-timeouts.ts'
-import { nowMs } from '../node/timers.ts'
+import { nowMs, SWEEP_INTERVAL_MS } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
 import { HttpsRedirectHandler } from '../pipeline/handlers/https-redirect.ts'
 import { Pipeline } from '../pipeline/pipeline.ts'
@@ -25,7 +25,6 @@ import { filtersOf, type ServedSite } from '../pipeline/sites.ts'
 import { sendText } from '../protocol/error-response.ts'
 import { Http1Server } from '../protocol/http1/server.ts'
 import { Router } from '../pipeline/router.ts'
-import { SWEEP_INTERVAL_MS } from '../node/server-options.ts'
 
 export interface PlainHttpSettings {
   readonly sites: readonly Site[]

@@ -1,17 +1,15 @@
 // The HTTPS side of one listener: HTTP/1.1 and HTTP/2 on connections that the TLS front has looked at.
-// Owns the runtime's server, which never listens, and every connection handed to it; what is done with
+// Owns the TLS server, which never listens, and every connection handed to it; what is done with
 // a request is the pipeline's.
-import type { Http2Session, ServerHttp2Session, ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
-import { TLSSocket } from 'node:tls'
+import type { Server, TLSSocket } from 'node:tls'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { createWebSocketProxy } from '../tunnel/http-proxy.ts'
 import { CompiledSites, type WelcomeAddress } from '../pipeline/sites.ts'
 import { WriteTimeouts } from '../protocol/write-timeouts.ts'
-import { Http2Sessions } from '../protocol/http2-guard.ts'
-import { nowMs } from '../node/timers.ts'
+import { nowMs, SWEEP_INTERVAL_MS } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
 import { Tunnels } from '../tunnel/tunnels.ts'
 import type { UpstreamDeps } from '../upstream/upstream.ts'
@@ -32,13 +30,11 @@ import { RouteStage } from '../pipeline/stages/route.ts'
 import { SESSION_ID_CONTEXT, TLS_OPTIONS } from '../tls/policy.ts'
 import { connectionInfoOf, type ConnectionInfo } from '../connection/connection-info.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
-import { Http2Connection } from '../connection/client-connection.ts'
-import { ClientConnections, retireSession } from '../connection/client-connections.ts'
+import { ClientConnections } from '../connection/client-connections.ts'
 import type { Exchange, ExchangeDeps } from '../protocol/exchange.ts'
 import { Http1Server } from '../protocol/http1/server.ts'
-import { Http2Exchange } from '../protocol/http2-exchange.ts'
-import { http2Settings, SWEEP_INTERVAL_MS } from '../node/server-options.ts'
-import { createRuntimeServer, type RuntimeServer } from '../node/http-server.ts'
+import { Http2Connections } from './http2-connections.ts'
+import { createTlsServer } from '../node/tls-server.ts'
 
 export interface HttpsServerSettings {
   readonly sites: readonly Site[]
@@ -63,24 +59,19 @@ export interface HttpsServerDeps {
   readonly connectionLimitLog: ConnectionLimitLog
 }
 
-/** HTTP/2 gives a stream that much ahead of its reader, and a connection four times as much. */
-const SESSION_WINDOW_BYTES = 1024 * 1024
-const GONE: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE'])
-
 export class HttpsServer {
   readonly #log: Log
   readonly #metrics: EventCounter
-  readonly #server: RuntimeServer
+  readonly #server: Server
   readonly #tunnels = new Tunnels()
   readonly #connections = new ClientConnections(() => this.#http1.closeIdle(), this.#tunnels)
   readonly #handshakes = new Map<ConnectionInfo, NodeJS.Timeout>()
   readonly #http1: Http1Server
-  readonly #http2 = new WeakMap<Http2Session, Http2Connection>()
+  readonly #http2: Http2Connections
   readonly #routes: CompiledSites
   readonly #pipeline: Pipeline
   readonly #exchangeDeps: ExchangeDeps
   readonly #stalls: WriteTimeouts
-  readonly #sessions: Http2Sessions
   readonly #sweep: NodeJS.Timeout
   #limits: Limits
   #proxies: TrustedProxies | undefined
@@ -121,10 +112,9 @@ export class HttpsServer {
       log,
     )
     this.#stalls = new WriteTimeouts(() => this.#limits.bodyStallTimeoutMs, nowMs, log, deps.metrics)
-    this.#sessions = new Http2Sessions(() => this.#limits, nowMs)
     this.#sweep = setInterval(() => {
-      // First: it finds out which sessions have been sending.
-      this.#sessions.sweep()
+      // First: it finds out which connections have been sending.
+      this.#http2.sweep()
       this.#stalls.sweep()
       // What has come while nobody looked is read first: no deadline counts the time we stood still.
       setImmediate(() => this.#http1.sweep())
@@ -137,13 +127,19 @@ export class HttpsServer {
       handle: (exchange) => this.#pipeline.run(exchange),
       isDraining: () => this.#connections.isDraining,
     })
-    this.#server = createRuntimeServer({
+    this.#http2 = new Http2Connections(settings.limits, {
+      log,
+      metrics: deps.metrics,
+      exchange: this.#exchangeDeps,
+      connections: this.#connections,
+      handle: (exchange) => this.#pipeline.run(exchange),
+    })
+    this.#server = createTlsServer({
       limits: settings.limits,
       ticketKeys: deps.ticketKeys,
       sessionIdContext: SESSION_ID_CONTEXT,
       tls: TLS_OPTIONS,
       contextOf: (socket) => connectionInfoOf(socket).context.secureContext,
-      onHttp1: (socket) => this.#http1.adopt(socket, connectionInfoOf(socket)),
     })
     this.#listen()
   }
@@ -169,13 +165,13 @@ export class HttpsServer {
     return this.#connections.size
   }
 
-  /** In place, from the next request on (of limits that the runtime keeps: the next connection). */
+  /** In place, from the next request on (the deadline of a handshake: the next connection). */
   configure({ sites, limits, proxies }: HttpsServerSettings): void {
     this.#limits = limits
     this.#proxies = proxies
     this.#routes.configure(sites, limits)
     this.#http1.configure(limits)
-    this.#server.updateSettings(http2Settings(limits))
+    this.#http2.configure(limits)
   }
 
   setTicketKeys(ticketKeys: Uint8Array): void {
@@ -193,9 +189,6 @@ export class HttpsServer {
     const server = this.#server
     server.on('secureConnection', (socket) => this.#onSecure(socket))
     server.prependListener('tlsClientError', (error, socket) => this.#onTlsError(error, socket))
-    server.on('session', (session) => this.#onSession(session))
-    server.on('stream', (stream, _headers, _flags, rawHeaders) => this.#onStream(stream, rawHeaders))
-    server.on('sessionError', (error, session) => this.#onSessionError(error, session))
     server.on('error', (error) => this.#log.error('INTERNAL_ERROR', { error: error.message }))
   }
 
@@ -210,6 +203,8 @@ export class HttpsServer {
     const resumed = socket.isSessionReused()
     this.#metrics.count('tls_handshake', String(resumed))
     this.#log.debug('TLS_ESTABLISHED', { client_ip: peeked.clientIp, resumed })
+    if (socket.alpnProtocol === 'h2') this.#http2.adopt(socket, peeked)
+    else this.#http1.adopt(socket, peeked)
   }
 
   #onTlsError(cause: Error, socket: TLSSocket): void {
@@ -221,44 +216,6 @@ export class HttpsServer {
     this.#log[level]('TLS_FAILED', { client_ip: clientIp, error })
     socket.destroy()
   }
-
-  #onSession(session: ServerHttp2Session): void {
-    // The session's `socket` is a proxy of the TLSSocket: good enough for asking what it came with.
-    const connection = new Http2Connection(connectionInfoOf(overTls(session.socket)))
-    this.#http2.set(session, connection)
-    this.#connections.addSession(session)
-    session.setLocalWindowSize(SESSION_WINDOW_BYTES)
-    session.on('error', ignore)
-    this.#sessions.watch(session, connection)
-  }
-
-  #onSessionError(error: Error, session: ServerHttp2Session): void {
-    const fields = { client_ip: this.#http2.get(session)?.client.ip, error: codeOf(error) ?? error.message }
-    // The runtime's guards speak through this, too; a client that has gone is no news.
-    this.#metrics.count('client_error', fields.error)
-    if (GONE.has(fields.error)) this.#log.debug('CLIENT_ERROR', fields)
-    else this.#log.info('CLIENT_ERROR', fields)
-  }
-
-  #onStream(stream: ServerHttp2Stream, rawHeaders: readonly string[]): void {
-    const { session } = stream
-    const connection = session === undefined ? undefined : this.#http2.get(session)
-    if (session === undefined || connection === undefined) {
-      // Reset before we came to it.
-      stream.on('error', ignore)
-      return
-    }
-    this.#pipeline.run(new Http2Exchange(stream, rawHeaders, connection, this.#exchangeDeps))
-    // More than that if a reload has made it less.
-    if (connection.isRetired || connection.requests < this.#limits.requestsPerConnection) return
-    connection.isRetired = true
-    retireSession(session)
-  }
-}
-
-function overTls(socket: Socket): TLSSocket {
-  if (socket instanceof TLSSocket) return socket
-  throw new TypeError('a client connection without TLS')
 }
 
 function ignore(): void {}

@@ -39,6 +39,9 @@ export function afterAwake(delayMs: number, run: () => void): void {
   ).unref()
 }
 
+/** Deadlines that are data are looked after this often. */
+export const SWEEP_INTERVAL_MS = 1_000
+
 /** Milliseconds since the start of this process; monotonic. */
 export function nowMs(): number {
   return performance.now()

@@ -1,6 +1,6 @@
 // One request and its answer as the rest of the data plane sees them, whichever protocol carries
 // them. Knows how far the answer is and reports it once, when it is over; the two protocols are
-// http1-exchange.ts and http2-exchange.ts.
+// http1-exchange.ts and http2/exchange.ts.
 import type { RouteSettings } from '@reverse-proxy/shared/config/config'
 import type { AccessList } from '../access/access-list.ts'
 import type { BodySource } from './body.ts'

@@ -6,7 +6,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { BodySink, BodySource } from '../protocol/body.ts'
 import type { ResponseSource } from '../protocol/exchange.ts'
 import { clientResponseHeaders } from '../message/headers.ts'
-import type { Http2Exchange } from '../protocol/http2-exchange.ts'
+import type { Http2Exchange } from '../protocol/http2/exchange.ts'
 import { passRejectedUpgrade } from './upgrade-rejected.ts'
 import type { Route } from '../upstream/route.ts'
 import type { Tunnel } from './tunnels.ts'
@@ -43,6 +43,8 @@ class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
   readonly #key = newWebSocketKey()
   readonly #opening: TunnelOpening
   readonly #toClient = new FrameBoundary()
+  /** Runs while no byte passes, in either direction. */
+  #silence: NodeJS.Timeout | undefined
   #upstream: Socket | undefined
   #body: BodySource | undefined
 
@@ -84,10 +86,12 @@ class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
   }
 
   onDrain(): void {
+    this.#silence?.refresh()
     this.#upstream?.resume()
   }
 
   onClientGone(): void {
+    clearTimeout(this.#silence)
     this.#deps.tunnels.closed(this)
     // Bytes that the client sent before its end must still be written.
     if (this.#upstream?.writableEnded === true) this.#upstream.destroySoon()
@@ -98,6 +102,7 @@ class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
 
   onBody(bytes: Buffer, from: number, to: number): boolean {
     const upstream = this.#upstream
+    this.#silence?.refresh()
     // Data that arrives after the upstream has ended is dropped.
     return upstream?.writable !== true || upstream.write(bytes.subarray(from, to))
   }
@@ -133,7 +138,7 @@ class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
     upstream.allowHalfOpen = true
     this.#deps.tunnels.opened(this)
     exchange.respond({ status: 200, reason: '', headers: headersOf(response), contentLength: undefined })
-    exchange.onIdle(this.#deps.limits().upgradeIdleTimeoutMs, () => this.#cut())
+    this.#cutAfterSilence(this.#deps.limits().upgradeIdleTimeoutMs)
     if (firstBytes.length > 0) upstream.unshift(firstBytes)
     this.#passToClient(upstream)
     this.#passToUpstream(upstream)
@@ -142,6 +147,7 @@ class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
   #passToClient(upstream: Socket): void {
     const exchange = this.#exchange
     upstream.on('data', (chunk: Buffer) => {
+      this.#silence?.refresh()
       this.#toClient.see(chunk)
       if (!exchange.write(chunk)) upstream.pause()
     })
@@ -164,11 +170,17 @@ class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
   }
 
   #halfOpen(): void {
-    this.#exchange.onIdle(halfOpenTimeoutMs(this.#deps.limits()), () => this.#cut())
+    if (!this.#exchange.isOver) this.#cutAfterSilence(halfOpenTimeoutMs(this.#deps.limits()))
+  }
+
+  #cutAfterSilence(timeoutMs: number): void {
+    clearTimeout(this.#silence)
+    this.#silence = setTimeout(() => this.#cut(), timeoutMs)
   }
 
   /** RFC 8441 5: what is a reset in TCP is CANCEL here. */
   #cut(): void {
+    clearTimeout(this.#silence)
     this.#deps.tunnels.closed(this)
     this.#exchange.cancel()
     this.#upstream?.destroy()

@@ -31,11 +31,6 @@ const WORDS_BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
 const FAULTS: Readonly<Record<string, UpstreamFault>> = {
   ECONNRESET: { code: 'UPSTREAM_RESET', words: 'reset' },
   EPIPE: { code: 'UPSTREAM_RESET', words: 'reset' },
-  // The runtime's HTTP/2 sends no such status.
-  ERR_HTTP2_STATUS_INVALID: {
-    code: 'UPSTREAM_PROTOCOL',
-    words: 'bad response: status beyond 599 over HTTP/2',
-  },
 }
 
 /** The reason why an established connection was lost. */

@@ -4,15 +4,13 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import http from 'node:http'
-import type { ServerHttp2Stream } from 'node:http2'
 import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import tls, { createSecureContext, type TLSSocket } from 'node:tls'
 import httpProxy from 'http-proxy'
-import { createRuntimeServer, type RuntimeServer } from '../../src/node/http-server.ts'
+import { createTlsServer } from '../../src/node/tls-server.ts'
 import { surviveWriteErrors } from '../../src/node/socket-errors.ts'
 import { acceptedSocketOf } from '../../src/node/tls-socket.ts'
-import { connectHttp2, request } from '../support/http2-client.ts'
 import { LIMITS, testCertificate } from '../support/site-server.ts'
 import { listen, next } from '../support/sockets.ts'
 import { waitUntil } from '../support/wait-until.ts'
@@ -20,32 +18,28 @@ import { waitUntil } from '../support/wait-until.ts'
 const TIMEOUT = { timeout: 20_000 }
 
 interface Running {
-  readonly server: RuntimeServer
+  readonly server: tls.Server
   readonly port: number
   readonly accepted: net.Socket[]
-  /** Connections of clients that do not speak HTTP/2. */
-  readonly http1: TLSSocket[]
 }
 
 /** The runtime's server behind a listener of our own, as the product uses it. */
 async function start(t: TestContext): Promise<Running> {
-  const http1: TLSSocket[] = []
   const { certPem: cert, keyPem: key } = testCertificate()
   const context = createSecureContext({ cert, key })
-  const server = createRuntimeServer({
-    limits: { ...LIMITS, requestHeaderTimeoutMs: 1_000 },
+  const server = createTlsServer({
+    limits: LIMITS,
     ticketKeys: randomBytes(48),
     sessionIdContext: 'test',
     tls: {},
     contextOf: () => context,
-    onHttp1: (socket) => http1.push(socket),
   })
   const accepted: net.Socket[] = []
   const listener = net.createServer((socket) => {
     accepted.push(socket)
     server.emit('connection', socket)
   })
-  return { server, port: await listen(t, listener), accepted, http1 }
+  return { server, port: await listen(t, listener), accepted }
 }
 
 function connectTls(t: TestContext, port: number, protocol: string): TLSSocket {
@@ -70,39 +64,6 @@ test('TLSSocket._parent is the accepted socket, also after both have closed', TI
   await once(socket, 'close')
   assert.equal(acceptedSocketOf(socket), accepted[0])
 })
-
-test("a server without its own 'stream' listener leaves HTTP/2 streams to ours", TIMEOUT, async (t) => {
-  const { server, port } = await start(t)
-  server.on('request', () => assert.fail('the compatibility layer has answered'))
-  server.on('stream', (stream: ServerHttp2Stream, _headers, _flags, rawHeaders) => {
-    stream.respond([':status', '200', 'x-method', rawHeaders[rawHeaders.indexOf(':method') + 1] ?? ''])
-    stream.end()
-  })
-  const session = await connectHttp2(t, port)
-  const { status, headers } = await request(session, { ':path': '/' })
-  assert.deepEqual([status, headers['x-method']], [200, 'GET'])
-})
-
-test(
-  "without the listener of http2's server for 'secureConnection', other protocols are ours",
-  TIMEOUT,
-  async (t) => {
-    const { port, http1 } = await start(t)
-    for (const protocol of ['http/1.1', 'http/1.0']) {
-      const client = connectTls(t, port, protocol)
-      client.write('anything')
-      await waitUntil('it to be handed over', () => http1.length > 0)
-      const socket = http1.pop()
-      assert.ok(socket !== undefined)
-      assert.equal(socket.alpnProtocol, protocol)
-      const [bytes]: Buffer[] = await once(socket, 'data')
-      assert.equal(String(bytes), 'anything')
-      socket.destroy()
-    }
-    const session = await connectHttp2(t, port)
-    assert.equal(session.alpnProtocol, 'h2')
-  },
-)
 
 test(
   '_readableState.autoDestroy = false: what has arrived is read after a failed write',

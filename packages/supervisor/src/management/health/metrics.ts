@@ -113,6 +113,12 @@ function trafficFamilies({ sites, events }: MetricSources['traffic']): MetricFam
       'client_error',
       'reason',
     ),
+    eventCounter(
+      'http2_floods_total',
+      'HTTP/2 connections that were ended for a flood, by what there was too much of.',
+      'http2_flood',
+      'of',
+    ),
   ]
 }
 

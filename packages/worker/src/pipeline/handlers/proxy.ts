@@ -5,7 +5,7 @@ import type { Route } from '../../upstream/route.ts'
 import { forward, type TransportDeps } from './forward.ts'
 import { openTunnel, type UpgradeDeps } from '../../tunnel/http1-tunnel.ts'
 import type { Exchange, Handler } from '../../protocol/exchange.ts'
-import { Http2Exchange } from '../../protocol/http2-exchange.ts'
+import { Http2Exchange } from '../../protocol/http2/exchange.ts'
 import { UpgradeExchange } from '../../protocol/upgrade-exchange.ts'
 
 export interface ProxyDeps extends TransportDeps, UpgradeDeps {

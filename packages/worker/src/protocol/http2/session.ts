@@ -115,14 +115,15 @@ export class Http2Session implements FrameHandler, SessionActivity, StreamsEvent
     if (!this.#isEnded) this.#end()
   }
 
-  /** To be called every second or so. */
-  look(nowMs: number, limits: DeadlineLimits): void {
-    if (this.isEnding) return
+  /** To be called every second or so. @returns true: the client has taken too long, and the connection has ended */
+  look(nowMs: number, limits: DeadlineLimits): boolean {
+    if (this.isEnding) return false
     const overdue = this.#deadlines.look(this, nowMs, limits)
-    if (overdue === 'none') return
+    if (overdue === 'none') return false
     // Nothing more can come on a connection within a head; what is owed can still be given.
     if (overdue === 'idle' || this.openStreams > 0) this.finish()
     else this.#fail(new ConnectionError(ERROR.noError, 'HTTP2_HEADER_TIMEOUT'))
+    return this.#isEnded
   }
 
   /** Our limits, also when they have changed. */

@@ -172,7 +172,11 @@ export class Http2Stream implements BodyCredit {
 
   /** Ends the response. @param last as for `write` */
   end(last: Buffer | undefined, trailers: readonly FieldLine[] = NO_LINES): void {
-    if (this.isClosed || this.#isEnding) return
+    if (this.isClosed) return
+    if (this.#isEnding) {
+      if (this.isHalf) this.#endOtherHalf()
+      return
+    }
     this.#isEnding = true
     this.#trailers = trailers
     if (last !== undefined && last.length > 0) {
@@ -185,6 +189,12 @@ export class Http2Stream implements BodyCredit {
     }
     if (this.isDrained && this.#link.maySend) this.#sendEnd()
     else this.#link.awaitTurn(this)
+  }
+
+  /** The same for one direction of a tunnel: the client may go on. */
+  endHalf(): void {
+    this.isHalf = true
+    this.end(undefined)
   }
 
   /** Sends one turn's worth. */
@@ -233,6 +243,11 @@ export class Http2Stream implements BodyCredit {
       at = to
     }
     return at
+  }
+
+  #endOtherHalf(): void {
+    this.isHalf = false
+    if (this.isResponseSent) this.#link.onResponseSent(this)
   }
 
   #mayNowSend(): number {

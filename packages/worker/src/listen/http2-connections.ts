@@ -1,0 +1,127 @@
+// The HTTP/2 connections of one listener: from a TLS socket to a session, and from its requests to exchanges. Looks at
+// each once a second for its deadlines, and closes the socket when its session has ended.
+import type { TLSSocket } from 'node:tls'
+import type { Limits } from '@reverse-proxy/shared/config/config'
+import { codeOf } from '@reverse-proxy/shared/error-text'
+import type { Log } from '@reverse-proxy/shared/log-fields'
+import { retireSession, type ClientConnections } from '../connection/client-connections.ts'
+import { Http2Connection } from '../connection/client-connection.ts'
+import type { ConnectionInfo } from '../connection/connection-info.ts'
+import { destroyAfter, LINGER_MS } from '../connection/lingering-close.ts'
+import { nowMs } from '../node/timers.ts'
+import type { EventCounter } from '../observability/metrics.ts'
+import type { Exchange, ExchangeDeps } from '../protocol/exchange.ts'
+import { Http2Exchange } from '../protocol/http2/exchange.ts'
+import type { ConnectionError } from '../protocol/http2/frames.ts'
+import { Http2Session, type SessionOwner } from '../protocol/http2/session.ts'
+import { sessionLimitsOf, type SessionLimits } from '../protocol/http2/settings.ts'
+import type { Http2Stream } from '../protocol/http2/stream.ts'
+
+export interface Http2Deps {
+  readonly log: Log
+  readonly metrics: EventCounter
+  readonly exchange: ExchangeDeps
+  readonly connections: ClientConnections
+  /** Sees to it that an exchange is answered. */
+  readonly handle: (exchange: Exchange) => void
+}
+
+/** How long a session that has been ended for an error or for idleness may take to say so: its client may have stopped reading. */
+const FAREWELL_MS = 1_000
+const GONE: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE'])
+
+export class Http2Connections {
+  limits: Limits
+  sessionLimits: SessionLimits
+  readonly #deps: Http2Deps
+  readonly #open = new Set<ServedSession>()
+
+  constructor(limits: Limits, deps: Http2Deps) {
+    this.limits = limits
+    this.sessionLimits = sessionLimitsOf(limits)
+    this.#deps = deps
+  }
+
+  adopt(socket: TLSSocket, info: ConnectionInfo): void {
+    const served = new ServedSession(socket, info, this, this.#deps)
+    this.#open.add(served)
+    socket.once('close', () => this.#open.delete(served))
+  }
+
+  /** In force from the next request on; clients are told. */
+  configure(limits: Limits): void {
+    this.limits = limits
+    this.sessionLimits = sessionLimitsOf(limits)
+    for (const { session } of this.#open) session.sendSettings()
+  }
+
+  /** To be called every second or so. */
+  sweep(): void {
+    const atMs = nowMs()
+    for (const served of this.#open) served.look(atMs)
+  }
+}
+
+class ServedSession implements SessionOwner {
+  readonly session: Http2Session
+  readonly #socket: TLSSocket
+  readonly #connection: Http2Connection
+  readonly #all: Http2Connections
+  readonly #deps: Http2Deps
+  #isRetired = false
+  #bytesWritten = 0
+
+  constructor(socket: TLSSocket, info: ConnectionInfo, all: Http2Connections, deps: Http2Deps) {
+    this.#socket = socket
+    this.#all = all
+    this.#deps = deps
+    this.#connection = new Http2Connection(info)
+    const session = new Http2Session(socket, this, () => all.sessionLimits, nowMs)
+    this.session = session
+    socket.on('data', (chunk: Buffer) => session.receive(chunk))
+    socket.on('drain', () => session.onDrain())
+    socket.on('end', () => session.onTransportClosed())
+    socket.on('error', (error) => this.#onError(error))
+    socket.once('close', () => session.onTransportClosed())
+    deps.connections.addSession(session, socket)
+  }
+
+  look(atMs: number): void {
+    const { bytesWritten } = this.#connection.socket
+    if (bytesWritten !== this.#bytesWritten) this.#connection.lastWroteMs = atMs
+    this.#bytesWritten = bytesWritten
+    if (this.session.look(atMs, this.#all.limits)) destroyAfter(this.#connection.socket, FAREWELL_MS)
+  }
+
+  // SessionOwner
+
+  onRequest(stream: Http2Stream): void {
+    this.#deps.handle(new Http2Exchange(stream, this.#connection, this.#deps.exchange))
+    // More than that if a reload has made it less.
+    if (this.#isRetired || this.session.requests < this.#all.limits.requestsPerConnection) return
+    this.#isRetired = true
+    retireSession(this.session)
+  }
+
+  onFault({ message, flood }: ConnectionError): void {
+    const { log, metrics } = this.#deps
+    metrics.count('client_error', message)
+    if (flood !== undefined) metrics.count('http2_flood', flood)
+    log.info('CLIENT_ERROR', { client_ip: this.#connection.client.ip, error: message, reason: flood })
+    this.#socket.end()
+    destroyAfter(this.#connection.socket, FAREWELL_MS)
+  }
+
+  /** The last of a response may be on its way. */
+  onFinished(): void {
+    this.#socket.end()
+    destroyAfter(this.#connection.socket, LINGER_MS)
+  }
+
+  #onError(cause: Error): void {
+    const error = codeOf(cause) ?? cause.message
+    this.#deps.metrics.count('client_error', error)
+    const level = GONE.has(error) ? 'debug' : 'info'
+    this.#deps.log[level]('CLIENT_ERROR', { client_ip: this.#connection.client.ip, error })
+  }
+}
