@@ -25,26 +25,15 @@ export class Http2Peer {
   limits = LIMITS
   fault: ConnectionError | undefined
   isFinished = false
-  /** What has been written is not taken: the next write makes the socket full. */
-  isStuck = false
-  written = 0
-  #needsDrain = false
+  readonly #socket = new FakeSocket()
   #unread: Buffer = Buffer.alloc(0)
-  #confirm: (() => void)[] = []
 
   constructor({ onRequest, http2Streams = 100, greeting = preface() }: PeerOptions = {}) {
     this.limits = { ...LIMITS, http2Streams }
-    const peer = this
-    const socket: Pick<OutSocket, 'writable' | 'writableNeedDrain'> & { write: unknown } = {
-      writable: true,
-      get writableNeedDrain() {
-        return peer.#needsDrain
-      },
-      write: (bytes: Buffer, onWritten: () => void) => this.#onWrite(bytes, onWritten),
-    }
+    const socket = this.#socket
     this.session = new Http2Session(
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the one overload that is used
-      socket as OutSocket,
+      socket as unknown as OutSocket,
       {
         onRequest: (stream) => {
           this.requests.push(stream)
@@ -74,30 +63,47 @@ export class Http2Peer {
   /** The frames that this turn has brought. */
   async take(): Promise<readonly Frame[]> {
     await new Promise((resolve) => setImmediate(resolve))
-    const { frames, rest } = readFrames(this.#unread)
+    const { frames, rest } = readFrames(Buffer.concat([this.#unread, ...this.#socket.written.splice(0)]))
     this.#unread = rest
     this.frames.push(...frames)
     return frames
   }
 
-  /** The client reads what the socket holds. */
-  drain(): void {
-    this.isStuck = false
-    this.#needsDrain = false
-    for (const confirm of this.#confirm.splice(0)) confirm()
-    this.session.onDrain()
+  /** From now on the client reads nothing: the next write makes the socket full. */
+  stick(): void {
+    this.#socket.isStuck = true
   }
 
-  #onWrite(bytes: Buffer, onWritten: () => void): boolean {
-    this.written += bytes.length
-    this.#unread = Buffer.concat([this.#unread, bytes])
-    if (this.isStuck) {
-      this.#needsDrain = true
-      this.#confirm.push(onWritten)
-      return false
+  /** The client reads what the socket holds. */
+  drain(): void {
+    this.#socket.drain()
+    this.session.onDrain()
+  }
+}
+
+class FakeSocket {
+  readonly writable = true
+  readonly written: Buffer[] = []
+  isStuck = false
+  writableNeedDrain = false
+  readonly #unconfirmed: (() => void)[] = []
+
+  write(bytes: Buffer, onWritten: () => void): boolean {
+    // The memory is used again once this is confirmed.
+    this.written.push(Buffer.from(bytes))
+    if (!this.isStuck) {
+      onWritten()
+      return true
     }
-    onWritten()
-    return true
+    this.writableNeedDrain = true
+    this.#unconfirmed.push(onWritten)
+    return false
+  }
+
+  drain(): void {
+    this.isStuck = false
+    this.writableNeedDrain = false
+    for (const confirm of this.#unconfirmed.splice(0)) confirm()
   }
 }
 

@@ -102,7 +102,7 @@ export class Streams implements StreamLink {
   }
 
   closeAll(): void {
-    for (const stream of [...this.#open.values()]) this.close(stream, CLOSED.ended)
+    for (const stream of this.#open.values()) this.close(stream, CLOSED.ended)
   }
 
   // StreamLink

@@ -23,7 +23,7 @@ export const ERROR = {
   calm: 11,
 } as const
 
-export type Expected =
+type Expected =
   /** GOAWAY with this code, and the end. */
   | { readonly connection: number }
   /** RST_STREAM of this stream with this code; the connection goes on. */
@@ -40,7 +40,7 @@ export interface Case {
   readonly options?: PeerOptions
 }
 
-export const PING = frame(FRAME.ping, 0, 0, Buffer.from('h2-sound'))
+const PING = frame(FRAME.ping, 0, 0, Buffer.from('h2-sound'))
 
 function isAlive(frames: readonly Frame[]): boolean {
   return frames.some(
@@ -61,12 +61,12 @@ export function testCases(title: string, cases: readonly Case[]): void {
         peer.send(PING)
         const frames = await peer.take()
         if ('connection' in expected) {
-          assert.equal(goawayOf(frames), expected.connection, peer.fault?.message)
+          assert.equal(goawayOf(frames), expected.connection)
           assert.ok(peer.fault !== undefined)
           assert.ok(!isAlive(frames))
           continue
         }
-        assert.equal(peer.fault, undefined, peer.fault?.message)
+        assert.equal(peer.fault?.message, undefined)
         assert.ok(isAlive(frames))
         if ('stream' in expected) assert.equal(resetOf(frames, expected.stream), expected.code)
         else {

@@ -14,10 +14,10 @@ import { settings } from '../../support/http2-peer.ts'
 import { requestFields } from '../../support/raw-http2-client.ts'
 import { ERROR, testCases, type Case } from './conformance.ts'
 
-const NOTHING = Buffer.alloc(0)
+const NOTHING: Buffer = Buffer.alloc(0)
 const GET = requestFields('/')
 const POST = requestFields('/', 'POST')
-const BLOCK = headerBlock(GET)
+const BLOCK: Buffer = headerBlock(GET)
 const PADDED = 0x8
 const PRIORITY = 0x20
 const MAX_FRAME = 16_384
