@@ -1,7 +1,7 @@
 // HPACK both ways: what one end encodes, the other decodes to the same, whatever has been said before.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { fieldLine } from '../../../src/protocol/http2/field-line.ts'
 import type { Field } from '../../../src/protocol/http2/field.ts'
 import { HpackDecoder } from '../../../src/protocol/http2/hpack-decoder.ts'
@@ -54,12 +54,13 @@ test('RFC 7541 appendix C: the examples', () => {
   }
 })
 
+function decoded(hex: string): string {
+  const bytes = Buffer.from(hex, 'hex')
+  const target = Buffer.alloc(decodedBytesLimit(bytes.length))
+  return target.toString('latin1', 0, decodeHuffman(bytes, 0, bytes.length, target))
+}
+
 test('RFC 7541 appendix B: the longest codes, and text from C.6', () => {
-  const decoded = (hex: string): string => {
-    const bytes = Buffer.from(hex, 'hex')
-    const target = Buffer.alloc(decodedBytesLimit(bytes.length))
-    return target.toString('latin1', 0, decodeHuffman(bytes, 0, bytes.length, target))
-  }
   assert.equal(decoded('d07abe941054d444a8200595040b8166e082a62d1bff'), 'Mon, 21 Oct 2013 20:13:21 GMT')
   assert.equal(decoded('9d29ad171863c78f0b97c8e9ae82ae43d3'), 'https://www.example.com')
   // LF, CR and 0x16 have thirty bits.
@@ -95,8 +96,10 @@ test('any heads, with any table sizes in between, are decoded to what they were'
         const target = Buffer.alloc(encoder.limitOf(lines))
         const end = encoder.encode(200, lines, target, 0)
         assert.ok(end <= target.length)
-        const decoded = decode(decoder, target.subarray(0, end))
-        assert.deepEqual(decoded, [':status: 200', ...fields.map(([name, value]) => `${name}: ${value}`)])
+        assert.deepEqual(decode(decoder, target.subarray(0, end)), [
+          ':status: 200',
+          ...fields.map(([name, value]) => `${name}: ${value}`),
+        ])
       }
     }),
     { numRuns: IS_FULL ? 20_000 : 300 },
