@@ -1,5 +1,11 @@
 // The runtime's TLS server, made to take connections instead of listening. What is spoken over TLS is not its business.
-import { createServer, type SecureContext, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls'
+import {
+  createServer,
+  type SecureContext,
+  type SecureContextOptions,
+  type Server,
+  type TLSSocket,
+} from 'node:tls'
 import type { Limits } from '@reverse-proxy/shared/config/config'
 
 /** The one that we like best comes first; HTTP/1.0 is for a client that offers nothing else. */

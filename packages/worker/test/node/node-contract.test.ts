@@ -13,7 +13,6 @@ import { surviveWriteErrors } from '../../src/node/socket-errors.ts'
 import { acceptedSocketOf } from '../../src/node/tls-socket.ts'
 import { LIMITS, testCertificate } from '../support/site-server.ts'
 import { listen, next } from '../support/sockets.ts'
-import { waitUntil } from '../support/wait-until.ts'
 
 const TIMEOUT = { timeout: 20_000 }
 
