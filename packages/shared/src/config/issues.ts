@@ -12,6 +12,7 @@ export const ISSUES = {
   CONFIG_TOO_LARGE: { rules: [], severity: 'error' },
   CONFIG_CHANGED: { rules: [], severity: 'error' },
   TOML_SYNTAX: { rules: [], severity: 'error' },
+  VARIABLE_INVALID: { rules: [], severity: 'error' },
   NOT_TOML: { rules: [], severity: 'error' },
   // The shape: schema.ts.
   KEY_UNKNOWN: { rules: [22], severity: 'error' },

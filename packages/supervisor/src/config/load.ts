@@ -3,7 +3,7 @@
 import { dirname, resolve } from 'node:path'
 import { domainToASCII } from 'node:url'
 import type { Config } from '@reverse-proxy/shared/config/config'
-import { configIssue, type ConfigIssue } from '@reverse-proxy/shared/config/issues'
+import { configIssue, type ConfigIssue, type IssueCode } from '@reverse-proxy/shared/config/issues'
 import { checkRules } from '@reverse-proxy/shared/config/rules'
 import { checkCaches, checkSharedCaches } from './cache-directories.ts'
 import { ConfigErrors, fileError, type LocatedIssue } from './config-errors.ts'
@@ -13,7 +13,8 @@ import { checkPasswordFiles } from './password-files.ts'
 import { adviseAccount, checkMachine } from './machine.ts'
 import { toConfig } from './normalise.ts'
 import { decodeText, parseToml } from './parse.ts'
-import { locator } from './positions.ts'
+import { expandVariables } from './document/variables.ts'
+import { locator } from './document/positions.ts'
 import { checkPaths } from './path-clashes.ts'
 import { READ_HINTS, readConfigFile, ReadError } from '../os/read-file.ts'
 import { checkDocument } from './schema/check.ts'
@@ -33,11 +34,13 @@ export interface LoadedConfig {
 /** Reads and checks everything, changes nothing. Throws ConfigErrors. */
 export async function loadConfig(path: string, options: LoadOptions): Promise<LoadedConfig> {
   const text = decodeText(path, await readConfig(path))
-  const { issues: breaches, valid, complete } = checkDocument(parseToml(path, text))
-
   const { allowWildcardBindFlag, environment, checksCaches = false } = options
   const directory = dirname(resolve(path))
   const resolvePath = (name: string) => resolve(directory, name)
+  const document = parseToml(path, text)
+  const variableIssues = await expandVariables(document, { env: environment.env, resolvePath })
+  const { issues: breaches, valid, complete } = checkDocument(document)
+
   const context = { allowWildcardBind: allowWildcardBindFlag, resolvePath, toAscii: domainToASCII }
   const { issues: fileIssues, upstreamCaPem } = await checkFiles(valid, context)
 
@@ -50,6 +53,7 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
   const rules = checkRules(valid, context)
   const pathIssues = await checkPaths(valid, { environment, configPath: resolve(path), resolvePath })
   const found = [
+    ...variableIssues,
     ...breaches,
     ...rules,
     ...pathIssues,
@@ -74,10 +78,13 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
   return { config, warnings: [...(await located(path, text, advice)), ...issues] }
 }
 
+/** Codes of issues that say all there is to say about a path. */
+const FINAL_CODES: readonly IssueCode[] = ['PATH_TILDE', 'VARIABLE_INVALID']
+
 /** Drops further issues of a path that is wrong as a whole. */
 function withoutConsequences(issues: readonly ConfigIssue[]): readonly ConfigIssue[] {
-  const tildes = new Set(issues.filter(({ code }) => code === 'PATH_TILDE').map(({ path }) => path))
-  return issues.filter(({ code, path }) => code === 'PATH_TILDE' || !tildes.has(path))
+  const wrong = new Set(issues.filter(({ code }) => FINAL_CODES.includes(code)).map(({ path }) => path))
+  return issues.filter(({ code, path }) => FINAL_CODES.includes(code) || !wrong.has(path))
 }
 
 async function readConfig(path: string): Promise<Buffer> {

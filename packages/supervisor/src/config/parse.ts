@@ -2,7 +2,8 @@
 import { configIssue } from '@reverse-proxy/shared/config/issues'
 import { parse, TomlError } from 'smol-toml'
 import { fileError } from './config-errors.ts'
-import { lookAlike } from './look-alike.ts'
+import { findLongKey } from './document/key-parts.ts'
+import { lookAlike } from './document/look-alike.ts'
 
 const MAX_DEPTH = 32
 
@@ -18,6 +19,16 @@ export function decodeText(file: string, bytes: Uint8Array): string {
 
 /** Returns the document as a new object; throws ConfigErrors with the position of the syntax error. */
 export function parseToml(file: string, text: string): unknown {
+  const longKeyLine = findLongKey(text)
+  if (longKeyLine !== undefined) {
+    const issue = configIssue(
+      'TOML_SYNTAX',
+      [],
+      'a key with more than 64 parts',
+      'no key has more than 4 parts',
+    )
+    throw fileError(file, issue, { line: longKeyLine, column: 1, cause: undefined })
+  }
   try {
     return parse(text, { maxDepth: MAX_DEPTH })
   } catch (error) {

@@ -281,6 +281,59 @@ routes = [
   },
 )
 
+function withVariables(upstream: string): string {
+  return `${HEAD}[[listeners]]\nbind_addr = "127.0.0.1"\ntls = { mode = "internal" }\nsites = [\n  { host = "\${SITE}.example", upstream = "${upstream}", response_headers = { X-A = "$\${X1} $5" } },\n]\n`
+}
+
+test(
+  'variables: of the environment, of a file, and a dollar; what is not there is one error with its place',
+  TIMEOUT,
+  async (t) => {
+    const directory = await makeDirectory(t)
+    await writeFile(join(directory, 'port'), '3001\n')
+    const options = { ...OPTIONS, environment: { ...OPTIONS.environment, env: { SITE: 'A' } } }
+    const path = await writeConfig(directory, withVariables('127.0.0.1:${file:port}'))
+    const { config } = await loadConfig(path, options)
+    const [site] = config.listeners[0]?.sites ?? []
+    assert.deepEqual(site?.hosts, ['a.example'])
+    assert.ok(site.action.kind === 'proxy' && site.action.upstream.kind === 'tcp')
+    assert.equal(site.action.upstream.port, 3001)
+    assert.deepEqual(site.responseHeaders, [{ name: 'X-A', value: '${X1} $5' }])
+    for (const [upstream, message] of [
+      ['${UNSET}', /UNSET is not set/u],
+      ['${file:none}', /none/u],
+      ['${a b}', /no name/u],
+    ] as const) {
+      await writeConfig(directory, withVariables(upstream))
+      const issues = await loadConfig(path, options).then(
+        () => [],
+        (error: unknown) => (error instanceof ConfigErrors ? error.issues : []),
+      )
+      assert.deepEqual(
+        issues.map(({ code, path: at }) => [code, at]),
+        [['VARIABLE_INVALID', 'listeners[0].sites[0].upstream']],
+      )
+      assert.match(issues[0]?.message ?? '', message)
+      assert.ok((issues[0]?.line ?? 0) > 5)
+    }
+  },
+)
+
+test('a key of 100,000 parts is refused before anything takes its time over it', TIMEOUT, async (t) => {
+  const key = Array.from({ length: 100_000 }, () => 'a').join('.')
+  const directory = await makeDirectory(t)
+  for (const line of [`${key} = 1`, `[${key}]`, `x = { ${key} = 1 }`]) {
+    const path = await writeConfig(directory, `# comment\n${line}\n`)
+    const [issue] = await issuesOf(path)
+    assert.deepEqual([issue?.code, issue?.line], ['TOML_SYNTAX', 2])
+  }
+  const dots = `${HEAD}${LISTENER}`.replace(
+    'upstream = ',
+    `response_headers = { X = "${'.'.repeat(200)}" }, upstream = `,
+  )
+  assert.deepEqual((await loadConfig(await writeConfig(directory, dots), OPTIONS)).warnings, [])
+})
+
 test('a wildcard address is permitted by the key or by the flag', TIMEOUT, async (t) => {
   const directory = await makeDirectory(t)
   const listener = LISTENER.replace('"127.0.0.1"', '["0.0.0.0", "::"]')

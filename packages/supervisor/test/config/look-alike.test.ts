@@ -1,7 +1,7 @@
 // A file of another kind, given by mistake, is called by its name; a mistake in TOML is not.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { lookAlike } from '../../src/config/look-alike.ts'
+import { lookAlike } from '../../src/config/document/look-alike.ts'
 
 const FILES = {
   YAML: ['workers: 2\nlisteners:\n  - bind_addr: 127.0.0.1\n', '---\n# a comment\nhttp:\n  routers:\n'],

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { ConfigPath } from '@reverse-proxy/shared/config/issues'
-import { locator } from '../../src/config/positions.ts'
+import { locator } from '../../src/config/document/positions.ts'
 
 const TEXT = `workers = 2
 rate_limit.burst = 3

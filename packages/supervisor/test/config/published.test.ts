@@ -29,7 +29,12 @@ test('every key of the schema is described', () => {
 
 test('every example is valid without a warning and names its schema', async (t) => {
   const names = (await readdir(EXAMPLES)).filter((name) => name.endsWith('.toml'))
-  assert.deepEqual(names.toSorted(), ['dedicated-ips.toml', 'local.toml', 'shared-ip.toml'])
+  assert.deepEqual(names.toSorted(), [
+    'company-site.toml',
+    'dedicated-ips.toml',
+    'local.toml',
+    'shared-ip.toml',
+  ])
   for (const name of names) {
     await t.test(name, async () => {
       const text = await readFile(join(EXAMPLES, name), 'utf8')
