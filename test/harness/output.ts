@@ -37,7 +37,7 @@ export class Output {
   }
 
   /** The first complete line, past or future, that matches; rejects when the process ends or time is up. */
-  async waitForLine(pattern: RegExp, timeoutMs = 20_000): Promise<RegExpExecArray> {
+  async waitForLine(pattern: RegExp, timeoutMs = 60_000): Promise<RegExpExecArray> {
     const past = firstMatch(this.#lines, pattern)
     if (past !== undefined) return past
     if (this.#ended) throw this.#inVain(pattern, 'the process ended')

@@ -2,6 +2,7 @@
 // They lie below the range from which the kernel takes ports for outgoing connections.
 import { once } from 'node:events'
 import net from 'node:net'
+import type { Lifetime } from './directory.ts'
 
 const FIRST_PORT = 20_000
 const PORT_COUNT = 12_000
@@ -41,6 +42,13 @@ async function listens(server: net.Server, options: net.ListenOptions): Promise<
   server.once('error', () => resolve(false))
   server.listen(options, () => resolve(true))
   return await promise
+}
+
+/** Listens on a free port of 127.0.0.1 until the test is over; returns the port. */
+export async function listen(t: Lifetime, server: net.Server): Promise<number> {
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  t.after(() => void server.close())
+  return portOf(server)
 }
 
 /** The port of a server that listens on TCP. */

@@ -8,7 +8,7 @@ import { commandLineOf, groupMembers } from './processes.ts'
 import { waitFor } from './wait.ts'
 
 /** After its own deadline, how long a program may take to be gone when a test is over. */
-const STOP_MS = 15_000
+const STOP_MS = 60_000
 
 // A test file that is cut short (its time is up) takes its programs with it.
 const running = new Set<number>()
@@ -89,7 +89,7 @@ export class Program {
         if (left.length === 0) return true
         throw new Error(left.map((pid) => `${pid}: ${commandLineOf(pid)}`).join('\n'))
       },
-      3_000,
+      20_000,
     )
   }
 

@@ -12,7 +12,7 @@ type Maybe<T> = T | false | null | undefined
 export async function waitFor<T>(
   what: string,
   look: () => Maybe<T> | Promise<Maybe<T>>,
-  timeoutMs = 10_000,
+  timeoutMs = 60_000,
 ): Promise<T> {
   const deadlineMs = performance.now() + timeoutMs
   let cause: unknown

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { rejectIdentifiers, unavailable } from '../harness/acme/answers.ts'
 import { CaScene } from '../harness/certificates/ca-scene.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const MINUTE_MS = 60_000
 /** The full set, and five times without what the CA has named. */
 const MOST_ORDERS = 6

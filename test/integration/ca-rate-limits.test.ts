@@ -15,7 +15,7 @@ import {
   VirtualWorld,
 } from '../../packages/supervisor/test/support/virtual-world.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const SECOND_MS = 1_000
 const MINUTE_MS = 60 * SECOND_MS
 /** The first retry, where the CA asks for nothing. */

@@ -20,7 +20,7 @@ import { IS_FULL } from '../harness/size.ts'
 
 const TEST = { timeout: IS_FULL ? 900_000 : 120_000 }
 /** At every how many calls a process is killed, or a disk fails. */
-const STRIDE = IS_FULL ? 1 : 36
+const STRIDE = IS_FULL ? 1 : 72
 /** Processes that boot ahead. */
 const LANES = 2
 

@@ -13,7 +13,7 @@ import type { Behaviour } from '../harness/acme/exchange.ts'
 import { startPebble } from '../harness/pebble.ts'
 import { waitFor } from '../harness/wait.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 
 describe('ACME fault proxy: a CA that breaks', () => {
   const cases: readonly (readonly [fault: string, answer: Behaviour, outcome: RegExp])[] = [

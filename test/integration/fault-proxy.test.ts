@@ -31,7 +31,7 @@ import type { AcmeRequest } from '../harness/acme/request.ts'
 import type { Pebble } from '../harness/pebble.ts'
 import { startPebble } from '../harness/pebble.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const DAY_MS = 24 * 60 * 60 * 1000
 const NAMES = ['a.example.com', 'b.example.com']
 

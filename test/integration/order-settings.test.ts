@@ -6,7 +6,7 @@ import type { KeyType } from '@reverse-proxy/shared/config/config'
 import { mayReplace } from '../../packages/supervisor/src/certificates/acme-client/replaces.ts'
 import { CaScene } from '../harness/certificates/ca-scene.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const DAY_MS = 24 * 60 * 60 * 1000
 
 const KEYS: Readonly<Record<KeyType, object>> = {

@@ -29,7 +29,7 @@ import {
   VirtualWorld,
 } from '../../packages/supervisor/test/support/virtual-world.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const WAIT_MS = 30_000
 const MINUTE_MS = HOUR_MS / 60
 const YEAR_MS = 365 * DAY_MS

@@ -10,7 +10,7 @@ import { rateLimited, refuse, refuseReplaces, reset, serverError } from '../harn
 import { waitFor } from '../harness/wait.ts'
 import { CaScene } from '../harness/certificates/ca-scene.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const DAY_MS = 24 * 60 * 60 * 1000
 /** A certificate of 90 days is due then. */
 const DUE_MS = 65 * DAY_MS

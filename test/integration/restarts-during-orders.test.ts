@@ -6,7 +6,7 @@ import { hang, serverError } from '../harness/acme/answers.ts'
 import { waitFor } from '../harness/wait.ts'
 import { CaScene } from '../harness/certificates/ca-scene.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const MINUTE_MS = 60_000
 
 test('restarts: at a real CA', TEST, async (t) => {

@@ -14,7 +14,7 @@ import { parseRecord } from '@reverse-proxy/shared/json'
 import { CaScene } from '../harness/certificates/ca-scene.ts'
 
 const TEST = { timeout: 120_000 }
-const SUBTEST = { timeout: 60_000 }
+const SUBTEST = { timeout: 120_000 }
 const DAY_MS = 24 * 3_600_000
 /** A certificate of 90 days is due then. */
 const DUE_MS = 65 * DAY_MS

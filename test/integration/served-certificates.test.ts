@@ -11,7 +11,7 @@ import { waitFor } from '../harness/wait.ts'
 import { AcmeManager } from '../../packages/supervisor/src/certificates/acme/manager.ts'
 import { answerTlsAlpn, FakeHost, settingsFor } from '../harness/certificates/fake-host.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const NEVER = new AbortController().signal
 
 async function loaded(t: TestContext, settings: AcmeSettings, host: FakeHost): Promise<AcmeManager> {

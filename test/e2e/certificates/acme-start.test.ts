@@ -17,7 +17,7 @@ import { Proxy, startProxy } from '../../harness/proxy.ts'
 import { request, request2 } from '../../harness/request.ts'
 
 const HOSTS = ['one.example', 'two.example'] as const
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 
 interface Scene {
   readonly pebble: Pebble

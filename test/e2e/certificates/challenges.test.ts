@@ -18,7 +18,7 @@ import { waitFor } from '../../harness/wait.ts'
 
 const NAMES = ['one.test', 'two.test']
 const WORKERS = 3
-const OPTIONS = { timeout: 60_000 }
+const OPTIONS = { timeout: 120_000 }
 
 /** More than enough for each worker to have had one. */
 const ATTEMPTS = 24

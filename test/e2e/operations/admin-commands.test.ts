@@ -16,7 +16,7 @@ import type { CertificatePair } from '../../harness/tls-material.ts'
 import { TestCa } from '../../harness/tls-material.ts'
 import { waitFor } from '../../harness/wait.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 
 interface Scene {
   readonly ca: TestCa

@@ -13,7 +13,7 @@ import { waitFor } from '../../harness/wait.ts'
 
 const DEPLOY = join(import.meta.dirname, '../../../deploy')
 const FILTERS = join(DEPLOY, 'fail2ban/filter.d')
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 
 type Filter = 'rate-limit' | 'auth' | 'scan'
 

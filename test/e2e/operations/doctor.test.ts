@@ -19,7 +19,7 @@ import type { AcmeServer } from '../../harness/acme-fault-proxy.ts'
 import { startAcmeFaultProxy } from '../../harness/acme-fault-proxy.ts'
 import { TestCa } from '../../harness/tls-material.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 
 interface Finding {
   readonly check: string

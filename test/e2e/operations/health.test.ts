@@ -24,7 +24,7 @@ const LISTENER = {
   tls: { mode: 'internal' },
   sites: [{ host: HOST, upstream: '127.0.0.1:9' }],
 }
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const SCREENSHOT = process.env['REVERSE_PROXY_SCREENSHOT']
 
 interface HealthAnswer {

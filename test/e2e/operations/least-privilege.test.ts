@@ -9,7 +9,7 @@ import { serveSite } from '../../harness/site.ts'
 import { temporaryDirectory } from '../../harness/directory.ts'
 
 const PROBE = join(import.meta.dirname, '../../../packages/worker/test/support/privilege-probe.ts')
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const isRoot = process.getuid?.() === 0
 
 test(

@@ -15,7 +15,7 @@ import { HOST } from '../../harness/site.ts'
 import { TestCa } from '../../harness/tls-material.ts'
 import { waitFor } from '../../harness/wait.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const LAUNCH = join(import.meta.dirname, '../../../packages/supervisor/launch.sh')
 const FILES = 128
 const CLIENTS = 400

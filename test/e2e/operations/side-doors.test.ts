@@ -11,7 +11,7 @@ import { PROGRAM, startProxy, writeConfig } from '../../harness/proxy.ts'
 import { Program } from '../../harness/program.ts'
 import { waitFor } from '../../harness/wait.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 /** As `pnpm start`, the installed program and the image do. */
 const LAUNCH = join(import.meta.dirname, '../../../packages/supervisor/launch.sh')
 const SITES = [{ host: 'site.test', upstream: '127.0.0.1:1' }]

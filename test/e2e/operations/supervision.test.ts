@@ -18,7 +18,7 @@ import { serveSite } from '../../harness/site.ts'
 import { runTool } from '../../harness/tool.ts'
 import { waitFor } from '../../harness/wait.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 const COUNTS = {
   freshPerSecond: 20,
   keptConnections: 10,

@@ -16,7 +16,7 @@ import { temporaryDirectory } from '../../harness/directory.ts'
 import { TestCa } from '../../harness/tls-material.ts'
 import { waitFor } from '../../harness/wait.ts'
 
-const TEST = { timeout: 60_000 }
+const TEST = { timeout: 120_000 }
 
 test(
   'notify: READY when traffic is served, WATCHDOG, RELOADING then READY, STOPPING; nothing reaches the workers',

@@ -5,9 +5,9 @@ import { readFileSync } from 'node:fs'
 import https from 'node:https'
 import type { IncomingMessage } from 'node:http'
 import net from 'node:net'
-import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
+import { listen } from '../../../../test/harness/ports.ts'
 import { TestCa } from '../../../../test/harness/tls-material.ts'
 import { createCaAgent } from '../../src/certificates/acme-client/ca-agent.ts'
 import { isPassingCode } from '../../src/certificates/acme-client/patience.ts'
@@ -32,14 +32,6 @@ function names(): NameResolver {
   })
 }
 
-async function portOf(t: TestContext, server: net.Server): Promise<number> {
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  t.after(() => server.close())
-  const address = server.address()
-  assert.ok(address !== null && typeof address === 'object')
-  return address.port
-}
-
 test('a CA is reached while the names of others are looked up in vain', TEST, async (t) => {
   const ca = await TestCa.create(t)
   const { certPath, keyPath } = await ca.issue(['known.test'])
@@ -49,7 +41,7 @@ test('a CA is reached while the names of others are looked up in vain', TEST, as
       res.end('{}')
     },
   )
-  const port = await portOf(t, server)
+  const port = await listen(t, server)
   const resolver = names()
   const get = (host: string): ReturnType<typeof https.get> => {
     const agent = createCaAgent(ca.certPem, resolver)
@@ -67,7 +59,7 @@ test('a CA is reached while the names of others are looked up in vain', TEST, as
 })
 
 test('doctor finds an upstream while the names of others are looked up in vain', TEST, async (t) => {
-  const port = await portOf(
+  const port = await listen(
     t,
     net.createServer((socket) => socket.on('error', () => {}).end()),
   )

@@ -1,12 +1,10 @@
 // `doctor` looks whether somebody answers where the requests of each site would go.
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import net from 'node:net'
-import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import tls from 'node:tls'
-import { freePort } from '../../../../test/harness/ports.ts'
+import { freePort, listen } from '../../../../test/harness/ports.ts'
 import { TestCa } from '../../../../test/harness/tls-material.ts'
 import { reportUnchecked, checkUpstream } from '../../src/cli/doctor/check-endpoints.ts'
 import type { TcpUpstream, UpstreamState } from '../../src/cli/doctor/probes.ts'
@@ -15,14 +13,6 @@ import { tryUpstream } from '../../src/cli/doctor/endpoint-probes.ts'
 const TEST = { timeout: 60_000 }
 const NEVER = new AbortController().signal
 const PLAIN: TcpUpstream = { kind: 'tcp', scheme: 'http', host: '127.0.0.1', port: 3000, caPem: undefined }
-
-async function listen(t: TestContext, server: net.Server): Promise<number> {
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => server.close())
-  const address = server.address()
-  return typeof address === 'object' ? (address?.port ?? 0) : 0
-}
 
 function statusOf(upstream: TcpUpstream, state: UpstreamState): string {
   const { status, message, hint } = checkUpstream(upstream, ['a.example'], state)

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import http from 'node:http'
-import net from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { emptySiteCounts } from '@reverse-proxy/shared/traffic-counts'
+import { freePort } from '../../../../test/harness/ports.ts'
 import type { CertsReport, StatusReport, WorkersReport } from '../../src/management/reports/reports.ts'
 import type { HealthSources } from '../../src/management/health/health-server.ts'
 import { startHealthServer } from '../../src/management/health/health-server.ts'
@@ -79,15 +79,6 @@ async function start(t: TestContext, changes: Partial<StatusReport> = {}): Promi
   const server = await startHealthServer(port, sources)
   t.after(async () => await server.close())
   return port
-}
-
-async function freePort(): Promise<number> {
-  const probe = net.createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const address = probe.address()
-  probe.close()
-  await once(probe, 'close')
-  return address !== null && typeof address === 'object' ? address.port : 0
 }
 
 async function get(port: number, path: string): Promise<{ status: number | undefined; body: string }> {
