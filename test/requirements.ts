@@ -1,6 +1,6 @@
 // The programs that tests run besides our own: found, installed where that is possible, or named.
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 /** Program -> the Debian package that has it. */
@@ -31,6 +31,11 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   python3: 'python3',
 }
 
+/** Of programs that are no program of their own: a file -> the Debian package that has it. */
+const FILES: Readonly<Record<string, string>> = {
+  '/usr/lib/python3/dist-packages/h2/__init__.py': 'python3-h2',
+}
+
 /** Where a program is found in a search path; undefined when it is not there. Debian's servers are in /usr/sbin. */
 export function findProgram(
   name: string,
@@ -52,11 +57,14 @@ export function provideRequirements(): string | undefined {
 }
 
 function missingPrograms(): string[] {
-  return Object.keys(PROGRAMS).filter((program) => findProgram(program) === undefined)
+  return [
+    ...Object.keys(PROGRAMS).filter((program) => findProgram(program) === undefined),
+    ...Object.keys(FILES).filter((file) => !existsSync(file)),
+  ]
 }
 
 function packagesOf(programs: readonly string[]): string[] {
-  return [...new Set(programs.map((program) => PROGRAMS[program] ?? program))]
+  return [...new Set(programs.map((program) => PROGRAMS[program] ?? FILES[program] ?? program))]
 }
 
 function mayInstall(): boolean {
