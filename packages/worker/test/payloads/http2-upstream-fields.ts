@@ -1,5 +1,5 @@
 // Payload: an upstream's connection headers, which crashed servers when they came into an HTTP/2 answer; and
-// fields that are more, or called otherwise, than the runtime expects.
+// fields that are more, or called otherwise, than a server may expect.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { connectHttp2, request } from '../support/http2-client.ts'

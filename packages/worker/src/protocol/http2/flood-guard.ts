@@ -19,7 +19,7 @@ export const FLOOD = {
   unknown: 7,
   /** DATA that we have to send in crumbs for want of window. */
   tinyWindow: 8,
-  /** CONTINUATION beyond what a header section needs (CVE-2024-27316), empty ones among them. */
+  /** CONTINUATION (CVE-2024-27316), empty ones among them; header-block.ts bounds those of one section. */
   continuation: 9,
   /** Answers to frames that the client does not read. */
   unreadControl: 10,
@@ -42,8 +42,8 @@ export const FLOOD_NAMES = [
 ] as const
 
 /** At once, and then in a second. */
-const BURST = [1_000, 200, 100, 1_000, 1_000, 4_000, 1_000, 1_000, 1_000, 32, 1] as const
-const PER_SECOND = [33, 33, 10, 200, 200, 1_000, 100, 100, 100, 32, 0] as const
+const BURST = [1_000, 200, 100, 1_000, 1_000, 4_000, 1_000, 1_000, 1_000, 1_000, 1] as const
+const PER_SECOND = [33, 33, 10, 1_000, 200, 1_000, 100, 100, 100, 200, 0] as const
 /** Beyond its burst, a client may answer each DATA frame with so many WINDOW_UPDATE. */
 const WINDOW_UPDATES_PER_DATA = 4
 

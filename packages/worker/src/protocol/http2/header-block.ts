@@ -1,6 +1,10 @@
 // The header section that is being received (RFC 9113 4.3 and 6.10): HEADERS and its CONTINUATION as one block. Bounds
 // how many bytes and frames it may be.
+import { FLOOD, floodError } from './flood-guard.ts'
 import { ConnectionError, ERROR, FLAG, FRAME, PRIORITY_BYTES, protocolError } from './frames.ts'
+
+/** A section of SETTINGS_MAX_HEADER_LIST_SIZE needs a few; this many is a game. */
+const MAX_CONTINUATIONS = 32
 
 export class HeaderBlock {
   streamId = 0
@@ -68,6 +72,7 @@ export class HeaderBlock {
     this.#keptBytes += to - from
     if (this.#keptBytes > limitBytes)
       throw new ConnectionError(ERROR.enhanceYourCalm, 'HTTP2_HEADERS_TOO_LARGE')
+    if (this.#kept.length > MAX_CONTINUATIONS) throw floodError(FLOOD.continuation)
     this.#kept.push(Buffer.from(bytes.subarray(from, to)))
     this.#isOpen = !isComplete
     if (!isComplete) return false

@@ -113,13 +113,15 @@ const CASES: readonly FloodCase[] = [
   },
   {
     kind: 'continuation',
-    name: 'header sections in many CONTINUATION',
+    name: 'header sections in needlessly many CONTINUATION',
+    before: [headersFrame(1, POST, false)],
     next: (i) => [
-      frame(FRAME.headers, FLAG.endStream, 2 * i + 1, NOTHING),
-      frame(FRAME.continuation, FLAG.endHeaders, 2 * i + 1, headerBlock(GET)),
-      reset(2 * i + 1),
+      frame(FRAME.headers, FLAG.endStream, 2 * i + 3, NOTHING),
+      ...Array.from({ length: 20 }, () => frame(FRAME.continuation, 0, 2 * i + 3, NOTHING)),
+      frame(FRAME.continuation, FLAG.endHeaders, 2 * i + 3, headerBlock(GET)),
+      reset(2 * i + 3),
     ],
-    allowed: 30,
+    allowed: 40,
   },
 ]
 
@@ -146,6 +148,7 @@ test('HTTP/2: CVE-2024-27316, CONTINUATION without end holds no more than one he
     const peer = new Http2Peer()
     peer.send(frame(FRAME.headers, FLAG.endStream, 1, headerBlock(GET)))
     for (let i = 0; i < 40; i++) peer.send(frame(FRAME.continuation, 0, 1, block))
+    assert.equal(peer.fault?.flood, block === NOTHING ? 'continuation' : undefined)
     assert.equal(goawayOf(await peer.take()), ERROR.calm)
     assert.equal(peer.requests.length, 0)
   }
