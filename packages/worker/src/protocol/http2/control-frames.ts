@@ -72,7 +72,11 @@ export class ControlFrames {
       return
     }
     const stream = this.#streams.get(streamId)
-    if (stream === undefined) return
+    if (stream === undefined) {
+      // RFC 9113 6.9: an error wherever it comes; anything else comes too late, and means nothing.
+      if (increment === 0) this.#streams.refuse(streamId, ERROR.protocolError)
+      return
+    }
     if (increment === 0) {
       this.#streams.fail(stream, ERROR.protocolError)
       return

@@ -524,6 +524,12 @@ const STREAM: readonly Case[] = [
     expected: stream(ERROR.protocol),
   },
   {
+    name: '6.9: WINDOW_UPDATE by 0 of a stream that has ended',
+    send: [get(1), windowUpdate(1, 0)],
+    answers: true,
+    expected: stream(ERROR.protocol),
+  },
+  {
     name: '6.9.1: a window of a stream beyond 2^31-1',
     send: [post(1), windowUpdate(1, 2 ** 31 - 1), windowUpdate(1, 2 ** 31 - 1)],
     expected: stream(ERROR.flowControl),
