@@ -89,7 +89,9 @@ test('a running proxy says how it is, and does what it is told', TEST, async (t)
     const { workers } = await waitFor('every request to be counted', async () => {
       const answer = await askAdmin(socket, 'workers')
       const counts: (number | null)[] = answer.workers.map(({ requests }: { requests: number }) => requests)
-      return counts.reduce<number>((sum, count) => sum + (count ?? 0), 0) === 3 && answer
+      // A worker that has not reported yet has no counts.
+      const total = counts.reduce<number>((sum, count) => sum + (count ?? 0), 0)
+      return total === 3 && !counts.includes(null) && answer
     })
     const pids = new Set(workers.map(({ pid }: { pid: number }) => pid))
     assert.deepEqual(pids, new Set(proxy.workerPids()))

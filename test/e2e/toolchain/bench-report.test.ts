@@ -12,7 +12,7 @@ const BENCH = join(import.meta.dirname, '../../bench')
 test('bench --quick: writes into a directory that git ignores, and nowhere else', async (t) => {
   const quick = reportDirectory(true)
   assert.equal(quick, join(BENCH, 'quick'))
-  assert.match(readFileSync(join(BENCH, '../../../.gitignore'), 'utf8'), /^test\/bench\/quick\/$/m)
+  assert.match(readFileSync(join(BENCH, '../../.gitignore'), 'utf8'), /^test\/bench\/quick\/$/m)
 
   const committed = (): string[] =>
     globSync(['*.{md,json}', 'plots/*'], { cwd: BENCH }).map((path) =>
