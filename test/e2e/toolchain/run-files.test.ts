@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { temporaryDirectory } from '../../harness/directory.ts'
 import { isAlive } from '../../harness/processes.ts'
 import { Program } from '../../harness/program.ts'
+import { waitFor } from '../../harness/wait.ts'
 
 test('an aborted run: files that did not end are not run, not failed; their children are ended', async (t) => {
   const directory = temporaryDirectory(t)
@@ -56,5 +57,6 @@ test('an aborted run: files that did not end are not run, not failed; their chil
     /c\.test\.mjs/,
     'a file that did not run is in no list of failures',
   )
-  assert.equal(isAlive(Number(readFileSync(pidFile, 'utf8'))), false)
+  const child = Number(readFileSync(pidFile, 'utf8'))
+  await waitFor('the child to be gone', () => !isAlive(child))
 })

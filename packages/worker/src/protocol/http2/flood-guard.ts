@@ -46,6 +46,8 @@ const BURST = [1_000, 200, 100, 1_000, 1_000, 4_000, 1_000, 1_000, 1_000, 1_000,
 const PER_SECOND = [33, 33, 10, 1_000, 200, 1_000, 100, 100, 100, 200, 0] as const
 /** Beyond its burst, a client may answer each DATA frame with so many WINDOW_UPDATE. */
 const WINDOW_UPDATES_PER_DATA = 4
+/** A client that takes so much content may have had one frame of it cut short: the end of a full window. */
+const BYTES_PER_TINY_WINDOW = 4_096
 
 export class FloodGuard {
   readonly #nowMs: () => number
@@ -76,11 +78,14 @@ export class FloodGuard {
     return left[kind]! >= 0
   }
 
-  /** A DATA frame has been sent: the client may answer. */
-  sentData(): void {
+  /** A DATA frame with so many bytes of content has been sent: the client may answer. */
+  sentData(bytes: number): void {
     const left = this.#left
-    if (left === undefined || left[FLOOD.windowUpdate]! >= BURST[FLOOD.windowUpdate]) return
-    left[FLOOD.windowUpdate]! += WINDOW_UPDATES_PER_DATA
+    if (left === undefined) return
+    if (left[FLOOD.windowUpdate]! < BURST[FLOOD.windowUpdate])
+      left[FLOOD.windowUpdate]! += WINDOW_UPDATES_PER_DATA
+    if (left[FLOOD.tinyWindow]! < BURST[FLOOD.tinyWindow])
+      left[FLOOD.tinyWindow]! += bytes / BYTES_PER_TINY_WINDOW
   }
 
   #refill(left: number[]): void {

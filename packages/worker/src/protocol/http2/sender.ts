@@ -62,7 +62,7 @@ export class Sender {
   sendData(streamId: number, chunk: Buffer, from: number, to: number, endStream: boolean): void {
     this.window -= to - from
     this.#writer.data(streamId, chunk, from, to, endStream ? FLAG.endStream : 0)
-    this.#guard.sentData()
+    this.#guard.sentData(to - from)
   }
 
   sendEnd(streamId: number): void {

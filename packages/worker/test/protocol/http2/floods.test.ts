@@ -205,6 +205,15 @@ test('HTTP/2: a client that makes us send crumbs is ended; one with a small wind
   assert.deepEqual([peer.fault?.message, peer.fault?.flood], ['HTTP2_FLOOD', 'tiny window'])
 })
 
+test('HTTP/2: a large download whose windows end in crumbs is no flood', async () => {
+  const peer = new Http2Peer({ onRequest: (stream) => answer(stream, 'x'.repeat(12_000_000)) })
+  peer.send(settings([4, 4_097]), windowUpdate(0, 2 ** 30), headersFrame(1, GET))
+  // All in one instant: 2,900 windows, each cut into a part of 4,096 bytes and one of a single byte.
+  for (let i = 0; i < 2_900; i++) peer.send(windowUpdate(1, 1), windowUpdate(1, 4_096))
+  assert.equal(goawayOf(await peer.take()), undefined)
+  assert.equal(peer.fault, undefined)
+})
+
 test('HTTP/2: answers to PING that are not read are bounded', () => {
   const peer = new Http2Peer({ onRequest: (stream) => answer(stream, 'x'.repeat(100_000)) })
   peer.send(settings([4, 2 ** 20]), windowUpdate(0, 2 ** 20))
