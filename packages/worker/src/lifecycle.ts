@@ -34,6 +34,9 @@ import { startWelcome } from './welcome/server.ts'
 /** A shutdown allows 2 s for the log; the supervisor needs the other half. */
 const FLUSH_TIMEOUT_MS = 800
 
+/** A worker that cannot start gives the clients it has accepted so long; the supervisor waits for its reason. */
+const BOOT_FAILED_DRAIN_MS = 5_000
+
 const EVENT_LOOP_SAMPLE_MS = 20
 /** The process, or the machine, has reached its limit on open files. */
 const OUT_OF_FILES: ReadonlySet<string> = new Set(['EMFILE', 'ENFILE'])
@@ -194,10 +197,17 @@ export class WorkerLifecycle {
     } catch (error) {
       if (this.#phase !== 'booting') return
       this.#phase = 'stopped'
+      await this.#endAccepted()
       this.#process.send({ type: 'boot-failed', failure: describe(error) }, () =>
         this.#process.exit(EXIT_WORKER_BOOT),
       )
     }
+  }
+
+  /** Finishes what the ports that were bound before the failure have accepted: those clients are not to be reset. */
+  async #endAccepted(): Promise<void> {
+    const timeoutMs = this.#connections?.open === 0 ? 0 : BOOT_FAILED_DRAIN_MS
+    await Promise.all([...this.#listeners.values()].map(async (listener) => await listener.drain(timeoutMs)))
   }
 
   #configureUpstreams(config: WorkerConfig): void {

@@ -81,10 +81,11 @@ test(
     })
     t.after(() => session.destroy())
     await once(session, 'connect')
+    const closed = once(session, 'close')
     worker.onMessage({ type: 'drain', timeoutMs: 5_000 })
     assert.equal(await publish([after]), undefined)
     // A second later everyone else is gone.
-    await once(session, 'close')
+    await closed
     assert.equal(await serialShown({ socket: early }), after.serial)
     assert.equal(await exited, 0)
   },

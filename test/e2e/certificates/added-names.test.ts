@@ -55,7 +55,11 @@ test(
     )
     await visit({ port, host: GOOD })
 
-    const [report] = (await ask('certs')).certificates
+    // One worker serves it a moment before all have confirmed it.
+    const report = await waitFor('the certificate to be reported', async () => {
+      const [first] = (await ask('certs')).certificates
+      return first.names.includes(GOOD) && first
+    })
     assert.deepEqual(report.names.toSorted(), [GOOD, ...OLD].toSorted())
     assert.deepEqual(report.missing, [BAD])
     assert.deepEqual(report.failure.names, [BAD])
