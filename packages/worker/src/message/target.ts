@@ -24,8 +24,9 @@ const MAX_PORT = 65_535
  */
 export function parseAuthority(text: string): Authority {
   const match = AUTHORITY.exec(text.toLowerCase())
-  if (match === null) throw new ProxyError('BAD_HOST', 'malformed host')
-  const [, name = '', port = ''] = match
+  const [, name = '', port = ''] = match ?? []
+  // The root alone is no host.
+  if (name === '' || name === '.') throw new ProxyError('BAD_HOST', 'malformed host')
   if (Number(port) > MAX_PORT) throw new ProxyError('BAD_HOST', 'port out of range')
   return { host: name.endsWith('.') ? name.slice(0, -1) : name, port }
 }

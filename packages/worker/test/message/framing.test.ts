@@ -76,6 +76,8 @@ test('Host: exactly one, and a host with perhaps a port', () => {
     '[::1',
     'a.example\u0000',
     'a%2eexample',
+    '.',
+    '.:443',
     'caf\u00e9.example',
   ]) {
     assert.equal(codeOf(head(['Host', value])), 'BAD_HOST', JSON.stringify(value))
