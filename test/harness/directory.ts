@@ -1,5 +1,6 @@
 // Temporary directories of a test.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -11,6 +12,7 @@ export interface Lifetime {
 /** A new empty directory, removed with everything in it when the test is over. */
 export function temporaryDirectory(t: Lifetime): string {
   const directory = mkdtempSync(join(tmpdir(), 'reverse-proxy-test-'))
-  t.after(() => rmSync(directory, { recursive: true, force: true }))
+  // Again where a program of the test is just writing: it is ended after this.
+  t.after(async () => await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 }))
   return directory
 }

@@ -96,7 +96,7 @@ export class Program {
   async #cleanUp(t: TestContext): Promise<void> {
     if (this.#child.pid === undefined) return
     try {
-      if (!this.hasExited) this.signal('SIGTERM')
+      if (!this.hasExited) kill(this.pid, 'SIGTERM')
       await waitFor('the program to stop after SIGTERM', () => this.hasExited, STOP_MS)
       await this.assertNoProcessLeft()
     } finally {
@@ -113,9 +113,9 @@ export class Program {
   }
 }
 
-function kill(pid: number): void {
+function kill(pid: number, signal: NodeJS.Signals = 'SIGKILL'): void {
   try {
-    process.kill(pid, 'SIGKILL')
+    process.kill(pid, signal)
   } catch {
     // Gone in the meantime.
   }

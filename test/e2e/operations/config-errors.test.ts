@@ -74,6 +74,7 @@ test('broken configurations: what tells that a port was bound does tell', async 
   })
   const program = run(t, configPath)
   await program.stderr.waitForLine(LISTENED)
+  await program.stop('SIGKILL')
 })
 
 test('--validate: the same report, and nothing is started when all is well', async (t) => {
