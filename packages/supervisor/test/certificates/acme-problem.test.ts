@@ -70,7 +70,7 @@ test('no document, however odd, makes the parser throw', () => {
 })
 
 function reply(data: unknown, retryAfterMs?: number): AcmeResponse {
-  return { data, location: undefined, retryAfterMs, alternateUrls: [] }
+  return { data, location: undefined, retryAfterMs, alternateUrls: [], dateMs: undefined }
 }
 
 test('polling ends at the first final state, and outlives answers that make no sense', async () => {

@@ -128,7 +128,7 @@ test('killed before the rename: the old pair stays current, and the next save cl
   await assert.rejects(
     fixture.store.save(await fixture.issue(), {
       assertHeld: async () => {
-        // What a process killed here leaves: a complete generation, and the link that was to be renamed.
+        // A process killed here leaves a complete generation, and the link that was to be renamed.
         await symlink('generations/x', join(fixture.directory, 'current.0123456789ab.new'))
         throw killed
       },

@@ -158,7 +158,7 @@ export class VirtualWorld {
       obtainedMs,
     }
     this.issued.push(certificate)
-    const untimely = reasonAgainstDates(facts, obtainedMs)
+    const untimely = reasonAgainstDates(facts, obtainedMs, this.clock.trueMs)
     if (untimely !== undefined) throw new AcmeError(untimely, { reachedCa: true, isIssued: true })
     return certificate
   }

@@ -149,14 +149,19 @@ async function fetchCertificate(ending: OrderEnding, record: OrderRecord): Promi
 
   progress('downloading')
   const knownPem = predecessor?.certPem
+  let caNowMs: number | undefined
   const inspection = await downloadChain({
     url: certificateUrl,
     preferred: settings.preferredChain,
-    fetch: async (url) => await post('cannot download the certificate', url, null),
+    fetch: async (url) => {
+      const response = await post('cannot download the certificate', url, null)
+      caNowMs = response.dateMs
+      return response
+    },
     inspect: async (certPem) =>
       await host.jobs.run(
         'inspectIssuedChain',
-        { certPem, keyPem, names, knownPem, nowMs: host.clock.nowMs() },
+        { certPem, keyPem, names, knownPem, nowMs: host.clock.nowMs(), caNowMs },
         signal,
       ),
     ...pausing(request),

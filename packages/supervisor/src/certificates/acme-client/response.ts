@@ -16,6 +16,8 @@ export interface AcmeResponse {
   readonly retryAfterMs: number | undefined
   /** RFC 8555 7.4.2: other chains for the same certificate. */
   readonly alternateUrls: readonly string[]
+  /** RFC 9110 6.6.1: the CA's time; undefined if it does not tell. */
+  readonly dateMs: number | undefined
 }
 
 /** `url` is what was asked for: links may be relative to it (RFC 9110 10.2.2, RFC 8288 3.2). */
@@ -26,6 +28,7 @@ export function responseOf(answer: RawResponse, url: string, nowMs: number): Acm
     location: location === undefined ? undefined : absoluteUrl(location, url),
     retryAfterMs: retryAfterMsOf(answer, nowMs),
     alternateUrls: parseAlternates(headerOf(answer, 'link')).map((link) => absoluteUrl(link, url)),
+    dateMs: dateMsOf(answer),
   }
 }
 
@@ -36,6 +39,11 @@ export function absoluteUrl(reference: string, base: string): string {
 
 export function retryAfterMsOf(answer: RawResponse, nowMs: number): number | undefined {
   return parseRetryAfter(headerOf(answer, 'retry-after'), nowMs)
+}
+
+export function dateMsOf(answer: RawResponse): number | undefined {
+  const dateMs = Date.parse(headerOf(answer, 'date') ?? '')
+  return Number.isNaN(dateMs) ? undefined : dateMs
 }
 
 /** Undefined for one that is missing, or stands there several times. */

@@ -6,7 +6,15 @@ import acme from 'acme-client'
 import { version } from '../../os/version.ts'
 import type { AcmeLimits } from './time-limits.ts'
 import type { AcmeResponse, RawResponse } from './response.ts'
-import { absoluteUrl, connectionHint, headerOf, hintFor, responseOf, retryAfterMsOf } from './response.ts'
+import {
+  absoluteUrl,
+  connectionHint,
+  dateMsOf,
+  headerOf,
+  hintFor,
+  responseOf,
+  retryAfterMsOf,
+} from './response.ts'
 import type { CaPacer } from './pacer.ts'
 import { pacerFor } from './pacer.ts'
 import { holdOf, isBusy, isPassingCode, persist, REQUEST_TRIES } from './patience.ts'
@@ -241,8 +249,8 @@ export class AcmeTransport {
     }
     this.#reached = true
     this.#nonce = headerOf(response, 'replay-nonce') ?? this.#nonce
-    const dateMs = Date.parse(headerOf(response, 'date') ?? '')
-    if (!Number.isNaN(dateMs)) this.#options.onDate?.(dateMs)
+    const dateMs = dateMsOf(response)
+    if (dateMs !== undefined) this.#options.onDate?.(dateMs)
     return response
   }
 

@@ -5,12 +5,12 @@ import type { KeyObject } from 'node:crypto'
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import { DAY_MS } from '@reverse-proxy/shared/time-units'
+import { HOUR_MS } from '@reverse-proxy/shared/time-units'
 import type { Inspection, Validity } from './inspect.ts'
 import { certificateBlocks, inspectPair, unusable } from './inspect.ts'
 
-/** Our clock may be slow by this much: refusing a certificate for that would only cost another order. */
-const CLOCK_TOLERANCE_MS = 2 * DAY_MS
+/** A CA's clock may be ahead of ours by this much. */
+const CLOCK_TOLERANCE_MS = HOUR_MS
 
 /** CAs send two to four; each costs every handshake. */
 const LONGEST_CHAIN = 10
@@ -27,6 +27,8 @@ export interface IssuedChain {
   /** The chain in service, PEM: its issuers complete one that lacks them. */
   readonly knownPem?: string | undefined
   readonly nowMs: number
+  /** The CA's time; undefined if it does not tell. */
+  readonly caNowMs?: number | undefined
 }
 
 /** `warning`: why some clients may reject a chain that is used nevertheless. */
@@ -41,6 +43,7 @@ export function inspectIssuedChain({
   names,
   knownPem,
   nowMs,
+  caNowMs,
 }: IssuedChain): IssuedInspection {
   const sent = parseAll(certPem)
   if (typeof sent === 'string') return unusable(sent)
@@ -55,7 +58,7 @@ export function inspectIssuedChain({
   const { facts } = inspection
   const missing = names.filter((name) => !facts.names.some((covering) => nameCovers(covering, name)))
   if (missing.length > 0) return unusable(`the issued certificate lacks ${missing.join(', ')}`)
-  const untimely = reasonAgainstDates(facts, nowMs)
+  const untimely = reasonAgainstDates(facts, nowMs, caNowMs)
   if (untimely !== undefined) return unusable(untimely)
   // A root that signs leaves by itself is in the clients' stores.
   if (path.length > 1 || isSignedByRoot(leaf, pool)) return inspection
@@ -65,10 +68,18 @@ export function inspectIssuedChain({
   }
 }
 
-/** Why a new certificate is rejected for its dates; undefined if it is not. */
-export function reasonAgainstDates({ notBeforeMs, notAfterMs }: Validity, nowMs: number): string | undefined {
+/**
+ * Why a new certificate is rejected for its dates; undefined if it is not. One that has not begun by our clock has by
+ * the CA's if ours is slow: refusing it would only cost another order.
+ */
+export function reasonAgainstDates(
+  { notBeforeMs, notAfterMs }: Validity,
+  nowMs: number,
+  caNowMs = nowMs,
+): string | undefined {
   if (notAfterMs <= nowMs) return 'the issued certificate has expired'
-  return notBeforeMs > nowMs + CLOCK_TOLERANCE_MS ? 'the issued certificate is not valid yet' : undefined
+  const latestMs = Math.max(nowMs, caNowMs) + CLOCK_TOLERANCE_MS
+  return notBeforeMs > latestMs ? 'the issued certificate is not valid yet' : undefined
 }
 
 /** Those that can be parsed, without duplicates; or why there are none. */
