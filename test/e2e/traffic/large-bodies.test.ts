@@ -19,9 +19,10 @@ import { IS_FULL } from '../../harness/size.ts'
 const MIB = 1024 * 1024
 const BODY_BYTES = IS_FULL ? 1024 * MIB : 200 * MIB
 const SLOW_BYTES_PER_SECOND = 50 * MIB
-/** The collector of a busy machine comes late; a body that is held would be twice as much. */
-const MAX_GROWTH_BYTES = 96 * MIB
-const TIMEOUT_MS = IS_FULL ? 180_000 : 60_000
+const MAX_GROWTH_BYTES = 64 * MIB
+/** On a busy machine the collector may come late in one transfer; a body that is held shows in each. */
+const TRANSFERS = 2
+const TIMEOUT_MS = IS_FULL ? 240_000 : 60_000
 
 interface Exchange {
   /** Where the request body goes; ended by the caller. */
@@ -37,12 +38,13 @@ for (const protocol of ['HTTP/1.1', 'HTTP/2'] as const) {
     `download over ${protocol}: whole, and the worker holds next to nothing`,
     { timeout: TIMEOUT_MS },
     async (t) => {
-      const sent = source(BODY_BYTES)
+      let sent = source(BODY_BYTES)
       const origin = await HttpOrigin.start(t, (incoming, response) => {
         if (incoming.url === '/idle') response.end()
         else pipeline(sent.stream, response).catch(() => {})
       })
       await assertSmall(t, origin, async (target) => {
+        sent = source(BODY_BYTES)
         const exchange = OPEN[protocol](t, target, 'GET')
         exchange.upload.end()
         const { status, body } = await exchange.response()
@@ -59,7 +61,7 @@ for (const protocol of ['HTTP/1.1', 'HTTP/2'] as const) {
     `upload over ${protocol}: whole, and the worker holds next to nothing`,
     { timeout: TIMEOUT_MS },
     async (t) => {
-      const received = sink(SLOW_BYTES_PER_SECOND)
+      let received = sink(SLOW_BYTES_PER_SECOND)
       const origin = await HttpOrigin.start(t, (incoming, response) => {
         if (incoming.url === '/idle') response.end()
         else
@@ -69,6 +71,7 @@ for (const protocol of ['HTTP/1.1', 'HTTP/2'] as const) {
           )
       })
       await assertSmall(t, origin, async (target) => {
+        received = sink(SLOW_BYTES_PER_SECOND)
         const sent = source(BODY_BYTES)
         const exchange = OPEN[protocol](t, target, 'POST')
         const [{ status }] = await Promise.all([exchange.response(), pipeline(sent.stream, exchange.upload)])
@@ -94,11 +97,14 @@ async function assertSmall(
   const { status } = await request({ ...target, path: '/idle' })
   assert.equal(status, 200)
   const idle = memoryOf(worker)
-  resetPeakRss(worker)
-  await exchange(target)
-  const growth = memoryOf(worker).peakRssBytes - idle.rssBytes
-  t.diagnostic(`worker: ${toMib(idle.rssBytes)} MiB idle, ${toMib(growth)} MiB more at its peak`)
-  assert.ok(growth <= MAX_GROWTH_BYTES, `the worker grew by ${toMib(growth)} MiB`)
+  let growth = Infinity
+  for (let transfer = 0; transfer < TRANSFERS && growth > MAX_GROWTH_BYTES; transfer++) {
+    resetPeakRss(worker)
+    await exchange(target)
+    growth = memoryOf(worker).peakRssBytes - idle.rssBytes
+    t.diagnostic(`worker: ${toMib(idle.rssBytes)} MiB idle, ${toMib(growth)} MiB more at its peak`)
+  }
+  assert.ok(growth <= MAX_GROWTH_BYTES, `the worker grew by ${toMib(growth)} MiB in each transfer`)
 }
 
 function openHttp1(_t: TestContext, { port, ca }: RequestOptions, method: string): Exchange {
