@@ -1,6 +1,6 @@
 // Lists of IP networks, as access rules and trusted proxies name them: `10.0.0.0/8`, `2001:db8::/32`, one address,
 // or `private`. Pure.
-import { parseIpAddress } from './ip-address.ts'
+import { ipv6Groups, parseIpAddress } from './ip-address.ts'
 
 export interface IpNetwork {
   readonly family: 4 | 6
@@ -62,12 +62,7 @@ function hasHostBits({ family, address, prefix }: IpNetwork): boolean {
   })
 }
 
-function addressBytes(family: 4 | 6, address: string): number[] {
+function addressBytes(family: 4 | 6, address: string): readonly number[] {
   if (family === 4) return address.split('.').map(Number)
-  const [head = [], tail = []] = address.split('::').map((half) => (half === '' ? [] : half.split(':')))
-  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => '0')
-  return [...head, ...zeros, ...tail].flatMap((group) => {
-    const value = Number.parseInt(group, 16)
-    return [value >> 8, value & 0xff]
-  })
+  return (ipv6Groups(address) ?? []).flatMap((group) => [group >> 8, group & 0xff])
 }

@@ -153,11 +153,11 @@ export class Supervisor {
     if (!mayFollow(this.#phase, 'stopping')) return
     this.#enter('stopping')
     const { log, serviceManager } = this.#options
-    const { config, fleet, intents, interfaces, registry, ticketKeys } = this.#components
+    const { config, fleet, intents, interfaces, passwords, registry, ticketKeys } = this.#components
     log.info('STOPPING', { reason, timeout_ms: config.shutdownTimeoutMs })
     serviceManager.stopping(config.shutdownTimeoutMs)
     fleet.drain()
-    void Promise.all([interfaces.close(), registry.close(), ticketKeys.close()]).then(() =>
+    void Promise.all([interfaces.close(), passwords.close(), registry.close(), ticketKeys.close()]).then(() =>
       intents.push({ type: 'background-ended' }),
     )
   }

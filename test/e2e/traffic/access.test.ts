@@ -1,5 +1,5 @@
-// Who may come in, behind a real load balancer that speaks the PROXY protocol: addresses, passwords, and what a reload
-// of them changes.
+// Access behind a real load balancer that speaks the PROXY protocol: addresses and passwords decide, and a reload changes
+// them in place.
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'

@@ -1,5 +1,6 @@
 // An upstream with several peers: how the file writes it, and what the program makes of it.
 import { Type } from 'typebox'
+import { isToken } from '../http-token.ts'
 
 export interface PeerSettings {
   /** Name or address, IPv6 without brackets. */
@@ -86,14 +87,11 @@ export const balancingKeys = {
   }),
 }
 
-/** RFC 9110 5.6.2: what a field name and the name of a cookie consist of. */
-const TOKEN = /^[!#$%&'*+.^_`|~0-9a-z-]+$/iu
-
 /** Undefined if `text` is no policy. */
 export function parseBalance(text: string): Balance | undefined {
   if (text === 'least_requests' || text === 'round_robin' || text === 'client') return { by: text }
   const [by, name = '', ...more] = text.split(':')
-  if (!TOKEN.test(name) || more.length > 0) return undefined
+  if (!isToken(name) || more.length > 0) return undefined
   if (by === 'header') return { by, name: name.toLowerCase() }
   return by === 'cookie' ? { by, name } : undefined
 }

@@ -78,7 +78,7 @@ export interface RedirectAction {
   readonly status: number
   /** An absolute URL or a path, without the `*` at its end. */
   readonly target: string
-  /** What of the request is put behind `target`: path and query; what follows the path of the route; nothing. */
+  /** The part of the request that is put behind `target`: path and query; what follows the path of the route; nothing. */
   readonly keeps: 'path' | 'rest' | 'nothing'
 }
 
@@ -90,7 +90,7 @@ export interface RespondAction {
   readonly contentType: string
 }
 
-/** What is done with a request that no stage has answered. A further kind is one more member, and its handler. */
+/** The action for a request that no stage has answered. A further kind is one more member, and its handler. */
 export type Action = ProxyAction | RedirectAction | RespondAction
 
 /** A header field that is set, with placeholders in its value. */
@@ -121,7 +121,7 @@ export interface BasicAuthSettings {
   readonly forwardsAuthorization: boolean
 }
 
-/** What a site and each of its routes are configured with, after inheritance: `[defaults]`, then site, then route. */
+/** The settings of a site or route after inheritance: `[defaults]`, then site, then route. */
 export interface RouteSettings {
   readonly action: Action
   readonly bodyLimitBytes: number
@@ -131,9 +131,9 @@ export interface RouteSettings {
   readonly access?: AccessSettings | undefined
   /** Unset: no password is asked for. */
   readonly basicAuth?: BasicAuthSettings | undefined
-  /** Of the request that goes upstream. No name comes twice. */
+  /** Changes to the request that goes upstream. No name comes twice. */
   readonly requestHeaders: readonly HeaderChange[]
-  /** Of every response. No name comes twice. */
+  /** Changes to every response. No name comes twice. */
   readonly responseHeaders: readonly HeaderChange[]
 }
 

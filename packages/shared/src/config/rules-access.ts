@@ -1,10 +1,8 @@
 // Rules about who may come in: networks, trusted proxies, and keys that need one another.
+import { isToken } from '../http-token.ts'
 import { parseIpNetwork, PRIVATE } from '../ip-networks.ts'
 import { configIssue, type ConfigIssue, type ConfigPath } from './issues.ts'
 import { everySettingsOf, listenersOf, type Rule } from './rule.ts'
-
-/** RFC 9110 5.1: a token. */
-const FIELD_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/u
 
 export const ruleNetworks: Rule = function* (file) {
   for (const { value, at } of listenersOf(file))
@@ -19,7 +17,7 @@ export const ruleTrustedProxies: Rule = function* (file) {
   for (const { value, at } of listenersOf(file)) {
     const isTrusting = value.trusted_proxies === undefined || value.trusted_proxies.length > 0
     const header = value.client_ip_header
-    if (header !== undefined && !FIELD_NAME.test(header)) {
+    if (header !== undefined && !isToken(header)) {
       const message = `"${header}" is not the name of a header field`
       yield configIssue(
         'VALUE_INVALID',

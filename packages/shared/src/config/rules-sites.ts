@@ -111,7 +111,7 @@ function* unusedCaFiles(
   const users = [{ value: site.value, at: site.at, inherited: settings }, ...routes]
   for (const { value, at, inherited } of users) {
     if (value.upstream_ca_file === undefined || inherited.upstream_scheme !== 'http') continue
-    // What a site does not use may be for one of its routes.
+    // A key that its site does not use may be for one of its routes.
     if (value === site.value && routes.some((route) => route.inherited.upstream_scheme !== 'http')) continue
     const message = 'upstream_ca_file has no effect on an upstream with upstream_scheme = "http"'
     const hint = 'add upstream_scheme = "https", or remove upstream_ca_file'

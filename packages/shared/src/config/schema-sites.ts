@@ -47,7 +47,7 @@ function strings(description: string, examples: readonly unknown[]) {
   return Type.Optional(Type.Record(Type.String(), Type.String(), { description, examples }))
 }
 
-/** Who may use a site or route. */
+/** Keys that say who may use a site or route. */
 const access = {
   allow: networks('Networks that may use it; empty: everyone. Others get 403.', '10.0.0.0/8'),
   deny: networks('Networks that may not use it, whatever allow says.', '203.0.113.0/24'),

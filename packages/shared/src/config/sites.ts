@@ -1,7 +1,7 @@
 // How the sites of a configuration are walked and named. Pure.
 import type { ProxyAction, RouteSettings, Site, Upstream } from './config.ts'
 
-/** What metrics and the status call a site: its first host. */
+/** The name of a site in metrics and status: its first host. */
 export function siteNameOf({ hosts }: Pick<Site, 'hosts'>): string {
   const [name = ''] = hosts
   return name

@@ -192,9 +192,12 @@ export interface LeasedTokens {
 }
 
 /** A worker asks whether a password is right; gets one PasswordAnswer with the same `seq`, in any order. */
-export interface PasswordCheck {
+export interface PasswordCheck extends PasswordQuestion {
   readonly type: 'password-check'
   readonly seq: number
+}
+
+export interface PasswordQuestion {
   /** A `basic_auth_file` of the configuration. */
   readonly file: string
   /** As limits count it: failures are limited for each. */

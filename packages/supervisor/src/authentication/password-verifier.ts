@@ -4,7 +4,7 @@ import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import { stackOf } from '@reverse-proxy/shared/error-text'
-import type { PasswordCheck, PasswordVerdict } from '@reverse-proxy/shared/ipc/messages'
+import type { PasswordQuestion, PasswordVerdict } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import { Piscina } from 'piscina'
 import { FailureLimit } from './failure-limit.ts'
@@ -39,12 +39,7 @@ export class PasswordVerifier {
   }
 
   /** Never rejects. */
-  async verify({
-    file,
-    client,
-    user,
-    password,
-  }: Omit<PasswordCheck, 'type' | 'seq'>): Promise<PasswordVerdict> {
+  async verify({ file, client, user, password }: PasswordQuestion): Promise<PasswordVerdict> {
     this.#pool ??= createPool()
     if (this.#pool.queueSize >= MAX_QUEUED) return BUSY
     const waitMs = this.#failures.begin(client, this.#clock.nowMs())

@@ -1,4 +1,4 @@
-// What the conversion of a file to the program's configuration needs everywhere: its context, and values of one kind.
+// Shared by the conversion of a file to the program's configuration: its context, and values of one kind.
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
 import type { ConfigFile } from '@reverse-proxy/shared/config/schema'
 import { ProxyError } from '@reverse-proxy/shared/errors'

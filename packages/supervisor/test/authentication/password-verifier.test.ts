@@ -26,7 +26,7 @@ test('passwords: the right one is accepted; a wrong one, an unknown user and a t
       retryAfterSecs: 6,
     },
   )
-  // Nobody else is concerned, and time heals.
+  // Other clients are not concerned, and time heals.
   assert.equal(await check('192.0.2.2', 'ann', 'right'), 'accepted')
   nowMs += 6_000
   assert.equal(await check('192.0.2.1', 'ann', 'right'), 'accepted')

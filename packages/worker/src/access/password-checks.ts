@@ -3,7 +3,7 @@
 // message.
 import { createHmac, randomBytes } from 'node:crypto'
 import type { Timers } from '@reverse-proxy/shared/clock'
-import type { PasswordCheck, PasswordVerdict } from '@reverse-proxy/shared/ipc/messages'
+import type { PasswordCheck, PasswordQuestion, PasswordVerdict } from '@reverse-proxy/shared/ipc/messages'
 
 const REMEMBERED_MS = 5 * 60_000
 /** About 150 bytes each. */
@@ -12,8 +12,6 @@ const MAX_REMEMBERED = 10_000
 const TIMEOUT_MS = 10_000
 const UNAVAILABLE: PasswordVerdict = { kind: 'busy', retryAfterSecs: 5 }
 const ACCEPTED: PasswordVerdict = { kind: 'accepted' }
-
-export type PasswordQuestion = Omit<PasswordCheck, 'type' | 'seq'>
 
 interface Pending {
   readonly key: string
@@ -51,23 +49,15 @@ export class PasswordChecks {
       return undefined
     }
     const seq = ++this.#seq
-    const stopTimer = this.#timers.after(TIMEOUT_MS, () => this.#settle(seq, UNAVAILABLE))
+    const stopTimer = this.#timers.after(TIMEOUT_MS, () => this.onVerdict(seq, UNAVAILABLE))
     this.#pending.set(seq, { key, waiters: [onVerdict], stopTimer })
     this.#seqOf.set(key, seq)
     this.#send({ type: 'password-check', seq, ...question })
     return undefined
   }
 
+  /** Without effect for a question that has had its verdict. */
   onVerdict(seq: number, verdict: PasswordVerdict): void {
-    this.#settle(seq, verdict)
-  }
-
-  /** The files may have changed. */
-  forget(): void {
-    this.#accepted.clear()
-  }
-
-  #settle(seq: number, verdict: PasswordVerdict): void {
     const pending = this.#pending.get(seq)
     if (pending === undefined) return
     pending.stopTimer()
@@ -75,6 +65,11 @@ export class PasswordChecks {
     this.#seqOf.delete(pending.key)
     if (verdict.kind === 'accepted') this.#remember(pending.key)
     for (const waiter of pending.waiters) waiter(verdict)
+  }
+
+  /** The files may have changed. */
+  forget(): void {
+    this.#accepted.clear()
   }
 
   #remember(key: string): void {
@@ -86,7 +81,7 @@ export class PasswordChecks {
     }
   }
 
-  /** Of the client as well: one that guesses learns nothing from the successes of another. */
+  /** The client is part of it: one that guesses learns nothing from the successes of another. */
   #keyOf({ file, client, user, password }: PasswordQuestion): string {
     return createHmac('sha256', this.#secret)
       .update(JSON.stringify([file, client, user, password]))

@@ -1,4 +1,4 @@
-// Whom a connection's requests come from, where the operator trusts the proxies in front of this one. Nobody else's
+// Finds the client of a request, where the operator trusts the proxies in front of this one. Nobody else's
 // forwarding fields are worth anything.
 import { clientKey } from '@reverse-proxy/shared/client-key'
 import type { ClientSettings } from '@reverse-proxy/shared/config/config'
@@ -40,7 +40,7 @@ export class TrustedProxies {
     }
     const ip =
       this.#clientIpHeader === undefined
-        ? forwardedClient(proxy.ip, chain === undefined ? [] : [chain], (each) => this.has(each))
+        ? forwardedClient(proxy.ip, chain ?? '', (each) => this.has(each))
         : (parseForwardedAddress(own ?? '') ?? proxy.ip)
     const forwarded = { for: chain === undefined || chain === '' ? proxy.ip : `${chain}, ${proxy.ip}`, host }
     return { ip, key: clientKey(ip), scheme, forwarded }

@@ -11,7 +11,7 @@ export interface Client {
   /** The address that limits count by: IPv4, or the /64 of IPv6. */
   readonly key: string
   readonly scheme: 'http' | 'https'
-  /** What a trusted proxy has said. Unset: the client is the peer of the connection. */
+  /** Told by a trusted proxy. Unset: the client is the peer of the connection. */
   readonly forwarded?: {
     /** X-Forwarded-For for the upstream: the chain that came, and the proxy itself. */
     readonly for: string

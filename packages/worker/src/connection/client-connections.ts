@@ -18,7 +18,7 @@ interface LongLived {
 interface Retirable {
   /** Nothing is refused yet. */
   announceEnd(): void
-  /** What is open is finished, what is new is not served. Idempotent. */
+  /** Finishes the open streams and serves no new ones. Idempotent. */
   finish(): void
 }
 

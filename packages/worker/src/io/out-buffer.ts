@@ -6,7 +6,7 @@ import { buffers, BUFFER_BYTES } from './buffer-pool.ts'
 
 const LITTLE_BYTES = 16_384
 
-/** What is asked of the socket. */
+/** The part of a socket that is used. */
 export type OutSocket = Pick<Socket, 'write' | 'writable' | 'writableNeedDrain'>
 
 export class OutBuffer {

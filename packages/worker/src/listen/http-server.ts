@@ -63,7 +63,7 @@ export class PlainHttpServer {
     )
     this.#sweep = setInterval(() => {
       stalls.sweep()
-      // What has come while nobody looked is read first: no deadline counts the time we stood still.
+      // Bytes that have arrived meanwhile are read first: no deadline counts the time we stood still.
       setImmediate(() => this.#http1.sweep())
     }, SWEEP_INTERVAL_MS).unref()
     this.#pipeline = new Pipeline(

@@ -116,7 +116,7 @@ export class HttpsServer {
       // First: it finds out which connections have been sending.
       this.#http2.sweep()
       this.#stalls.sweep()
-      // What has come while nobody looked is read first: no deadline counts the time we stood still.
+      // Bytes that have arrived meanwhile are read first: no deadline counts the time we stood still.
       setImmediate(() => this.#http1.sweep())
     }, SWEEP_INTERVAL_MS).unref()
     this.#exchangeDeps = { accessLog, stalls: this.#stalls, nowMs }

@@ -1,6 +1,5 @@
 // The PROXY protocol, versions 1 and 2: the header that a load balancer sends before a client's own bytes. Pure.
 // Source: https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt
-import { foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
 
 export type ProxyHeader =
@@ -102,5 +101,5 @@ function startsLike(bytes: Buffer, start: Buffer): boolean {
 function ipv6Text(bytes: Buffer): string {
   const groups = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(index * 2).toString(16))
   const text = groups.join(':')
-  return foldMappedAddress(parseIpAddress(text)?.text ?? text)
+  return parseIpAddress(text)?.text ?? text
 }

@@ -11,7 +11,7 @@ const BASIC = /^basic +([A-Za-z0-9+/]+={0,2})$/iu
 const CONTROL = /[\0-\u001f\u007f]/u
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Of a header section with exactly one Authorization field. */
+/** The credentials in a header section with exactly one Authorization field. */
 export function basicCredentialsOf(rawHeaders: readonly string[]): BasicCredentials | undefined {
   let authorization: string | undefined
   for (let i = 0; i < rawHeaders.length; i += 2) {

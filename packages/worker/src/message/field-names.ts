@@ -1,6 +1,7 @@
-// Names of header fields in lower case, and whether they, or a method, are names at all. Nearly all that come are known,
+// Names of header fields in lower case, and whether they are names at all. Nearly all that come are known,
 // and looking one up takes less time than making it lower case. The table never grows: what strangers send
 // must not stay in memory.
+import { isToken } from '@reverse-proxy/shared/http-token'
 
 const KNOWN_NAMES =
   'Accept Accept-CH Accept-Encoding Accept-Language Accept-Ranges Access-Control-Allow-Credentials ' +
@@ -29,15 +30,8 @@ const LOWER_CASE: ReadonlyMap<string, string> = new Map(
   }),
 )
 
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
-
 export function lowerFieldName(name: string): string {
   return LOWER_CASE.get(name) ?? name.toLowerCase()
-}
-
-/** RFC 9110 5.6.2. */
-export function isToken(text: string): boolean {
-  return TOKEN.test(text)
 }
 
 /** RFC 9110 5.1: a field name is a token. */

@@ -9,15 +9,11 @@ const PORT = /^\d{1,5}$/u
  * one. An element that is no address ends the search: its right neighbour is as far as anybody can vouch for.
  *
  * @param peerIp the trusted proxy that the connection comes from
- * @param values of X-Forwarded-For, one for each field line
+ * @param chain X-Forwarded-For, several field lines as one; '' if there is none
  */
-export function forwardedClient(
-  peerIp: string,
-  values: readonly string[],
-  isTrusted: (ip: string) => boolean,
-): string {
+export function forwardedClient(peerIp: string, chain: string, isTrusted: (ip: string) => boolean): string {
   let client = peerIp
-  for (const element of values.join(',').split(',').toReversed()) {
+  for (const element of chain.split(',').toReversed()) {
     // RFC 9110 5.6.1.2: empty elements count for nothing.
     if (element.trim() === '') continue
     const ip = parseForwardedAddress(element)

@@ -8,7 +8,7 @@ export interface Forwarded {
   /** Host or `:authority` as the client wrote it. */
   readonly authority: string
   readonly connectionOptions: readonly string[]
-  /** Who has authenticated to us. */
+  /** The user who has authenticated to us. */
   readonly user: string | undefined
   /** The credentials were for us alone. */
   readonly dropsAuthorization: boolean
@@ -61,7 +61,7 @@ const FORWARDING = [
   'x-forwarded-proto',
   'x-forwarded-host',
   'x-real-ip',
-  // Who has authenticated: upstreams believe it.
+  // Names the user who has authenticated: upstreams believe it.
   'remote-user',
 ] as const
 
@@ -199,6 +199,22 @@ export function clientTrailers(rawTrailers: readonly string[]): string[] {
     if (!NOT_IN_TRAILERS.has(name)) list.push(name, rawTrailers[i + 1]!)
   }
   return list
+}
+
+/**
+ * Removes fields from `list` in place.
+ * @param list name, value, name, value ...
+ * @param from where the fields begin that may go
+ */
+export function removeFields(list: string[], from: number, isRemoved: (lowerName: string) => boolean): void {
+  let kept = from
+  for (let i = from; i < list.length; i += 2) {
+    if (isRemoved(lowerFieldName(list[i]!))) continue
+    list[kept] = list[i]!
+    list[kept + 1] = list[i + 1]!
+    kept += 2
+  }
+  list.length = kept
 }
 
 /** CGI and WSGI spell `-` and `_` alike: `X_Forwarded_For` would be read as ours, `Transfer_Encoding` as framing. */

@@ -27,7 +27,7 @@ export class PathRewrite {
 }
 
 /**
- * What follows the path of its route in the path of a request, with the query; no slash in front, so that nothing can
+ * The rest of a request's path behind the path of its route, with the query; no slash in front, so that nothing can
  * become a host. The bytes are those that came, unless the path of the route is spelt in another way, or dot segments
  * could lead out of it.
  */

@@ -3,8 +3,9 @@
 // every request is framed anew from what is decided here.
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import { isToken } from '@reverse-proxy/shared/http-token'
 import { MAX_CONNECTION_OPTIONS } from './headers.ts'
-import { isToken, lowerFieldName } from './field-names.ts'
+import { lowerFieldName } from './field-names.ts'
 import { isContentLength } from './field-values.ts'
 import { parseAuthority, parseTarget } from './target.ts'
 
@@ -30,13 +31,13 @@ export interface RequestHead {
    * extended CONNECT of RFC 8441.
    */
   readonly upgrade: boolean
-  /** What the parser has found already; else it is found in `rawHeaders`. */
+  /** Found by the parser already; else taken from `rawHeaders`. */
   readonly framing?: RequestFraming
 }
 
 /** The fields that decide about framing and routing, each with every value it came with. */
 export interface RequestFraming {
-  /** Of all fields. */
+  /** Bytes of all fields. */
   readonly bytes: number
   /** Header fields of the message; the cookie crumbs of HTTP/2 are one (RFC 9113 8.2.3). */
   readonly fields: number
@@ -83,67 +84,77 @@ export const WEBSOCKET_VERSION = '13'
 // RFC 6455 4.1: sixteen bytes in base64.
 const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/
 
-class Framing implements RequestFraming {
-  bytes = 0
-  fields: number
-  hosts = NO_VALUES
-  contentLengths = NO_VALUES
-  transferEncodings = NO_VALUES
-  expectations = NO_VALUES
-  connection = NO_VALUES
-  websocketKeys = NO_VALUES
-  websocketVersions = NO_VALUES
-  hasConnectionSpecific = false
-  readonly #joinsCookies: boolean
-  #hasCookie = false
+/** While they are being collected. */
+export type FramingFacts = { -readonly [K in keyof RequestFraming]: RequestFraming[K] }
 
-  constructor({ rawHeaders, protocol }: RequestHead) {
-    this.#joinsCookies = protocol === 'h2'
-    this.fields = rawHeaders.length / 2
-    for (let i = 0; i < rawHeaders.length; i += 2) {
-      this.#add(lowerFieldName(rawHeaders[i]!), rawHeaders[i + 1]!)
-    }
+/** Facts of a head in which no field has been looked at. */
+export function newFraming(bytes: number, fields: number): FramingFacts {
+  return {
+    bytes,
+    fields,
+    hosts: NO_VALUES,
+    contentLengths: NO_VALUES,
+    transferEncodings: NO_VALUES,
+    expectations: NO_VALUES,
+    connection: NO_VALUES,
+    websocketKeys: NO_VALUES,
+    websocketVersions: NO_VALUES,
+    hasConnectionSpecific: false,
   }
+}
 
-  #add(name: string, value: string): void {
-    this.bytes += name.length + value.length + LINE_OVERHEAD_BYTES
-    switch (name) {
-      case 'host':
-        this.hosts = withValue(this.hosts, value)
-        break
-      case 'content-length':
-        this.contentLengths = withValue(this.contentLengths, value)
-        break
-      case 'transfer-encoding':
-        this.transferEncodings = withValue(this.transferEncodings, value)
-        break
-      case 'expect':
-        this.expectations = withValue(this.expectations, value)
-        break
-      case 'connection':
-        this.connection = withValue(this.connection, value)
-        break
-      case 'sec-websocket-key':
-        this.websocketKeys = withValue(this.websocketKeys, value)
-        break
-      case 'sec-websocket-version':
-        this.websocketVersions = withValue(this.websocketVersions, value)
-        break
-      case 'cookie':
-        if (this.#hasCookie && this.#joinsCookies) {
-          this.fields -= 1
-          this.bytes -= name.length + LINE_OVERHEAD_BYTES - COOKIE_SEPARATOR_BYTES
-        }
-        this.#hasCookie = true
-        break
-      case 'keep-alive':
-      case 'proxy-connection':
-      case 'upgrade':
-        this.hasConnectionSpecific = true
-        break
-      default:
-    }
+/** @param name in lower case; without effect for one that decides about nothing */
+export function addToFraming(facts: FramingFacts, name: string, value: string): void {
+  switch (name) {
+    case 'host':
+      facts.hosts = withValue(facts.hosts, value)
+      break
+    case 'content-length':
+      facts.contentLengths = withValue(facts.contentLengths, value)
+      break
+    case 'transfer-encoding':
+      facts.transferEncodings = withValue(facts.transferEncodings, value)
+      break
+    case 'expect':
+      facts.expectations = withValue(facts.expectations, value)
+      break
+    case 'connection':
+      facts.connection = withValue(facts.connection, value)
+      break
+    case 'sec-websocket-key':
+      facts.websocketKeys = withValue(facts.websocketKeys, value)
+      break
+    case 'sec-websocket-version':
+      facts.websocketVersions = withValue(facts.websocketVersions, value)
+      break
+    case 'keep-alive':
+    case 'proxy-connection':
+    case 'upgrade':
+      facts.hasConnectionSpecific = true
+      break
+    default:
   }
+}
+
+function framingOf({ rawHeaders, protocol }: RequestHead): RequestFraming {
+  const facts = newFraming(0, rawHeaders.length / 2)
+  let hasCookie = false
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = lowerFieldName(rawHeaders[i]!)
+    const value = rawHeaders[i + 1]!
+    facts.bytes += name.length + value.length + LINE_OVERHEAD_BYTES
+    if (name !== 'cookie') {
+      addToFraming(facts, name, value)
+      continue
+    }
+    // Crumbs of HTTP/2 are joined before they go upstream.
+    if (hasCookie && protocol === 'h2') {
+      facts.fields -= 1
+      facts.bytes -= name.length + LINE_OVERHEAD_BYTES - COOKIE_SEPARATOR_BYTES
+    }
+    hasCookie = true
+  }
+  return facts
 }
 
 /** Most requests have one of them, and most of them none: a list for each would be most of what a request costs. */
@@ -155,7 +166,7 @@ function withValue(values: readonly string[], value: string): readonly string[] 
  * @throws ProxyError BAD_HOST, BAD_TARGET, BAD_FRAMING, HEADERS_TOO_LARGE, METHOD_NOT_ALLOWED, EXPECTATION_FAILED, WEBSOCKET_VERSION
  */
 export function parseRequest(head: RequestHead, limits: HeadLimits): ParsedRequest {
-  const framing = head.framing ?? new Framing(head)
+  const framing = head.framing ?? framingOf(head)
   if (framing.fields > limits.headerCount) throw headersTooLarge()
   if (framing.bytes + head.target.length > limits.headerBytes) throw headersTooLarge()
   // RFC 9112 2.3: of another version nobody knows how its messages are framed.

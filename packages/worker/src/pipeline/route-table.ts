@@ -21,9 +21,9 @@ interface Candidate<T> {
 /** A segment of paths. */
 interface Node<T> {
   readonly children: Map<string, Node<T>>
-  /** Of the path that ends here. */
+  /** Routes for the path that ends here. */
   readonly exact: Candidate<T>[]
-  /** Of that path and all below it. */
+  /** Routes for that path and all below it. */
   readonly subtree: Candidate<T>[]
 }
 

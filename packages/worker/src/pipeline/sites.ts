@@ -23,7 +23,7 @@ export interface WelcomeAddress {
 
 /** A site as requests are matched to it. */
 export interface ServedSite {
-  /** What holds where no route does. */
+  /** Serves where no route does. */
   readonly own: ServedRoute
   /** Undefined where there are none. */
   readonly routes: RouteTable<ServedRoute> | undefined
@@ -34,7 +34,7 @@ type UpstreamLimits = Pick<Limits, 'upstreamConnectionsPerSite' | 'upstreamMaxCo
 /** For one site or route: the upstream of its action. */
 type UpstreamFor = (action: ProxyAction) => Upstream
 
-/** What a site, which has no path, may strip. */
+/** The path that a site strips, which has none of its own. */
 const SITE_PATH = '/'
 const NO_FILTERS: readonly ResponseFilter[] = []
 

@@ -66,7 +66,7 @@ export abstract class Exchange implements PendingResponse {
   client: Client
   /** How many stages of the pipeline have been started. */
   stagesRun = 0
-  /** Who has authenticated; set by the authentication stage. */
+  /** The user who has authenticated; set by the authentication stage. */
   user: string | undefined
   /** Set by the route stage. */
   route: ServedRoute | undefined
@@ -222,7 +222,7 @@ export function servedRouteOf(exchange: Exchange): ServedRoute {
   return exchange.route
 }
 
-/** What the upstream is told of the request besides the client's own fields. */
+/** The facts that the upstream is told besides the client's own fields. */
 export function forwardedOf(exchange: Exchange): Forwarded {
   const { client, user, request } = exchange
   const { authority, connectionOptions } = request

@@ -1,4 +1,4 @@
-// What the placeholders in configured header fields stand for in one exchange.
+// The values of the placeholders in configured header fields for one exchange.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Placeholder } from '@reverse-proxy/shared/config/sites/header-changes'
 import type { Exchange } from './exchange.ts'

@@ -1,7 +1,7 @@
 // Sets and removes header fields of the request that goes upstream.
 import type { HeaderChange } from '@reverse-proxy/shared/config/config'
-import { lowerFieldName } from '../message/field-names.ts'
 import { HeaderTemplate } from '../message/header-template.ts'
+import { removeFields } from '../message/headers.ts'
 import type { Exchange } from './exchange.ts'
 import { placeholderValue } from './placeholders.ts'
 
@@ -18,14 +18,7 @@ export class RequestHeaderChanges {
 
   /** @param headers name, value, name, value ...; begins with Host, which stays in front */
   apply(headers: string[], exchange: Exchange): void {
-    let kept = 2
-    for (let i = 2; i < headers.length; i += 2) {
-      if (this.#isChanged(lowerFieldName(headers[i]!))) continue
-      headers[kept] = headers[i]!
-      headers[kept + 1] = headers[i + 1]!
-      kept += 2
-    }
-    headers.length = kept
+    removeFields(headers, 2, this.#isChanged)
     for (const change of this.#changes) {
       if (change.isRemoval) continue
       const value = change.render((placeholder) => placeholderValue(exchange, placeholder))
@@ -35,7 +28,7 @@ export class RequestHeaderChanges {
   }
 
   /** CGI and WSGI spell `-` and `_` alike: a client's `Remote_User` would be read as our Remote-User. */
-  #isChanged(lowerName: string): boolean {
+  readonly #isChanged = (lowerName: string): boolean => {
     if (this.#names.has(lowerName)) return true
     return lowerName.includes('_') && this.#names.has(lowerName.replaceAll('_', '-'))
   }

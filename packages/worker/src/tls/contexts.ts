@@ -18,7 +18,7 @@ interface LoadedCertificate {
  * 1. a certificate with exactly this name;
  * 2. a certificate with `*.` in place of the first label of the name.
  *
- * Of several certificates with the same name, the one that expires last is used, so that a renewed file takes effect
+ * If several certificates have the same name, the one that expires last is used, so that a renewed file takes effect
  * beside the old one; if they expire together, the first of the list.
  */
 export class SiteContexts {

@@ -5,7 +5,7 @@ export interface Candidate {
   readonly weight: number
   /** Connections that are busy with a request. */
   readonly load: number
-  /** Of its address: the same in every worker, and after every restart. */
+  /** Hash of its address: the same in every worker, and after every restart. */
   readonly hash: number
   /** Kept by `roundRobin`: how far its turn is overdue. */
   credit: number

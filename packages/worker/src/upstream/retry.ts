@@ -1,4 +1,4 @@
-// What is done about a request that has failed. Pure.
+// Decides whether a request that has failed is tried again, and where. Pure.
 import { ERRORS, type ErrorCode } from '@reverse-proxy/shared/errors'
 
 export interface Failure {

@@ -1,4 +1,4 @@
-// A site with a password file: who does not know a password gets no further, and the upstream learns who it is.
+// A site with a password file: without a password a request gets no further, and the upstream learns the user.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { PasswordCheck, PasswordVerdict } from '@reverse-proxy/shared/ipc/messages'

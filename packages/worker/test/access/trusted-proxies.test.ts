@@ -1,4 +1,4 @@
-// Whom a request comes from: trusted proxies are believed, everybody else is the peer of the connection.
+// Trusted proxies are believed about the client of a request; any other client is the peer of its connection.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'

@@ -13,7 +13,7 @@ import { connectPlain, connectRaw } from '../support/raw-client.ts'
 import type { UpstreamConnection } from '../support/raw-upstream.ts'
 import { answering, OK, startUpstream } from '../support/raw-upstream.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { listen } from '../support/sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 import { waitUntil } from '../support/wait-until.ts'
 
 const TIMEOUT = { timeout: 60_000 }

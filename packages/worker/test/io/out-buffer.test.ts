@@ -5,7 +5,7 @@ import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { buffers, BUFFER_BYTES } from '../../src/io/buffer-pool.ts'
 import { OutBuffer } from '../../src/io/out-buffer.ts'
-import { listen } from '../support/sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 import { waitUntil } from '../support/wait-until.ts'
 
 const TIMEOUT = { timeout: 20_000 }

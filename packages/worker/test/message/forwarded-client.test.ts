@@ -1,4 +1,4 @@
-// Whom a request comes from, when it comes through proxies: what a client writes itself never counts.
+// Finds the client of a request that came through proxies: text that a client wrote itself never counts.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { forwardedClient, parseForwardedAddress } from '../../src/message/forwarded-client.ts'
@@ -19,13 +19,13 @@ test('X-Forwarded-For: the right-most address that is not trusted', () => {
     // Nothing there.
     [[], '10.0.0.1'],
     [[''], '10.0.0.1'],
-    // What cannot be read ends it.
+    // An element that cannot be read ends the search.
     [['203.0.113.9, unknown'], '10.0.0.1'],
     [['203.0.113.9, unknown, 10.0.0.2'], '10.0.0.2'],
     [['203.0.113.9, 10.0.0.2 10.0.0.3'], '10.0.0.1'],
   ]
   for (const [values, client] of cases)
-    assert.equal(forwardedClient('10.0.0.1', values, isTrusted), client, values.join('|'))
+    assert.equal(forwardedClient('10.0.0.1', values.join(', '), isTrusted), client, values.join('|'))
 })
 
 test('X-Forwarded-For: addresses with ports and in brackets are read, nothing else is', () => {

@@ -12,7 +12,8 @@ import { createTlsServer } from '../../src/node/tls-server.ts'
 import { surviveWriteErrors } from '../../src/node/socket-errors.ts'
 import { acceptedSocketOf } from '../../src/node/tls-socket.ts'
 import { LIMITS, testCertificate } from '../support/site-server.ts'
-import { listen, next } from '../support/sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
+import { next } from '../support/sockets.ts'
 
 const TIMEOUT = { timeout: 20_000 }
 

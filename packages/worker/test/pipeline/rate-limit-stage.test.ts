@@ -8,7 +8,7 @@ import { connectRaw } from '../support/raw-client.ts'
 import { answering, OK, startUpstream } from '../support/raw-upstream.ts'
 import { ScriptedLimiter } from '../support/scripted-limiter.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { listen } from '../support/sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 import { waitUntil } from '../support/wait-until.ts'
 
 const TIMEOUT = { timeout: 20_000 }

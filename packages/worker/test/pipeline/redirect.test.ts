@@ -11,7 +11,7 @@ import { recordingLog } from '../support/front.ts'
 import { connectPlain } from '../support/raw-client.ts'
 import { ScriptedLimiter } from '../support/scripted-limiter.ts'
 import { LIMITS, NO_RATE_LIMIT, siteOf } from '../support/site-server.ts'
-import { listen } from '../support/sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 import { waitUntil } from '../support/wait-until.ts'
 
 const TIMEOUT = { timeout: 30_000 }

@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
 import { runTool } from '../../../../test/harness/tool.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { listen } from '../support/sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 
 const TIMEOUT = { timeout: 120_000 }
 const LARGE_BYTES = 500_000

@@ -13,7 +13,7 @@ import { connectHttp2, request } from '../support/http2-client.ts'
 import { connectPlain, connectRaw, type RawClient } from '../support/raw-client.ts'
 import { answering, OK, readRequests, startUpstream, type UpstreamRequest } from '../support/raw-upstream.ts'
 import { LIMITS, siteOf, startSiteServer } from '../support/site-server.ts'
-import { listen } from '../support/sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 
 const TIMEOUT = { timeout: 15_000 }
 const SMUGGLED = 'GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n'

@@ -3,7 +3,7 @@
 import net from 'node:net'
 import type { TestContext } from 'node:test'
 import { readRequest, valuesOf, type UpstreamRequest } from './raw-upstream.ts'
-import { listen } from './sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 
 export interface IdentityUpstream {
   readonly port: number

@@ -16,7 +16,7 @@ import { Arrivals } from '../../src/listen/arrivals.ts'
 import { TlsAcceptor } from '../../src/tls/acceptor.ts'
 import { connectionInfoOf } from '../../src/connection/connection-info.ts'
 import { SESSION_ID_CONTEXT, TLS_OPTIONS } from '../../src/tls/policy.ts'
-import { listen } from './sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 
 export interface FrontOptions {
   readonly certificates?: readonly PushedCertificate[]

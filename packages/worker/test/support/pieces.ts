@@ -2,7 +2,7 @@
 import net from 'node:net'
 import type { TestContext } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { listen } from './sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 
 /** The port of a relay to `port` that sends `pieceBytes` at a time, each piece a segment of its own. */
 export async function relayInPieces(t: TestContext, port: number, pieceBytes: number): Promise<number> {

@@ -1,7 +1,7 @@
 // An upstream on raw TCP that keeps every byte it was sent and answers as a test says.
 import net from 'node:net'
 import type { TestContext } from 'node:test'
-import { listen } from './sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 
 export interface UpstreamConnection {
   readonly socket: net.Socket

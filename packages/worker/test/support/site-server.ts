@@ -27,7 +27,7 @@ import { Arrivals } from '../../src/listen/arrivals.ts'
 import { TlsAcceptor } from '../../src/tls/acceptor.ts'
 import { makeCertificate } from './certificates.ts'
 import { recordingLog, type Logged } from './front.ts'
-import { listen } from './sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 
 export const LIMITS: Limits = {
   tlsHandshakeTimeoutMs: 5_000,

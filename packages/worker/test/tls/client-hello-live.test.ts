@@ -7,7 +7,8 @@ import { test, type TestContext } from 'node:test'
 import tls from 'node:tls'
 import { parseClientHello, type ClientHello } from '../../src/tls/client-hello.ts'
 import { makeCertificate } from '../support/certificates.ts'
-import { listen, next } from '../support/sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
+import { next } from '../support/sockets.ts'
 
 const TIMEOUT = { timeout: 20_000 }
 

@@ -16,7 +16,8 @@ import {
   type UpstreamConnection,
 } from '../support/raw-upstream.ts'
 import { LIMITS, siteOf, startSiteServer } from '../support/site-server.ts'
-import { listen, next } from '../support/sockets.ts'
+import { freePort } from '../../../../test/harness/ports.ts'
+import { next } from '../support/sockets.ts'
 import { waitUntil } from '../support/wait-until.ts'
 
 const TIMEOUT = { timeout: 60_000 }
@@ -76,13 +77,6 @@ function answerPort({ socket, received }: UpstreamConnection): void {
   socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n${String(socket.localPort).padStart(5)}`)
 }
 
-async function closedPort(t: TestContext): Promise<number> {
-  const server = net.createServer()
-  const port = await listen(t, server)
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
 test(
   'kill -9 of one of three peers under load: not one GET fails, and it is asked no more',
   TIMEOUT,
@@ -117,7 +111,7 @@ test(
   'a single upstream that is restarted: GET and POST wait for it, and reach it once',
   TIMEOUT,
   async (t) => {
-    const upstreamPort = await closedPort(t)
+    const upstreamPort = await freePort()
     const { port, upstreamErrors } = await startSiteServer(t, [siteWith([upstreamPort], { retryMs: 30_000 })])
     const session = await connectHttp2(t, port)
     const get = request(session, { ':path': '/get' })
@@ -139,7 +133,7 @@ test(
 )
 
 test('no peer can be reached for upstream_retry_secs: 502, said once', TIMEOUT, async (t) => {
-  const site = siteWith([await closedPort(t), await closedPort(t)], { retryMs: 1_000 })
+  const site = siteWith([await freePort(), await freePort()], { retryMs: 1_000 })
   const { port, upstreamErrors } = await startSiteServer(t, [site])
   assert.equal((await request(await connectHttp2(t, port))).status, 502)
   assert.deepEqual(
@@ -184,7 +178,7 @@ test(
     assert.deepEqual(new Set(before.values()), new Set([first, second]))
 
     // A reload in which nobody is left but the backup and one that refuses.
-    const refusing = await closedPort(t)
+    const refusing = await freePort()
     const left = siteWith([refusing], { balance: { by: 'round_robin' }, failAfter: 1 }, [backup])
     server.configure({ sites: [left], limits: LIMITS })
     for (let i = 0; i < 3; i++) assert.equal(await asked('user-0'), backup)

@@ -7,7 +7,7 @@ import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { ResponseParser } from '../../src/upstream/http1/response-parser.ts'
 import { excerptOf } from '../../src/upstream/http1/bad-response.ts'
-import { listen } from '../support/sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 
 interface Response {
   readonly status: number

@@ -8,7 +8,7 @@ import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import { UpstreamConnector } from '../../src/upstream/connector.ts'
 import { UpstreamTrust } from '../../src/upstream/trust.ts'
 import { makeCertificate } from '../support/certificates.ts'
-import { listen } from '../support/sockets.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 
 const TIMEOUT = { timeout: 15_000 }
 

@@ -2,7 +2,6 @@
 // one retry.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import tls from 'node:tls'
 import type { ProxyAction } from '@reverse-proxy/shared/config/config'
@@ -17,19 +16,11 @@ import {
   type UpstreamConnection,
 } from '../support/raw-upstream.ts'
 import { LIMITS, siteOf, startSiteServer, testCertificate } from '../support/site-server.ts'
-import { listen } from '../support/sockets.ts'
+import { freePort, listen } from '../../../../test/harness/ports.ts'
 import { waitUntil } from '../support/wait-until.ts'
 
 const TIMEOUT = { timeout: 60_000 }
 const GET = 'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n'
-
-/** A port of 127.0.0.1 on which nobody listens. */
-async function closedPort(t: TestContext): Promise<number> {
-  const server = net.createServer()
-  const port = await listen(t, server)
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
 
 function overTls(host: string, port: number, caPem?: string): Pick<ProxyAction, 'upstream'> {
   return { upstream: { kind: 'tcp', scheme: 'https', host, port, caPem } }
@@ -50,7 +41,7 @@ async function outcomeOf(
 }
 
 test('nobody listens: 502', TIMEOUT, async (t) => {
-  const { statuses, errors } = await outcomeOf(t, await closedPort(t))
+  const { statuses, errors } = await outcomeOf(t, await freePort())
   assert.deepEqual(statuses, [502, 502])
   assert.deepEqual(errors, ['connection refused', 'connection refused'])
 })

@@ -1,4 +1,5 @@
 // Header fields that a configuration sets: which names and values are allowed, and the placeholders in values. Pure.
+import { isToken } from '../../http-token.ts'
 
 export const PLACEHOLDERS = ['client_ip', 'host', 'scheme', 'request_id'] as const
 export type Placeholder = (typeof PLACEHOLDERS)[number]
@@ -6,7 +7,6 @@ export type Placeholder = (typeof PLACEHOLDERS)[number]
 /** A piece of a value: text, or a placeholder. */
 export type TemplatePart = string | { readonly placeholder: Placeholder }
 
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/u
 const FIELD_VALUE = /^[\t\u0020-\u007e]*$/u
 const BRACED = /\{([a-z_]+)\}/u
 
@@ -38,10 +38,10 @@ interface HeaderFault {
 
 export type HeaderUse = 'request' | 'response'
 
-/** What is wrong with a field that is set or removed; undefined if nothing is. */
+/** Checks a field that is set or removed. @returns undefined if nothing is wrong with it */
 export function headerFault(name: string, value: string, use: HeaderUse): HeaderFault | undefined {
   const lowerName = name.toLowerCase()
-  if (!TOKEN.test(name)) {
+  if (!isToken(name)) {
     return { message: `"${name}" is not a name of a header field`, hint: 'write letters, digits and hyphens' }
   }
   if (FRAMING.has(lowerName)) {

@@ -1,4 +1,5 @@
 // Rules about routes: the path and the conditions of each, and that no two of a site are for the same requests.
+import { isToken } from '../../http-token.ts'
 import { normalPath } from '../../url-path.ts'
 import { configIssue, formatPath, type ConfigIssue, type ConfigPath } from '../issues.ts'
 import { everySiteOf, routesOf, type Located, type Rule } from '../rule.ts'
@@ -40,21 +41,19 @@ function pathFault(path: string): { message: string; hint: string } | undefined 
   }
 }
 
-const METHOD = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/u
-
 export const ruleRouteConditions: Rule = function* (file) {
   for (const site of everySiteOf(file)) for (const route of routesOf(site)) yield* conditionFaults(route)
 }
 
 function* conditionFaults({ value, at }: Located<Valid<RouteFile>>): Generator<ConfigIssue> {
   for (const [index, method] of (value.methods ?? []).entries()) {
-    if (method === undefined || (METHOD.test(method) && method === method.toUpperCase())) continue
+    if (method === undefined || (isToken(method) && method === method.toUpperCase())) continue
     const message = `"${method}" is not a method`
-    const hint = METHOD.test(method) ? `write "${method.toUpperCase()}"` : 'write a method such as "POST"'
+    const hint = isToken(method) ? `write "${method.toUpperCase()}"` : 'write a method such as "POST"'
     yield configIssue('ROUTE_CONDITION_INVALID', [...at, 'methods', index], message, hint)
   }
   for (const name of Object.keys(value.match_headers ?? {})) {
-    if (METHOD.test(name)) continue
+    if (isToken(name)) continue
     const message = `"${name}" is not a name of a header field`
     const path: ConfigPath = [...at, 'match_headers', name]
     yield configIssue('ROUTE_CONDITION_INVALID', path, message, 'write letters, digits and hyphens')

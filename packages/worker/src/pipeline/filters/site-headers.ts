@@ -1,7 +1,7 @@
 // Sets and removes header fields of a site's responses, whoever made them.
 import type { HeaderChange } from '@reverse-proxy/shared/config/config'
 import { HeaderTemplate } from '../../message/header-template.ts'
-import { lowerFieldName } from '../../message/field-names.ts'
+import { removeFields } from '../../message/headers.ts'
 import type { Exchange, ResponseFilter, ResponseHead } from '../../protocol/exchange.ts'
 import { placeholderValue } from '../../protocol/placeholders.ts'
 
@@ -17,15 +17,10 @@ export class SiteHeadersFilter implements ResponseFilter {
     this.#names = new Set(this.#changes.map(({ lowerName }) => lowerName))
   }
 
+  readonly #isChanged = (lowerName: string): boolean => this.#names.has(lowerName)
+
   onHead(exchange: Exchange, { headers }: ResponseHead): void {
-    let kept = 0
-    for (let i = 0; i < headers.length; i += 2) {
-      if (this.#names.has(lowerFieldName(headers[i]!))) continue
-      headers[kept] = headers[i]!
-      headers[kept + 1] = headers[i + 1]!
-      kept += 2
-    }
-    headers.length = kept
+    removeFields(headers, 0, this.#isChanged)
     for (const change of this.#changes) {
       if (change.isRemoval || (exchange.client.scheme === 'http' && change.lowerName === HTTPS_ONLY)) continue
       headers.push(

@@ -10,21 +10,17 @@ import {
   hashOf,
   hashOn,
   HEX,
+  isBlank,
   LF,
   QUOTE,
   SEMICOLON,
-  SPACE,
-  TAB,
   TOKEN,
   VALUE,
 } from './characters.ts'
-import { Http1Fault, type Http1FaultCode } from './fault.ts'
+import { expect, Http1Fault } from './fault.ts'
 import type { HeadLimits } from './head-parser.ts'
 
-type State =
-  | 'complete'
-  | 'length'
-  | 'size'
+type ExtensionState =
   | 'before-extension'
   | 'before-extension-name'
   | 'extension-name'
@@ -34,21 +30,23 @@ type State =
   | 'extension-quoted'
   | 'extension-escaped'
   | 'behind-extension-value'
+type TrailerState = 'trailer' | 'trailer-name' | 'trailer-value' | 'trailer-lf'
+type ContentState = 'complete' | 'length' | 'content'
+type State =
+  | ContentState
+  | 'size'
+  | ExtensionState
   | 'size-lf'
-  | 'content'
   | 'content-cr'
   | 'content-lf'
-  | 'trailer'
-  | 'trailer-name'
-  | 'trailer-value'
-  | 'trailer-lf'
+  | TrailerState
   | 'end-lf'
 
 /** Beyond them a size would no longer be exact. */
 const MAX_SIZE_DIGITS = 13
 /** Limit on the chunk extensions of one body, and zeros in front of sizes: they cost as much to read as content. */
 const MAX_EXTENSION_BYTES = 16_384
-/** What frames a message comes before it, never behind. */
+/** Fields that frame a message come before it, never behind. */
 const FRAMING = new Set([hashOf('content-length'), hashOf('transfer-encoding')])
 
 export class BodyDecoder {
@@ -105,7 +103,7 @@ export class BodyDecoder {
     return end
   }
 
-  #takeByte(state: Exclude<State, 'complete' | 'length' | 'content'>, byte: number): void {
+  #takeByte(state: Exclude<State, ContentState>, byte: number): void {
     switch (state) {
       case 'size':
         this.#takeSize(byte)
@@ -167,19 +165,7 @@ export class BodyDecoder {
   }
 
   /** RFC 9112 7.1.1: `;` name `=` value, with white space round the signs; the value a token or in quotes. */
-  #takeExtension(
-    state:
-      | 'before-extension'
-      | 'before-extension-name'
-      | 'extension-name'
-      | 'behind-extension-name'
-      | 'before-extension-value'
-      | 'extension-token'
-      | 'extension-quoted'
-      | 'extension-escaped'
-      | 'behind-extension-value',
-    byte: number,
-  ): void {
+  #takeExtension(state: ExtensionState, byte: number): void {
     this.#countExtension()
     switch (state) {
       case 'before-extension':
@@ -234,7 +220,7 @@ export class BodyDecoder {
     expect(this.#extensionBytes <= MAX_EXTENSION_BYTES, 'CHUNK_EXTENSIONS_TOO_LARGE')
   }
 
-  #takeTrailer(state: 'trailer' | 'trailer-name' | 'trailer-value' | 'trailer-lf', byte: number): void {
+  #takeTrailer(state: TrailerState, byte: number): void {
     this.#trailerBytes += 1
     expect(this.#trailerBytes <= this.#limits.maxBytes, 'TRAILERS_TOO_LARGE')
     switch (state) {
@@ -274,12 +260,4 @@ export class BodyDecoder {
     expect(byte === COLON && !this.#isNameEmpty && !FRAMING.has(this.#hash), 'INVALID_TRAILER')
     this.#state = 'trailer-value'
   }
-}
-
-function isBlank(byte: number): boolean {
-  return byte === SPACE || byte === TAB
-}
-
-function expect(condition: boolean, code: Http1FaultCode): asserts condition {
-  if (!condition) throw new Http1Fault(code)
 }

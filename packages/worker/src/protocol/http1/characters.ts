@@ -1,6 +1,6 @@
-// What a byte may be part of in a message of HTTP/1. One look-up for each byte read.
+// Classes of bytes in messages of HTTP/1. One look-up for each byte read.
 
-export const TAB = 0x09
+const TAB = 0x09
 export const LF = 0x0a
 export const CR = 0x0d
 export const SPACE = 0x20
@@ -36,7 +36,12 @@ for (let value = 0; value < 16; value++) {
   HEX[digit.toUpperCase().charCodeAt(0)] = value + 1
 }
 
-/** Of a name, byte by byte, from `TOKEN`; 0 to begin with. */
+/** RFC 9110 5.6.3: the white space that may stand within a line. */
+export function isBlank(byte: number): boolean {
+  return byte === SPACE || byte === TAB
+}
+
+/** The hash of a name, byte by byte, from `TOKEN`; 0 to begin with. */
 export function hashOn(hash: number, lowerByte: number): number {
   return (Math.imul(hash, 31) + lowerByte) | 0
 }

@@ -169,7 +169,7 @@ export class Http1Connection implements ExchangeCarrier {
     this.#requests += 1
     const isLast =
       !head.keepsAlive ||
-      // What comes behind it may be of the other protocol.
+      // The bytes behind it may be of the other protocol.
       head.isUpgradeIgnored ||
       head.upgrade ||
       this.#requests >= host.limits.requestsPerConnection ||
@@ -182,7 +182,7 @@ export class Http1Connection implements ExchangeCarrier {
     host.handle(exchange)
   }
 
-  /** Nobody takes it: it waits. */
+  /** @returns false: the body waits, because nobody takes it */
   #takeBody(exchange: Http1Exchange): boolean {
     const body = exchange.incoming
     if (body?.isFlowing !== true) return false

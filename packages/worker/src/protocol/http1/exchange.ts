@@ -2,6 +2,7 @@
 // goes on behind it. All of it leaves through the connection's out-buffer, a short response in one write.
 import type { OutBuffer } from '../../io/out-buffer.ts'
 import type { ClientConnection } from '../../connection/client-connection.ts'
+import { endsWithHead, NO_CONTENT } from '../../message/headers.ts'
 import type { BodySource } from '../body.ts'
 import { sendError } from '../error-response.ts'
 import { Exchange, type ExchangeDeps, type ResponseHead } from '../exchange.ts'
@@ -10,8 +11,6 @@ import type { Http1RequestHead } from './request-head.ts'
 import { fieldLines, responseHeadText } from './response-head.ts'
 
 const CONTINUE = 100
-const NOT_MODIFIED = 304
-const NO_CONTENT = 204
 
 /** The connection as its exchange sees it. */
 export interface ExchangeCarrier extends ClientConnection {
@@ -70,7 +69,7 @@ export class Http1Exchange extends Exchange {
     let text = responseHeadText(status, reason, headers)
     const isVersion10 = this.head.protocol === 'http/1.0'
     const hasLength = contentLength !== undefined && status !== NO_CONTENT
-    this.#hasContent = this.head.method !== 'HEAD' && status !== NO_CONTENT && status !== NOT_MODIFIED
+    this.#hasContent = this.head.method !== 'HEAD' && !endsWithHead(status)
     this.#isChunked = this.#hasContent && !hasLength && !isVersion10
     if (!this.isRequestComplete) carrier.skimBody()
     // HTTP/1.0 has no chunks: without a length, the connection's end is the response's.

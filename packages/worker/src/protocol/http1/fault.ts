@@ -1,4 +1,4 @@
-// What is wrong with the bytes of an HTTP/1 client: a stable word for log and metrics, and the status it is told.
+// Faults in the bytes of an HTTP/1 client: a stable word for log and metrics, and the status that it is told.
 
 export type Http1FaultCode =
   | 'INVALID_METHOD'
@@ -15,6 +15,11 @@ export type Http1FaultCode =
   | 'TRAILERS_TOO_LARGE'
   | 'HEAD_TOO_LARGE'
   | 'HEAD_TIMEOUT'
+
+/** @throws Http1Fault with `code` unless `condition` holds */
+export function expect(condition: boolean, code: Http1FaultCode): asserts condition {
+  if (!condition) throw new Http1Fault(code)
+}
 
 /** Nothing behind it on the connection can be trusted to begin anywhere. */
 export class Http1Fault extends Error {

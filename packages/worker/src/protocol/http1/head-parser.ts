@@ -1,7 +1,7 @@
 // Reads the head of a request over HTTP/1 (RFC 9112 2 to 5), byte by byte, checking each as it comes. Goes on where it
 // stopped when a read ends within a head, and never looks at more bytes than a head may have.
 import { COLON, CR, DIGIT_0, hashOn, LF, SPACE, TARGET, TOKEN, VALUE } from './characters.ts'
-import { Http1Fault, type Http1FaultCode } from './fault.ts'
+import { expect } from './fault.ts'
 import { Http1RequestHead, mayBeReported } from './request-head.ts'
 
 const EMPTY_LINE = 0
@@ -20,14 +20,14 @@ const END_LF = 11
 const VERSION_TEXT = 'HTTP/1.'
 
 export interface HeadLimits {
-  /** Of the whole head with its empty lines. */
+  /** Bytes of the whole head with its empty lines. */
   readonly maxBytes: number
   readonly maxFields: number
 }
 
 export class HeadParser {
   #state = EMPTY_LINE
-  /** What earlier reads have brought of the head. */
+  /** The part of the head that earlier reads have brought. */
   #text = ''
   #methodAt = 0
   #methodEnd = 0
@@ -59,7 +59,7 @@ export class HeadParser {
    * @throws Http1Fault
    */
   take(bytes: Buffer, from: number, to: number, limits: HeadLimits): number {
-    // What is added to a position in `bytes` to get the one in the head.
+    // Added to a position in `bytes`, gives the one in the head.
     let base = this.#text.length - from
     let end = Math.min(to, limits.maxBytes - base)
     let at = from
@@ -202,8 +202,4 @@ export class HeadParser {
     this.#fields = 0
     this.#reported.length = 0
   }
-}
-
-function expect(condition: boolean, code: Http1FaultCode): asserts condition {
-  if (!condition) throw new Http1Fault(code)
 }

@@ -1,14 +1,14 @@
-// What an HTTP/1 client has sent and nobody has dealt with yet: the read it came with or, once it stays for longer, a
+// Bytes of an HTTP/1 client that wait to be read: the read they came with or, once they stay for longer, a
 // copy that grows. Bytes that have been handed on are never written to again.
 
-/** What is kept pins the memory of its whole read, which other connections share; a large part of it may. */
+/** Bytes that are kept pin the memory of their whole read, which other connections share; a large part of it may. */
 const LARGE_BYTES = 16_384
 const FIRST_BYTES = 1_024
 const NOTHING = Buffer.alloc(0)
 
 export class ReadAhead {
   buffer: Buffer = NOTHING
-  /** What has not been dealt with is in `buffer` from `at` to `end`. */
+  /** The waiting bytes are in `buffer` from `at` to `end`. */
   at = 0
   end = 0
   #isOwn = false
@@ -31,7 +31,7 @@ export class ReadAhead {
     this.end += piece.length
   }
 
-  /** What is left will stay for a while. */
+  /** Call when the rest will stay for a while. */
   keep(): void {
     if (this.at === this.end) this.clear()
     else if (!this.#isOwn && this.length < LARGE_BYTES) this.#copyTo(this.length)

@@ -1,16 +1,14 @@
 // The head of a request over HTTP/1 as its parser has found it: one text, the values that decide about framing and
 // routing, and all other fields only when somebody asks for them.
 import {
+  addToFraming,
   isWebSocketHandshake,
+  newFraming,
   type Protocol,
   type RequestFraming,
   type RequestHead,
 } from '../../message/request-parser.ts'
-import { COLON, CR, hashOf, SPACE, TAB } from './characters.ts'
-
-const NO_VALUES: readonly string[] = []
-
-type Facts = { -readonly [K in keyof RequestFraming]: RequestFraming[K] }
+import { COLON, CR, hashOf, isBlank } from './characters.ts'
 
 /** The fields that the parser reports. */
 const REPORTED = [
@@ -68,19 +66,8 @@ export class Http1RequestHead implements RequestHead {
     this.target = text.slice(targetAt, targetEnd)
     // RFC 9110 2.5: a higher minor version is read as the highest one that is known.
     this.protocol = minorVersion === 0 ? 'http/1.0' : 'http/1.1'
-    const facts: Facts = {
-      // Without the empty line.
-      bytes: text.length - fieldsAt - 2,
-      fields,
-      hosts: NO_VALUES,
-      contentLengths: NO_VALUES,
-      transferEncodings: NO_VALUES,
-      expectations: NO_VALUES,
-      connection: NO_VALUES,
-      websocketKeys: NO_VALUES,
-      websocketVersions: NO_VALUES,
-      hasConnectionSpecific: false,
-    }
+    // Without the empty line.
+    const facts = newFraming(text.length - fieldsAt - 2, fields)
     let hasUpgrade = false
     for (let i = 0; i < reported.length; i += 2) {
       const name = BY_HASH.get(reported[i]!)
@@ -89,7 +76,7 @@ export class Http1RequestHead implements RequestHead {
       if (name === undefined || !isNamed(text, start, name)) continue
       const value = valueAt(text, start + name.length + 1)
       if (name === 'upgrade') hasUpgrade = true
-      else addTo(facts, name, value)
+      else addToFraming(facts, name, value)
     }
     this.framing = facts
     const { connection } = facts
@@ -108,36 +95,6 @@ export class Http1RequestHead implements RequestHead {
   }
 }
 
-function addTo(facts: Facts, name: Exclude<Reported, 'upgrade'>, value: string): void {
-  switch (name) {
-    case 'host':
-      facts.hosts = withValue(facts.hosts, value)
-      break
-    case 'content-length':
-      facts.contentLengths = withValue(facts.contentLengths, value)
-      break
-    case 'transfer-encoding':
-      facts.transferEncodings = withValue(facts.transferEncodings, value)
-      break
-    case 'expect':
-      facts.expectations = withValue(facts.expectations, value)
-      break
-    case 'connection':
-      facts.connection = withValue(facts.connection, value)
-      break
-    case 'sec-websocket-key':
-      facts.websocketKeys = withValue(facts.websocketKeys, value)
-      break
-    case 'sec-websocket-version':
-      facts.websocketVersions = withValue(facts.websocketVersions, value)
-      break
-  }
-}
-
-function withValue(values: readonly string[], value: string): readonly string[] {
-  return values === NO_VALUES ? [value] : [...values, value]
-}
-
 function isNamed(text: string, at: number, lowerName: string): boolean {
   return (
     text.charCodeAt(at + lowerName.length) === COLON &&
@@ -151,10 +108,6 @@ function valueAt(text: string, at: number): string {
   while (at < end && isBlank(text.charCodeAt(at))) at++
   while (end > at && isBlank(text.charCodeAt(end - 1))) end--
   return text.slice(at, end)
-}
-
-function isBlank(code: number): boolean {
-  return code === SPACE || code === TAB
 }
 
 /** Whether a field of `Connection` lists `option`; nearly always there is one with a single word, or none. */

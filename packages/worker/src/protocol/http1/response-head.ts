@@ -2,22 +2,7 @@
 import { STATUS_CODES } from 'node:http'
 import { isFieldName } from '../../message/field-names.ts'
 import { isFieldValue } from '../../message/field-values.ts'
-
-const SECOND_MS = 1000
-
-let dateLine = ''
-let dateSecond = -1
-
-/** RFC 9110 6.6.1; made once a second. */
-function currentDateLine(): string {
-  const nowMs = Date.now()
-  const second = Math.floor(nowMs / SECOND_MS)
-  if (second !== dateSecond) {
-    dateSecond = second
-    dateLine = `Date: ${new Date(nowMs).toUTCString()}\r\n`
-  }
-  return dateLine
-}
+import { currentHttpDate } from '../date.ts'
 
 /**
  * Status line and fields, without the empty line; a character for each byte.
@@ -29,7 +14,7 @@ export function responseHeadText(status: number, reason: string, fields: readonl
   const phrase = reason === '' ? (STATUS_CODES[status] ?? '') : reason
   if (!isFieldValue(phrase)) throw new TypeError('a reason phrase that cannot be sent')
   let text = `HTTP/1.1 ${status} ${phrase}\r\n${fieldLines(fields)}`
-  if (status >= 200 && !hasDate(fields)) text += currentDateLine()
+  if (status >= 200 && !hasDate(fields)) text += `Date: ${currentHttpDate()}\r\n`
   return text
 }
 

@@ -14,7 +14,7 @@ import type { HeadLimits } from './head-parser.ts'
 /** Where we count ourselves, the parser's own limit is twice ours, so that the request can be answered and logged. */
 const PARSER_LIMIT_FACTOR = 2
 
-/** What the connections have in common. */
+/** Shared by all connections. */
 export interface Http1Host {
   readonly deps: ExchangeDeps
   readonly limits: Limits

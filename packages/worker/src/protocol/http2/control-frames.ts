@@ -32,7 +32,7 @@ export class ControlFrames {
     this.#guard = guard
   }
 
-  /** What the client takes on a new stream. */
+  /** Bytes that the client takes on a new stream. */
   get initialWindowBytes(): number {
     return this.#peer.initialWindowBytes
   }

@@ -1,6 +1,7 @@
 // Field lines of responses as the encoder wants them: an upstream repeats most of what it says, so that a line is checked
 // and looked up once. Bounded in names, in lines for a name and in bytes; belongs to the whole worker.
-import { isToken, lowerFieldName } from '../../message/field-names.ts'
+import { isToken } from '@reverse-proxy/shared/http-token'
+import { lowerFieldName } from '../../message/field-names.ts'
 import { isFieldValue } from '../../message/field-values.ts'
 import { STATIC_NAMES } from './static-table.ts'
 
@@ -17,7 +18,7 @@ const SECRET = 'set-cookie'
 export class FieldLine {
   readonly name: string
   readonly value: string
-  /** Of the name in the static table; 0: none. */
+  /** Index of the name in the static table; 0: none. */
   readonly nameIndex: number
   /** As HPACK counts it. */
   readonly size: number

@@ -2,7 +2,7 @@
 // a client that has used one up is no client. Time is injected; what becomes of the connection is its own decision.
 import { ConnectionError, ERROR } from './frames.ts'
 
-/** What there can be too much of; the name is the one in the metrics. */
+/** Kinds of floods; the metrics use the same names. */
 export const FLOOD = {
   /** RST_STREAM from the client (CVE-2023-44487). */
   reset: 0,
@@ -51,7 +51,7 @@ const BYTES_PER_TINY_WINDOW = 4_096
 
 export class FloodGuard {
   readonly #nowMs: () => number
-  /** What is left of each budget; made when the first is drawn upon. */
+  /** The rest of each budget; made when the first is drawn upon. */
   #left: number[] | undefined
   #refilledMs = 0
 

@@ -11,7 +11,7 @@ import {
   protocolError,
 } from './frames.ts'
 
-/** What any of them throws comes out of `execute`. */
+/** An error that any of them throws comes out of `execute`. */
 export interface FrameHandler {
   /** The head of a frame that is no longer than we allow. Its payload may be long in coming. */
   onFrameHead(type: number, flags: number, streamId: number, length: number): void
@@ -30,13 +30,13 @@ export class FrameReader {
   #stage: number = STAGE.preface
   /** Bytes of the preface that have come. */
   #prefaceAt = 0
-  /** Of a head that was split. */
+  /** The bytes of a head that was split. */
   readonly #head = Buffer.alloc(FRAME_HEAD_BYTES)
   #headBytes = 0
   #type = 0
   #flags = 0
   #streamId = 0
-  /** What is to come: of the payload, of the content, or of the padding. */
+  /** Bytes that are still to come: of the payload, of the content, or of the padding. */
   #left = 0
   #padding = 0
   /** The payload of a frame that was split; it has the frame's own length. */

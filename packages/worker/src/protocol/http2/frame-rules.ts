@@ -1,4 +1,4 @@
-// What the head of a frame alone may be (RFC 9113 6): which stream it may name, and how long it may be. Pure.
+// Checks the head of a frame by itself (RFC 9113 6): which stream it may name, and how long it may be. Pure.
 import {
   FLAG,
   FRAME,

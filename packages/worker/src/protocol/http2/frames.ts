@@ -59,7 +59,7 @@ export const GOAWAY_BYTES = 8
 /** Ends the connection with GOAWAY (RFC 9113 5.4.1). */
 export class ConnectionError extends Error {
   readonly code: number
-  /** What there was too much of; undefined: it is no flood. */
+  /** The kind of the flood; undefined: it is none. */
   readonly flood: string | undefined
 
   /** @param reason for the log: a code in capitals, or a few words */

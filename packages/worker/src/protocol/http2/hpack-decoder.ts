@@ -64,7 +64,7 @@ export class HpackDecoder {
       if (listBytes > limits.bytes || list.length === limits.count) isWithin = false
       if (isWithin) list.push(field)
     }
-    // What has been read belongs to the transport.
+    // The bytes belong to the transport.
     this.#bytes = scratch
     return isWithin
   }

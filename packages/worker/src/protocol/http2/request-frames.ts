@@ -30,7 +30,7 @@ export class RequestFrames {
   readonly #deps: RequestFramesDeps
   readonly #decoder = new HpackDecoder()
   readonly #fields: Field[] = []
-  /** Of the newest DATA frame; undefined: its content is dropped. */
+  /** Stream of the newest DATA frame; undefined: its content is dropped. */
   #dataStream: Http2Stream | undefined
   #dataFlags = 0
   /** Bytes of its payload that have not turned out to be content. */

@@ -15,7 +15,7 @@ const MAX_UNREAD_BYTES = 65_536
 
 export class Sender {
   readonly turns = new Turns<Http2Stream>()
-  /** Of the connection. */
+  /** Window of the connection. */
   window = INITIAL_WINDOW_BYTES
   readonly #writer: FrameWriter
   readonly #heads: HeadWriter
@@ -37,7 +37,7 @@ export class Sender {
     return this.#writer.unreadBytes > MAX_UNREAD_BYTES
   }
 
-  /** What has been written leaves; nothing more is. */
+  /** Everything written so far leaves; nothing more is written. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true

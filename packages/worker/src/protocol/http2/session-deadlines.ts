@@ -1,4 +1,4 @@
-// What a client may not take forever over on one HTTP/2 connection: its first SETTINGS, a header section, having nothing
+// The deadlines of a client on one HTTP/2 connection: for its first SETTINGS, for a header section, for having nothing
 // open. Deadlines are data; the session is looked at from time to time. Pure.
 
 export interface DeadlineLimits {
@@ -33,7 +33,7 @@ export class SessionDeadlines {
     else this.#headSinceMs ??= nowMs()
   }
 
-  /** What the client has taken too long over. */
+  /** Tells which deadline the client has missed. */
   look(activity: SessionActivity, nowMs: number, limits: DeadlineLimits): Overdue {
     const { isGreeted, openStreams, requests } = activity
     if (openStreams > 0 || requests !== this.#requestsSeen) this.#idleSinceMs = nowMs

@@ -26,7 +26,7 @@ const MAX_FRAME_SIZE_LIMIT = 2 ** 24 - 1
 /** More entries than there are settings, reserved ones among them. */
 export const MAX_SETTINGS = 32
 
-/** What a connection holds its client to. */
+/** The limits that a connection holds its client to. */
 export interface SessionLimits {
   readonly maxStreams: number
   /** Up to it, twice our own limit, a request gets an answer that says what is wrong. */
@@ -62,7 +62,7 @@ export function settingsPayload({ maxStreams, fields }: SessionLimits): Buffer {
   return payload
 }
 
-/** What a client has told us so far, as far as we act by it. */
+/** The settings of a client, as far as we act by them. */
 export class PeerSettings {
   initialWindowBytes = INITIAL_WINDOW_BYTES
 

@@ -12,7 +12,7 @@ import { StreamBody, type BodyCredit } from './stream-body.ts'
 export interface StreamLink {
   /** The client takes more than control frames now. */
   readonly maySend: boolean
-  /** Of the connection; what `sendData` may send. */
+  /** Window of the connection: `sendData` may send so many bytes. */
   readonly sendWindow: number
   sendHead(streamId: number, status: number, lines: readonly FieldLine[], endStream: boolean): void
   sendData(streamId: number, chunk: Buffer, from: number, to: number, endStream: boolean): void
@@ -61,7 +61,7 @@ export class Http2Stream implements BodyCredit {
   isHalf = false
   /** May be less than nothing (RFC 9113 6.9.2). */
   sendWindow: number
-  /** What the client may still send. */
+  /** Bytes that the client may still send. */
   receiveWindow = STREAM_WINDOW_BYTES
   readonly #link: StreamLink
   #body: StreamBody | undefined

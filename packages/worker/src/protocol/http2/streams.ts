@@ -26,7 +26,7 @@ export class Streams implements StreamLink {
   readonly #sender: Sender
   readonly #guard: FloodGuard
   readonly #events: StreamsEvents
-  /** What the client may still send on the connection. */
+  /** Bytes that the client may still send on the connection. */
   #receiveWindow = CONNECTION_WINDOW_BYTES
   /** Taken, and not said to the client yet. */
   #creditBytes = 0
@@ -45,7 +45,7 @@ export class Streams implements StreamLink {
     return this.#open.get(streamId)
   }
 
-  /** Of a stream that is not open: how it ended. */
+  /** How a stream ended that is not open. */
   endOf(streamId: number): number {
     return this.#closed.endOf(streamId)
   }

@@ -1,7 +1,8 @@
 // The head of a request to an upstream as text (RFC 9112 3 to 6). Framed by us alone, from what the client's
 // message was parsed to; whatever could end a line or a name within it is refused once more. Pure.
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { isFieldName, isToken } from '../../message/field-names.ts'
+import { isToken } from '@reverse-proxy/shared/http-token'
+import { isFieldName } from '../../message/field-names.ts'
 import { isFieldValue } from '../../message/field-values.ts'
 import type { BodyFraming } from '../../message/request-parser.ts'
 
