@@ -79,6 +79,10 @@ export function memoryOf(pid: number): Memory {
   return { rssBytes: bytesOf('VmRSS'), peakRssBytes: bytesOf('VmHWM') }
 }
 
+export function openFilesOf(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length
+}
+
 function living(): ProcessStat[] {
   const stats: ProcessStat[] = []
   for (const name of readdirSync('/proc')) {

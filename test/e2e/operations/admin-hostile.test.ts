@@ -2,13 +2,12 @@
 // nobody who is served notices, and nothing is left of it.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { readdirSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { askAdmin } from '../../harness/admin.ts'
 import { HttpOrigin } from '../../harness/http-origin.ts'
-import { memoryOf } from '../../harness/processes.ts'
+import { memoryOf, openFilesOf } from '../../harness/processes.ts'
 import { request } from '../../harness/request.ts'
 import { serveSite } from '../../harness/site.ts'
 import { IS_FULL } from '../../harness/size.ts'
@@ -52,8 +51,7 @@ test(
     const { proxy, target } = await serveSite(t, { upstream: origin.upstream })
     const socketPath = join(proxy.directory, 'admin.sock')
     const before = await askAdmin(socketPath, 'status')
-    const descriptors = (): number => readdirSync(`/proc/${proxy.pid}/fd`).length
-    const [descriptorsBefore, { rssBytes }] = [descriptors(), memoryOf(proxy.pid)]
+    const [descriptorsBefore, { rssBytes }] = [openFilesOf(proxy.pid), memoryOf(proxy.pid)]
 
     const attacks = Object.values(ATTACKS)
     const open = new Set<net.Socket>()
@@ -77,7 +75,7 @@ test(
       [before.phase, before.ready, before.workers, before.generation, before.last_reload],
     )
     for (const socket of open) socket.destroy()
-    await waitFor('every connection to be gone', () => descriptors() <= descriptorsBefore)
+    await waitFor('every connection to be gone', () => openFilesOf(proxy.pid) <= descriptorsBefore)
     assert.ok(memoryOf(proxy.pid).rssBytes - rssBytes < GROWTH_BYTES)
     assert.doesNotMatch(proxy.stdout.text, / ERROR /u)
     // The advice to root comes before the attack; nothing may come of that.

@@ -1,12 +1,12 @@
 // The limits against the tool people attack with: slow heads, slow bodies, slow reading and long lists of ranges,
 // all at once and from many connections, on both ports. Whoever is honest is served meanwhile, and of the rest nothing stays.
 import assert from 'node:assert/strict'
-import { readdirSync } from 'node:fs'
 import { test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import { HttpOrigin } from '../../harness/http-origin.ts'
 import { freePort } from '../../harness/ports.ts'
+import { openFilesOf } from '../../harness/processes.ts'
 import { Program } from '../../harness/program.ts'
 import { startProxy } from '../../harness/proxy.ts'
 import { request, request2 } from '../../harness/request.ts'
@@ -43,10 +43,6 @@ function attack(t: TestContext, port: number, args: readonly string[]): Program 
   const size = ['-c', `${CONNECTIONS}`, '-r', `${CONNECTIONS / 2}`, '-l', `${SECONDS}`, '-p', '5']
   return new Program(t, tool, [...args, ...size, '-u', `http://${HOST}:${port}/`])
 }
-
-function openFiles(pid: number): number {
-  return readdirSync(`/proc/${pid}/fd`).length
-}
 const HONEST_CLIENTS = 4
 
 test(
@@ -81,7 +77,7 @@ test(
     })
     const target = { host: HOST, port: httpsPort, ca: ca.certPem, path: '/honest' }
     for (let i = 0; i < 20; i++) await request(target)
-    const before = proxy.workerPids().map((pid) => openFiles(pid))
+    const before = proxy.workerPids().map((pid) => openFilesOf(pid))
 
     const forwarderPort = await startTlsForwarder(t, target)
     const attackers = ATTACKS.map(({ args, isPlain }) =>
@@ -110,7 +106,7 @@ test(
     }
     assert.ok(served >= 10, `${served} honest requests`)
     await waitFor('every connection of the attackers to be gone', () =>
-      proxy.workerPids().every((pid, index) => openFiles(pid) <= (before[index] ?? 0) + 8),
+      proxy.workerPids().every((pid, index) => openFilesOf(pid) <= (before[index] ?? 0) + 8),
     )
   },
 )
