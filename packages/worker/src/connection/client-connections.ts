@@ -92,8 +92,6 @@ export class ClientConnections {
       if (atMs >= this.#deadlineMs && cutMs === Infinity) cutMs = atMs + this.#endLingering()
       if (atMs >= cutMs) this.#cut()
       else if (atMs >= noticedMs) this.#closeIdle()
-      // A connection handed over before the listener closed may still be on its way during the first second.
-      if (atMs < Math.min(noticedMs, this.#deadlineMs)) return
       if (this.#sockets.size > 0 || mayStillAdd()) return
       clearInterval(sweep)
       resolve()

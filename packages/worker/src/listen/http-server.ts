@@ -114,8 +114,8 @@ export class PlainHttpServer {
     this.#mode = mode
   }
 
-  async drain(timeoutMs: number): Promise<void> {
-    await this.#connections.drain(timeoutMs)
+  async drain(timeoutMs: number, mayStillAdopt?: () => boolean): Promise<void> {
+    await this.#connections.drain(timeoutMs, mayStillAdopt)
     clearInterval(this.#sweep)
   }
 

@@ -172,7 +172,10 @@ export class TrafficListener {
     this.#sockets.close()
     afterAwake(Math.min(HELLO_GRACE_MS, timeoutMs), () => this.#front.close())
     const mayStillServe = (): boolean => this.#front.size + this.#arrivals.size > 0
-    await Promise.all([this.#sites.drain(timeoutMs, mayStillServe), this.#redirect.drain(timeoutMs)])
+    await Promise.all([
+      this.#sites.drain(timeoutMs, mayStillServe),
+      this.#redirect.drain(timeoutMs, mayStillServe),
+    ])
     this.#front.close()
   }
 }
