@@ -6,7 +6,7 @@ import type { Clock } from '@reverse-proxy/shared/clock'
 import { stackOf } from '@reverse-proxy/shared/error-text'
 import type { PasswordQuestion, PasswordVerdict } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { Piscina } from 'piscina'
+import type { Piscina } from 'piscina'
 import { FailureLimit } from './failure-limit.ts'
 import { parsePasswordFile } from './password-file.ts'
 import { hashPassword, parsePasswordHash, type PasswordHash } from './password-hash.ts'
@@ -24,7 +24,7 @@ export class PasswordVerifier {
   readonly #failures = new FailureLimit()
   /** By path of their file, then by user. */
   #users: ReadonlyMap<string, ReadonlyMap<string, PasswordHash>> = new Map()
-  #pool: Piscina<PasswordJob> | undefined
+  #pool: Promise<Piscina<PasswordJob>> | undefined
   #decoy: PasswordHash | undefined
 
   /** @param clock monotonic */
@@ -40,8 +40,8 @@ export class PasswordVerifier {
 
   /** Never rejects. */
   async verify({ file, client, user, password }: PasswordQuestion): Promise<PasswordVerdict> {
-    this.#pool ??= createPool()
-    if (this.#pool.queueSize >= MAX_QUEUED) return BUSY
+    const pool = await (this.#pool ??= createPool())
+    if (pool.queueSize >= MAX_QUEUED) return BUSY
     const waitMs = this.#failures.begin(client, this.#clock.nowMs())
     if (waitMs > 0) return { kind: 'busy', retryAfterSecs: Math.ceil(waitMs / 1000) }
     const users = this.#users.get(file)
@@ -49,7 +49,7 @@ export class PasswordVerifier {
     try {
       // A user who does not exist costs the same time: nobody can find out who does.
       const hash = known ?? users?.values().next().value ?? this.#decoyHash()
-      const isMatch = await this.#pool.run({ password, hash })
+      const isMatch = await pool.run({ password, hash })
       if (!isMatch || known === undefined) return { kind: 'denied' }
     } catch (error) {
       this.#log.error('INTERNAL_ERROR', { error: stackOf(error) })
@@ -61,7 +61,8 @@ export class PasswordVerifier {
 
   /** Ends every thread. Idempotent. */
   async close(): Promise<void> {
-    await this.#pool?.destroy()
+    const pool = await this.#pool
+    await pool?.destroy()
   }
 
   #decoyHash(): PasswordHash {
@@ -75,7 +76,8 @@ export class PasswordVerifier {
 }
 
 /** No thread exists before the first password, nor for long after the last. */
-function createPool(): Piscina<PasswordJob> {
+async function createPool(): Promise<Piscina<PasswordJob>> {
+  const { Piscina } = await import('piscina')
   const self = fileURLToPath(import.meta.url)
   return new Piscina<PasswordJob>({
     // Beside this file: .js as deployed, .ts in tests.

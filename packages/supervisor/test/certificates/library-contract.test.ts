@@ -16,7 +16,7 @@ import { isRecord } from '@reverse-proxy/shared/json'
 import { temporaryDirectory } from '../../../../test/harness/directory.ts'
 import { waitFor } from '../../../../test/harness/wait.ts'
 import { signedBody } from '../../src/certificates/acme-client/signature.ts'
-import { AcmeTransport } from '../../src/certificates/acme-client/transport.ts'
+import { loadAcmeClient } from '../../src/certificates/acme-client/library.ts'
 
 const TEST = { timeout: 30_000 }
 const ORDER_URL = 'https://ca.example/new-order'
@@ -121,14 +121,13 @@ test(
   'acme-client axios without its interceptors sends a request once, whatever the response',
   TEST,
   async (t) => {
-    // Its module clears the interceptors.
-    assert.ok(AcmeTransport)
+    const { axios } = await loadAcmeClient()
     let requests = 0
     const url = await serve(t, (_, response) => {
       requests++
       response.writeHead(503, { 'Retry-After': '1', 'Replay-Nonce': 'n1' }).end('{"type":"x"}')
     })
-    const response = await acme.axios.request({ url, validateStatus: null, maxRedirects: 0 })
+    const response = await axios.request({ url, validateStatus: null, maxRedirects: 0 })
     assert.equal(requests, 1)
     assert.equal(response.status, 503)
     assert.deepEqual(response.data, { type: 'x' })

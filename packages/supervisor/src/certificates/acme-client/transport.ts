@@ -2,7 +2,7 @@
 // a size limit, is paced with all others to that CA, and is sent again where the trouble passes by itself; errors
 // keep what the CA said. One transport per attempt.
 import { codeOf } from '@reverse-proxy/shared/error-text'
-import acme from 'acme-client'
+import type acme from 'acme-client'
 import { version } from '../../os/version.ts'
 import type { AcmeLimits } from './time-limits.ts'
 import type { AcmeResponse, RawResponse } from './response.ts'
@@ -22,6 +22,7 @@ import { AcmeError, describeProblem, parseProblem } from './problem.ts'
 import type { ExternalAccount, Signer } from './signature.ts'
 import { signedBody } from './signature.ts'
 import { createCaAgent } from './ca-agent.ts'
+import { loadAcmeClient } from './library.ts'
 import type { WaitableClock } from '../../os/waitable-clock.ts'
 import { isRecord } from '@reverse-proxy/shared/json'
 
@@ -31,11 +32,6 @@ const REDIRECTS_BELOW = 400
 const REDIRECT_LIMIT = 3
 /** To HEAD, by servers that know GET and POST alone. */
 const METHOD_REFUSED: readonly number[] = [405, 501]
-
-// acme-client's interceptors sleep through any Retry-After and turn network errors into TypeErrors
-// (its issue 101). They sit on one object for the whole process.
-acme.axios.interceptors.request.clear()
-acme.axios.interceptors.response.clear()
 
 export interface TransportOptions {
   readonly directoryUrl: string
@@ -62,6 +58,8 @@ export class AcmeTransport {
   readonly #agent: ReturnType<typeof createCaAgent>
   readonly #pacer: CaPacer
   /** Unset where nothing is signed. */
+  #accountKey: string | undefined
+  /** Of that key; created when it first signs. */
   #client: acme.Client | undefined
   #directory: Readonly<Record<string, unknown>> | undefined
   #nonce: string | undefined
@@ -75,7 +73,8 @@ export class AcmeTransport {
 
   /** From now on this key signs; PKCS#8 PEM. */
   useKey(accountKey: string): void {
-    this.#client = new acme.Client({ directoryUrl: this.#options.directoryUrl, accountKey })
+    this.#accountKey = accountKey
+    this.#client = undefined
   }
 
   /** Whether the CA has sent any response yet. */
@@ -128,7 +127,7 @@ export class AcmeTransport {
   ): Promise<AcmeResponse> {
     await this.#readDirectory()
     return await this.#persist(async (isRepeat) => {
-      const data = signedBody(this.#signing(), url, payload, {
+      const data = signedBody(await this.#signing(), url, payload, {
         signer,
         nonce: await this.#takeNonce(),
         externalAccount: this.#options.externalAccount,
@@ -142,7 +141,8 @@ export class AcmeTransport {
   /** RFC 8555 8.1 */
   async keyAuthorization(token: string): Promise<string> {
     // The text is the same for every type; acme-client reads nothing of the challenge but type and token.
-    return await this.#signing().getChallengeKeyAuthorization({
+    const client = await this.#signing()
+    return await client.getChallengeKeyAuthorization({
       type: 'http-01',
       token,
       url: '',
@@ -162,8 +162,11 @@ export class AcmeTransport {
     this.#agent.destroy()
   }
 
-  #signing(): acme.Client {
-    if (this.#client === undefined) throw this.error('there is no account key yet')
+  async #signing(): Promise<acme.Client> {
+    const accountKey = this.#accountKey
+    if (accountKey === undefined) throw this.error('there is no account key yet')
+    const { Client } = await loadAcmeClient()
+    this.#client ??= new Client({ directoryUrl: this.#options.directoryUrl, accountKey })
     return this.#client
   }
 
@@ -221,11 +224,12 @@ export class AcmeTransport {
     if (!URL.canParse(url) || new URL(url).protocol !== 'https:') {
       throw this.error(`the CA names a URL that is not https: ${url.slice(0, 200)}`)
     }
+    const { axios } = await loadAcmeClient()
     await this.#pacer.take(clock, signal)
     await before?.()
     let response: RawResponse
     try {
-      response = await acme.axios.request({
+      response = await axios.request({
         url,
         method,
         data,

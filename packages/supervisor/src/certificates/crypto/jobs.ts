@@ -2,7 +2,7 @@
 // connections and must not stall for the time an RSA key takes.
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Piscina } from 'piscina'
+import type { Piscina } from 'piscina'
 import type { JobInput, JobName, JobResult } from './pool-worker.ts'
 import type { Job } from './pool-worker.ts'
 
@@ -19,8 +19,31 @@ const ENTRY = 'runJob'
 
 /** No thread exists before the first job, nor for long after the last. */
 export function createCertificateJobs(): CertificateJobs {
+  let pool: Promise<Piscina<Job>> | undefined
+  let closed: Promise<void> | undefined
+  return {
+    run: async (name, input, signal) => {
+      try {
+        if (closed !== undefined) throw new Error('the threads of certificate jobs have ended')
+        pool ??= createPool()
+        return await (await pool).run({ name, input }, { signal: signal ?? null })
+      } catch (error) {
+        signal?.throwIfAborted()
+        throw error
+      }
+    },
+    close: async () => {
+      closed ??= (async () => await (await pool)?.destroy())()
+      await closed
+    },
+  }
+}
+
+async function createPool(): Promise<Piscina<Job>> {
+  // A start with valid certificates needs none.
+  const { Piscina } = await import('piscina')
   const self = fileURLToPath(import.meta.url)
-  const pool = new Piscina<Job>({
+  return new Piscina<Job>({
     // Beside this file: .js as deployed, .ts in tests.
     filename: self.replace(/jobs\.[jt]s$/u, `pool-worker${extname(self)}`),
     name: ENTRY,
@@ -28,19 +51,4 @@ export function createCertificateJobs(): CertificateJobs {
     maxThreads: MAX_THREADS,
     idleTimeout: IDLE_TIMEOUT_MS,
   })
-  let closed: Promise<void> | undefined
-  return {
-    run: async (name, input, signal) => {
-      try {
-        return await pool.run({ name, input }, { signal: signal ?? null })
-      } catch (error) {
-        signal?.throwIfAborted()
-        throw error
-      }
-    },
-    close: async () => {
-      closed ??= pool.destroy()
-      await closed
-    },
-  }
 }
