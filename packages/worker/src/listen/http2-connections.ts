@@ -12,10 +12,10 @@ import { nowMs } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
 import type { Exchange, ExchangeDeps } from '../protocol/exchange.ts'
 import { Http2Exchange } from '../protocol/http2/exchange.ts'
-import type { ConnectionError } from '../protocol/http2/frames.ts'
+import type { ConnectionError } from '../protocol/http2/frames/frames.ts'
 import { Http2Session, type SessionOwner } from '../protocol/http2/session.ts'
-import { sessionLimitsOf, type SessionLimits } from '../protocol/http2/settings.ts'
-import type { Http2Stream } from '../protocol/http2/stream.ts'
+import { sessionLimitsOf, type SessionLimits } from '../protocol/http2/streams/settings.ts'
+import type { Http2Stream } from '../protocol/http2/streams/stream.ts'
 
 export interface Http2Deps {
   readonly log: Log

@@ -6,7 +6,7 @@ import type { AccessLog } from '../observability/access-log-entry.ts'
 import { forwardedOf, type Exchange } from '../protocol/exchange.ts'
 import { sendError } from '../protocol/error-response.ts'
 import { upstreamRequestHeaders } from '../message/headers.ts'
-import { upstreamFault } from '../upstream/errors.ts'
+import { upstreamFault } from '../upstream/connections/errors.ts'
 import type { Route } from '../upstream/route.ts'
 
 /** RFC 6455 1.3. */

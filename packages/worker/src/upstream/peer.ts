@@ -1,15 +1,22 @@
 // One server that an upstream consists of: where it is, the connections to it, and how it has been doing.
+import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import type { Admission } from './admission.ts'
 import { hashOf, type Candidate } from './balancer.ts'
-import { upstreamLabel, UpstreamConnector, type UpstreamAddress } from './connector.ts'
+import { upstreamLabel, UpstreamConnector, type UpstreamAddress } from './connections/connector.ts'
 import { HEALTHY, healthAfterFailure, isOut, type Health, type HealthSettings } from './health.ts'
 import { ConnectionPool } from './pool.ts'
-import type { UpstreamDeps } from './upstream.ts'
+import type { UpstreamTrust } from './connections/trust.ts'
 
 export interface PeerAddress extends UpstreamAddress {
   readonly weight: number
   /** It is asked only while all others are out. */
   readonly isBackup: boolean
+}
+
+/** Shared by all peers of a worker. */
+export interface PeerDeps {
+  readonly trust: UpstreamTrust
+  readonly names: Pick<NameResolver, 'lookup'>
 }
 
 export class Peer implements Candidate {
@@ -25,7 +32,7 @@ export class Peer implements Candidate {
     address: PeerAddress,
     admission: Admission,
     connectTimeoutMs: number,
-    { trust, names }: UpstreamDeps,
+    { trust, names }: PeerDeps,
   ) {
     this.#address = address
     this.label = upstreamLabel(address)

@@ -2,10 +2,10 @@
 // and who waits, is decided for all peers of an upstream together: admission.ts.
 import type { ClientConnection } from '../connection/client-connection.ts'
 import type { Admission, Waiter } from './admission.ts'
-import { BoundConnections } from './bound-connections.ts'
-import { UpstreamConnection, type ConnectionOwner } from './connection.ts'
-import type { UpstreamConnector } from './connector.ts'
-import { TunnelConnection, type TunnelOwner } from './tunnel-connection.ts'
+import { BoundConnections } from './connections/bound-connections.ts'
+import { UpstreamConnection, type ConnectionOwner } from './connections/connection.ts'
+import type { UpstreamConnector } from './connections/connector.ts'
+import { TunnelConnection, type TunnelOwner } from './connections/tunnel-connection.ts'
 
 /** A request that waits for a connection, and then has one. */
 export interface ConnectionWaiter extends Waiter {

@@ -2,20 +2,16 @@
 // and what of that a reload keeps.
 import type { Timers } from '@reverse-proxy/shared/clock'
 import type { Balance } from '@reverse-proxy/shared/config/balancing'
-import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import type { Exchange } from '../protocol/exchange.ts'
 import { Admission, type AdmissionLimits, type IdleConnections } from './admission.ts'
 import type { ConnectionBudget } from './connection-budget.ts'
-import type { UpstreamAddress } from './connector.ts'
+import type { UpstreamAddress } from './connections/connector.ts'
 import type { HealthSettings } from './health.ts'
-import { Peer, type PeerAddress } from './peer.ts'
+import { Peer, type PeerAddress, type PeerDeps } from './peer.ts'
 import { choose, eligible } from './selection.ts'
-import type { UpstreamTrust } from './trust.ts'
 
 /** Shared by all upstreams of a worker. */
-export interface UpstreamDeps {
-  readonly trust: UpstreamTrust
-  readonly names: Pick<NameResolver, 'lookup'>
+export interface UpstreamDeps extends PeerDeps {
   readonly budget: ConnectionBudget
   readonly timers: Timers
 }

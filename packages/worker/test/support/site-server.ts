@@ -13,7 +13,7 @@ import type { PasswordCheck, PasswordVerdict, PushedCertificate } from '@reverse
 import type { RequestEntry, UpstreamErrorEntry } from '../../src/observability/access-log-entry.ts'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import { ConnectionBudget } from '../../src/upstream/connection-budget.ts'
-import { UpstreamTrust } from '../../src/upstream/trust.ts'
+import { UpstreamTrust } from '../../src/upstream/connections/trust.ts'
 import { TrafficMetrics } from '../../src/observability/metrics.ts'
 import { HttpsServer } from '../../src/listen/https-server.ts'
 import { ConnectionLimits } from '../../src/connection/connection-limits.ts'

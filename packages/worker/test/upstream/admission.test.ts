@@ -8,10 +8,10 @@ import type { ClientConnection } from '../../src/connection/client-connection.ts
 import { systemTimers } from '../../src/node/timers.ts'
 import type { Exchange } from '../../src/protocol/exchange.ts'
 import { ConnectionBudget } from '../../src/upstream/connection-budget.ts'
-import type { UpstreamConnection } from '../../src/upstream/connection.ts'
+import type { UpstreamConnection } from '../../src/upstream/connections/connection.ts'
 import type { ConnectionWaiter, TunnelWaiter } from '../../src/upstream/pool.ts'
-import { UpstreamTrust } from '../../src/upstream/trust.ts'
-import type { TunnelConnection } from '../../src/upstream/tunnel-connection.ts'
+import { UpstreamTrust } from '../../src/upstream/connections/trust.ts'
+import type { TunnelConnection } from '../../src/upstream/connections/tunnel-connection.ts'
 import { Upstream } from '../../src/upstream/upstream.ts'
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- nothing here looks into it

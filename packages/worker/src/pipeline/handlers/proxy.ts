@@ -6,7 +6,7 @@ import { forward, type TransportDeps } from './forward.ts'
 import { openTunnel, type UpgradeDeps } from '../../tunnel/http1-tunnel.ts'
 import type { Exchange, Handler } from '../../protocol/exchange.ts'
 import { Http2Exchange } from '../../protocol/http2/exchange.ts'
-import { UpgradeExchange } from '../../protocol/upgrade-exchange.ts'
+import { UpgradeExchange } from '../../protocol/http1/upgrade-exchange.ts'
 
 export interface ProxyDeps extends TransportDeps, UpgradeDeps {
   readonly limits: TransportDeps['limits'] & UpgradeDeps['limits']

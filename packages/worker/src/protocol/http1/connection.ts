@@ -7,14 +7,14 @@ import { clientOf, type Client } from '../../connection/client-connection.ts'
 import { closeLingering, destroyAfter, destroyWhenSent, LINGER_MS } from '../../connection/lingering-close.ts'
 import { OutBuffer } from '../../io/out-buffer.ts'
 import { rawErrorResponse } from '../error-response.ts'
-import { UpgradeExchange } from '../upgrade-exchange.ts'
+import { UpgradeExchange } from './upgrade-exchange.ts'
 import { BodyDecoder } from './body-decoder.ts'
 import { Http1Exchange, type ExchangeCarrier } from './exchange.ts'
 import { Http1Fault } from './fault.ts'
 import { HeadReader } from './head-reader.ts'
+import type { Http1Host } from './host.ts'
 import { ReadAhead } from './read-ahead.ts'
 import type { Http1RequestHead } from './request-head.ts'
-import type { Http1Host } from './server.ts'
 
 /** How long a client may take to let its connection go once it has been answered. */
 const CLOSE_TIMEOUT_MS = 10_000
@@ -30,7 +30,7 @@ export class Http1Connection implements ExchangeCarrier {
   readonly out: OutBuffer
   /** The open exchange is the last: what comes behind it is no request any more. */
   isClosing = false
-  readonly #host: Http1Host
+  readonly #host: Http1Host<Http1Connection>
   readonly #read = new ReadAhead()
   readonly #heads = new HeadReader()
   #state: State = 'open'
@@ -51,7 +51,7 @@ export class Http1Connection implements ExchangeCarrier {
   constructor(
     socket: Socket,
     client: { readonly clientIp: string; readonly context?: Pick<SiteContext, 'covers'> },
-    host: Http1Host,
+    host: Http1Host<Http1Connection>,
   ) {
     this.socket = socket
     this.client = clientOf(client.clientIp, client.context === undefined ? 'http' : 'https')

@@ -10,21 +10,10 @@ import type { Exchange, ExchangeDeps } from '../exchange.ts'
 import { Http1Connection } from './connection.ts'
 import type { Http1Fault } from './fault.ts'
 import type { HeadLimits } from './head-parser.ts'
+import type { Http1Host } from './host.ts'
 
 /** Where we count ourselves, the parser's own limit is twice ours, so that the request can be answered and logged. */
 const PARSER_LIMIT_FACTOR = 2
-
-/** Shared by all connections. */
-export interface Http1Host {
-  readonly deps: ExchangeDeps
-  readonly limits: Limits
-  readonly headLimits: HeadLimits
-  readonly keepAliveLine: string
-  readonly isDraining: boolean
-  handle(exchange: Exchange): void
-  onFault(fault: Http1Fault, client: Client): void
-  onClosed(connection: Http1Connection): void
-}
 
 export interface Http1ServerDeps {
   readonly exchange: ExchangeDeps
@@ -35,7 +24,7 @@ export interface Http1ServerDeps {
   readonly isDraining: () => boolean
 }
 
-export class Http1Server implements Http1Host {
+export class Http1Server implements Http1Host<Http1Connection> {
   readonly deps: ExchangeDeps
   limits: Limits
   headLimits: HeadLimits

@@ -1,6 +1,6 @@
 // SETTINGS, PING, WINDOW_UPDATE, PRIORITY and PRIORITY_UPDATE of one connection: what the client says about how it wants to
 // be answered. Each is counted: none of them asks for anything that we would not do without.
-import { FLOOD, floodError, type FloodGuard } from './flood-guard.ts'
+import { FLOOD, floodError, type FloodGuard } from './frames/flood-guard.ts'
 import {
   ConnectionError,
   ERROR,
@@ -10,11 +10,11 @@ import {
   PRIORITY_BYTES,
   protocolError,
   SETTING_BYTES,
-} from './frames.ts'
-import { parsePriority, type Priority } from './priority.ts'
-import type { Sender } from './sender.ts'
-import { MAX_SETTINGS, PeerSettings } from './settings.ts'
-import type { Streams } from './streams.ts'
+} from './frames/frames.ts'
+import { parsePriority, type Priority } from './streams/priority.ts'
+import type { Sender } from './streams/sender.ts'
+import { MAX_SETTINGS, PeerSettings } from './streams/settings.ts'
+import type { Streams } from './streams/streams.ts'
 
 /** Priorities of streams that are still to come. */
 const MAX_EARLY_PRIORITIES = 100

@@ -4,9 +4,9 @@ import { NO_CONTENT } from '../../message/headers.ts'
 import type { BodySource } from '../body.ts'
 import { currentHttpDate } from '../date.ts'
 import { Exchange, type ExchangeDeps, type ResponseHead } from '../exchange.ts'
-import { fieldLine, type FieldLine } from './field-line.ts'
-import { ERROR } from './frames.ts'
-import type { Http2Stream, StreamOwner } from './stream.ts'
+import { fieldLine, type FieldLine } from './hpack/field-line.ts'
+import { ERROR } from './frames/frames.ts'
+import type { Http2Stream, StreamOwner } from './streams/stream.ts'
 
 /** A client that reads one stream cannot hold the others for longer than so many times the deadline. */
 const MAX_TURNS_MISSED = 10

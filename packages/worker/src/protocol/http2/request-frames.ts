@@ -1,15 +1,15 @@
 // HEADERS, CONTINUATION, DATA and RST_STREAM of one connection: how requests come in, and what is wrong with them. Every
 // header block is decoded, also one for a stream that is refused: the next block depends on it.
-import { CLOSED } from './closed-streams.ts'
-import type { Field } from './field.ts'
-import { FLOOD, type FloodGuard } from './flood-guard.ts'
-import { ConnectionError, ERROR, FLAG, protocolError } from './frames.ts'
-import { HeaderBlock } from './header-block.ts'
-import { HpackDecoder } from './hpack-decoder.ts'
-import { areTrailers, requestHeadOf, type Http2RequestHead } from './request-head.ts'
-import type { SessionLimits } from './settings.ts'
-import type { Http2Stream } from './stream.ts'
-import type { Streams } from './streams.ts'
+import { CLOSED } from './streams/closed-streams.ts'
+import type { Field } from './hpack/field.ts'
+import { FLOOD, type FloodGuard } from './frames/flood-guard.ts'
+import { ConnectionError, ERROR, FLAG, protocolError } from './frames/frames.ts'
+import { HeaderBlock } from './frames/header-block.ts'
+import { HpackDecoder } from './hpack/decoder.ts'
+import { areTrailers, requestHeadOf, type Http2RequestHead } from './streams/request-head.ts'
+import type { SessionLimits } from './streams/settings.ts'
+import type { Http2Stream } from './streams/stream.ts'
+import type { Streams } from './streams/streams.ts'
 
 export interface RequestFramesDeps {
   readonly streams: Streams

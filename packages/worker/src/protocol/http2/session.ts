@@ -2,9 +2,9 @@
 // socket's events and no timer: its owner gives it bytes, has it `look` at its deadlines, and closes the transport.
 import type { OutSocket } from '../../io/out-buffer.ts'
 import { ControlFrames } from './control-frames.ts'
-import { FLOOD, FloodGuard, floodError, type Flood } from './flood-guard.ts'
-import { FrameReader, type FrameHandler } from './frame-reader.ts'
-import { checkFrameHead } from './frame-rules.ts'
+import { FLOOD, FloodGuard, floodError, type Flood } from './frames/flood-guard.ts'
+import { FrameReader, type FrameHandler } from './frames/frame-reader.ts'
+import { checkFrameHead } from './frames/frame-rules.ts'
 import {
   ConnectionError,
   ERROR,
@@ -13,15 +13,15 @@ import {
   INITIAL_WINDOW_BYTES,
   MAX_31_BITS,
   protocolError,
-} from './frames.ts'
-import { mayFollow } from './header-block.ts'
+} from './frames/frames.ts'
+import { mayFollow } from './frames/header-block.ts'
 import { RequestFrames } from './request-frames.ts'
-import type { Http2RequestHead } from './request-head.ts'
-import { Sender } from './sender.ts'
+import type { Http2RequestHead } from './streams/request-head.ts'
+import { Sender } from './streams/sender.ts'
 import { SessionDeadlines, type DeadlineLimits, type SessionActivity } from './session-deadlines.ts'
-import { CONNECTION_WINDOW_BYTES, settingsPayload, type SessionLimits } from './settings.ts'
-import { Streams, type StreamsEvents } from './streams.ts'
-import { Http2Stream } from './stream.ts'
+import { CONNECTION_WINDOW_BYTES, settingsPayload, type SessionLimits } from './streams/settings.ts'
+import { Streams, type StreamsEvents } from './streams/streams.ts'
+import { Http2Stream } from './streams/stream.ts'
 
 export interface SessionOwner {
   onRequest(stream: Http2Stream): void

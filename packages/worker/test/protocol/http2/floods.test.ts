@@ -2,7 +2,7 @@
 // which the connection ends with ENHANCE_YOUR_CALM and the name of the kind.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { FLOOD_NAMES } from '../../../src/protocol/http2/flood-guard.ts'
+import type { FLOOD_NAMES } from '../../../src/protocol/http2/frames/flood-guard.ts'
 import {
   FLAG,
   FRAME,

@@ -1,8 +1,8 @@
 // One connection that the fuzz holds: what the client sends, what the other side does meanwhile, and the rules that the
 // frames of the server must keep.
-import type { Field } from '../../../src/protocol/http2/field.ts'
-import { HpackDecoder } from '../../../src/protocol/http2/hpack-decoder.ts'
-import type { Http2Stream } from '../../../src/protocol/http2/stream.ts'
+import type { Field } from '../../../src/protocol/http2/hpack/field.ts'
+import { HpackDecoder } from '../../../src/protocol/http2/hpack/decoder.ts'
+import type { Http2Stream } from '../../../src/protocol/http2/streams/stream.ts'
 import type { Chance } from '../../fuzz/chance.ts'
 import { FLAG, FRAME, preface, type Frame } from '../../support/http2-frames.ts'
 import { Http2Peer, line } from '../../support/http2-peer.ts'

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { buffers } from '../../../src/io/buffer-pool.ts'
-import { Sender } from '../../../src/protocol/http2/sender.ts'
+import { Sender } from '../../../src/protocol/http2/streams/sender.ts'
 import { IS_FULL } from '../../../../../test/harness/size.ts'
 import { Chance } from '../../fuzz/chance.ts'
 import { holdConversation } from './fuzz-conversation.ts'

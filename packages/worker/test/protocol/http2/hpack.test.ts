@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import { fieldLine } from '../../../src/protocol/http2/field-line.ts'
-import type { Field } from '../../../src/protocol/http2/field.ts'
-import { HpackDecoder } from '../../../src/protocol/http2/hpack-decoder.ts'
-import { HpackEncoder } from '../../../src/protocol/http2/hpack-encoder.ts'
-import { decodedBytesLimit, decodeHuffman } from '../../../src/protocol/http2/huffman.ts'
+import { fieldLine } from '../../../src/protocol/http2/hpack/field-line.ts'
+import type { Field } from '../../../src/protocol/http2/hpack/field.ts'
+import { HpackDecoder } from '../../../src/protocol/http2/hpack/decoder.ts'
+import { HpackEncoder } from '../../../src/protocol/http2/hpack/encoder.ts'
+import { decodedBytesLimit, decodeHuffman } from '../../../src/protocol/http2/hpack/huffman.ts'
 import { IS_FULL } from '../../../../../test/harness/size.ts'
 
 const LIMITS = { bytes: 100_000, count: 1_000 }

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import { buffers } from '../../../src/io/buffer-pool.ts'
 import type { BodySink } from '../../../src/protocol/body.ts'
-import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from '../../../src/protocol/http2/settings.ts'
+import { CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from '../../../src/protocol/http2/streams/settings.ts'
 import {
   FLAG,
   FRAME,

@@ -1,7 +1,7 @@
 // From the fields of a section to a request's head, or the finding that it is malformed (RFC 9113 8.1.1): pseudo-headers,
 // and what fields say together. Pure. What a well-formed request may ask for is message/request-parser.ts.
-import type { RequestHead } from '../../message/request-parser.ts'
-import { KIND, type Field } from './field.ts'
+import type { RequestHead } from '../../../message/request-parser.ts'
+import { KIND, type Field } from '../hpack/field.ts'
 
 export interface Http2RequestHead extends RequestHead {
   readonly protocol: 'h2'

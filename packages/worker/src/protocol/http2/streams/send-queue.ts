@@ -1,6 +1,6 @@
 // Content of a response that waits for its turn or for a window: copies in pooled memory, given back as soon as they are
 // sent. Usually one chunk, since its source waits as well.
-import { buffers, BUFFER_BYTES } from '../../io/buffer-pool.ts'
+import { buffers, BUFFER_BYTES } from '../../../io/buffer-pool.ts'
 
 /** Shorter ones share the runtime's own slabs. */
 const SHORT_BYTES = 8_192

@@ -1,7 +1,7 @@
 // One field line of a request as HPACK gives it: looked at once, when it is made, however often its table entry is used
 // again. Says whether it is malformed by itself (RFC 9113 8.2); what the fields are together is request-head.ts. Pure.
 import { isToken } from '@reverse-proxy/shared/http-token'
-import { isContentLength, isFieldValue } from '../../message/field-values.ts'
+import { isContentLength, isFieldValue } from '../../../message/field-values.ts'
 import { STATIC_NAMES } from './static-table.ts'
 
 /** The meaning of a field for the reader of its section. */

@@ -2,7 +2,7 @@
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { ErrorCode } from '@reverse-proxy/shared/errors'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { BAD_RESPONSE } from './http1/bad-response.ts'
+import { BAD_RESPONSE } from '../http1/bad-response.ts'
 
 export interface UpstreamFault {
   readonly code: ErrorCode

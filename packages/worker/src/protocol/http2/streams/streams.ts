@@ -2,9 +2,9 @@
 // 5.1 are: open or half-closed while a stream is in the map here; closed as ClosedStreams remembers; idle beyond
 // `lastStreamId`.
 import { CLOSED, ClosedStreams } from './closed-streams.ts'
-import type { FieldLine } from './field-line.ts'
-import { FLOOD, type Flood, type FloodGuard } from './flood-guard.ts'
-import { ConnectionError, ERROR, MAX_31_BITS } from './frames.ts'
+import type { FieldLine } from '../hpack/field-line.ts'
+import { FLOOD, type Flood, type FloodGuard } from '../frames/flood-guard.ts'
+import { ConnectionError, ERROR, MAX_31_BITS } from '../frames/frames.ts'
 import type { Sender } from './sender.ts'
 import { CONNECTION_WINDOW_BYTES } from './settings.ts'
 import type { Http2Stream, StreamLink } from './stream.ts'

@@ -3,16 +3,16 @@
 // answer is the parser's.
 import type { Socket } from 'node:net'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { ClientConnection } from '../connection/client-connection.ts'
-import { BodyUpload, type UploadEvents } from './http1/body-upload.ts'
+import type { ClientConnection } from '../../connection/client-connection.ts'
+import { BodyUpload, type UploadEvents } from '../http1/body-upload.ts'
 import { Deadline } from './deadline.ts'
 import { idleTimeoutMs } from './idle-timeout.ts'
-import type { ParsedResponseHead } from './http1/response-head.ts'
-import { ResponseParser, type ResponseEvents } from './http1/response-parser.ts'
+import type { ParsedResponseHead } from '../http1/response-head.ts'
+import { ResponseParser, type ResponseEvents } from '../http1/response-parser.ts'
 import type { Connected, UpstreamConnector } from './connector.ts'
 import { connectionFailure } from './errors.ts'
 import type { ResponseReceiver, UpstreamRequest } from './request.ts'
-import { afterNextReads, surviveWriteErrors } from '../node/socket-errors.ts'
+import { afterNextReads, surviveWriteErrors } from '../../node/socket-errors.ts'
 
 export interface ConnectionOwner {
   /** The head of the final response has come, and the rest is still under way. */

@@ -1,9 +1,9 @@
 // A request over HTTP/1 whose socket may become a tunnel: a WebSocket handshake. Answers it as an ordinary exchange
 // would for as long as there is no tunnel.
 import type { Socket } from 'node:net'
-import type { ExchangeDeps } from './exchange.ts'
-import { Http1Exchange, type ExchangeCarrier } from './http1/exchange.ts'
-import type { Http1RequestHead } from './http1/request-head.ts'
+import type { ExchangeDeps } from '../exchange.ts'
+import { Http1Exchange, type ExchangeCarrier } from './exchange.ts'
+import type { Http1RequestHead } from './request-head.ts'
 
 export class UpgradeExchange extends Http1Exchange {
   readonly socket: Socket

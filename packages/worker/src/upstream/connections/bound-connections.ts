@@ -2,7 +2,7 @@
 // the connection (RFC 4559 6): whatever is sent on it afterwards is the user's. So nobody else may have it, and the
 // client must find it again for the next step of its handshake.
 import type { Socket } from 'node:net'
-import type { ClientConnection } from '../connection/client-connection.ts'
+import type { ClientConnection } from '../../connection/client-connection.ts'
 import type { UpstreamConnection } from './connection.ts'
 
 /** Idle ones of one client connection: as many as a browser opens to a host over HTTP/1.1. */

@@ -4,7 +4,7 @@
 // Ownership: bytes that pass straight through are the sink's, as body.ts says. What is kept is copied, since it may be a
 // small part of a large read.
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { BodySink, BodySource } from '../body.ts'
+import type { BodySink, BodySource } from '../../body.ts'
 
 export interface BodyCredit {
   /** So many bytes have been taken: the client may send as many more. */

@@ -1,6 +1,6 @@
 // Frames to the client, laid one behind the other into the buffer of its socket. Knows how they are laid out, and how much
 // waits for the client to read; what is sent in which order is the session's decision.
-import { OutBuffer } from '../../io/out-buffer.ts'
+import { OutBuffer } from '../../../io/out-buffer.ts'
 import { FLAG, FRAME, FRAME_HEAD_BYTES } from './frames.ts'
 
 export class FrameWriter extends OutBuffer {

@@ -1,8 +1,8 @@
 // Field lines of responses as the encoder wants them: an upstream repeats most of what it says, so that a line is checked
 // and looked up once. Bounded in names, in lines for a name and in bytes; belongs to the whole worker.
 import { isToken } from '@reverse-proxy/shared/http-token'
-import { lowerFieldName } from '../../message/field-names.ts'
-import { isFieldValue } from '../../message/field-values.ts'
+import { lowerFieldName } from '../../../message/field-names.ts'
+import { isFieldValue } from '../../../message/field-values.ts'
 import { STATIC_NAMES } from './static-table.ts'
 
 const MAX_NAMES = 256

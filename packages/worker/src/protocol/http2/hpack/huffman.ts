@@ -1,6 +1,6 @@
 // The Huffman code of HPACK (RFC 7541 5.2 and appendix B), decoded four bits at a time. Strict: the padding is the
 // beginning of EOS and shorter than a byte, and EOS itself never occurs. Pure.
-import { compressionError } from './frames.ts'
+import { compressionError } from '../frames/frames.ts'
 
 const EOS = 256
 /** Bits of the code of each byte, and of EOS. The code is canonical: the lengths alone say what it is. */

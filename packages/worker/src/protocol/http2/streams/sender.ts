@@ -1,10 +1,18 @@
 // Everything that goes to the client on one connection: control frames at once, heads and content as windows and the
 // client's reading allow, the streams by turns.
-import type { OutSocket } from '../../io/out-buffer.ts'
-import type { FieldLine } from './field-line.ts'
-import type { FloodGuard } from './flood-guard.ts'
-import { FrameWriter } from './frame-writer.ts'
-import { ERROR, FLAG, FRAME, GOAWAY_BYTES, INITIAL_WINDOW_BYTES, MAX_31_BITS, PING_BYTES } from './frames.ts'
+import type { OutSocket } from '../../../io/out-buffer.ts'
+import type { FieldLine } from '../hpack/field-line.ts'
+import type { FloodGuard } from '../frames/flood-guard.ts'
+import { FrameWriter } from '../frames/frame-writer.ts'
+import {
+  ERROR,
+  FLAG,
+  FRAME,
+  GOAWAY_BYTES,
+  INITIAL_WINDOW_BYTES,
+  MAX_31_BITS,
+  PING_BYTES,
+} from '../frames/frames.ts'
 import { HeadWriter } from './head-writer.ts'
 import type { Priority } from './priority.ts'
 import type { Http2Stream } from './stream.ts'

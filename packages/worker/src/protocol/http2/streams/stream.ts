@@ -1,7 +1,7 @@
 // One stream: a request that comes and a response that goes, each with its own end and its own window. Knows what may
 // still be sent and received on it; when it is its turn to send is the session's decision.
-import type { FieldLine } from './field-line.ts'
-import { MAX_FRAME_BYTES } from './frames.ts'
+import type { FieldLine } from '../hpack/field-line.ts'
+import { MAX_FRAME_BYTES } from '../frames/frames.ts'
 import { parsePriority, DEFAULT_PRIORITY, type Priority } from './priority.ts'
 import type { Http2RequestHead } from './request-head.ts'
 import { SendQueue } from './send-queue.ts'

@@ -1,6 +1,6 @@
 // Header blocks of the client (RFC 7541). Keeps the dynamic table of one connection, whose entries are fields that have
 // been checked already. Every block must be decoded, also one that nobody wants: the next one depends on it.
-import { compressionError } from './frames.ts'
+import { compressionError } from '../frames/frames.ts'
 import { Field, fieldOf } from './field.ts'
 import { decodedBytesLimit, decodeHuffman } from './huffman.ts'
 import { STATIC_ENTRIES } from './static-table.ts'

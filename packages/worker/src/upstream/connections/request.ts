@@ -1,6 +1,6 @@
 // A request as an upstream connection sends it, and what its sender hears of the response.
-import type { BodySource } from '../protocol/body.ts'
-import type { ParsedResponseHead } from './http1/response-head.ts'
+import type { BodySource } from '../../protocol/body.ts'
+import type { ParsedResponseHead } from '../http1/response-head.ts'
 
 export interface UpstreamRequest {
   readonly method: string

@@ -9,8 +9,8 @@ import {
   protocolError,
   SETTING,
   SETTING_BYTES,
-} from './frames.ts'
-import type { FieldLimits } from './hpack-decoder.ts'
+} from '../frames/frames.ts'
+import type { FieldLimits } from '../hpack/decoder.ts'
 
 /** How far a client may run ahead of the upstream on one stream, and on all streams of a connection. */
 export const STREAM_WINDOW_BYTES = 256 * 1024
