@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { parseBalance } from '../src/config/balancing.ts'
 import { formatPath, ISSUES } from '../src/config/issues.ts'
-import { checkRules } from '../src/config/rules.ts'
+import { checkRules } from '../src/config/rules/rules.ts'
 import type { ConfigFile, ListenerFile, SiteFile, Valid } from '../src/config/schema.ts'
 
 const CONTEXT = { allowWildcardBind: false, resolvePath: (path: string) => path, toAscii: () => '' }

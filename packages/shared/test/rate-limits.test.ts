@@ -8,7 +8,7 @@ import {
   rateLimitsOf,
   rateScopeOf,
   sameRateLimits,
-} from '../src/rate-limits.ts'
+} from '../src/rate-limit/rate-limits.ts'
 
 const general = { requestsPerSecond: 10, burst: 20 }
 const strict = { requestsPerSecond: 1, burst: 2, scope: '*.b.example' }

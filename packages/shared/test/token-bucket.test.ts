@@ -1,8 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import type { BucketState } from '../src/token-bucket.ts'
-import { charge, fullBucket, isFull, lease, msUntilToken, refill, settle, take } from '../src/token-bucket.ts'
+import type { BucketState } from '../src/rate-limit/token-bucket.ts'
+import {
+  charge,
+  fullBucket,
+  isFull,
+  lease,
+  msUntilToken,
+  refill,
+  settle,
+  take,
+} from '../src/rate-limit/token-bucket.ts'
 
 const limit = { requestsPerSecond: 10, burst: 5 }
 

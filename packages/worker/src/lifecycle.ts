@@ -15,7 +15,7 @@ import type {
   WorkerToSupervisor,
 } from '@reverse-proxy/shared/ipc/messages'
 import { openLogs, type Logs } from '@reverse-proxy/shared/log/logs'
-import { rateLimitsOf } from '@reverse-proxy/shared/rate-limits'
+import { rateLimitsOf } from '@reverse-proxy/shared/rate-limit/rate-limits'
 import { createAccessLog } from './observability/access-log.ts'
 import { BindError } from './listen/bound-sockets.ts'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'

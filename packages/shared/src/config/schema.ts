@@ -91,7 +91,7 @@ const certificatePair = table(
 )
 
 // One flat table rather than one for each mode: a union gives an operator who mistypes `mode` a page
-// of errors, and defaults cannot live inside it. What a mode requires is in rules-tls.ts.
+// of errors, and defaults cannot live inside it. What a mode requires is in rules/tls.ts.
 const tls = table(
   {
     mode: Type.Enum(['acme', 'manual', 'internal'], {

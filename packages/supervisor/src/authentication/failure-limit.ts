@@ -8,7 +8,7 @@ import {
   refill,
   take,
   type BucketState,
-} from '@reverse-proxy/shared/token-bucket'
+} from '@reverse-proxy/shared/rate-limit/token-bucket'
 
 const LIMIT = { requestsPerSecond: 1 / 6, burst: 20 }
 /** About 100 bytes each. */

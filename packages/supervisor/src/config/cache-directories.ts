@@ -10,7 +10,7 @@ import {
   type ConfigIssue,
   type ConfigPath,
 } from '@reverse-proxy/shared/config/issues'
-import { tlsOf, type RuleContext } from '@reverse-proxy/shared/config/rule'
+import { tlsOf, type RuleContext } from '@reverse-proxy/shared/config/rules/rule'
 import type { ConfigFile, Valid } from '@reverse-proxy/shared/config/schema'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import { cacheError } from '../certificates/storage/atomic-file.ts'

@@ -9,8 +9,8 @@ import {
   tlsOf,
   type Located,
   type RuleContext,
-} from '@reverse-proxy/shared/config/rule'
-import { uncoveredHost } from '@reverse-proxy/shared/config/rules-tls'
+} from '@reverse-proxy/shared/config/rules/rule'
+import { uncoveredHost } from '@reverse-proxy/shared/config/rules/tls'
 import type { ConfigFile, ListenerFile, Valid } from '@reverse-proxy/shared/config/schema'
 import { inspectPair } from '../certificates/crypto/inspect.ts'
 import {

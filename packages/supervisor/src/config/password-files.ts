@@ -1,6 +1,6 @@
 // Reads and checks the password files that sites name. An issue names the file and the line, and never quotes a hash.
 import { configIssue, type ConfigIssue } from '@reverse-proxy/shared/config/issues'
-import { everySettingsOf, type RuleContext } from '@reverse-proxy/shared/config/rule'
+import { everySettingsOf, type RuleContext } from '@reverse-proxy/shared/config/rules/rule'
 import type { ConfigFile, Valid } from '@reverse-proxy/shared/config/schema'
 import { parsePasswordFile } from '../authentication/password-file.ts'
 import { READ_HINTS, ReadError, readSmallFile } from '../os/read-file.ts'

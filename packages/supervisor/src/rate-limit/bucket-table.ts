@@ -4,7 +4,7 @@
 // Both blocks are reserved at once and never grow, so no insertion stalls to copy or rehash. The system backs a page
 // when it is first touched, so few buckets cost little. Rejected: a Map of objects takes about four times the memory
 // and stalls when it grows.
-import type { BucketState } from '@reverse-proxy/shared/token-bucket'
+import type { BucketState } from '@reverse-proxy/shared/rate-limit/token-bucket'
 
 /** 96 bits that name a bucket. */
 export interface BucketId {

@@ -3,10 +3,10 @@
 // When the table is full, unknown clients of a scope share one overflow bucket, which is forgotten like any other when
 // it is full again. A client that gets its own bucket meanwhile may have spent from the overflow bucket, so its own
 // starts with no more tokens than that one has: no client gets a second burst this way.
-import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
-import { RATE_LEASE_MS, parseBucketKey, rateLimitOf } from '@reverse-proxy/shared/rate-limits'
-import type { BucketState } from '@reverse-proxy/shared/token-bucket'
-import { fullBucket } from '@reverse-proxy/shared/token-bucket'
+import type { RateLimits } from '@reverse-proxy/shared/rate-limit/rate-limits'
+import { RATE_LEASE_MS, parseBucketKey, rateLimitOf } from '@reverse-proxy/shared/rate-limit/rate-limits'
+import type { BucketState } from '@reverse-proxy/shared/rate-limit/token-bucket'
+import { fullBucket } from '@reverse-proxy/shared/rate-limit/token-bucket'
 import type { BucketId, BucketTable } from './bucket-table.ts'
 import { RateScope } from './scope.ts'
 

@@ -1,9 +1,9 @@
 // One rate limit over time. A limit may change between two looks at a bucket, so a scope keeps its past limits and
 // refills each bucket by the limit of each moment. Pure.
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
-import { sameRateLimit } from '@reverse-proxy/shared/rate-limits'
-import type { BucketState } from '@reverse-proxy/shared/token-bucket'
-import { isFull, refill } from '@reverse-proxy/shared/token-bucket'
+import { sameRateLimit } from '@reverse-proxy/shared/rate-limit/rate-limits'
+import type { BucketState } from '@reverse-proxy/shared/rate-limit/token-bucket'
+import { isFull, refill } from '@reverse-proxy/shared/rate-limit/token-bucket'
 
 interface Period {
   readonly limit: RateLimit

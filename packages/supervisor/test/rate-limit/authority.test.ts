@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
 import type { LeaseGrant, LeaseReport, LeasedTokens } from '@reverse-proxy/shared/ipc/messages'
-import { bucketKey } from '@reverse-proxy/shared/rate-limits'
+import { bucketKey } from '@reverse-proxy/shared/rate-limit/rate-limits'
 import { LocalRateLimitAuthority } from '../../src/rate-limit/authority.ts'
 import { recordingLog } from '../support/recording-log.ts'
 

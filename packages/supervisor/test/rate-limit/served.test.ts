@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
-import { GENERAL_SCOPE } from '@reverse-proxy/shared/rate-limits'
+import { GENERAL_SCOPE } from '@reverse-proxy/shared/rate-limit/rate-limits'
 import * as fc from 'fast-check'
 import { worstExcess } from '../support/envelope.ts'
 import { World } from '../support/rate-limit-world.ts'

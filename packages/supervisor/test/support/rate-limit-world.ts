@@ -1,7 +1,7 @@
 // A proxy in which time is simulated: one authority, several workers, and messages that take as long as
 // chance says but keep their order. Workers can stand still, die and be replaced; limits can change.
 import type { LeaseGrant, LeaseRequest } from '@reverse-proxy/shared/ipc/messages'
-import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
+import type { RateLimits } from '@reverse-proxy/shared/rate-limit/rate-limits'
 import { LocalRateLimitAuthority } from '../../src/rate-limit/authority.ts'
 import { ADMITTED, RateLimiter } from '../../../worker/src/ratelimit/limiter.ts'
 import type { Random } from './random.ts'

@@ -1,8 +1,8 @@
 // A worker process that only asks: several connections of one client, each with one request after the
 // other. Told what to do by rate-limit/processes.test.ts.
 import type { LeaseGrant, LeaseRequest } from '@reverse-proxy/shared/ipc/messages'
-import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
-import { GENERAL_SCOPE } from '@reverse-proxy/shared/rate-limits'
+import type { RateLimits } from '@reverse-proxy/shared/rate-limit/rate-limits'
+import { GENERAL_SCOPE } from '@reverse-proxy/shared/rate-limit/rate-limits'
 import { ADMITTED, RateLimiter } from '../../../worker/src/ratelimit/limiter.ts'
 import { systemTimers } from '../../../worker/src/node/timers.ts'
 

@@ -1,8 +1,8 @@
 // This worker's share of every rate limit while the authority does not answer: 1/workers of rate and burst.
 // Remembers what it admits, so that the authority can charge it afterwards. Pure.
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
-import type { BucketState } from '@reverse-proxy/shared/token-bucket'
-import { fullBucket, isFull, msUntilToken, refill, take } from '@reverse-proxy/shared/token-bucket'
+import type { BucketState } from '@reverse-proxy/shared/rate-limit/token-bucket'
+import { fullBucket, isFull, msUntilToken, refill, take } from '@reverse-proxy/shared/rate-limit/token-bucket'
 import { IncrementalSweep } from './incremental-sweep.ts'
 import { wholeSeconds } from './denied-cache.ts'
 

@@ -1,5 +1,5 @@
 // The tokens of one client's bucket that this worker holds, and how fast the client uses them. Pure.
-import { RATE_LEASE_MS } from '@reverse-proxy/shared/rate-limits'
+import { RATE_LEASE_MS } from '@reverse-proxy/shared/rate-limit/rate-limits'
 
 /** A lease is sized to last a busy client about this long. */
 const AHEAD_MS = 250

@@ -7,8 +7,13 @@
 // token after it has spent it; it gives a token up before it returns it; it asks for more only when none is left.
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
 import type { LeaseGrant, LeaseRequest, LeasedTokens } from '@reverse-proxy/shared/ipc/messages'
-import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
-import { bucketKey, parseBucketKey, rateLimitOf, sameRateLimits } from '@reverse-proxy/shared/rate-limits'
+import type { RateLimits } from '@reverse-proxy/shared/rate-limit/rate-limits'
+import {
+  bucketKey,
+  parseBucketKey,
+  rateLimitOf,
+  sameRateLimits,
+} from '@reverse-proxy/shared/rate-limit/rate-limits'
 import type { RateWaiter } from './lease.ts'
 import { Lease } from './lease.ts'
 import { FallbackBuckets } from './fallback-buckets.ts'

@@ -1,7 +1,7 @@
 // The authority as a rate limiter sees it, with time and answers in the hands of the test.
 import type { RateLimit } from '@reverse-proxy/shared/config/config'
 import type { LeaseRequest, LeasedTokens } from '@reverse-proxy/shared/ipc/messages'
-import type { RateLimits } from '@reverse-proxy/shared/rate-limits'
+import type { RateLimits } from '@reverse-proxy/shared/rate-limit/rate-limits'
 import { RateLimiter } from '../../src/ratelimit/limiter.ts'
 
 interface Task {

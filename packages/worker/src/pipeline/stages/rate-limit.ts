@@ -1,7 +1,7 @@
 // Applies the rate limit of the client: the request passes, gets 429, or waits for the supervisor's decision. While it
 // waits its body is not read. A client that disconnects meanwhile has spent its token.
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { rateScopeOf } from '@reverse-proxy/shared/rate-limits'
+import { rateScopeOf } from '@reverse-proxy/shared/rate-limit/rate-limits'
 import { servedRouteOf, type Exchange } from '../../protocol/exchange.ts'
 import { sendError } from '../../protocol/error-response.ts'
 import type { RateWaiter } from '../../ratelimit/lease.ts'

@@ -1,7 +1,7 @@
 // Every path that a configuration may hold, in one list, and the rule that needs nothing but their text.
-import { configIssue, type ConfigPath } from './issues.ts'
+import { configIssue, type ConfigPath } from '../issues.ts'
 import { everySettingsOf, tlsOf, type Rule } from './rule.ts'
-import type { ConfigFile, Valid } from './schema.ts'
+import type { ConfigFile, Valid } from '../schema.ts'
 
 /** `read`: files of others; the rest is made or written by the proxy. */
 export type PathUse = 'log' | 'socket' | 'cache' | 'state' | 'read'

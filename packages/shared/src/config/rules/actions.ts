@@ -1,9 +1,9 @@
 // Rules about what is done with a request: each site has one action, each route one at most, and what is written for it
 // makes sense.
-import { ACTION_KEYS, inherit } from './inherit.ts'
+import { ACTION_KEYS, inherit } from '../sites/inherit.ts'
 import { configIssue } from '../issues.ts'
-import { parseRedirect } from './redirect.ts'
-import { everySettingsOf, everySiteOf, type Rule } from '../rule.ts'
+import { parseRedirect } from '../sites/redirect.ts'
+import { everySettingsOf, everySiteOf, type Rule } from './rule.ts'
 
 /** 6, and that there are not two actions in one table. */
 export const ruleActions: Rule = function* (file) {

@@ -3,7 +3,7 @@
 // Leased tokens (handed out, perhaps not spent yet) count against the capacity; otherwise time would refill their room
 // and they would come on top of a full bucket. So `tokens + leased` never exceeds `burst`, and only time adds to it:
 // within t seconds at most `burst + rate * t` tokens can be spent, independent of who holds them.
-import type { RateLimit } from './config/config.ts'
+import type { RateLimit } from '../config/config.ts'
 
 export interface BucketState {
   /** Available tokens, with fractions. */

@@ -1,6 +1,6 @@
 // Determines the rate limit of a request and the key of its bucket, on which worker and authority must agree. Pure.
-import type { RateLimit, RouteSettings, Site } from './config/config.ts'
-import { settingsOf } from './config/sites.ts'
+import type { RateLimit, RouteSettings, Site } from '../config/config.ts'
+import { settingsOf } from '../config/sites.ts'
 
 /** The scope of requests whose site or route has no limit of its own. Each scope has a bucket for every client. */
 export const GENERAL_SCOPE = ''

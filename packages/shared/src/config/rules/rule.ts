@@ -1,7 +1,15 @@
 // The shape of a rule, and how rules walk a file with missing parts.
-import type { ConfigIssue, ConfigPath } from './issues.ts'
-import { inherit } from './sites/inherit.ts'
-import type { ConfigFile, ListenerFile, RouteFile, SettingsFile, SiteFile, TlsFile, Valid } from './schema.ts'
+import type { ConfigIssue, ConfigPath } from '../issues.ts'
+import { inherit } from '../sites/inherit.ts'
+import type {
+  ConfigFile,
+  ListenerFile,
+  RouteFile,
+  SettingsFile,
+  SiteFile,
+  TlsFile,
+  Valid,
+} from '../schema.ts'
 
 export interface RuleContext {
   /** The command line's --allow-wildcard-bind. */

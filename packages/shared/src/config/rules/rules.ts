@@ -1,21 +1,15 @@
 // The rules that need no file, in one list; each yields every violation it finds.
 // They are given what is sound of a file (schema.ts) and have no opinion on the rest, so that a
 // mistake in one place hides none in another. Rules 1, 8, 9, 12, 13, 18 and 22 are the schema's.
-import type { ConfigIssue } from './issues.ts'
+import type { ConfigIssue } from '../issues.ts'
 import type { Rule, RuleContext } from './rule.ts'
-import { ruleForwardAuthorization, ruleNetworks, ruleTrustedProxies } from './rules-access.ts'
-import {
-  ruleBindAddresses,
-  ruleHealthPort,
-  rulePorts,
-  ruleSamePorts,
-  ruleWildcardBind,
-} from './rules-listeners.ts'
-import { ruleActions, rulePrefixes, ruleRedirects, ruleResponds } from './sites/rules-actions.ts'
-import { ruleHeaderChanges } from './sites/rules-headers.ts'
-import { ruleAmbiguousRoutes, ruleRouteConditions, ruleRoutePaths } from './sites/rules-routes.ts'
-import { ruleTilde } from './rules-paths.ts'
-import { ruleHosts, rulePeers, ruleUniqueHosts, ruleUnusedKeys, ruleUpstreams } from './rules-sites.ts'
+import { ruleForwardAuthorization, ruleNetworks, ruleTrustedProxies } from './access.ts'
+import { ruleBindAddresses, ruleHealthPort, rulePorts, ruleSamePorts, ruleWildcardBind } from './listeners.ts'
+import { ruleActions, rulePrefixes, ruleRedirects, ruleResponds } from './actions.ts'
+import { ruleHeaderChanges } from './headers.ts'
+import { ruleAmbiguousRoutes, ruleRouteConditions, ruleRoutePaths } from './routes.ts'
+import { ruleTilde } from './paths.ts'
+import { ruleHosts, rulePeers, ruleUniqueHosts, ruleUnusedKeys, ruleUpstreams } from './sites.ts'
 import {
   ruleAcmeAccount,
   ruleAcmeChallenge,
@@ -24,8 +18,8 @@ import {
   ruleCacheDirs,
   ruleCoverage,
   ruleModeKeys,
-} from './rules-tls.ts'
-import type { ConfigFile, Valid } from './schema.ts'
+} from './tls.ts'
+import type { ConfigFile, Valid } from '../schema.ts'
 
 const RULES: readonly Rule[] = [
   ruleBindAddresses,

@@ -2,8 +2,8 @@
 import { isToken } from '../../http-token.ts'
 import { normalPath } from '../../url-path.ts'
 import { configIssue, formatPath, type ConfigIssue, type ConfigPath } from '../issues.ts'
-import { everySiteOf, routesOf, type Located, type Rule } from '../rule.ts'
-import { canTellApart, conditionCount, toRouteMatch } from './route-match.ts'
+import { everySiteOf, routesOf, type Located, type Rule } from './rule.ts'
+import { canTellApart, conditionCount, toRouteMatch } from '../sites/route-match.ts'
 import type { RouteFile, Valid } from '../schema.ts'
 
 export const ruleRoutePaths: Rule = function* (file) {

@@ -1,9 +1,9 @@
 // Rules about addresses and ports. Addresses are compared as the kernel would: `::1` and
 // `0:0:0:0:0:0:0:1` are one, `::ffff:127.0.0.1` is 127.0.0.1, a wildcard takes in its whole family.
-import { isWildcardAddress, parseIpAddress, type IpAddress } from '../ip-address.ts'
-import { configIssue, formatPath, type ConfigPath } from './issues.ts'
+import { isWildcardAddress, parseIpAddress, type IpAddress } from '../../ip-address.ts'
+import { configIssue, formatPath, type ConfigPath } from '../issues.ts'
 import { listenersOf, type Located, type Rule } from './rule.ts'
-import type { ConfigFile, ListenerFile, Valid } from './schema.ts'
+import type { ConfigFile, ListenerFile, Valid } from '../schema.ts'
 
 export const ruleBindAddresses: Rule = function* (file) {
   for (const listener of listenersOf(file)) {

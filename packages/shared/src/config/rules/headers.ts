@@ -1,7 +1,7 @@
 // The rule about request_headers and response_headers.
-import { headerFault, type HeaderUse } from './header-changes.ts'
+import { headerFault, type HeaderUse } from '../sites/header-changes.ts'
 import { configIssue } from '../issues.ts'
-import { everySettingsOf, type Rule } from '../rule.ts'
+import { everySettingsOf, type Rule } from './rule.ts'
 
 const USES: readonly HeaderUse[] = ['request', 'response']
 

@@ -1,8 +1,8 @@
 // Rules about a listener's certificates: what each mode requires, and that every site is covered.
-import { namesCover, parseHostName } from './host-name.ts'
-import { configIssue, formatPath, type ConfigIssue, type ConfigPath } from './issues.ts'
+import { namesCover, parseHostName } from '../host-name.ts'
+import { configIssue, formatPath, type ConfigIssue, type ConfigPath } from '../issues.ts'
 import { hostsOf, listenersOf, sitesOf, tlsOf, type Located, type Rule } from './rule.ts'
-import type { Valid, TlsFile } from './schema.ts'
+import type { Valid, TlsFile } from '../schema.ts'
 
 type TlsKey = keyof TlsFile
 

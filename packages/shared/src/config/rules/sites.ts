@@ -1,8 +1,8 @@
 // Rules about one site: its host, its upstream, and keys that do nothing where they stand.
-import { parseBalance } from './balancing.ts'
-import { parseHostName } from './host-name.ts'
-import { configIssue, formatPath, type ConfigIssue } from './issues.ts'
-import { inherit } from './sites/inherit.ts'
+import { parseBalance } from '../balancing.ts'
+import { parseHostName } from '../host-name.ts'
+import { configIssue, formatPath, type ConfigIssue } from '../issues.ts'
+import { inherit } from '../sites/inherit.ts'
 import {
   everyHostOf,
   everySettingsOf,
@@ -13,8 +13,8 @@ import {
   type Located,
   type Rule,
 } from './rule.ts'
-import type { SettingsFile, SiteFile, Valid } from './schema.ts'
-import { parseUpstream } from './upstream.ts'
+import type { SettingsFile, SiteFile, Valid } from '../schema.ts'
+import { parseUpstream } from '../upstream.ts'
 
 /** 6, 15 and 16 */
 export const ruleHosts: Rule = function* (file, { toAscii }) {

@@ -1,7 +1,7 @@
 // Rules about who may come in: networks, trusted proxies, and keys that need one another.
-import { isToken } from '../http-token.ts'
-import { parseIpNetwork, PRIVATE } from '../ip-networks.ts'
-import { configIssue, type ConfigIssue, type ConfigPath } from './issues.ts'
+import { isToken } from '../../http-token.ts'
+import { parseIpNetwork, PRIVATE } from '../../ip-networks.ts'
+import { configIssue, type ConfigIssue, type ConfigPath } from '../issues.ts'
 import { everySettingsOf, listenersOf, type Rule } from './rule.ts'
 
 export const ruleNetworks: Rule = function* (file) {
