@@ -125,8 +125,7 @@ export class Components {
 
   /** One line on what is served. */
   summary(): string {
-    const { listeners } = this.#config
-    const waiting = listeners.length - this.registry.serving
+    const { waiting } = this.registry
     const without = waiting === 0 ? '' : `; ${plural(waiting, 'listener')} without a certificate`
     return `serving ${plural(siteCount(this.#config), 'site')} with ${plural(this.fleet.size, 'worker')}${without}`
   }

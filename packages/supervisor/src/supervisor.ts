@@ -4,6 +4,7 @@ import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { stackOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_FAILURE, EXIT_OK, EXIT_WORKERS_DIED } from '@reverse-proxy/shared/exit-codes'
+import { hasTls } from '@reverse-proxy/shared/config/sites'
 import { siteCount } from './config/counts.ts'
 import type { Intent } from './intents.ts'
 import { Components } from './compose.ts'
@@ -61,7 +62,7 @@ export class Supervisor {
       await interfaces.open(config)
       await registry.load(config)
       // Do not boot workers that would have nothing to serve.
-      if (registry.hopelessness !== undefined) this.#fail(registry.hopelessness)
+      if (this.#hopelessness !== undefined) this.#fail(this.#hopelessness)
     } catch (error) {
       this.#fail(error)
     }
@@ -107,8 +108,8 @@ export class Supervisor {
     const { fleet, registry } = this.#components
     fleet.converge()
     if (this.#phase === 'booting' && fleet.isReady) this.#order()
-    if (this.#phase === 'ordering' && registry.serving > 0) this.#enter('serving')
-    if (this.#phase === 'ordering' && registry.hopelessness !== undefined) this.#fail(registry.hopelessness)
+    if (this.#phase === 'ordering' && (this.#servesPlainHttp || registry.serving > 0)) this.#enter('serving')
+    if (this.#phase === 'ordering' && this.#hopelessness !== undefined) this.#fail(this.#hopelessness)
     if (this.#phase === 'serving' && registry.isSettled && !this.#isReady) this.#announceReady()
     if (this.#hasBound && fleet.hasNoReadyWorker && this.#options.inheritedSockets.current.length > 0)
       this.#fail(
@@ -118,6 +119,15 @@ export class Supervisor {
         EXIT_WORKERS_DIED,
       )
     if (this.#phase === 'stopping' && fleet.isEmpty && this.#backgroundEnded) this.#enter('stopped')
+  }
+
+  /** Why nothing is served, and nothing will be. */
+  get #hopelessness(): unknown {
+    return this.#servesPlainHttp ? undefined : this.#components.registry.hopelessness
+  }
+
+  get #servesPlainHttp(): boolean {
+    return !this.#components.config.listeners.every(hasTls)
   }
 
   /** Every worker has bound its ports once. */
@@ -139,7 +149,7 @@ export class Supervisor {
     this.#isReady = true
     const { log, serviceManager, onReady } = this.#options
     const { config, fleet, registry } = this.#components
-    const waiting = config.listeners.length - registry.serving
+    const { waiting } = registry
     log.info('READY', {
       workers: fleet.size,
       sites: siteCount(config),

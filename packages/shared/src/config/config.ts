@@ -191,7 +191,13 @@ export interface InternalSettings {
   readonly mode: 'internal'
 }
 
-export type TlsSettings = AcmeSettings | ManualSettings | InternalSettings
+/** Plain HTTP. */
+export interface NoTlsSettings {
+  readonly mode: 'off'
+}
+
+export type CertificateSettings = AcmeSettings | ManualSettings | InternalSettings
+export type TlsSettings = CertificateSettings | NoTlsSettings
 
 /** How a listener finds out which client a connection or a request comes from. */
 export interface ClientSettings {
@@ -207,14 +213,18 @@ export interface Listener {
   /** Stable over reloads while its sockets stay the same: `127.0.0.1:443`, `127.0.0.1,::1:443`. */
   readonly id: string
   readonly bindAddrs: readonly string[]
-  /** 0: no redirect listener. */
+  /** Redirects to HTTPS; 0: nothing does. Without TLS it serves the sites. */
   readonly httpPort: number
+  /** 0: no TLS. */
   readonly httpsPort: number
   readonly tls: TlsSettings
   /** Unset: every client is the peer of its connection. */
   readonly clients?: ClientSettings | undefined
   readonly sites: readonly Site[]
 }
+
+/** A listener that has certificates. */
+export type TlsListener = Listener & { readonly tls: CertificateSettings }
 
 export interface Config {
   readonly workers: number | 'auto'

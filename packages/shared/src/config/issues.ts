@@ -33,6 +33,7 @@ export const ISSUES = {
   WILDCARD_BIND: { rules: [2], severity: 'error' },
   LISTENER_PORT_CLASH: { rules: [3, 10], severity: 'error' },
   SAME_PORTS: { rules: [11], severity: 'error' },
+  PLAIN_PORT_DISABLED: { rules: [11], severity: 'error' },
   HTTPS_PORT_INVALID: { rules: [12], severity: 'error' },
   HTTP_PORT_INVALID: { rules: [13], severity: 'error' },
   HEALTH_PORT_CLASH: { rules: [14], severity: 'error' },

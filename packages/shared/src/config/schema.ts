@@ -94,9 +94,9 @@ const certificatePair = table(
 // of errors, and defaults cannot live inside it. What a mode requires is in rules/tls.ts.
 const tls = table(
   {
-    mode: Type.Enum(['acme', 'manual', 'internal'], {
+    mode: Type.Enum(['acme', 'manual', 'internal', 'off'], {
       description:
-        'acme: from a public CA. manual: from files. internal: from a CA of its own, for development.',
+        'acme: from a public CA. manual: from files. internal: from a CA of its own, for development. off: no TLS; the sites are served over plain HTTP on http_port.',
       examples: ['acme'],
     }),
     acme_domains: Type.Optional(
@@ -167,8 +167,12 @@ const listener = table(
         examples: ['203.0.113.10'],
       },
     ),
-    http_port: port('Port that redirects to HTTPS and answers http-01 challenges; 0 disables it.', 0, 80),
-    https_port: port('Port that serves the sites.', 1, 443),
+    http_port: port(
+      'Port that redirects to HTTPS and answers http-01 challenges; 0 disables it. With tls.mode = "off" it serves the sites.',
+      0,
+      80,
+    ),
+    https_port: port('Port that serves the sites; without effect with tls.mode = "off".', 1, 443),
     tls,
     trusted_proxies: networks(
       'Networks of proxies in front of this one, or "private": their X-Forwarded fields are believed.',

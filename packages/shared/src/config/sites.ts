@@ -1,5 +1,9 @@
-// How the sites of a configuration are walked and named. Pure.
-import type { ProxyAction, RouteSettings, Site, Upstream } from './config.ts'
+// How the listeners and sites of a configuration are walked and named. Pure.
+import type { Listener, ProxyAction, RouteSettings, Site, TlsListener, Upstream } from './config.ts'
+
+export function hasTls(listener: Listener): listener is TlsListener {
+  return listener.tls.mode !== 'off'
+}
 
 /** The name of a site in metrics and status: its first host. */
 export function siteNameOf({ hosts }: Pick<Site, 'hosts'>): string {

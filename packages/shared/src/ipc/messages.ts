@@ -7,7 +7,9 @@ import type { ChallengeType, ClientSettings, Limits, Logging, RateLimit, Site } 
 export interface WorkerListener {
   readonly id: string
   readonly bindAddrs: readonly string[]
+  /** Redirects to HTTPS; 0: nothing does. Without TLS it serves the sites. */
   readonly httpPort: number
+  /** 0: no TLS. */
   readonly httpsPort: number
   readonly clients?: ClientSettings | undefined
   readonly sites: readonly Site[]

@@ -1,5 +1,5 @@
 // The status of one listener's certificates, for `certs`, health and metrics. Times are wall-clock milliseconds.
-import type { TlsSettings } from '@reverse-proxy/shared/config/config'
+import type { CertificateSettings } from '@reverse-proxy/shared/config/config'
 import type { RenewalWindow } from './certificate.ts'
 import type { CertificateFacts } from './crypto/inspect.ts'
 
@@ -24,7 +24,7 @@ export interface UnsavedStatus {
 /** The status that a manager reports. */
 export interface ManagerStatus {
   readonly listenerId: string
-  readonly mode: TlsSettings['mode']
+  readonly mode: CertificateSettings['mode']
   /** The served certificates; empty while the first one is being ordered. */
   readonly certificates: readonly CertificateFacts[]
   /** Wanted, but in no certificate that is served. */

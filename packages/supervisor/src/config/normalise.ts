@@ -57,12 +57,13 @@ function adminSocketPath(written: string | undefined, stateDir: string, context:
 function toListener(file: ListenerFile, whole: ConfigFile, context: NormaliseContext): Listener {
   const written = typeof file.bind_addr === 'string' ? [file.bind_addr] : file.bind_addr
   const bindAddrs = written.map((address) => parseIpAddress(address)?.text ?? refuse(address))
+  const isPlain = file.tls.mode === 'off'
   return {
     // Sorted: the order of the addresses in the file does not matter.
-    id: `${bindAddrs.toSorted().join(',')}:${file.https_port}`,
+    id: `${bindAddrs.toSorted().join(',')}:${isPlain ? file.http_port : file.https_port}`,
     bindAddrs,
     httpPort: file.http_port,
-    httpsPort: file.https_port,
+    httpsPort: isPlain ? 0 : file.https_port,
     tls: toTls(file.tls, context),
     clients: toClients(file),
     sites: file.sites.map((site) => toSite(site, whole, context)),
@@ -86,6 +87,8 @@ function toTls(file: TlsFile, context: NormaliseContext): TlsSettings {
       return { mode: 'manual', pairs: [...pairsOf(file, context)] }
     case 'internal':
       return { mode: 'internal' }
+    case 'off':
+      return { mode: 'off' }
     default:
       return assertNever(file.mode)
   }

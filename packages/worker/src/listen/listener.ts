@@ -1,5 +1,6 @@
-// One listener of the configuration as a worker runs it: sockets -> TLS front -> site server, and
-// beside it the redirect server. Puts the rooms together and passes on what the supervisor pushes.
+// One listener of the configuration as a worker runs it: sockets -> arrivals -> TLS entrance -> site server, without the
+// entrance where the listener speaks plain HTTP. Passes on what the supervisor pushes.
+import type { Socket } from 'node:net'
 import type { ClientSettings, Limits } from '@reverse-proxy/shared/config/config'
 import type {
   ArmedChallenge,
@@ -12,26 +13,18 @@ import type {
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { PasswordChecks } from '../access/password-checks.ts'
 import { TrustedProxies } from '../access/trusted-proxies.ts'
-import { Arrivals, type ArrivalSettings } from './arrivals.ts'
+import { Arrivals, type Arrival, type ArrivalSettings } from './arrivals.ts'
 import { BoundSockets } from './bound-sockets.ts'
 import type { UpstreamDeps } from '../upstream/upstream.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
-import { PlainHttpServer } from './http-server.ts'
-import { HttpsServer } from './https-server.ts'
+import { SiteServer } from './site-server.ts'
+import { TlsEntrance } from './tls-entrance.ts'
 import type { ConnectionLimits } from '../connection/connection-limits.ts'
 import type { EventCounter } from '../observability/metrics.ts'
 import { ConnectionLimitLog } from '../connection/connection-limit-log.ts'
-import { afterAwake, systemTimers } from '../node/timers.ts'
-import { ChallengeContexts, SiteContexts } from '../tls/contexts.ts'
-import { TlsAcceptor } from '../tls/acceptor.ts'
+import { systemTimers } from '../node/timers.ts'
 import type { RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
 import type { Welcome } from '../welcome/server.ts'
-
-/**
- * A client whose ClientHello is under way when the drain begins is still served; this long is waited for it. A lost
- * packet is sent again after 1 s (RFC 6298 2.1), and once more 2 s later.
- */
-const HELLO_GRACE_MS = 3_500
 
 export interface TrafficListenerOptions {
   readonly config: WorkerListener
@@ -56,12 +49,9 @@ export class TrafficListener {
   readonly #config: WorkerListener
   readonly #arrivals: Arrivals
   readonly #sockets: BoundSockets
-  readonly #contexts = new SiteContexts()
-  readonly #challengeContexts = new ChallengeContexts()
-  #keyAuthorizations: ReadonlyMap<string, string> = new Map()
-  readonly #front: TlsAcceptor
-  readonly #sites: HttpsServer
-  readonly #redirect: PlainHttpServer
+  readonly #sites: SiteServer
+  /** Undefined: plain HTTP. */
+  readonly #tls: TlsEntrance | undefined
 
   constructor(options: TrafficListenerOptions) {
     const { config, workerConfig, log, metrics, accessLog, connections, rateLimiter } = options
@@ -75,7 +65,7 @@ export class TrafficListener {
       metrics,
     })
     this.#sockets = new BoundSockets(options.inheritedSockets)
-    this.#sites = new HttpsServer(
+    this.#sites = new SiteServer(
       { sites: config.sites, limits: workerConfig.limits, proxies },
       {
         accessLog,
@@ -83,10 +73,10 @@ export class TrafficListener {
         metrics,
         rateLimiter,
         passwords: options.passwords,
-        ticketKeys: options.ticketKeys,
         upstreams: options.upstreams,
         connections,
         connectionLimitLog,
+        isPlain: config.httpsPort === 0,
         resolveWelcome: () => {
           if (options.welcome === undefined)
             throw new Error('no site of this worker wants the welcome upstream')
@@ -94,25 +84,10 @@ export class TrafficListener {
         },
       },
     )
-    this.#front = new TlsAcceptor({
-      contexts: this.#contexts,
-      challenges: this.#challengeContexts,
-      log,
-      metrics,
-      mode: 'challenge',
-      handshakeTimeoutMs: workerConfig.limits.tlsHandshakeTimeoutMs,
-      serve: (socket, peeked) => this.#sites.adopt(socket, peeked),
-    })
-    this.#redirect = new PlainHttpServer(
-      { sites: config.sites, limits: workerConfig.limits, httpsPort: config.httpsPort, proxies },
-      'challenge',
-      {
-        accessLog,
-        log,
-        metrics,
-        rateLimiter,
-        keyAuthorizationOf: (token) => this.#keyAuthorizations.get(token),
-      },
+    if (config.httpsPort === 0) return
+    this.#tls = new TlsEntrance(
+      { ...config, limits: workerConfig.limits, proxies },
+      { log, metrics, accessLog, rateLimiter, ticketKeys: options.ticketKeys, sites: this.#sites },
     )
     this.setCertificates(options.certificates)
     this.setChallenges(options.challenges)
@@ -121,27 +96,30 @@ export class TrafficListener {
   /** @throws BindError */
   async bind(): Promise<void> {
     const { bindAddrs, httpsPort, httpPort } = this.#config
-    await this.#sockets.bind(bindAddrs, httpsPort, (socket) =>
-      this.#arrivals.accept(socket, (arrival) => this.#front.accept(socket, arrival)),
-    )
-    if (httpPort === 0) return
-    await this.#sockets.bind(bindAddrs, httpPort, (socket) =>
-      this.#arrivals.accept(socket, ({ clientIp }) => this.#redirect.adopt(socket, clientIp)),
-    )
+    const tls = this.#tls
+    const bind = async (port: number, serve: (socket: Socket, arrival: Arrival) => void): Promise<void> =>
+      await this.#sockets.bind(bindAddrs, port, (socket) =>
+        this.#arrivals.accept(socket, (arrival) => serve(socket, arrival)),
+      )
+    if (tls === undefined) {
+      await bind(httpPort, (socket, arrival) => this.#servePlain(socket, arrival))
+      return
+    }
+    await bind(httpsPort, (socket, arrival) => tls.acceptTls(socket, arrival))
+    if (httpPort !== 0) await bind(httpPort, (socket, arrival) => tls.acceptHttp(socket, arrival))
   }
 
   /** In place; the addresses and ports stay. */
   configure(config: WorkerListener, { limits }: WorkerConfig): void {
-    const { sites, httpsPort, clients } = config
-    const proxies = trustedProxiesOf(clients)
+    const { sites } = config
+    const proxies = trustedProxiesOf(config.clients)
     this.#arrivals.configure(arrivalSettings(config, limits, proxies))
     this.#sites.configure({ sites, limits, proxies })
-    this.#redirect.configure({ sites, limits, httpsPort, proxies })
-    this.#front.setHandshakeTimeout(limits.tlsHandshakeTimeoutMs)
+    this.#tls?.configure({ ...config, limits, proxies })
   }
 
   get servedSerials(): ServedSerials {
-    return { listenerId: this.#config.id, serials: this.#contexts.serials }
+    return { listenerId: this.#config.id, serials: this.#tls?.serials ?? [] }
   }
 
   /**
@@ -149,34 +127,33 @@ export class TrafficListener {
    * @throws ProxyError CERTIFICATE; nothing has changed then
    */
   setCertificates(certificates: readonly PushedCertificate[]): void {
-    this.#contexts.replace(certificates)
-    const mode = certificates.length === 0 ? 'challenge' : 'serve'
-    this.#front.setServingMode(mode)
-    this.#redirect.setServingMode(mode)
+    this.#tls?.setCertificates(certificates)
   }
 
   /** @throws ProxyError CERTIFICATE; nothing has changed then */
   setChallenges(challenges: readonly ArmedChallenge[]): void {
-    this.#challengeContexts.replace(challenges)
-    const http01 = challenges.filter((challenge) => challenge.type === 'http-01')
-    this.#keyAuthorizations = new Map(http01.map(({ token, keyAuthorization }) => [token, keyAuthorization]))
+    this.#tls?.setChallenges(challenges)
   }
 
   setTicketKeys(ticketKeys: Uint8Array): void {
-    this.#sites.setTicketKeys(ticketKeys)
+    this.#tls?.setTicketKeys(ticketKeys)
   }
 
   /** Accepts nothing more, finishes what is in flight, cuts what is left after `timeoutMs`. Again: with less time. */
   async drain(timeoutMs: number): Promise<void> {
     // Connections that no worker has accepted yet wait in the kernel for the other workers.
     this.#sockets.close()
-    afterAwake(Math.min(HELLO_GRACE_MS, timeoutMs), () => this.#front.close())
-    const mayStillServe = (): boolean => this.#front.size + this.#arrivals.size > 0
+    const mayStillServe = (): boolean => (this.#tls?.size ?? 0) + this.#arrivals.size > 0
     await Promise.all([
       this.#sites.drain(timeoutMs, mayStillServe),
-      this.#redirect.drain(timeoutMs, mayStillServe),
+      this.#tls?.drain(timeoutMs, mayStillServe),
     ])
-    this.#front.close()
+    this.#tls?.close()
+  }
+
+  #servePlain(socket: Socket, { clientIp }: Arrival): void {
+    this.#sites.track(socket)
+    this.#sites.serveHttp1(socket, { clientIp })
   }
 }
 

@@ -10,6 +10,7 @@ import { RequestHeaderChanges } from '../protocol/request-headers.ts'
 import type { PeerAddress } from '../upstream/peer.ts'
 import type { Route } from '../upstream/route.ts'
 import { Upstream, type UpstreamDeps, type UpstreamSettings } from '../upstream/upstream.ts'
+import { PlainHttpFilter } from './filters/plain-http.ts'
 import { SiteHeadersFilter } from './filters/site-headers.ts'
 import { RedirectHandler } from './handlers/redirect.ts'
 import { RespondHandler } from './handlers/respond.ts'
@@ -36,21 +37,25 @@ type UpstreamFor = (action: ProxyAction) => Upstream
 
 /** The path that a site strips, which has none of its own. */
 const SITE_PATH = '/'
-const NO_FILTERS: readonly ResponseFilter[] = []
+const PLAIN_HTTP = new PlainHttpFilter()
 
 export class CompiledSites {
   readonly #resolveWelcome: () => WelcomeAddress
+  readonly #isPlain: boolean
   readonly #upstreamDeps: UpstreamDeps
   readonly #handlerOf: (route: Route) => Handler
   /** By site and route. Several routes of a site with one upstream share that of the first. */
   #upstreams = new Map<string, Upstream>()
   #router = new Router<ServedSite>([])
 
+  /** @param isPlain their listener speaks plain HTTP */
   constructor(
+    isPlain: boolean,
     resolveWelcome: () => WelcomeAddress,
     upstreamDeps: UpstreamDeps,
     handlerOf: (route: Route) => Handler,
   ) {
+    this.#isPlain = isPlain
     this.#resolveWelcome = resolveWelcome
     this.#upstreamDeps = upstreamDeps
     this.#handlerOf = handlerOf
@@ -117,7 +122,7 @@ export class CompiledSites {
   ): ServedRoute {
     const handler = this.#newHandler(settings, path, upstreamFor)
     const access = settings.access && new AccessList(settings.access)
-    return { siteName, settings, access, filters: filtersOf(settings), handler }
+    return { siteName, settings, access, filters: filtersOf(settings, this.#isPlain), handler }
   }
 
   #newHandler(settings: RouteSettings, path: string, upstreamFor: UpstreamFor): Handler {
@@ -151,8 +156,12 @@ export class CompiledSites {
   }
 }
 
-export function filtersOf({ responseHeaders }: RouteSettings): readonly ResponseFilter[] {
-  return responseHeaders.length === 0 ? NO_FILTERS : [new SiteHeadersFilter(responseHeaders)]
+/** @param isPlain for a plain-HTTP port */
+export function filtersOf({ responseHeaders }: RouteSettings, isPlain: boolean): readonly ResponseFilter[] {
+  const filters: ResponseFilter[] = []
+  if (responseHeaders.length > 0) filters.push(new SiteHeadersFilter(responseHeaders))
+  if (isPlain) filters.push(PLAIN_HTTP)
+  return filters
 }
 
 function rewriteOf({ stripPrefix, addPrefix }: ProxyAction, path: string): PathRewrite | undefined {

@@ -4,7 +4,7 @@ import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import type { RequestEntry } from '../../src/observability/access-log-entry.ts'
 import { TrafficMetrics } from '../../src/observability/metrics.ts'
-import { PlainHttpServer } from '../../src/listen/http-server.ts'
+import { RedirectServer } from '../../src/listen/redirect-server.ts'
 import { ADMITTED } from '../../src/ratelimit/limiter.ts'
 import type { ServingMode } from '../../src/tls/sni-policy.ts'
 import { recordingLog } from '../support/front.ts'
@@ -25,7 +25,7 @@ async function start(
   const requests: RequestEntry[] = []
   const sites = [siteOf(1), siteOf(1, { host: '*.wild.example' })]
   const settings = { sites, limits: { ...LIMITS, requestHeaderTimeoutMs: 1_000 }, httpsPort }
-  const server = new PlainHttpServer(settings, mode, {
+  const server = new RedirectServer(settings, mode, {
     accessLog: {
       request: (entry) => requests.push(entry),
       upstreamError: () => assert.fail(),

@@ -16,6 +16,7 @@ import { ConnectionBudget } from '../../src/upstream/connection-budget.ts'
 import { UpstreamTrust } from '../../src/upstream/connections/trust.ts'
 import { TrafficMetrics } from '../../src/observability/metrics.ts'
 import { HttpsServer } from '../../src/listen/https-server.ts'
+import { SiteServer } from '../../src/listen/site-server.ts'
 import { ConnectionLimits } from '../../src/connection/connection-limits.ts'
 import { ConnectionLimitLog } from '../../src/connection/connection-limit-log.ts'
 import { systemTimers } from '../../src/node/timers.ts'
@@ -79,7 +80,7 @@ export function settingsOf(port: number, options: Omit<SiteOptions, 'host' | 'ro
 
 export interface RunningSiteServer {
   readonly port: number
-  readonly server: HttpsServer
+  readonly server: SiteServer
   readonly requests: RequestEntry[]
   readonly upstreamErrors: UpstreamErrorEntry[]
   readonly connections: ConnectionLimits
@@ -137,7 +138,7 @@ export async function startSiteServer(
     },
     { connections, connectionLimitLog, log, metrics },
   )
-  const server = new HttpsServer(
+  const server = new SiteServer(
     { sites, limits: allLimits, proxies },
     {
       accessLog: {
@@ -149,13 +150,14 @@ export async function startSiteServer(
       metrics,
       rateLimiter,
       passwords,
-      ticketKeys: randomBytes(48),
+      isPlain: false,
       resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
       upstreams: { trust: new UpstreamTrust(), names, budget, timers: systemTimers },
       connections,
       connectionLimitLog,
     },
   )
+  const https = new HttpsServer(allLimits, { log, metrics, ticketKeys: randomBytes(48), sites: server })
   const contexts = new SiteContexts()
   contexts.replace([testCertificate()])
   const front = new TlsAcceptor({
@@ -165,7 +167,7 @@ export async function startSiteServer(
     metrics,
     mode: 'serve',
     handshakeTimeoutMs: allLimits.tlsHandshakeTimeoutMs,
-    serve: (socket, peeked) => server.adopt(socket, peeked),
+    serve: (socket, peeked) => https.adopt(socket, peeked),
   })
   const listener = net.createServer({ noDelay: true }, (socket) =>
     arrivals.accept(socket, (arrival) => front.accept(socket, arrival)),

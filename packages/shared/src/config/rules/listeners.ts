@@ -77,7 +77,7 @@ function clashHint(isSameListener: boolean): string {
 /** 11 */
 export const ruleSamePorts: Rule = function* (file) {
   for (const { value, at } of listenersOf(file)) {
-    if (value.http_port === undefined || value.http_port !== value.https_port) continue
+    if (value.http_port === undefined || value.http_port !== value.https_port || isPlain(value)) continue
     const message = `http_port and https_port are both ${value.http_port}`
     yield configIssue(
       'SAME_PORTS',
@@ -86,6 +86,29 @@ export const ruleSamePorts: Rule = function* (file) {
       'write another port, or http_port = 0 for none',
     )
   }
+}
+
+/** A listener without TLS has http_port alone. */
+export const rulePlainPorts: Rule = function* (file) {
+  for (const { value, at } of listenersOf(file)) {
+    if (!isPlain(value)) continue
+    if (value.http_port === 0) {
+      const message = 'tls.mode = "off" serves the sites on http_port, which is 0'
+      yield configIssue('PLAIN_PORT_DISABLED', [...at, 'http_port'], message, 'write http_port = 80')
+    }
+    if (value.https_port !== undefined && value.https_port !== DEFAULT_HTTPS_PORT) {
+      const hint = 'remove it; tls.mode = "off" serves the sites on http_port'
+      const message = 'https_port has no effect with tls.mode = "off"'
+      yield configIssue('KEY_UNUSED', [...at, 'https_port'], message, hint)
+    }
+  }
+}
+
+/** It cannot be told whether that was written. */
+const DEFAULT_HTTPS_PORT = 443
+
+function isPlain({ tls }: Valid<ListenerFile>): boolean {
+  return tls?.mode === 'off'
 }
 
 /** 14 */
@@ -106,10 +129,11 @@ const LOOPBACK: IpAddress = { family: 4, text: '127.0.0.1' }
 
 type Ports = ReadonlyMap<number, 'http_port' | 'https_port'>
 
-function portsOf({ http_port: http, https_port: https }: Valid<ListenerFile>): Ports {
+function portsOf(listener: Valid<ListenerFile>): Ports {
+  const { http_port: http, https_port: https } = listener
   const ports = new Map<number, 'http_port' | 'https_port'>()
   if (http !== undefined && http !== 0) ports.set(http, 'http_port')
-  if (https !== undefined) ports.set(https, 'https_port')
+  if (https !== undefined && !isPlain(listener)) ports.set(https, 'https_port')
   return ports
 }
 

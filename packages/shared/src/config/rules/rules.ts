@@ -4,7 +4,14 @@
 import type { ConfigIssue } from '../issues.ts'
 import type { Rule, RuleContext } from './rule.ts'
 import { ruleForwardAuthorization, ruleNetworks, ruleTrustedProxies } from './access.ts'
-import { ruleBindAddresses, ruleHealthPort, rulePorts, ruleSamePorts, ruleWildcardBind } from './listeners.ts'
+import {
+  ruleBindAddresses,
+  ruleHealthPort,
+  rulePlainPorts,
+  rulePorts,
+  ruleSamePorts,
+  ruleWildcardBind,
+} from './listeners.ts'
 import { ruleActions, rulePrefixes, ruleRedirects, ruleResponds } from './actions.ts'
 import { ruleHeaderChanges } from './headers.ts'
 import { ruleAmbiguousRoutes, ruleRouteConditions, ruleRoutePaths } from './routes.ts'
@@ -26,6 +33,7 @@ const RULES: readonly Rule[] = [
   ruleWildcardBind, // 2
   rulePorts, // 3, 10
   ruleSamePorts, // 11
+  rulePlainPorts,
   ruleHealthPort, // 14
   ruleNetworks,
   ruleTrustedProxies,

@@ -24,6 +24,7 @@ const KEYS_OF_MODE: Readonly<Record<TlsFile['mode'], readonly TlsKey[]>> = {
   ],
   manual: ['cert_path', 'key_path', 'certificates'],
   internal: [],
+  off: [],
 }
 
 /** 4, and what else a mode requires or has no use for. */

@@ -1,8 +1,9 @@
-// The certificates of all listeners: which manager looks after which, and what a worker that starts
+// The certificates of all listeners with TLS: which manager looks after which, and what a worker that starts
 // now is given. Takes part in a reload; how a certificate comes about is its manager's.
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Config, Listener } from '@reverse-proxy/shared/config/config'
+import type { Config, TlsListener } from '@reverse-proxy/shared/config/config'
 import { nameCovers } from '@reverse-proxy/shared/config/host-name'
+import { hasTls } from '@reverse-proxy/shared/config/sites'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -89,9 +90,14 @@ export class CertificateRegistry {
     return this.#all().map((manager) => this.#statusOf(manager))
   }
 
-  /** How many listeners have a certificate: the others answer challenges only. */
+  /** How many listeners have a certificate. */
   get serving(): number {
     return this.#all().filter(({ listenerId }) => this.#served.has(listenerId)).length
+  }
+
+  /** How many have none yet: they answer challenges only. */
+  get waiting(): number {
+    return this.#managed.size - this.serving
   }
 
   /** Every listener serves, or its first attempt has failed. */
@@ -118,7 +124,7 @@ export class CertificateRegistry {
    */
   async load({ listeners }: Config): Promise<void> {
     const isLate = { now: false }
-    const loads = listeners.map((listener) => {
+    const loads = listeners.filter(hasTls).map((listener) => {
       const manager = this.#create(listener)
       this.#managed.set(listener.id, { listener, manager })
       return this.#finish(manager, manager.load(), isLate)
@@ -139,7 +145,7 @@ export class CertificateRegistry {
       log: this.#options.log,
       managed: this.#managed,
       served: this.#served,
-      create: (listener: Listener) => this.#create(listener),
+      create: (listener: TlsListener) => this.#create(listener),
       begin: (manager: CertificateManager, pauseMs: number) => this.#begin(manager, pauseMs),
       waitFor: async (loads: readonly Promise<void>[]) => await this.#waitFor(loads),
       finish: (manager: CertificateManager, loading: Promise<void>) =>
@@ -180,7 +186,7 @@ export class CertificateRegistry {
     return { ...manager.status(), alarm: loop.alarm, counts: this.#counts.countsOf(listenerId) }
   }
 
-  #create(listener: Listener): CertificateManager {
+  #create(listener: TlsListener): CertificateManager {
     return createManager(listener, this.#options.stateDir, this.#host)
   }
 
@@ -284,7 +290,7 @@ function hasName({ certificates, missing }: ManagerStatus, name: string): boolea
 }
 
 function createManager(
-  listener: Listener,
+  listener: TlsListener,
   stateDir: string,
   host: CertificateServices & StorageOpener,
 ): CertificateManager {

@@ -2,7 +2,8 @@
 // the old ones, and what these have is served. Only when the reload has succeeded do the old ones end and the
 // new ones begin to renew; until then all of it can be taken back, whatever the files hold by now.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
-import type { Listener } from '@reverse-proxy/shared/config/config'
+import type { Listener, TlsListener } from '@reverse-proxy/shared/config/config'
+import { hasTls } from '@reverse-proxy/shared/config/sites'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
@@ -12,7 +13,7 @@ import type { ServedPayloads } from './served-payloads.ts'
 import { MINUTE_MS, SECOND_MS } from '@reverse-proxy/shared/time-units'
 
 export interface ManagedListener {
-  readonly listener: Listener
+  readonly listener: TlsListener
   readonly manager: CertificateManager
 }
 
@@ -21,7 +22,7 @@ export interface ReloadTransactionOptions {
   /** By id. */
   readonly managed: Map<string, ManagedListener>
   readonly served: ServedPayloads
-  readonly create: (listener: Listener) => CertificateManager
+  readonly create: (listener: TlsListener) => CertificateManager
   /** Waits for the loads, with a limit. Rejects if one of them has failed by then. */
   readonly waitFor: (loads: readonly Promise<void>[]) => Promise<void>
   /** Takes over the load of a manager, and serves and begins when that has ended. */
@@ -53,10 +54,12 @@ export class ReloadTransaction {
 
   private constructor(options: ReloadTransactionOptions, { added, kept, removed }: ConfigChange) {
     const { managed, served, create } = options
-    const changed = kept.filter((listener) => needsNewManager(managed.get(listener.id)?.listener, listener))
+    const changed = kept
+      .filter(hasTls)
+      .filter((listener) => needsNewManager(managed.get(listener.id)?.listener, listener))
     this.#options = options
     this.#removed = removed
-    this.#replacements = [...added, ...changed].map((listener) => ({
+    this.#replacements = [...added.filter(hasTls), ...changed].map((listener) => ({
       listener,
       manager: create(listener),
       previous: managed.get(listener.id)?.manager,
@@ -176,7 +179,7 @@ export class ReloadTransaction {
   }
 }
 
-function needsNewManager(before: Listener | undefined, after: Listener): boolean {
+function needsNewManager(before: TlsListener | undefined, after: TlsListener): boolean {
   if (before === undefined) return true
   switch (after.tls.mode) {
     case 'manual':

@@ -90,7 +90,7 @@ async function runUpstreamsChecks({ listeners }: Config, probes: Probes): Promis
 
 /** The internal CA and the accounts at ACME CAs are stored there. */
 async function runStateChecks({ stateDir, listeners }: Config, probes: Probes): Promise<Finding[]> {
-  if (listeners.every(({ tls }) => tls.mode === 'manual')) return []
+  if (listeners.every(({ tls }) => tls.mode === 'manual' || tls.mode === 'off')) return []
   return [checkDirectory('state', stateDir, await probes.directory(stateDir))]
 }
 
@@ -106,6 +106,7 @@ async function runListenerChecks(listener: Listener, probes: Probes): Promise<Fi
         ),
       )
     case 'internal':
+    case 'off':
       return []
     default:
       return assertNever(tls)

@@ -5,9 +5,6 @@ import { removeFields } from '../../message/headers.ts'
 import type { Exchange, ResponseFilter, ResponseHead } from '../../protocol/exchange.ts'
 import { placeholderValue } from '../../protocol/placeholders.ts'
 
-/** RFC 6797 7.2: not over plain HTTP. */
-const HTTPS_ONLY = 'strict-transport-security'
-
 export class SiteHeadersFilter implements ResponseFilter {
   readonly #changes: readonly HeaderTemplate[]
   readonly #names: ReadonlySet<string>
@@ -22,7 +19,7 @@ export class SiteHeadersFilter implements ResponseFilter {
   onHead(exchange: Exchange, { headers }: ResponseHead): void {
     removeFields(headers, 0, this.#isChanged)
     for (const change of this.#changes) {
-      if (change.isRemoval || (exchange.client.scheme === 'http' && change.lowerName === HTTPS_ONLY)) continue
+      if (change.isRemoval) continue
       headers.push(
         change.lowerName,
         change.render((placeholder) => placeholderValue(exchange, placeholder)),

@@ -23,6 +23,13 @@ const READ_AHEAD_BYTES = 64 * 1024
 
 type State = 'open' | 'lingering' | 'given-away' | 'closed'
 
+/** What is known of a connection before its first byte of HTTP. */
+export interface Http1Client {
+  readonly clientIp: string
+  /** Undefined where there is no TLS. */
+  readonly context?: Pick<SiteContext, 'covers'>
+}
+
 export class Http1Connection implements ExchangeCarrier {
   readonly client: Client
   readonly certificate: Pick<SiteContext, 'covers'> | undefined
@@ -48,11 +55,7 @@ export class Http1Connection implements ExchangeCarrier {
   /** Since when the client is waited for, with no exchange open: to begin, or to end a head. */
   #sinceMs: number
 
-  constructor(
-    socket: Socket,
-    client: { readonly clientIp: string; readonly context?: Pick<SiteContext, 'covers'> },
-    host: Http1Host<Http1Connection>,
-  ) {
+  constructor(socket: Socket, client: Http1Client, host: Http1Host<Http1Connection>) {
     this.socket = socket
     this.client = clientOf(client.clientIp, client.context === undefined ? 'http' : 'https')
     this.certificate = client.context

@@ -4,10 +4,9 @@ import type { Socket } from 'node:net'
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { Client } from '../../connection/client-connection.ts'
-import type { SiteContext } from '../../connection/connection-info.ts'
 import type { EventCounter } from '../../observability/metrics.ts'
 import type { Exchange, ExchangeDeps } from '../exchange.ts'
-import { Http1Connection } from './connection.ts'
+import { Http1Connection, type Http1Client } from './connection.ts'
 import type { Http1Fault } from './fault.ts'
 import type { HeadLimits } from './head-parser.ts'
 import type { Http1Host } from './host.ts'
@@ -47,11 +46,7 @@ export class Http1Server implements Http1Host<Http1Connection> {
     this.keepAliveLine = keepAliveLineOf(limits)
   }
 
-  /** @param client `context`: undefined where there is no TLS */
-  adopt(
-    socket: Socket,
-    client: { readonly clientIp: string; readonly context?: Pick<SiteContext, 'covers'> },
-  ): void {
+  adopt(socket: Socket, client: Http1Client): void {
     this.#connections.add(new Http1Connection(socket, client, this))
   }
 

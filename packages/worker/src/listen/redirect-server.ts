@@ -1,4 +1,4 @@
-// The plain-HTTP port of one listener: ACME challenges first, then a redirect to HTTPS, and nothing else.
+// The plain-HTTP port beside an HTTPS port: ACME challenges first, then a redirect to HTTPS, and nothing else.
 // Its connections are handed to it.
 import type { Socket } from 'node:net'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
@@ -26,7 +26,7 @@ import { sendText } from '../protocol/error-response.ts'
 import { Http1Server } from '../protocol/http1/server.ts'
 import { Router } from '../pipeline/router.ts'
 
-export interface PlainHttpSettings {
+export interface RedirectSettings {
   readonly sites: readonly Site[]
   readonly limits: Limits
   readonly httpsPort: number
@@ -34,7 +34,7 @@ export interface PlainHttpSettings {
   readonly proxies?: TrustedProxies | undefined
 }
 
-export interface PlainHttpDeps {
+export interface RedirectDeps {
   readonly accessLog: AccessLog
   readonly log: Log
   readonly metrics: EventCounter
@@ -43,16 +43,16 @@ export interface PlainHttpDeps {
   readonly keyAuthorizationOf: (token: string) => string | undefined
 }
 
-export class PlainHttpServer {
+export class RedirectServer {
   readonly #http1: Http1Server
   readonly #sweep: NodeJS.Timeout
   readonly #connections = new ClientConnections(() => this.#http1.closeIdle())
-  #settings: PlainHttpSettings
+  #settings: RedirectSettings
   readonly #pipeline: Pipeline
   #router = new Router<ServedSite>([])
   #mode: ServingMode
 
-  constructor(settings: PlainHttpSettings, mode: ServingMode, deps: PlainHttpDeps) {
+  constructor(settings: RedirectSettings, mode: ServingMode, deps: RedirectDeps) {
     this.#mode = mode
     this.#settings = settings
     const stalls = new WriteTimeouts(
@@ -91,13 +91,13 @@ export class PlainHttpServer {
     this.configure(settings)
   }
 
-  configure(settings: PlainHttpSettings): void {
+  configure(settings: RedirectSettings): void {
     this.#settings = settings
     const { sites, limits, httpsPort } = settings
     const handler = new HttpsRedirectHandler(httpsPort)
     this.#router = new Router(
       sites.flatMap((site) => {
-        const own = { siteName: siteNameOf(site), settings: site, filters: filtersOf(site), handler }
+        const own = { siteName: siteNameOf(site), settings: site, filters: filtersOf(site, true), handler }
         return site.hosts.map((host) => [host, { own, routes: undefined }] as const)
       }),
     )
