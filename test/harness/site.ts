@@ -3,7 +3,7 @@ import type { TestContext } from 'node:test'
 import { freePort } from './ports.ts'
 import type { FileConfig, Proxy, ProxyOptions } from './proxy.ts'
 import { startProxy } from './proxy.ts'
-import type { RequestOptions } from './request.ts'
+import type { RequestOptions } from './clients/request.ts'
 import { TestCa } from './tls-material.ts'
 
 export const HOST = 'site.test'

@@ -5,7 +5,7 @@ import net from 'node:net'
 import type { TestContext } from 'node:test'
 import tls from 'node:tls'
 import { portOf } from './ports.ts'
-import type { RequestOptions } from './request.ts'
+import type { RequestOptions } from './clients/request.ts'
 
 /** Returns the port where it listens. */
 export async function startTlsForwarder(t: TestContext, { host, port, ca }: RequestOptions): Promise<number> {

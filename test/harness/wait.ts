@@ -28,3 +28,19 @@ export async function waitFor<T>(
     await sleep(POLL_MS)
   }
 }
+
+/**
+ * Looks at `measure` every few milliseconds until it has stayed the same for `quietMs`, and returns it. Counts looks
+ * rather than time: while this process stood still, nothing it measures could change.
+ */
+export async function waitUntilStill(what: string, measure: () => number, quietMs = 300): Promise<number> {
+  let last = measure()
+  let unchanged = 0
+  await waitFor(`${what} to change no more`, () => {
+    const now = measure()
+    unchanged = now === last ? unchanged + 1 : 0
+    last = now
+    return unchanged * POLL_MS >= quietMs
+  })
+  return last
+}

@@ -5,8 +5,8 @@ import { createPrivateKey, X509Certificate } from 'node:crypto'
 import type { TestContext } from 'node:test'
 import { describe, it } from 'node:test'
 import acme from 'acme-client'
-import type { AcmeFaultProxy } from '../harness/acme-fault-proxy.ts'
-import { startAcmeFaultProxy } from '../harness/acme-fault-proxy.ts'
+import type { AcmeFaultProxy } from '../harness/acme/fault-proxy.ts'
+import { startAcmeFaultProxy } from '../harness/acme/fault-proxy.ts'
 import {
   invalidateOrder,
   rearrangeChain,
@@ -28,8 +28,8 @@ import type { Reply } from '../harness/acme/plain-client.ts'
 import { locationOf, objectOf, PlainClient } from '../harness/acme/plain-client.ts'
 import { suggestAt, windowOf } from '../harness/acme/renewal-info.ts'
 import type { AcmeRequest } from '../harness/acme/request.ts'
-import type { Pebble } from '../harness/pebble.ts'
-import { startPebble } from '../harness/pebble.ts'
+import type { Pebble } from '../harness/acme/pebble.ts'
+import { startPebble } from '../harness/acme/pebble.ts'
 
 const TEST = { timeout: 120_000 }
 const DAY_MS = 24 * 60 * 60 * 1000

@@ -6,9 +6,9 @@ import { readdirSync, readlinkSync } from 'node:fs'
 import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders } from 'node:http2'
 import { test, type TestContext } from 'node:test'
 import { memoryOf } from '../harness/processes.ts'
-import { RawClient } from '../harness/raw-client.ts'
-import { RawOrigin, type OriginConnection } from '../harness/raw-origin.ts'
-import { connect2, type RequestOptions } from '../harness/request.ts'
+import { connectRaw } from '../harness/clients/raw-client.ts'
+import { startUpstream, type RawUpstream, type UpstreamConnection } from '../harness/raw-upstream.ts'
+import { connect2, type RequestOptions } from '../harness/clients/request.ts'
 import { HOST, serveSite } from '../harness/site.ts'
 import { IS_FULL } from '../harness/size.ts'
 import { waitFor } from '../harness/wait.ts'
@@ -25,7 +25,7 @@ const UPGRADE =
   'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
 
 /** What the upstream does is in the path. */
-function behave({ socket, received }: OriginConnection): void {
+function behave({ socket, received }: UpstreamConnection): void {
   const path = /^[A-Z]+ (\S+) [^]*\r\n\r\n/u.exec(received)?.[1]
   if (path === '/part' || path === '/part-reset') socket.write(PARTIAL)
   if (path === '/switch' || path === '/switch-reset') socket.write(SWITCHING)
@@ -40,20 +40,23 @@ type Abort = (world: World) => Promise<void>
 interface World {
   readonly t: TestContext
   readonly target: RequestOptions
-  readonly origin: RawOrigin
+  readonly upstream: RawUpstream
   readonly session: ClientHttp2Session
 }
 
 /** Over HTTP/1.1: sends, waits for `seen` (or for the upstream to have it all), and is gone. */
 function http1(request: string, seen?: RegExp): Abort {
-  return async ({ t, target, origin }) => {
-    const client = await RawClient.connect(t, { port: target.port, serverName: HOST })
-    const before = origin.connections.length
+  return async ({ t, target, upstream }) => {
+    const client = await connectRaw(t, target.port, { serverName: HOST })
+    const before = upstream.connections.length
     client.send(request)
     if (seen === undefined) {
-      await waitFor('the upstream to have it', () => origin.connections.length > before || client.ended)
+      await waitFor(
+        'the upstream to have it',
+        () => upstream.connections.length > before || client.socket.closed,
+      )
     } else {
-      await waitFor('the answer, or its end', () => seen.test(client.received) || client.ended)
+      await waitFor('the answer, or its end', () => seen.test(client.received()) || client.socket.closed)
     }
     client.socket.destroy()
   }
@@ -80,9 +83,9 @@ function http2(headers: OutgoingHttpHeaders, moment: Moment, body?: string): Abo
 
 const onHead: Moment = async (stream) => await once(stream, 'response')
 const never: Moment = async () => await new Promise(() => {})
-const onArrival: Moment = async (_stream, { origin }) => {
-  const before = origin.connections.length
-  await waitFor('the upstream to have it', () => origin.connections.length > before)
+const onArrival: Moment = async (_stream, { upstream }) => {
+  const before = upstream.connections.length
+  await waitFor('the upstream to have it', () => upstream.connections.length > before)
 }
 
 const get = (path: string, more = ''): string => `GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\n${more}\r\n`
@@ -120,7 +123,7 @@ function descriptorsOf(pid: number): { sockets: number; others: number } {
 async function abortMany(
   t: TestContext,
   target: RequestOptions,
-  origin: RawOrigin,
+  upstream: RawUpstream,
   count: number,
 ): Promise<void> {
   const kinds = Object.values(ABORT_KINDS)
@@ -132,7 +135,7 @@ async function abortMany(
       await once(session, 'connect')
       for (let i = 0; i < ABORTS_PER_SESSION && next < count; i++) {
         const kind = kinds[next++ % kinds.length]
-        await kind?.({ t, target, origin, session })
+        await kind?.({ t, target, upstream, session })
       }
       session.destroy()
     }
@@ -141,13 +144,13 @@ async function abortMany(
 }
 
 test(`${ABORTS} conversations that somebody leaves: neither side keeps a socket`, async (t) => {
-  const origin = await RawOrigin.start(t, behave)
+  const upstream = await startUpstream(t, behave)
   const { proxy, target } = await serveSite(t, {
-    upstream: origin.upstream,
+    upstream: upstream.authority,
     config: { workers: 1, limits: { connections_per_client: 1000 } },
   })
   const [worker = 0] = proxy.workerPids()
-  const openUpstreams = (): number => origin.connections.filter(({ socket }) => !socket.destroyed).length
+  const openUpstreams = (): number => upstream.connections.filter(({ socket }) => !socket.destroyed).length
   const atRest = async () => {
     await waitFor('every upstream connection to be closed', () => openUpstreams() === 0, 20_000)
     return await waitFor('the worker to be at rest', async () => {
@@ -157,9 +160,9 @@ test(`${ABORTS} conversations that somebody leaves: neither side keeps a socket`
       return before.sockets === sockets && { sockets, others, rssBytes: memoryOf(worker).rssBytes }
     })
   }
-  await abortMany(t, target, origin, Object.keys(ABORT_KINDS).length * 3)
+  await abortMany(t, target, upstream, Object.keys(ABORT_KINDS).length * 3)
   const before = await atRest()
-  await abortMany(t, target, origin, ABORTS)
+  await abortMany(t, target, upstream, ABORTS)
   const after = await atRest()
   t.diagnostic(`before: ${JSON.stringify(before)}; after ${ABORTS} aborts: ${JSON.stringify(after)}`)
   assert.deepEqual(

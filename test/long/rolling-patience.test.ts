@@ -9,11 +9,11 @@ import { WebSocketServer } from 'ws'
 import { askAdmin } from '../harness/admin.ts'
 import { HttpOrigin } from '../harness/http-origin.ts'
 import { Proxy } from '../harness/proxy.ts'
-import { request } from '../harness/request.ts'
+import { request } from '../harness/clients/request.ts'
 import { serveSite } from '../harness/site.ts'
 import { IS_FULL } from '../harness/size.ts'
 import { waitFor } from '../harness/wait.ts'
-import { holdWebSocket } from '../harness/websocket.ts'
+import { holdWebSocket } from '../harness/clients/websocket.ts'
 
 const TEST = { timeout: 120_000, skip: IS_FULL ? false : 'it waits for half a minute' }
 

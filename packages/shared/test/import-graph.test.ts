@@ -1,7 +1,7 @@
-// The rooms of each package: no file and no folder imports itself through others, types included. The linter holds the
-// other walls.
+// The rooms of each package: no file and no folder imports itself through others, types included, and a folder has few
+// enough files to be read as a list. The linter holds the other walls.
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { globSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { test } from 'node:test'
 
@@ -66,3 +66,15 @@ for (const packageName of ['shared', 'supervisor', 'worker']) {
     assert.equal(findCycle(foldersOf(importsOf(packageName))), undefined)
   })
 }
+
+test('no folder of sources or of tests has more than 20 files', () => {
+  const root = join(PACKAGES, '..')
+  const files = globSync(['packages/*/{src,test}/**/*.ts', 'test/**/*.ts'], {
+    cwd: root,
+    exclude: (path) => path.includes('node_modules'),
+  })
+  const counts = new Map<string, number>()
+  for (const folder of files.map((file) => dirname(file))) counts.set(folder, (counts.get(folder) ?? 0) + 1)
+  const crowded = [...counts].filter(([, count]) => count > 20)
+  assert.deepEqual(crowded, [])
+})

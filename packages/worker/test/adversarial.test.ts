@@ -8,8 +8,8 @@ import { waitFor } from '../../../test/harness/wait.ts'
 import { runCampaign } from './fuzz/campaign.ts'
 import { LIMITS } from './support/site-server.ts'
 import { sharedWorker } from './support/target.ts'
-import type { Holdings } from './support/worker-main.ts'
-import type { WorkerProcess } from './support/worker-process.ts'
+import type { Holdings } from './support/process/worker-main.ts'
+import type { WorkerProcess } from './support/process/worker-process.ts'
 
 const WARM_UP_REQUESTS = 800
 const FUZZ_REQUESTS = 800

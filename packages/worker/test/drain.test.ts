@@ -3,17 +3,17 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import type { ClientHttp2Session } from 'node:http2'
 import { test } from 'node:test'
-import { connectHttp2, request } from './support/http2-client.ts'
-import { connectRaw } from './support/raw-client.ts'
+import { connectHttp2, request } from './support/http2/client.ts'
+import { connectRaw } from '../../../test/harness/clients/raw-client.ts'
 import {
   answering,
   OK,
   readRequests,
   startUpstream,
   type UpstreamConnection,
-} from './support/raw-upstream.ts'
+} from '../../../test/harness/raw-upstream.ts'
 import { siteOf, startSiteServer } from './support/site-server.ts'
-import { waitUntil } from './support/wait-until.ts'
+import { waitFor } from '../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 15_000 }
 const GET = 'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n'
@@ -38,13 +38,13 @@ test(
       assert.match((await client.response()).head, /keep-alive/iu)
     }
     slow.send(GET.replace('/', '/slow'))
-    await waitUntil('the slow request to arrive', () => waiting.length === 1)
+    await waitFor('the slow request to arrive', () => waiting.length === 1)
     closeListener()
     const drained = server.drain(10_000)
     busy.send(GET)
     assert.match((await busy.response()).head, /connection: close/iu)
     await Promise.all([busy.closed(), idle.closed()])
-    await waitUntil('the slow one alone', () => server.connectionCount === 1)
+    await waitFor('the slow one alone', () => server.connectionCount === 1)
     waiting[0]?.socket.write(OK)
     const last = await slow.response()
     assert.deepEqual([last.status, /connection: close/iu.test(last.head)], [200, true])
@@ -62,7 +62,7 @@ test('HTTP/2: GOAWAY first, open streams go on, then the end', TIMEOUT, async (t
   const { port, server, closeListener } = await startSiteServer(t, [siteOf(upstream.port)])
   const session = await connectHttp2(t, port)
   const slow = request(session, { ':path': '/slow' })
-  await waitUntil('the slow request to arrive', () => upstream.received().includes('/slow'))
+  await waitFor('the slow request to arrive', () => upstream.received().includes('/slow'))
   const lastIds: number[] = []
   session.on('goaway', (_code, lastId) => lastIds.push(lastId))
   const idle = await connectHttp2(t, port)
@@ -95,7 +95,7 @@ test('under load no request fails', TIMEOUT, async (t) => {
     }
     await client.closed()
   })
-  await waitUntil('some requests', () => statuses.length > 100)
+  await waitFor('some requests', () => statuses.length > 100)
   closeListener()
   await server.drain(10_000)
   isDrained = true
@@ -123,7 +123,7 @@ test('at the deadline the rest is cut: requests, streams and tunnels', TIMEOUT, 
   assert.equal((await tunnel.response()).status, 101)
   const session = await connectHttp2(t, port)
   const answer = request(session)
-  await waitUntil(
+  await waitFor(
     'all requests to arrive',
     () => upstream.connections.filter(({ received }) => received).length === 3,
   )
@@ -133,7 +133,7 @@ test('at the deadline the rest is cut: requests, streams and tunnels', TIMEOUT, 
   assert.ok(performance.now() - startMs >= 1_400)
   await Promise.all([slow.closed(), tunnel.closed(), answer])
   assert.equal(server.connectionCount, 0)
-  await waitUntil('the log', () => requests.length === 3)
+  await waitFor('the log', () => requests.length === 3)
   assert.deepEqual(
     requests.map(({ status }) => status).toSorted((a, b) => a - b),
     [101, 499, 499],
@@ -145,7 +145,7 @@ test('a drain under way can be given less time, never more', TIMEOUT, async (t) 
   const { port, server, closeListener } = await startSiteServer(t, [siteOf(upstream.port)])
   const slow = await connectRaw(t, port)
   slow.send(GET)
-  await waitUntil('the request to arrive', () => upstream.received().includes('GET'))
+  await waitFor('the request to arrive', () => upstream.received().includes('GET'))
   closeListener()
   const drained = server.drain(600_000)
   await Promise.all([server.drain(0), server.drain(600_000), drained, slow.closed()])

@@ -7,7 +7,7 @@ import { IS_FULL } from '../../../test/harness/size.ts'
 import { waitFor } from '../../../test/harness/wait.ts'
 import { runCampaign, type Campaign } from './fuzz/campaign.ts'
 import { LIMITS } from './support/site-server.ts'
-import { startWorkerProcess } from './support/worker-process.ts'
+import { startWorkerProcess } from './support/process/worker-process.ts'
 
 const REQUESTS = IS_FULL ? 50_000 : 3_000
 const SEED = 20_260_102

@@ -4,11 +4,11 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { test } from 'node:test'
 import tls from 'node:tls'
-import { connectHttp2, open } from './support/http2-client.ts'
-import { connectRaw } from './support/raw-client.ts'
-import { startUpstream } from './support/raw-upstream.ts'
+import { connectHttp2, open } from './support/http2/client.ts'
+import { connectRaw } from '../../../test/harness/clients/raw-client.ts'
+import { startUpstream } from '../../../test/harness/raw-upstream.ts'
 import { siteOf, startSiteServer } from './support/site-server.ts'
-import { waitUntil } from './support/wait-until.ts'
+import { waitFor } from '../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 120_000 }
 const GET = 'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n'
@@ -30,8 +30,8 @@ test('a client that closes its half while it waits: the exchange ends', TIMEOUT,
     socket.resume()
     await once(socket, 'close')
   }
-  await waitUntil('everything to be closed', () => server.connectionCount === 0)
-  await waitUntil('upstream connections to be closed', () =>
+  await waitFor('everything to be closed', () => server.connectionCount === 0)
+  await waitFor('upstream connections to be closed', () =>
     upstream.connections.every(({ socket }) => socket.destroyed),
   )
   assert.deepEqual(
@@ -65,9 +65,9 @@ test('500 downloads given up over HTTP/1.1, 500 over HTTP/2: none stays', TIMEOU
     await Promise.all(abandoned)
     session.close()
   }
-  await waitUntil('all to be logged', () => requests.length === 1000)
-  await waitUntil('clients to be gone', () => server.connectionCount === 0)
-  await waitUntil('upstream connections to be closed', () =>
+  await waitFor('all to be logged', () => requests.length === 1000)
+  await waitFor('clients to be gone', () => server.connectionCount === 0)
+  await waitFor('upstream connections to be closed', () =>
     upstream.connections.every(({ socket }) => socket.destroyed),
   )
   assert.equal(upstream.connections.length, 1000)
@@ -84,7 +84,7 @@ test('idle upstream connections are closed before the upstream does it', TIMEOUT
   const client = await connectRaw(t, port)
   client.send(GET)
   assert.equal((await client.response()).status, 204)
-  await waitUntil('the connection to be closed', () =>
+  await waitFor('the connection to be closed', () =>
     upstream.connections.every(({ socket }) => socket.destroyed),
   )
   client.send(GET)

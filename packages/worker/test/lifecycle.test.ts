@@ -17,8 +17,8 @@ import { Program } from '../../../test/harness/program.ts'
 import { WorkerLifecycle } from '../src/lifecycle.ts'
 import { makeCertificate } from './support/certificates.ts'
 import { siteOf } from './support/site-server.ts'
-import { startMessage } from './support/start-message.ts'
-import { waitUntil } from './support/wait-until.ts'
+import { startMessage } from './support/process/start-message.ts'
+import { waitFor } from '../../../test/harness/wait.ts'
 
 const ID = 'listener'
 const TEST = { timeout: 20_000 }
@@ -50,14 +50,14 @@ async function startWorker(certificate: PushedCertificate): Promise<RunningWorke
   }
   const worker = new WorkerLifecycle({ send, exit })
   worker.onMessage(startMessage({ listeners: [listener] }, [{ listenerId: ID, certificates: [certificate] }]))
-  await waitUntil('the worker to be ready', () => told.some(({ type }) => type === 'ready'))
+  await waitFor('the worker to be ready', () => told.some(({ type }) => type === 'ready'))
   let seq = 0
   const publish = async (certificates: readonly PushedCertificate[]): Promise<string | undefined> => {
     const mine = ++seq
     const push = { type: 'certificates', listener: { listenerId: ID, certificates } } as const
     worker.onMessage({ type: 'push', seq: mine, push })
     const isMine = (message: WorkerToSupervisor): boolean => message.type === 'ack' && message.seq === mine
-    await waitUntil('the acknowledgement', () => told.some(isMine))
+    await waitFor('the acknowledgement', () => told.some(isMine))
     const ack = told.find(isMine)
     return ack?.type === 'ack' ? ack.error : undefined
   }
@@ -147,7 +147,7 @@ test(
 )
 
 test('a supervisor that dies while a worker binds its ports: the worker is gone as well', TEST, async (t) => {
-  const script = join(import.meta.dirname, 'support/dying-supervisor.ts')
+  const script = join(import.meta.dirname, 'support/process/dying-supervisor.ts')
   const ports = [String(await freePort()), String(await freePort())]
   const supervisor = new Program(t, process.execPath, [script, ...ports])
   assert.deepEqual(await supervisor.exited, { code: null, signal: 'SIGKILL' })

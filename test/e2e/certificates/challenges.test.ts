@@ -3,17 +3,18 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
-import { acmeListener } from '../../harness/acme-listener.ts'
+import { acmeListener } from '../../harness/acme/listener.ts'
 import { Gate } from '../../harness/gate.ts'
 import { HttpOrigin } from '../../harness/http-origin.ts'
-import type { Pebble } from '../../harness/pebble.ts'
-import { startPebble } from '../../harness/pebble.ts'
+import type { Pebble } from '../../harness/acme/pebble.ts'
+import { startPebble } from '../../harness/acme/pebble.ts'
 import { freePort } from '../../harness/ports.ts'
 import type { FileConfig } from '../../harness/proxy.ts'
 import { Proxy } from '../../harness/proxy.ts'
-import type { Handshake, RawClientOptions } from '../../harness/raw-client.ts'
-import { handshake, RawClient } from '../../harness/raw-client.ts'
-import { requestPlain } from '../../harness/request.ts'
+import type { Handshake, HandshakeOptions } from '../../harness/clients/handshake.ts'
+import { handshake } from '../../harness/clients/handshake.ts'
+import { connectRaw } from '../../harness/clients/raw-client.ts'
+import { requestPlain } from '../../harness/clients/request.ts'
 import { waitFor } from '../../harness/wait.ts'
 
 const NAMES = ['one.test', 'two.test']
@@ -24,7 +25,7 @@ const OPTIONS = { timeout: 120_000 }
 const ATTEMPTS = 24
 
 /** Everything that is not exactly the CA's hello: RFC 8737 3 has a list of one protocol. */
-const ORDINARY: readonly Partial<RawClientOptions>[] = [
+const ORDINARY: readonly Partial<HandshakeOptions>[] = [
   { alpn: ['h2', 'http/1.1'] },
   { alpn: ['http/1.1'], maxVersion: 'TLSv1.2' },
   { alpn: undefined },
@@ -151,7 +152,7 @@ function watchOrdinaryClients(port: number): { stop(): Promise<Handshake[]> } {
   }
 }
 
-async function handshakes(options: RawClientOptions): Promise<Handshake[]> {
+async function handshakes(options: HandshakeOptions): Promise<Handshake[]> {
   return await Promise.all(Array.from({ length: ATTEMPTS }, async () => await handshake(options)))
 }
 
@@ -168,7 +169,7 @@ async function assertServedByEveryWorker(t: TestContext, proxy: Proxy, port: num
     const batch = Array.from({ length: ATTEMPTS }, async () => {
       const host = NAMES[turn % NAMES.length]
       const path = `/turn-${turn++}`
-      const client = await RawClient.connect(t, { port, serverName: host })
+      const client = await connectRaw(t, port, host === undefined ? {} : { serverName: host })
       const certificate = client.socket.getPeerX509Certificate()
       assert.deepEqual(
         certificate?.subjectAltName?.split(', ').toSorted(),
@@ -176,7 +177,7 @@ async function assertServedByEveryWorker(t: TestContext, proxy: Proxy, port: num
       )
       serials.add(certificate?.serialNumber ?? '')
       client.send(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
-      await client.readUntil(/^HTTP\/1\.1 200 [^]*served/)
+      await client.until((text) => /^HTTP\/1\.1 200 [^]*served/.test(text))
       const [, worker = ''] = await proxy.stdout.waitForLine(new RegExp(` path=${path} .* worker=(\\d+)`))
       workers.add(worker)
     })

@@ -1,14 +1,14 @@
 // One listener on an IPv4 and an IPv6 address serves on both and is proved on both.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { acmeListener } from '../../harness/acme-listener.ts'
+import { acmeListener } from '../../harness/acme/listener.ts'
 import { Gate } from '../../harness/gate.ts'
 import { HttpOrigin, valuesOf } from '../../harness/http-origin.ts'
-import { startPebble } from '../../harness/pebble.ts'
+import { startPebble } from '../../harness/acme/pebble.ts'
 import { freePort } from '../../harness/ports.ts'
 import { Proxy } from '../../harness/proxy.ts'
-import { handshake } from '../../harness/raw-client.ts'
-import { request, request2 } from '../../harness/request.ts'
+import { handshake } from '../../harness/clients/handshake.ts'
+import { request, request2 } from '../../harness/clients/request.ts'
 import { serveSite } from '../../harness/site.ts'
 
 const ADDRESSES = ['127.0.0.1', '::1']

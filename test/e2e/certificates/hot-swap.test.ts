@@ -4,19 +4,19 @@ import { once } from 'node:events'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { test } from 'node:test'
-import { acmeListener } from '../../harness/acme-listener.ts'
-import { startAcmeFaultProxy } from '../../harness/acme-fault-proxy.ts'
-import type { AcmeFaultProxy } from '../../harness/acme-fault-proxy.ts'
+import { acmeListener } from '../../harness/acme/listener.ts'
+import { startAcmeFaultProxy } from '../../harness/acme/fault-proxy.ts'
+import type { AcmeFaultProxy } from '../../harness/acme/fault-proxy.ts'
 import { askAdmin } from '../../harness/admin.ts'
 import { HttpOrigin } from '../../harness/http-origin.ts'
-import { startPebble } from '../../harness/pebble.ts'
+import { startPebble } from '../../harness/acme/pebble.ts'
 import type { Proxy } from '../../harness/proxy.ts'
 import { startProxy } from '../../harness/proxy.ts'
-import { connect2, requestOn } from '../../harness/request.ts'
+import { connect2, requestOn } from '../../harness/clients/request.ts'
 import { HOST, serveSite } from '../../harness/site.ts'
 import { IS_FULL } from '../../harness/size.ts'
-import type { Visit, VisitOptions } from '../../harness/visits.ts'
-import { visit, Visitors, workersOf } from '../../harness/visits.ts'
+import type { Visit, VisitOptions } from '../../harness/clients/visits.ts'
+import { visit, Visitors, workersOf } from '../../harness/clients/visits.ts'
 import { waitFor } from '../../harness/wait.ts'
 
 const WORKERS = 3
@@ -253,7 +253,10 @@ test(
   TEST,
   async (t) => {
     const origin = await HttpOrigin.start(t, (_incoming, response) => response.end('served'))
-    const timeMachine = new URL(`../../harness/time-machine.ts?stepMs=${12 * HOUR_MS}`, import.meta.url)
+    const timeMachine = new URL(
+      `../../harness/system/time-machine.ts?stepMs=${12 * HOUR_MS}`,
+      import.meta.url,
+    )
     const { proxy, httpsPort: port } = await serveSite(t, {
       upstream: origin.upstream,
       config: { workers: WORKERS },

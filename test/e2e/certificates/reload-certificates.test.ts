@@ -13,7 +13,7 @@ import { temporaryDirectory } from '../../harness/directory.ts'
 import { freePort } from '../../harness/ports.ts'
 import type { FileConfig, Proxy } from '../../harness/proxy.ts'
 import { startProxy, writeConfig } from '../../harness/proxy.ts'
-import { RawClient } from '../../harness/raw-client.ts'
+import { connectRaw } from '../../harness/clients/raw-client.ts'
 import type { CertificatePair } from '../../harness/tls-material.ts'
 import { TestCa } from '../../harness/tls-material.ts'
 import { waitFor } from '../../harness/wait.ts'
@@ -63,7 +63,7 @@ test('a certificate too weak for TLS, and a reload that is taken back: neither w
     { directory },
   )
   const serialServed = async (): Promise<string | undefined> => {
-    const { socket } = await RawClient.connect(t, { port: httpsPort, serverName: HOST })
+    const { socket } = await connectRaw(t, httpsPort, { serverName: HOST })
     return socket.getPeerX509Certificate()?.serialNumber
   }
   const assertServed = async (expected: CertificatePair): Promise<void> => {

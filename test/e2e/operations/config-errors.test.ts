@@ -14,9 +14,9 @@ import { PROGRAM, writeConfig } from '../../harness/proxy.ts'
 import type { Refusal } from '../../harness/refusals.ts'
 
 const FIXTURES = join(import.meta.dirname, '../../../packages/supervisor/test/fixtures/config/broken')
-const WITNESS = join(import.meta.dirname, '../../harness/listen-witness.ts')
+const WITNESS = join(import.meta.dirname, '../../harness/system/listen-witness.ts')
 const REFUSALS = join(import.meta.dirname, '../../harness/refusals.ts')
-/** What harness/listen-witness.ts says. */
+/** What harness/system/listen-witness.ts says. */
 const LISTENED = /^witness: listened$/m
 const EXPECT = '# expect: '
 

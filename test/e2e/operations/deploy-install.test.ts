@@ -22,11 +22,11 @@ import { freePort } from '../../harness/ports.ts'
 import { childrenOf } from '../../harness/processes.ts'
 import { Program } from '../../harness/program.ts'
 import { writeConfig } from '../../harness/proxy.ts'
-import { request } from '../../harness/request.ts'
+import { request } from '../../harness/clients/request.ts'
 import { HOST } from '../../harness/site.ts'
 import { IS_FULL } from '../../harness/size.ts'
 import { TestCa } from '../../harness/tls-material.ts'
-import { runTool } from '../../harness/tool.ts'
+import { runTool } from '../../harness/system/tool.ts'
 
 const DEPLOY = join(import.meta.dirname, '../../../deploy')
 const INSTALL = join(DEPLOY, 'install.sh')

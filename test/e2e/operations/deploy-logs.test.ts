@@ -5,10 +5,10 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../harness/directory.ts'
 import { HttpOrigin } from '../../harness/http-origin.ts'
-import { RawClient } from '../../harness/raw-client.ts'
-import { request } from '../../harness/request.ts'
+import { connectRaw } from '../../harness/clients/raw-client.ts'
+import { request } from '../../harness/clients/request.ts'
 import { HOST, serveSite } from '../../harness/site.ts'
-import { runTool } from '../../harness/tool.ts'
+import { runTool } from '../../harness/system/tool.ts'
 import { waitFor } from '../../harness/wait.ts'
 
 const DEPLOY = join(import.meta.dirname, '../../../deploy')
@@ -76,11 +76,11 @@ test(
       },
     })
     const expected = new Map<string, Filter | undefined>()
-    const client = await RawClient.connect(t, { port: httpsPort, serverName: HOST, alpn: ['http/1.1'] })
+    const client = await connectRaw(t, httpsPort, { serverName: HOST, alpn: ['http/1.1'] })
     const send = async (target: string): Promise<void> => {
-      const answers = client.received.split('HTTP/1.1 ').length
+      const answers = client.received().split('HTTP/1.1 ').length
       client.send(`GET ${target} HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`)
-      await waitFor(`an answer to ${target}`, () => client.received.split('HTTP/1.1 ').length > answers)
+      await waitFor(`an answer to ${target}`, () => client.received().split('HTTP/1.1 ').length > answers)
     }
     for (const [index, [template, status, filter]] of REQUESTS.entries()) {
       const marker = `${index + 100}`

@@ -4,11 +4,11 @@ import { readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { HttpOrigin } from '../../harness/http-origin.ts'
-import { request } from '../../harness/request.ts'
+import { request } from '../../harness/clients/request.ts'
 import { serveSite } from '../../harness/site.ts'
 import { temporaryDirectory } from '../../harness/directory.ts'
 
-const PROBE = join(import.meta.dirname, '../../../packages/worker/test/support/privilege-probe.ts')
+const PROBE = join(import.meta.dirname, '../../../packages/worker/test/support/process/privilege-probe.ts')
 const TEST = { timeout: 120_000 }
 const isRoot = process.getuid?.() === 0
 

@@ -6,8 +6,9 @@ import net from 'node:net'
 import { test } from 'node:test'
 import tls from 'node:tls'
 import { HttpOrigin } from '../../harness/http-origin.ts'
-import { handshake, RawClient } from '../../harness/raw-client.ts'
-import { connect2, request } from '../../harness/request.ts'
+import { handshake } from '../../harness/clients/handshake.ts'
+import { connectRaw } from '../../harness/clients/raw-client.ts'
+import { connect2, request } from '../../harness/clients/request.ts'
 import { HOST, serveSite } from '../../harness/site.ts'
 
 const LINE =
@@ -74,16 +75,17 @@ test('TLS failures, upstream errors and limits have their lines, and no client w
   const random = seeded(9)
   const targets = [...TARGETS, ...Array.from({ length: 60 }, () => randomTarget(random))]
   for (const path of targets) {
-    const client = await RawClient.connect(t, { port: httpsPort, serverName: HOST })
+    const client = await connectRaw(t, httpsPort, { serverName: HOST })
     client.send(
       `GET ${path} HTTP/1.1\r\nHost: ${HOST}\r\nUser-Agent: x client_ip=${FORGED}\r\nConnection: close\r\n\r\n`,
     )
-    await client.readToEnd()
+    await client.closed()
   }
   for (const host of [`x client_ip=${FORGED}`, `x"client_ip=${FORGED}`, 'h'.repeat(5_000)]) {
-    const client = await RawClient.connect(t, { port: httpsPort, serverName: HOST })
+    const client = await connectRaw(t, httpsPort, { serverName: HOST })
     client.send(`GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
-    assert.match(await client.readToEnd(), /^HTTP\/1.1 40[04] /u)
+    await client.closed()
+    assert.match(client.received(), /^HTTP\/1.1 40[04] /u)
   }
   const session = connect2(target)
   t.after(() => session.destroy())

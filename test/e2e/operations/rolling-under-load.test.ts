@@ -6,7 +6,7 @@ import { startBusySite } from '../../harness/busy-site.ts'
 import type { ClientCounts } from '../../harness/clients/clients.ts'
 import type { Proxy } from '../../harness/proxy.ts'
 import { IS_FULL } from '../../harness/size.ts'
-import { runTool } from '../../harness/tool.ts'
+import { runTool } from '../../harness/system/tool.ts'
 import { PROGRAM } from '../../harness/proxy.ts'
 import { waitFor } from '../../harness/wait.ts'
 

@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { WebSocketServer } from 'ws'
 import { HttpOrigin } from '../../harness/http-origin.ts'
-import { handshake } from '../../harness/raw-client.ts'
-import { connect2, request, requestOn } from '../../harness/request.ts'
+import { handshake } from '../../harness/clients/handshake.ts'
+import { connect2, request, requestOn } from '../../harness/clients/request.ts'
 import { HOST, serveSite } from '../../harness/site.ts'
 import { waitFor } from '../../harness/wait.ts'
-import { holdWebSocket } from '../../harness/websocket.ts'
+import { holdWebSocket } from '../../harness/clients/websocket.ts'
 
 test('SIGTERM: requests in flight finish, new connections are refused, exit code 0', async (t) => {
   const held: ServerResponse[] = []

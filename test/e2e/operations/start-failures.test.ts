@@ -10,7 +10,7 @@ import type { FileConfig } from '../../harness/proxy.ts'
 import { PROGRAM, Proxy, writeConfig } from '../../harness/proxy.ts'
 import { Program } from '../../harness/program.ts'
 import { temporaryDirectory } from '../../harness/directory.ts'
-import { handshake } from '../../harness/raw-client.ts'
+import { handshake } from '../../harness/clients/handshake.ts'
 
 interface Ports {
   readonly httpsPort: number

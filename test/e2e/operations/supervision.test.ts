@@ -13,9 +13,9 @@ import { freePort } from '../../harness/ports.ts'
 import { isAlive } from '../../harness/processes.ts'
 import type { Proxy } from '../../harness/proxy.ts'
 import { startProxy } from '../../harness/proxy.ts'
-import { request } from '../../harness/request.ts'
+import { request } from '../../harness/clients/request.ts'
 import { serveSite } from '../../harness/site.ts'
-import { runTool } from '../../harness/tool.ts'
+import { runTool } from '../../harness/system/tool.ts'
 import { waitFor } from '../../harness/wait.ts'
 
 const TEST = { timeout: 120_000 }

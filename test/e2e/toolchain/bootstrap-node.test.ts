@@ -8,7 +8,7 @@ import { freePort } from '../../harness/ports.ts'
 import { executableOf, groupMembers } from '../../harness/processes.ts'
 import { Program } from '../../harness/program.ts'
 import { writeConfig } from '../../harness/proxy.ts'
-import { pnpmLauncher, shellEnvironment } from '../../harness/shell.ts'
+import { pnpmLauncher, shellEnvironment } from '../../harness/system/shell.ts'
 
 const ROOT = join(import.meta.dirname, '../../..')
 

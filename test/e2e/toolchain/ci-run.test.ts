@@ -10,7 +10,7 @@ import { temporaryDirectory } from '../../harness/directory.ts'
 import { freePort, portOf } from '../../harness/ports.ts'
 import { isAlive } from '../../harness/processes.ts'
 import { Program } from '../../harness/program.ts'
-import { shellEnvironment } from '../../harness/shell.ts'
+import { shellEnvironment } from '../../harness/system/shell.ts'
 import { TestCa } from '../../harness/tls-material.ts'
 import { waitFor } from '../../harness/wait.ts'
 

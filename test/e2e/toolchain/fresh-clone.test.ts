@@ -17,7 +17,7 @@ import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../harness/directory.ts'
 import { Program } from '../../harness/program.ts'
-import { pnpmLauncher, shellEnvironment } from '../../harness/shell.ts'
+import { pnpmLauncher, shellEnvironment } from '../../harness/system/shell.ts'
 import { IS_FULL } from '../../harness/size.ts'
 import { waitFor } from '../../harness/wait.ts'
 

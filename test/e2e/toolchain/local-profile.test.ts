@@ -10,7 +10,7 @@ import { temporaryDirectory } from '../../harness/directory.ts'
 import { childrenOf, executableOf, isAlive } from '../../harness/processes.ts'
 import { Program } from '../../harness/program.ts'
 import { PROGRAM } from '../../harness/proxy.ts'
-import { pnpmLauncher, shellEnvironment } from '../../harness/shell.ts'
+import { pnpmLauncher, shellEnvironment } from '../../harness/system/shell.ts'
 import { waitFor } from '../../harness/wait.ts'
 
 const run = promisify(execFile)

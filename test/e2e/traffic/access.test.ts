@@ -12,7 +12,7 @@ import { HttpOrigin, valuesOf, type SeenRequest } from '../../harness/http-origi
 import { freePort } from '../../harness/ports.ts'
 import { Program } from '../../harness/program.ts'
 import { startProxy, writeConfig } from '../../harness/proxy.ts'
-import { request, request2 } from '../../harness/request.ts'
+import { request, request2 } from '../../harness/clients/request.ts'
 import { TestCa } from '../../harness/tls-material.ts'
 import { waitFor } from '../../harness/wait.ts'
 import { findProgram } from '../../requirements.ts'

@@ -9,7 +9,7 @@ import { askAdmin } from '../../harness/admin.ts'
 import { HttpOrigin } from '../../harness/http-origin.ts'
 import { freePort } from '../../harness/ports.ts'
 import { startProxy, writeConfig, type FileConfig } from '../../harness/proxy.ts'
-import { request, request2 } from '../../harness/request.ts'
+import { request, request2 } from '../../harness/clients/request.ts'
 import { TestCa } from '../../harness/tls-material.ts'
 
 const EXAMPLE = join(import.meta.dirname, '../../../deploy/config/company-site.toml')

@@ -5,17 +5,17 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { createConnection } from 'node:net'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { openPage } from '../../harness/browser.ts'
+import { openPage } from '../../harness/clients/browser.ts'
 import { temporaryDirectory } from '../../harness/directory.ts'
 import { HttpOrigin, valuesOf } from '../../harness/http-origin.ts'
 import { freePort } from '../../harness/ports.ts'
 import { Program } from '../../harness/program.ts'
 import { startProxy } from '../../harness/proxy.ts'
-import { RawClient } from '../../harness/raw-client.ts'
-import type { RequestOptions } from '../../harness/request.ts'
-import { connect2, request, requestOn } from '../../harness/request.ts'
+import { connectRaw } from '../../harness/clients/raw-client.ts'
+import type { RequestOptions } from '../../harness/clients/request.ts'
+import { connect2, request, requestOn } from '../../harness/clients/request.ts'
 import { TestCa } from '../../harness/tls-material.ts'
-import { runTool } from '../../harness/tool.ts'
+import { runTool } from '../../harness/system/tool.ts'
 import { waitFor } from '../../harness/wait.ts'
 import { findProgram } from '../../requirements.ts'
 
@@ -131,15 +131,14 @@ test('requests without content, from real clients to real servers', async (t) =>
 
   /** Without a length and with `Content-Length: 0`, over HTTP/1.1 and then over HTTP/2. */
   async function statuses(host: string, method: string, path: string): Promise<number[]> {
-    const raw = await RawClient.connect(t, { port: httpsPort, serverName: host })
+    const raw = await connectRaw(t, httpsPort, { serverName: host })
     const session = connect2(target(host))
     t.after(() => session.destroy())
     // Node's own client adds a length to every POST and PUT of HTTP/1.1.
     const head = `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\n`
     raw.send(`${head}\r\n${head}Content-Length: 0\r\nConnection: close\r\n\r\n`)
-    const overHttp1 = [...(await raw.readToEnd()).matchAll(/HTTP\/1\.1 (\d+)/gu)].map(([, status]) =>
-      Number(status),
-    )
+    await raw.closed()
+    const overHttp1 = [...raw.received().matchAll(/HTTP\/1\.1 (\d+)/gu)].map(([, status]) => Number(status))
     const overHttp2: number[] = []
     for (const headers of [{}, { 'content-length': '0' }]) {
       overHttp2.push((await requestOn(session, { ...target(host), method, path, headers })).status)

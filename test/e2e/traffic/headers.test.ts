@@ -1,9 +1,9 @@
 // What the upstream and the client get to see of each other's header fields.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { RawClient } from '../../harness/raw-client.ts'
-import { RawOrigin, answerHeads } from '../../harness/raw-origin.ts'
-import { request2 } from '../../harness/request.ts'
+import { connectRaw } from '../../harness/clients/raw-client.ts'
+import { answering, startUpstream } from '../../harness/raw-upstream.ts'
+import { request2 } from '../../harness/clients/request.ts'
 import { HOST, serveSite } from '../../harness/site.ts'
 
 const RESPONSE =
@@ -40,10 +40,10 @@ function assertForwarding(fields: Map<string, string[]>, authority: string): voi
 }
 
 test('headers: over HTTP/1.1 the upstream sees one truth about the client and nothing meant for the hop', async (t) => {
-  const origin = await RawOrigin.start(t, answerHeads(RESPONSE))
-  const { httpsPort, target } = await serveSite(t, { upstream: origin.upstream })
+  const upstream = await startUpstream(t, answering(RESPONSE))
+  const { httpsPort, target } = await serveSite(t, { upstream: upstream.authority })
   const authority = `${HOST}:${httpsPort}`
-  const client = await RawClient.connect(t, { port: httpsPort, serverName: HOST, ca: target.ca })
+  const client = await connectRaw(t, httpsPort, { serverName: HOST, ca: target.ca })
   client.send(
     [
       'GET /a//b/../c?q=%2F&r HTTP/1.1',
@@ -64,8 +64,8 @@ test('headers: over HTTP/1.1 the upstream sees one truth about the client and no
       '\r\n',
     ].join('\r\n'),
   )
-  const answer = await client.readUntil(/\r\n\r\nok$/)
-  const { received } = await origin.waitForBytes(/\r\n\r\n/)
+  const answer = await client.until((text) => text.endsWith('\r\n\r\nok'))
+  const received = upstream.received()
   assert.ok(received.startsWith('GET /a//b/../c?q=%2F&r HTTP/1.1\r\n'), 'path and query byte for byte')
 
   const fields = fieldsOf(received)
@@ -93,8 +93,8 @@ test('headers: over HTTP/1.1 the upstream sees one truth about the client and no
 })
 
 test('headers: over HTTP/2 the upstream sees the same', async (t) => {
-  const origin = await RawOrigin.start(t, answerHeads(RESPONSE))
-  const { httpsPort, target } = await serveSite(t, { upstream: origin.upstream })
+  const upstream = await startUpstream(t, answering(RESPONSE))
+  const { httpsPort, target } = await serveSite(t, { upstream: upstream.authority })
   const answer = await request2({
     ...target,
     path: '/a//b/../c?q=%2F&r',
@@ -105,7 +105,7 @@ test('headers: over HTTP/2 the upstream sees the same', async (t) => {
   assert.equal(answer.headers['x-kept'], 'yes')
   assert.equal(answer.headers['x-dropped'], undefined)
 
-  const { received } = await origin.waitForBytes(/\r\n\r\n/)
+  const received = upstream.received()
   assert.ok(received.startsWith('GET /a//b/../c?q=%2F&r HTTP/1.1\r\n'))
   const fields = fieldsOf(received)
   assertForwarding(fields, `${HOST}:${httpsPort}`)
@@ -115,14 +115,15 @@ test('headers: over HTTP/2 the upstream sees the same', async (t) => {
 })
 
 test('headers: an answer of the proxy itself names no product', async (t) => {
-  const origin = await RawOrigin.start(t, answerHeads(RESPONSE))
-  const { httpsPort, target } = await serveSite(t, { upstream: origin.upstream })
-  const client = await RawClient.connect(t, { port: httpsPort, serverName: HOST, ca: target.ca })
+  const upstream = await startUpstream(t, answering(RESPONSE))
+  const { httpsPort, target } = await serveSite(t, { upstream: upstream.authority })
+  const client = await connectRaw(t, httpsPort, { serverName: HOST, ca: target.ca })
   client.send('GET / HTTP/1.1\r\nHost: unknown.test\r\nConnection: close\r\n\r\n')
-  const answer = await client.readToEnd()
+  await client.closed()
+  const answer = client.received()
   const [head = '', body] = answer.split('\r\n\r\n')
   assert.match(head, /^HTTP\/1\.1 (404 Not Found|421 Misdirected Request)\r\n/)
   assert.equal(body, head.slice('HTTP/1.1 404 '.length, head.indexOf('\r\n')))
   assert.doesNotMatch(answer, /proxy|node|server:/i)
-  assert.equal(origin.connections.length, 0)
+  assert.equal(upstream.connections.length, 0)
 })

@@ -8,7 +8,7 @@ import { HttpOrigin } from '../../harness/http-origin.ts'
 import { freePort } from '../../harness/ports.ts'
 import { startProxy } from '../../harness/proxy.ts'
 import { memoryOf } from '../../harness/processes.ts'
-import { connect2, requestOn } from '../../harness/request.ts'
+import { connect2, requestOn } from '../../harness/clients/request.ts'
 import { TestCa } from '../../harness/tls-material.ts'
 
 const COUNT = 10_000

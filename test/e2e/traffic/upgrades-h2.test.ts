@@ -6,7 +6,7 @@ import type { ClientHttp2Stream } from 'node:http2'
 import { test, type TestContext } from 'node:test'
 import { WebSocket, WebSocketServer } from 'ws'
 import { HttpOrigin } from '../../harness/http-origin.ts'
-import { connect2, request, type RequestOptions } from '../../harness/request.ts'
+import { connect2, request, type RequestOptions } from '../../harness/clients/request.ts'
 import { HOST, serveSite } from '../../harness/site.ts'
 import { waitFor } from '../../harness/wait.ts'
 

@@ -12,7 +12,7 @@ import { askAdmin } from '../../harness/admin.ts'
 import { temporaryDirectory } from '../../harness/directory.ts'
 import { freePort, portOf } from '../../harness/ports.ts'
 import { startProxy } from '../../harness/proxy.ts'
-import { request, request2 } from '../../harness/request.ts'
+import { request, request2 } from '../../harness/clients/request.ts'
 import { TestCa, type CertificatePair } from '../../harness/tls-material.ts'
 
 interface TlsOrigin {

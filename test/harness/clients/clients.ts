@@ -7,9 +7,9 @@ import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
 import type { HttpOrigin } from '../http-origin.ts'
-import type { RequestOptions } from '../request.ts'
-import { connect2, request, requestOn, UnansweredError } from '../request.ts'
-import { connectWebSocket } from '../websocket.ts'
+import type { RequestOptions } from './request.ts'
+import { connect2, request, requestOn, UnansweredError } from './request.ts'
+import { connectWebSocket } from './websocket.ts'
 import type { Tally } from './tally.ts'
 
 export interface ClientCounts {

@@ -1,11 +1,17 @@
 // A site with a password file: without a password a request gets no further, and the upstream learns the user.
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import type { PasswordCheck, PasswordVerdict } from '@reverse-proxy/shared/ipc/messages'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
-import { connectHttp2, request } from '../support/http2-client.ts'
-import { connectRaw } from '../support/raw-client.ts'
-import { answering, OK, readRequests, startUpstream, valuesOf } from '../support/raw-upstream.ts'
+import { connectHttp2, request } from '../support/http2/client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import {
+  answering,
+  OK,
+  readRequests,
+  startUpstream,
+  valuesOf,
+} from '../../../../test/harness/raw-upstream.ts'
 import { NO_RATE_LIMIT, siteOf, startSiteServer } from '../support/site-server.ts'
 
 const TIMEOUT = { timeout: 30_000 }
@@ -23,7 +29,7 @@ function verify({ user, password }: PasswordCheck): PasswordVerdict {
   return { kind: user === 'ann' && password === 'p:w ä' ? 'accepted' : 'denied' }
 }
 
-async function start(t: Parameters<typeof startUpstream>[0], forwardsAuthorization = false) {
+async function start(t: TestContext, forwardsAuthorization = false) {
   const checks: PasswordCheck[] = []
   const upstream = await startUpstream(t, answering(OK))
   const basicAuth = { file: '/users', forwardsAuthorization }

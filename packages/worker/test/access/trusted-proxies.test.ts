@@ -2,12 +2,18 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
-import { test } from 'node:test'
+import { test, type TestContext } from 'node:test'
 import type { ClientSettings } from '@reverse-proxy/shared/config/config'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
-import { connectHttp2, request } from '../support/http2-client.ts'
-import { connectRaw } from '../support/raw-client.ts'
-import { answering, OK, readRequests, startUpstream, valuesOf } from '../support/raw-upstream.ts'
+import { connectHttp2, request } from '../support/http2/client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import {
+  answering,
+  OK,
+  readRequests,
+  startUpstream,
+  valuesOf,
+} from '../../../../test/harness/raw-upstream.ts'
 import { NO_RATE_LIMIT, siteOf, startSiteServer } from '../support/site-server.ts'
 
 const TIMEOUT = { timeout: 30_000 }
@@ -22,7 +28,7 @@ function get(fields = ''): string {
   return `GET / HTTP/1.1\r\nHost: a.example\r\n${fields}\r\n`
 }
 
-async function start(t: Parameters<typeof startUpstream>[0], clients: ClientSettings, limits = {}) {
+async function start(t: TestContext, clients: ClientSettings, limits = {}) {
   const upstream = await startUpstream(t, answering(OK))
   const sites = [siteOf(upstream.port, { access: { allow: [], deny: ['198.51.100.0/24'] } })]
   const server = await startSiteServer(t, sites, limits, NO_RATE_LIMIT, new NameResolver(), { clients })
@@ -122,7 +128,7 @@ test(
     const { port, received, requests } = await start(t, { ...TRUSTING, proxyProtocol: true })
     const version2 = Buffer.from('0d0a0d0a000d0a515549540a2111000ccb0071090a000001dc0401bb', 'hex')
     for (const header of ['PROXY TCP4 203.0.113.9 10.0.0.1 4711 443\r\n', version2, 'PROXY UNKNOWN\r\n']) {
-      const client = await connectRaw(t, port, 'a.example', [], header)
+      const client = await connectRaw(t, port, { proxyHeader: header })
       client.send(get('X-Forwarded-For: 6.6.6.6\r\n'))
       assert.equal((await client.response()).status, 200)
     }

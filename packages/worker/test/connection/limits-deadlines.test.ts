@@ -6,15 +6,15 @@ import { suite, test, type TestContext } from 'node:test'
 import tls from 'node:tls'
 import { setTimeout as delay } from 'node:timers/promises'
 import { encodeHello, encodeRecords, serverNameExtension } from '../support/client-hello.ts'
-import { FLAG, FRAME } from '../support/http2-frames.ts'
-import { block, frame, get, goawayCode, GREETING, parseFrames, PING, uint32 } from '../support/http2-text.ts'
-import type { RawClient } from '../support/raw-client.ts'
-import { connectPlain, connectRaw } from '../support/raw-client.ts'
-import type { UpstreamConnection } from '../support/raw-upstream.ts'
-import { answering, OK, startUpstream } from '../support/raw-upstream.ts'
+import { FLAG, FRAME } from '../support/http2/frames.ts'
+import { block, frame, get, goawayCode, GREETING, parseFrames, PING, uint32 } from '../support/http2/text.ts'
+import type { RawClient } from '../../../../test/harness/clients/raw-client.ts'
+import { connectPlain, connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import type { UpstreamConnection } from '../../../../test/harness/raw-upstream.ts'
+import { answering, OK, startUpstream } from '../../../../test/harness/raw-upstream.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
 import { listen } from '../../../../test/harness/ports.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 60_000 }
 const HTTP2 = ['h2']
@@ -67,7 +67,7 @@ void suite('slow clients', { concurrency: true }, () => {
       })
       const http1 = async (): Promise<RawClient> => await connectRaw(t, port)
       const http2 = async (bytes: string): Promise<RawClient> => {
-        const client = await connectRaw(t, port, 'a.example', HTTP2)
+        const client = await connectRaw(t, port, { alpn: HTTP2 })
         if (bytes !== '') client.send(bytes)
         return client
       }
@@ -95,7 +95,7 @@ void suite('slow clients', { concurrency: true }, () => {
       void dribble(byFrames, frame(FRAME.continuation, 0, 1, `\u0000\u0001a\u007f${'b'.repeat(127)}`), 20)
       const served = await http2(GREETING + REQUEST)
       // While it is busy, the end of its time is not said.
-      await waitUntil('the first request to be answered', () => /ok/.test(served.received()))
+      await waitFor('the first request to be answered', () => /ok/.test(served.received()))
       served.send(frame(FRAME.headers, FLAG.endStream, 3, block()))
       const slow2 = [
         await http2(''),
@@ -115,7 +115,7 @@ void suite('slow clients', { concurrency: true }, () => {
 
       for (const client of kept) assert.ok(!client.socket.closed, 'an idle connection has been closed')
       idle.send(get(3))
-      await waitUntil('the idle session to be served', () =>
+      await waitFor('the idle session to be served', () =>
         parseFrames(idle.received()).some(({ streamId }) => streamId === 3),
       )
     },
@@ -133,11 +133,11 @@ void suite('slow clients', { concurrency: true }, () => {
       const { port } = await startSiteServer(t, [siteOf(upstream.port)], { keepAliveTimeoutMs: 1_000 })
       const http1 = await connectRaw(t, port)
       http1.send(GET)
-      const http2 = await connectRaw(t, port, 'a.example', HTTP2)
+      const http2 = await connectRaw(t, port, { alpn: HTTP2 })
       http2.send(GREETING + REQUEST)
-      const unused = await connectRaw(t, port, 'a.example', HTTP2)
+      const unused = await connectRaw(t, port, { alpn: HTTP2 })
       unused.send(GREETING)
-      const busy = await connectRaw(t, port, 'a.example', HTTP2)
+      const busy = await connectRaw(t, port, { alpn: HTTP2 })
       busy.send(GREETING + get(1, '/slow'))
       void dribble(http2, PING, 10)
       for (const client of [http1, http2, unused]) await client.closed()
@@ -163,7 +163,7 @@ void suite('slow clients', { concurrency: true }, () => {
       const mute = await connectPlain(t, port)
       mute.send(await realHello(t))
       const silent = await connectPlain(t, port)
-      await waitUntil('all to be closed', () => connections.open === 0)
+      await waitFor('all to be closed', () => connections.open === 0)
       await half.closed()
       await silent.closed()
       const reasons = logged.filter(({ event }) => event === 'TLS_REJECTED').map(({ reason }) => reason)
@@ -191,13 +191,13 @@ void suite('slow clients', { concurrency: true }, () => {
       const http1 = await connectRaw(t, port)
       http1.socket.pause()
       http1.send(GET)
-      const http2 = await connectRaw(t, port, 'a.example', HTTP2)
+      const http2 = await connectRaw(t, port, { alpn: HTTP2 })
       http2.socket.pause()
       // A window of its own that is as large as can be: what is full is the socket.
       const wide = frame(FRAME.settings, 0, 0, `\u0000\u0004${uint32(2 ** 31 - 1)}`)
       http2.send(GREETING + wide + frame(FRAME.windowUpdate, 0, 0, uint32(2 ** 30)) + REQUEST)
       // This one reads, but opens no window.
-      const shut = await connectRaw(t, port, 'a.example', HTTP2)
+      const shut = await connectRaw(t, port, { alpn: HTTP2 })
       shut.send(GREETING + REQUEST)
       const reading = await connectRaw(t, port)
       reading.send(GET)
@@ -210,13 +210,13 @@ void suite('slow clients', { concurrency: true }, () => {
         setTimeout(() => reading.socket.resume(), 100)
       })
 
-      await waitUntil('three to be given up', () => requests.length === 3)
-      await waitUntil('only those who read to be there', () => connections.open === 2)
+      await waitFor('three to be given up', () => requests.length === 3)
+      await waitFor('only those who read to be there', () => connections.open === 2)
       assert.ok(
         parseFrames(shut.received()).some(({ type, streamId }) => type === FRAME.rstStream && streamId === 1),
       )
       assert.ok(!reading.socket.closed)
-      await waitUntil('their upstreams to be let go', () => upstream.connections.filter(isGone).length === 3)
+      await waitFor('their upstreams to be let go', () => upstream.connections.filter(isGone).length === 3)
       const lines = logged.filter(({ error }) => error === 'answer not read')
       assert.ok(lines.length >= 3 && lines.every(({ client_ip }) => client_ip === '127.0.0.1'))
     },
@@ -227,11 +227,11 @@ void suite('slow clients', { concurrency: true }, () => {
     const { port, requests } = await startSiteServer(t, [siteOf(upstream.port)], {
       bodyStallTimeoutMs: 1_000,
     })
-    const client = await connectRaw(t, port, 'a.example', HTTP2)
+    const client = await connectRaw(t, port, { alpn: HTTP2 })
     client.send(GREETING + frame(FRAME.settings, 0, 0, `\u0000\u0004${uint32(0)}`) + REQUEST)
     await client.until(greeting)
-    await waitUntil('it to be given up', () => requests.length === 1)
-    await waitUntil('it to be told', () =>
+    await waitFor('it to be given up', () => requests.length === 1)
+    await waitFor('it to be told', () =>
       parseFrames(client.received()).some(({ type }) => type === FRAME.rstStream),
     )
   })
@@ -246,7 +246,7 @@ void suite('slow clients', { concurrency: true }, () => {
       bodyStallTimeoutMs: 1_000,
       upstreamConnectionsPerSite: 30,
     })
-    const client = await connectRaw(t, port, 'a.example', HTTP2)
+    const client = await connectRaw(t, port, { alpn: HTTP2 })
     // Windows as small as can be, and one stream after the other has its turn.
     client.send(GREETING + frame(FRAME.settings, 0, 0, `\u0000\u0004${uint32(0)}`))
     const streams = [1, 3, 5, 7, 9, 11]

@@ -4,15 +4,15 @@ import assert from 'node:assert/strict'
 import { constants } from 'node:http2'
 import { test, type TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { connectHttp2, request } from '../support/http2-client.ts'
-import { FLAG, FRAME } from '../support/http2-frames.ts'
-import { block, frame, get, goawayCode, GREETING, PING, SETTINGS, uint32 } from '../support/http2-text.ts'
-import type { RawClient } from '../support/raw-client.ts'
-import { connectRaw } from '../support/raw-client.ts'
-import { answering, OK, startUpstream } from '../support/raw-upstream.ts'
+import { connectHttp2, request } from '../support/http2/client.ts'
+import { FLAG, FRAME } from '../support/http2/frames.ts'
+import { block, frame, get, goawayCode, GREETING, PING, SETTINGS, uint32 } from '../support/http2/text.ts'
+import type { RawClient } from '../../../../test/harness/clients/raw-client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import { answering, OK, startUpstream } from '../../../../test/harness/raw-upstream.ts'
 import type { RunningSiteServer } from '../support/site-server.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 30_000 }
 const { NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLOW_CONTROL_ERROR } = constants
@@ -21,7 +21,7 @@ const UNKNOWN_TYPE = 0x77
 const WINDOW_UPDATE = frame(FRAME.windowUpdate, 0, 0, uint32(1))
 
 async function connect(t: TestContext, port: number): Promise<RawClient> {
-  const client = await connectRaw(t, port, 'a.example', ['h2'])
+  const client = await connectRaw(t, port, { alpn: ['h2'] })
   client.send(GREETING)
   return client
 }
@@ -46,7 +46,7 @@ async function flood(client: RawClient, next: (stream: number) => string, pace: 
       stream += 2
     }
     if (socket.writable) socket.write(chunk, 'latin1')
-    await waitUntil('the socket to take more', () => socket.closed || !socket.writableNeedDrain, 1)
+    await waitFor('the socket to take more', () => socket.closed || !socket.writableNeedDrain)
     await delay(pace.everyMs)
   }
 }
@@ -62,7 +62,7 @@ async function assertEnded(
   const code = goawayCode(client.received())
   assert.ok(code === undefined || codes.includes(code), `GOAWAY ${code}`)
   assert.equal((await request(neighbour)).status, 200)
-  await waitUntil('only the neighbour to be there', () => connections.open === 1)
+  await waitFor('only the neighbour to be there', () => connections.open === 1)
 }
 
 async function start(t: TestContext) {
@@ -147,7 +147,7 @@ for (const [what, next, codes] of KINDS) {
     await flood(client, next, HEADLONG)
     await assertEnded(running, client, neighbour, codes)
     assert.ok(upstream.connections.length <= 32, `${upstream.connections.length} upstream connections`)
-    await waitUntil('every request to be over', () => running.requests.every(({ status }) => status !== 0))
+    await waitFor('every request to be over', () => running.requests.every(({ status }) => status !== 0))
   })
 }
 

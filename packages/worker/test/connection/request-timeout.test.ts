@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { connectRaw } from '../support/raw-client.ts'
-import { startUpstream } from '../support/raw-upstream.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import { startUpstream } from '../../../../test/harness/raw-upstream.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 40_000 }
 const MEGABYTE = 1024 * 1024
@@ -23,11 +23,11 @@ test('an answer that goes on beside its upload, also after its client was slow',
   const { port, upstreamErrors } = await startSiteServer(t, [site])
   const client = await connectRaw(t, port)
   client.send(POST)
-  await waitUntil('the request', () => upstream.received().includes('hi'))
+  await waitFor('the request', () => upstream.received().includes('hi'))
   const { socket } = upstream.newest()
   client.socket.pause()
   socket.write(HEAD + chunk('x'.repeat(16 * MEGABYTE)))
-  await waitUntil('the upstream to be held back', () => socket.writableLength > 0, 50)
+  await waitFor('the upstream to be held back', () => socket.writableLength > 0)
   await delay(2 * REQUEST_TIMEOUT_MS)
   client.socket.resume()
   for (let i = 0; i < 8; i++) {
@@ -50,7 +50,7 @@ test('an upstream that does not read because its answer is not read: not late', 
   const { port, upstreamErrors } = await startSiteServer(t, [site])
   const client = await connectRaw(t, port)
   client.send(POST)
-  await waitUntil('the request', () => upstream.connections.length > 0)
+  await waitFor('the request', () => upstream.connections.length > 0)
   const { socket } = upstream.newest()
   client.socket.pause()
   socket.write(HEAD + chunk('x'.repeat(16 * MEGABYTE)))
@@ -61,7 +61,7 @@ test('an upstream that does not read because its answer is not read: not late', 
   isReading = true
   socket.resume()
   client.send('0\r\n\r\n')
-  await waitUntil('the end of the request', () => upstream.newest().received.endsWith('0\r\n\r\n'))
+  await waitFor('the end of the request', () => upstream.newest().received.endsWith('0\r\n\r\n'))
   socket.write('0\r\n\r\n')
   await client.closed()
   assert.equal((await client.response()).body.length, 16 * MEGABYTE)

@@ -2,7 +2,7 @@
 // tried, and how much of it got through.
 import type { TestContext } from 'node:test'
 import { waitFor } from '../../../../test/harness/wait.ts'
-import type { WorkerProcess } from '../support/worker-process.ts'
+import type { WorkerProcess } from '../support/process/worker-process.ts'
 import { LIMITS, siteOf } from '../support/site-server.ts'
 import { Chance } from './chance.ts'
 import { converse, judgeConversation } from './http1-conversation.ts'

@@ -1,5 +1,5 @@
 // Requests over HTTP/2 as frames: several on one connection, most of them odd.
-import { dataFrame, FRAME, frame, headersFrame, type Fields } from '../support/http2-frames.ts'
+import { dataFrame, FRAME, frame, headersFrame, type Fields } from '../support/http2/frames.ts'
 import type { Chance } from './chance.ts'
 import { pathOf, worst, type Fate, type Meant, type Mutation } from './fate.ts'
 import { bodyText } from './http1-draft.ts'

@@ -1,6 +1,6 @@
 // One connection over HTTP/2, held and judged.
 import type { TestContext } from 'node:test'
-import { connectRawHttp2, type StreamOutcome } from '../support/raw-http2-client.ts'
+import { connectRawHttp2, type StreamOutcome } from '../support/http2/raw-client.ts'
 import type { Http2Request } from './http2-grammar.ts'
 import { judgeArrived, judgeFate } from './judge.ts'
 import type { RecordingUpstream } from './recording-upstream.ts'

@@ -1,7 +1,11 @@
 // An upstream that reads without tolerance, answers every complete request with the id it was asked
 // for, and remembers what it got and what it should not have got.
 import type { TestContext } from 'node:test'
-import { startUpstream, type RawUpstream, type UpstreamConnection } from '../support/raw-upstream.ts'
+import {
+  startUpstream,
+  type RawUpstream,
+  type UpstreamConnection,
+} from '../../../../test/harness/raw-upstream.ts'
 import { idOf } from './fate.ts'
 import { readStrict, type StrictRequest } from './strict-requests.ts'
 

@@ -6,7 +6,7 @@ import { test, type TestContext } from 'node:test'
 import { buffers, BUFFER_BYTES } from '../../src/io/buffer-pool.ts'
 import { OutBuffer } from '../../src/io/out-buffer.ts'
 import { listen } from '../../../../test/harness/ports.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 20_000 }
 const POISON = 0xdd
@@ -75,9 +75,9 @@ test(
     out.text(text)
     expected.push(Buffer.from(text))
     const all = Buffer.concat(expected)
-    await waitUntil('all of it', () => received.length === all.length)
+    await waitFor('all of it', () => received.length === all.length)
     assert.ok(received.equals(all))
-    await waitUntil('memory to be given back', () => given() >= all.length / BUFFER_BYTES)
+    await waitFor('memory to be given back', () => given() >= all.length / BUFFER_BYTES)
   },
 )
 
@@ -87,5 +87,5 @@ test('a socket that is gone takes nothing, and keeps nothing', TIMEOUT, async (t
   const out = new OutBuffer(socket)
   socket.destroy()
   out.text('late')
-  await waitUntil('it to be given back', () => given() === 1)
+  await waitFor('it to be given back', () => given() === 1)
 })

@@ -9,9 +9,9 @@ import { openLogs, type Logs } from '@reverse-proxy/shared/log/logs'
 import { createAccessLog } from '../../src/observability/access-log.ts'
 import type { RequestEntry } from '../../src/observability/access-log-entry.ts'
 import { TrafficMetrics } from '../../src/observability/metrics.ts'
-import { connectRaw } from '../support/raw-client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 /** What a pipe takes at once (PIPE_BUF). */
 const PIPE_BYTES = 4096
@@ -197,7 +197,7 @@ test('a client that breaks the protocol is counted by the cause that its line na
   const client = await connectRaw(t, port)
   client.send('nonsense\r\n\r\n')
   await client.closed()
-  await waitUntil('the line', () => logged.some(({ event }) => event === 'CLIENT_ERROR'))
+  await waitFor('the line', () => logged.some(({ event }) => event === 'CLIENT_ERROR'))
   const counted = metrics.take().events.filter(({ event }) => event === 'client_error')
   assert.deepEqual(counted, [{ event: 'client_error', detail: 'INVALID_METHOD', count: 1 }])
 })

@@ -1,7 +1,7 @@
 // Payload: `Expect`, with which node-http-proxy (1539) skipped the hook that adds headers.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { connectRaw } from '../support/raw-client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
 import {
   forwarded,
   passedOn,

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { waitFor } from '../../../../test/harness/wait.ts'
-import { dataFrame, FRAME, frame, headersFrame, uint32 } from '../support/http2-frames.ts'
-import { connectRawHttp2, requestFields } from '../support/raw-http2-client.ts'
+import { dataFrame, FRAME, frame, headersFrame, uint32 } from '../support/http2/frames.ts'
+import { connectRawHttp2, requestFields } from '../support/http2/raw-client.ts'
 import { receivedBefore, startTarget } from '../support/target.ts'
 
 const NOTHING = Buffer.alloc(0)

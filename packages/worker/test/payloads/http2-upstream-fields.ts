@@ -2,9 +2,9 @@
 // fields that are more, or called otherwise, than a server may expect.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { connectHttp2, request } from '../support/http2-client.ts'
-import { headersFrame } from '../support/http2-frames.ts'
-import { connectRawHttp2, requestFields } from '../support/raw-http2-client.ts'
+import { connectHttp2, request } from '../support/http2/client.ts'
+import { headersFrame } from '../support/http2/frames.ts'
+import { connectRawHttp2, requestFields } from '../support/http2/raw-client.ts'
 import { forwarded, startTarget } from '../support/target.ts'
 
 const TIMEOUT = { timeout: 20_000 }

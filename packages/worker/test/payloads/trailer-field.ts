@@ -1,7 +1,7 @@
 // Payload: `Trailer` on a request, which ended node-http-proxy (1647) and httpxy, and trailers themselves.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { answering, OK } from '../support/raw-upstream.ts'
+import { answering, OK } from '../../../../test/harness/raw-upstream.ts'
 import {
   assertNotCompleted,
   forwarded,

@@ -1,10 +1,10 @@
 // Payload: an upstream that is reset in the middle of its answer, which left clients waiting for ever.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FRAME, headersFrame } from '../support/http2-frames.ts'
-import { connectRawHttp2, requestFields } from '../support/raw-http2-client.ts'
-import { connectRaw } from '../support/raw-client.ts'
-import type { UpstreamConnection } from '../support/raw-upstream.ts'
+import { FRAME, headersFrame } from '../support/http2/frames.ts'
+import { connectRawHttp2, requestFields } from '../support/http2/raw-client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import type { UpstreamConnection } from '../../../../test/harness/raw-upstream.ts'
 import { forwarded, sendAndKeep, sharedWorker, startTarget, withoutDate } from '../support/target.ts'
 import { waitFor } from '../../../../test/harness/wait.ts'
 

@@ -3,13 +3,13 @@ import assert from 'node:assert/strict'
 import http from 'node:http'
 import { test } from 'node:test'
 import { ADMITTED } from '../../src/ratelimit/limiter.ts'
-import { connectHttp2, answerOf, open, request } from '../support/http2-client.ts'
-import { connectRaw } from '../support/raw-client.ts'
-import { answering, OK, startUpstream } from '../support/raw-upstream.ts'
+import { connectHttp2, answerOf, open, request } from '../support/http2/client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import { answering, OK, startUpstream } from '../../../../test/harness/raw-upstream.ts'
 import { ScriptedLimiter } from '../support/scripted-limiter.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
 import { listen } from '../../../../test/harness/ports.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 20_000 }
 const GET = 'GET /login?x HTTP/1.1\r\nHost: a.example\r\n\r\n'
@@ -113,7 +113,7 @@ test(
     const session = await connectHttp2(t, port)
     const stream = open(session, { ':path': '/2', ':method': 'POST' }, false)
     stream.end(Buffer.alloc(bodyBytes))
-    await waitUntil('both to wait', () => limiter.waiters.length === 2)
+    await waitFor('both to wait', () => limiter.waiters.length === 2)
     assert.deepEqual(received, [])
     assert.ok(client.socket.writableLength > bodyBytes / 2, 'the body has been read')
     for (const waiter of limiter.waiters) waiter.onRateDecision(ADMITTED)
@@ -131,7 +131,7 @@ test('no 100 Continue before the word has come, and none when it is no', TIMEOUT
   const client = await connectRaw(t, port)
   const head = 'POST / HTTP/1.1\r\nHost: a.example\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n'
   client.send(head)
-  await waitUntil('it to wait', () => limiter.waiters.length === 1)
+  await waitFor('it to wait', () => limiter.waiters.length === 1)
   assert.equal(client.received(), '')
   limiter.waiters[0]?.onRateDecision(9)
   assert.equal((await client.response()).status, 429)
@@ -149,11 +149,11 @@ test('a client that goes while it waits is forgotten, whatever the word', TIMEOU
   const session = await connectHttp2(t, port)
   const stream = open(session, { ':path': '/' })
   stream.on('error', () => {})
-  await waitUntil('all to wait', () => limiter.waiters.length === 3)
+  await waitFor('all to wait', () => limiter.waiters.length === 3)
   client.socket.destroy()
   upgrading.socket.destroy()
   stream.close(8)
-  await waitUntil('all to be over', () => requests.length === 3)
+  await waitFor('all to be over', () => requests.length === 3)
   for (const [index, waiter] of limiter.waiters.entries()) waiter.onRateDecision(index === 0 ? 1 : ADMITTED)
   assert.deepEqual(
     requests.map(({ status }) => status),
@@ -172,7 +172,7 @@ test('over HTTP/1 an answer that waits keeps its place before the next one', TIM
   limiter.verdict = undefined
   const client = await connectRaw(t, port)
   client.send('GET /1/ HTTP/1.1\r\nHost: a.example\r\n\r\n')
-  await waitUntil('it to wait', () => limiter.waiters.length === 1)
+  await waitFor('it to wait', () => limiter.waiters.length === 1)
   limiter.verdict = 1
   client.send('GET /2/ HTTP/1.1\r\nHost: a.example\r\n\r\n')
   const other = await connectRaw(t, port)

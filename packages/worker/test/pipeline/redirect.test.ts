@@ -8,11 +8,11 @@ import { RedirectServer } from '../../src/listen/redirect-server.ts'
 import { ADMITTED } from '../../src/ratelimit/limiter.ts'
 import type { ServingMode } from '../../src/tls/sni-policy.ts'
 import { recordingLog } from '../support/front.ts'
-import { connectPlain } from '../support/raw-client.ts'
+import { connectPlain } from '../../../../test/harness/clients/raw-client.ts'
 import { ScriptedLimiter } from '../support/scripted-limiter.ts'
 import { LIMITS, NO_RATE_LIMIT, siteOf } from '../support/site-server.ts'
 import { listen } from '../../../../test/harness/ports.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 30_000 }
 
@@ -154,7 +154,7 @@ test('a redirect counts against the rate limit, a challenge does not', TIMEOUT, 
   assert.equal((await client.response()).status, 200)
   limiter.verdict = undefined
   client.send('GET /p HTTP/1.1\r\nHost: a.example\r\n\r\n')
-  await waitUntil('the request to wait', () => limiter.waiters.length === 1)
+  await waitFor('the request to wait', () => limiter.waiters.length === 1)
   limiter.waiters[0]?.onRateDecision(ADMITTED)
   assert.equal((await client.response()).status, 301)
   assert.equal(limiter.asked.length, 2)
@@ -168,7 +168,7 @@ test('a pipeline is answered one at a time, CONNECT in its place', TIMEOUT, asyn
   const get = 'GET /p HTTP/1.1\r\nHost: a.example\r\n\r\n'
   client.send(`${get.repeat(21)}CONNECT a.example:443 HTTP/1.1\r\nHost: a.example\r\n\r\n`)
   for (let i = 0; i < 21; i++) {
-    await waitUntil('the next to wait', () => limiter.waiters.length > i)
+    await waitFor('the next to wait', () => limiter.waiters.length > i)
     assert.equal(limiter.waiters.length, i + 1)
     limiter.waiters[i]?.onRateDecision(ADMITTED)
     assert.equal((await client.response()).status, 301)

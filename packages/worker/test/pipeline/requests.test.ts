@@ -2,9 +2,15 @@
 import assert from 'node:assert/strict'
 import { constants } from 'node:http2'
 import { test } from 'node:test'
-import { connectHttp2, request } from '../support/http2-client.ts'
-import { connectRaw } from '../support/raw-client.ts'
-import { answering, OK, readRequests, startUpstream, valuesOf } from '../support/raw-upstream.ts'
+import { connectHttp2, request } from '../support/http2/client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import {
+  answering,
+  OK,
+  readRequests,
+  startUpstream,
+  valuesOf,
+} from '../../../../test/harness/raw-upstream.ts'
 import { LIMITS, siteOf, startSiteServer } from '../support/site-server.ts'
 
 const TIMEOUT = { timeout: 30_000 }
@@ -82,7 +88,7 @@ test('HTTP/2: :authority becomes Host, cookie crumbs one Cookie, bodies arrive',
 test('a client that offers http/1.0 alone, over TLS, is served over HTTP/1', TIMEOUT, async (t) => {
   const upstream = await startUpstream(t, answering(OK))
   const { port } = await startSiteServer(t, [siteOf(upstream.port)])
-  const client = await connectRaw(t, port, 'a.example', ['http/1.0'])
+  const client = await connectRaw(t, port, { alpn: ['http/1.0'] })
   client.send('GET / HTTP/1.0\r\nHost: a.example\r\n\r\n')
   assert.equal((await client.response()).body, 'ok')
   await client.closed()
@@ -194,7 +200,7 @@ test(
       siteOf(wild.port, { host: '*.wild.example' }),
       siteOf(exact.port, { host: 'not-covered.example' }),
     ])
-    const client = await connectRaw(t, port, 'a.wild.example')
+    const client = await connectRaw(t, port, { serverName: 'a.wild.example' })
     for (const [host, expected] of [
       ['a.wild.example', 'exact'],
       ['A.Wild.Example:8443', 'exact'],

@@ -3,9 +3,15 @@
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
 import type { Action, Route, RouteMatch } from '@reverse-proxy/shared/config/config'
-import { connectHttp2, request } from '../support/http2-client.ts'
-import { connectRaw } from '../support/raw-client.ts'
-import { answering, OK, readRequests, startUpstream, valuesOf } from '../support/raw-upstream.ts'
+import { connectHttp2, request } from '../support/http2/client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import {
+  answering,
+  OK,
+  readRequests,
+  startUpstream,
+  valuesOf,
+} from '../../../../test/harness/raw-upstream.ts'
 import { LIMITS, settingsOf, siteOf, startSiteServer, type SiteOptions } from '../support/site-server.ts'
 
 const TIMEOUT = { timeout: 60_000 }

@@ -4,12 +4,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ADMITTED } from '../../src/ratelimit/limiter.ts'
-import { answerOf, connectHttp2, open, request } from '../support/http2-client.ts'
-import { connectRaw } from '../support/raw-client.ts'
-import { OK, startUpstream } from '../support/raw-upstream.ts'
+import { answerOf, connectHttp2, open, request } from '../support/http2/client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import { OK, startUpstream } from '../../../../test/harness/raw-upstream.ts'
 import { ScriptedLimiter } from '../support/scripted-limiter.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 30_000 }
 const MEGABYTE = 1024 * 1024
@@ -48,7 +48,7 @@ test('over HTTP/2 the request is over with its answer, and the connection stays'
   send()
   const { status, body, resetCode } = await answerOf(stream)
   assert.deepEqual([status, body, resetCode], [200, 'ok', 0])
-  await waitUntil('the log', () => requests.length === 1)
+  await waitFor('the log', () => requests.length === 1)
   assert.equal(session.destroyed, false)
   assert.equal((await request(session)).status, 200)
   assert.equal(answers, 2)
@@ -139,7 +139,7 @@ for (const [name, status, response, retryAfterSecs, length] of [
     }
     client.socket.resume()
     assert.equal((await client.response()).status, status)
-    await waitUntil('the connection to be let go', () => server.connectionCount === 1)
+    await waitFor('the connection to be let go', () => server.connectionCount === 1)
     const overHttp2 = await answer
     assert.deepEqual([overHttp2.status, overHttp2.resetCode], [status, 0])
     assert.equal(session.destroyed, false)
@@ -153,5 +153,5 @@ test('a client that falls silent within its body is not waited for', TIMEOUT, as
   client.socket.allowHalfOpen = true
   client.send('POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 9\r\n\r\nx')
   assert.equal((await client.response()).body, 'ok')
-  await waitUntil('the connection to be let go', () => server.connectionCount === 0)
+  await waitFor('the connection to be let go', () => server.connectionCount === 0)
 })

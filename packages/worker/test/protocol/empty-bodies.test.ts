@@ -2,14 +2,20 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ADMITTED } from '../../src/ratelimit/limiter.ts'
-import { answerOf, connectHttp2, open, request } from '../support/http2-client.ts'
-import { dataFrame, frame, FRAME, headersFrame } from '../support/http2-frames.ts'
-import { connectRaw } from '../support/raw-client.ts'
-import { connectRawHttp2, requestFields } from '../support/raw-http2-client.ts'
-import { answering, OK, readRequests, startUpstream, valuesOf } from '../support/raw-upstream.ts'
+import { answerOf, connectHttp2, open, request } from '../support/http2/client.ts'
+import { dataFrame, frame, FRAME, headersFrame } from '../support/http2/frames.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import { connectRawHttp2, requestFields } from '../support/http2/raw-client.ts'
+import {
+  answering,
+  OK,
+  readRequests,
+  startUpstream,
+  valuesOf,
+} from '../../../../test/harness/raw-upstream.ts'
 import { ScriptedLimiter } from '../support/scripted-limiter.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 20_000 }
 /** RFC 9113 6.1: END_STREAM and PADDED. */
@@ -103,7 +109,7 @@ test('an empty body that ends while its request waits for the rate limit', TIMEO
   const stream = open(session, { ':path': '/', ':method': 'POST' }, false)
   const answer = answerOf(stream)
   stream.end()
-  await waitUntil('the request to wait', () => limiter.waiters.length === 1)
+  await waitFor('the request to wait', () => limiter.waiters.length === 1)
   // Behind the end of the body.
   await new Promise((resolve) => session.ping(resolve))
   limiter.waiters[0]?.onRateDecision(ADMITTED)

@@ -11,7 +11,7 @@ import tls from 'node:tls'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { runTool } from '../../../../test/harness/tool.ts'
+import { runTool } from '../../../../test/harness/system/tool.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
 import { listen } from '../../../../test/harness/ports.ts'
 

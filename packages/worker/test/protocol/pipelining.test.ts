@@ -2,10 +2,15 @@
 // few of them are read ahead.
 import assert from 'node:assert/strict'
 import { test, type TestContext } from 'node:test'
-import { connectRaw, type RawClient } from '../support/raw-client.ts'
-import { OK, readRequest, startUpstream, type UpstreamConnection } from '../support/raw-upstream.ts'
+import { connectRaw, type RawClient } from '../../../../test/harness/clients/raw-client.ts'
+import {
+  OK,
+  readRequest,
+  startUpstream,
+  type UpstreamConnection,
+} from '../../../../test/harness/raw-upstream.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor, waitUntilStill } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 30_000 }
 const MEGABYTE = 1024 * 1024
@@ -48,7 +53,7 @@ async function start(t: TestContext, limits: Parameters<typeof startSiteServer>[
   const proxy = await startSiteServer(t, [siteOf(upstream.port, { requestTimeoutMs: 25_000 })], limits)
   const client = await connectRaw(t, proxy.port)
   const answerNext = async (): Promise<void> => {
-    await waitUntil('a request to be held', () => held.waiting.length > 0)
+    await waitFor('a request to be held', () => held.waiting.length > 0)
     held.waiting.shift()?.socket.write(OK)
   }
   return { ...proxy, ...held, upstream, client, answerNext }
@@ -75,17 +80,7 @@ function withoutNeighbour(lines: readonly string[]): string[] {
 
 /** Resolves when the client has not got rid of anything for a while. */
 async function whenStuck({ socket }: RawClient): Promise<number> {
-  let before = -1
-  await waitUntil(
-    'the client to be held back',
-    () => {
-      const isStill = socket.writableLength === before
-      before = socket.writableLength
-      return isStill
-    },
-    300,
-  )
-  return before
+  return await waitUntilStill('what waits for the client to be sent', () => socket.writableLength)
 }
 
 test('no request goes up before the one ahead of it has been answered', TIMEOUT, async (t) => {
@@ -96,19 +91,19 @@ test('no request goes up before the one ahead of it has been answered', TIMEOUT,
   const seen: string[] = []
   for (const line of ['PUT /held/1', 'DELETE /held/2', 'POST /held/3']) {
     seen.push(line)
-    await waitUntil('it to arrive', () => waiting.length === 1)
+    await waitFor('it to arrive', () => waiting.length === 1)
     await serveNeighbour(t, port)
     assert.deepEqual(withoutNeighbour(lines), seen)
     waiting.shift()?.socket.write(OK)
     assert.equal((await client.response()).status, 200)
   }
-  await waitUntil('the log', () => requests.filter(({ path }) => path !== '/neighbour').length === 3)
+  await waitFor('the log', () => requests.filter(({ path }) => path !== '/neighbour').length === 3)
 })
 
 test('one client does not get all upstream connections of a site', TIMEOUT, async (t) => {
   const { client, port, waiting } = await start(t, { upstreamConnectionsPerSite: 2 })
   client.send(ask('GET /held').repeat(90))
-  await waitUntil('the first to arrive', () => waiting.length === 1)
+  await waitFor('the first to arrive', () => waiting.length === 1)
   await serveNeighbour(t, port)
   assert.equal(waiting.length, 1)
 })
@@ -119,7 +114,7 @@ test(
   async (t) => {
     const { client, port, waiting, answerNext, lines } = await start(t)
     client.send(ask('GET /held'))
-    await waitUntil('it to arrive', () => waiting.length === 1)
+    await waitFor('it to arrive', () => waiting.length === 1)
     client.send(ask('GET /1') + ask('GET /2'))
     await serveNeighbour(t, port)
     // Large ones, lest the limit on their number end it.
@@ -128,7 +123,7 @@ test(
     const left = await whenStuck(client)
     assert.ok(left > 16 * MEGABYTE, `${left} bytes not taken`)
     await answerNext()
-    await waitUntil('many of them', () => lines.length > 500)
+    await waitFor('many of them', () => lines.length > 500)
     client.socket.destroy()
   },
 )
@@ -172,9 +167,9 @@ for (const between of [0, 20]) {
       ])
       assert.equal(lines.at(-1), 'GET /tunnel')
       const tunnel = upstream.connections.find(({ received }) => received.includes('ping'))
-      await waitUntil('the first bytes', () => upstream.received().endsWith('ping'))
+      await waitFor('the first bytes', () => upstream.received().endsWith('ping'))
       client.send('-pong')
-      await waitUntil('the rest', () => upstream.received().includes('ping-pong'))
+      await waitFor('the rest', () => upstream.received().includes('ping-pong'))
       ;(tunnel ?? upstream.newest()).socket.write('back')
       await client.until((text) => text === 'back')
     },
@@ -185,13 +180,13 @@ test('a large answer ahead of a handshake gets through to a slow reader', TIMEOU
   const { client, waiting } = await start(t)
   client.socket.pause()
   client.send(ask('GET /held') + ask('GET /tunnel', UPGRADE))
-  await waitUntil('it to arrive', () => waiting.length === 1)
+  await waitFor('it to arrive', () => waiting.length === 1)
   const total = 24 * MEGABYTE
   waiting[0]?.socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${total}\r\n\r\n`)
   waiting[0]?.socket.write(Buffer.alloc(total, 'x'))
-  await waitUntil('the upstream to be held back', () => (waiting[0]?.socket.writableLength ?? 0) > 0)
+  await waitFor('the upstream to be held back', () => (waiting[0]?.socket.writableLength ?? 0) > 0)
   client.socket.resume()
-  await waitUntil('all of it', () => client.received().length > total)
+  await waitFor('all of it', () => client.received().length > total)
   assert.deepEqual(await statusesOf(client, 2), [200, 101])
 })
 
@@ -238,9 +233,9 @@ test('what cannot be read ends the connection behind the answers that are owed',
 test('with the connection go the requests that wait', TIMEOUT, async (t) => {
   const { client, port, waiting, requests, lines } = await start(t)
   client.send(ask('GET /held') + ask('GET /never'))
-  await waitUntil('it to arrive', () => waiting.length === 1)
+  await waitFor('it to arrive', () => waiting.length === 1)
   client.socket.destroy()
-  await waitUntil('the upstream to be left', () => waiting.every(({ socket }) => socket.destroyed))
+  await waitFor('the upstream to be left', () => waiting.every(({ socket }) => socket.destroyed))
   await serveNeighbour(t, port)
   assert.ok(!lines.includes('GET /never'))
   assert.deepEqual(requests.map(({ path, status }) => [path, status]).slice(0, 1), [['/held', 499]])
@@ -254,7 +249,7 @@ test('a client that goes is noticed behind many requests that wait', TIMEOUT, as
     await serveNeighbour(t, port)
   }
   client.socket.destroy()
-  await waitUntil('the upstream to be left', () => waiting.every(({ socket }) => socket.destroyed))
+  await waitFor('the upstream to be left', () => waiting.every(({ socket }) => socket.destroyed))
   assert.equal(requests.find(({ path }) => path === '/held')?.status, 499)
 })
 
@@ -288,7 +283,7 @@ test('a head is late when it has been read for long, and not when it has not', T
 test('drain: what has been read is answered, and the last answer says goodbye', TIMEOUT, async (t) => {
   const { client, server, closeListener, answerNext, waiting } = await start(t)
   client.send(ask('GET /held') + ask('GET /1') + ask('GET /2'))
-  await waitUntil('it to arrive', () => waiting.length === 1)
+  await waitFor('it to arrive', () => waiting.length === 1)
   closeListener()
   const drained = server.drain(20_000)
   await answerNext()

@@ -9,9 +9,15 @@ import { Http1Server } from '../../src/protocol/http1/server.ts'
 import { TrafficMetrics } from '../../src/observability/metrics.ts'
 import { WriteTimeouts } from '../../src/protocol/write-timeouts.ts'
 import { recordingLog } from '../support/front.ts'
-import { connectHttp2, request } from '../support/http2-client.ts'
-import { connectPlain, connectRaw, type RawClient } from '../support/raw-client.ts'
-import { answering, OK, readRequests, startUpstream, type UpstreamRequest } from '../support/raw-upstream.ts'
+import { connectHttp2, request } from '../support/http2/client.ts'
+import { connectPlain, connectRaw, type RawClient } from '../../../../test/harness/clients/raw-client.ts'
+import {
+  answering,
+  OK,
+  readRequests,
+  startUpstream,
+  type UpstreamRequest,
+} from '../../../../test/harness/raw-upstream.ts'
 import { LIMITS, siteOf, startSiteServer } from '../support/site-server.ts'
 import { listen } from '../../../../test/harness/ports.ts'
 

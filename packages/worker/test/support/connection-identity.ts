@@ -2,7 +2,7 @@
 // connection authenticate it, and whatever else is sent between two of them begins them anew.
 import net from 'node:net'
 import type { TestContext } from 'node:test'
-import { readRequest, valuesOf, type UpstreamRequest } from './raw-upstream.ts'
+import { readRequest, valuesOf, type UpstreamRequest } from '../../../../test/harness/raw-upstream.ts'
 import { listen } from '../../../../test/harness/ports.ts'
 
 export interface IdentityUpstream {

@@ -3,10 +3,16 @@
 import assert from 'node:assert/strict'
 import type { TestContext } from 'node:test'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
-import { connectRaw } from './raw-client.ts'
-import { answering, OK, startUpstream, type Behaviour, type RawUpstream } from './raw-upstream.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import {
+  answering,
+  OK,
+  startUpstream,
+  type Behaviour,
+  type RawUpstream,
+} from '../../../../test/harness/raw-upstream.ts'
 import { LIMITS, siteOf } from './site-server.ts'
-import { startWorkerProcess, type WorkerProcess } from './worker-process.ts'
+import { startWorkerProcess, type WorkerProcess } from './process/worker-process.ts'
 
 interface Proxy {
   readonly port: number

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import type { ClientHttp2Session, ClientHttp2Stream, OutgoingHttpHeaders } from 'node:http2'
 import { test } from 'node:test'
-import { answerOf, connectHttp2, open, request } from '../support/http2-client.ts'
+import { answerOf, connectHttp2, open, request } from '../support/http2/client.ts'
 import {
   answering,
   readRequest,
@@ -12,9 +12,9 @@ import {
   valuesOf,
   type Behaviour,
   type UpstreamConnection,
-} from '../support/raw-upstream.ts'
+} from '../../../../test/harness/raw-upstream.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor, waitUntilStill } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 60_000 }
 const CANCEL = 8
@@ -103,7 +103,7 @@ test('a stream that is reset while its handshake is queued gives its place back'
   leaving.on('error', () => {})
   const next = openTunnel(session)
   leaving.close(CANCEL)
-  await waitUntil('the proxy to see it', () => requests.some(({ path }) => path === '/leaving'))
+  await waitFor('the proxy to see it', () => requests.some(({ path }) => path === '/leaving'))
   first.stream.close()
   assert.equal((await next).status, 200)
   assert.equal(upstream.connections.length, 2)
@@ -150,12 +150,12 @@ test('an extended CONNECT becomes a handshake of ours, and then a tunnel', TIMEO
   assert.deepEqual(valuesOf(sent.headers, 'x-forwarded-for'), ['127.0.0.1'])
   assert.deepEqual(valuesOf(sent.headers, 'cookie'), ['a=1; b=2'])
   stream.write('hello')
-  await waitUntil('the echo', () => received() === 'hello')
+  await waitFor('the echo', () => received() === 'hello')
   assert.equal(requests.length, 0)
   stream.end('bye')
   await once(stream, 'close')
   assert.equal(received(), 'hellobye')
-  await waitUntil('the log', () => requests.length === 1)
+  await waitFor('the log', () => requests.length === 1)
   assert.deepEqual(
     [requests[0]?.status, requests[0]?.bytes, requests[0]?.method, requests[0]?.path, requests[0]?.proto],
     [200, 8, 'CONNECT', '//chat/../x%2F?a=//', 'h2'],
@@ -171,15 +171,15 @@ test(
     const session = await connectHttp2(t, port)
     const tunnels = await Promise.all(Array.from({ length: 20 }, async () => await openTunnel(session)))
     for (const [i, { stream }] of tunnels.entries()) stream.write(`tunnel ${i}`)
-    await waitUntil('every echo', () => tunnels.every(({ received }, i) => received() === `tunnel ${i}`))
+    await waitFor('every echo', () => tunnels.every(({ received }, i) => received() === `tunnel ${i}`))
     assert.equal(upstream.connections.length, 20)
     const keys = upstream.connections.map(({ received }) => /websocket-key: (\S+)/iu.exec(received)?.[1])
     assert.equal(new Set(keys).size, 20)
     session.destroy()
-    await waitUntil('the upstreams to be closed', () =>
+    await waitFor('the upstreams to be closed', () =>
       upstream.connections.every(({ socket }) => socket.destroyed),
     )
-    await waitUntil('the session to be gone', () => server.connectionCount === 0)
+    await waitFor('the session to be gone', () => server.connectionCount === 0)
   },
 )
 
@@ -228,7 +228,7 @@ test('a switch that proves nothing: 502', TIMEOUT, async (t) => {
     assert.doesNotMatch(received(), /secret/u)
     assert.equal(upstreamErrors.length, 1)
     assert.match(upstreamErrors[0]?.error ?? '', /^bad response: 101 (?:that switches to|without)/u)
-    await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
+    await waitFor('the upstream to be closed', () => upstream.newest().socket.destroyed)
   }
 })
 
@@ -256,7 +256,7 @@ test('a refusal of the upstream, none at all, none in time', TIMEOUT, async (t) 
       upstreamErrors.map((entry) => entry.error),
       error,
     )
-    await waitUntil('the log', () => requests.length === 1)
+    await waitFor('the log', () => requests.length === 1)
     assert.equal(requests[0]?.status, status)
   }
 })
@@ -268,10 +268,10 @@ test('a client that resets before the upstream has answered: the upstream is clo
   await once(session, 'remoteSettings')
   const stream = open(session, HANDSHAKE, false)
   stream.on('error', () => {})
-  await waitUntil('the handshake to arrive', () => upstream.received() !== '')
+  await waitFor('the handshake to arrive', () => upstream.received() !== '')
   stream.close(CANCEL)
-  await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
-  await waitUntil('the log', () => requests.length === 1)
+  await waitFor('the upstream to be closed', () => upstream.newest().socket.destroyed)
+  await waitFor('the log', () => requests.length === 1)
   assert.equal(requests[0]?.status, 499)
 })
 
@@ -299,14 +299,14 @@ test('either side ending or resetting does the same to the other', TIMEOUT, asyn
 
   const resetting = await openTunnel(session)
   resetting.stream.close(CANCEL)
-  await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
+  await waitFor('the upstream to be closed', () => upstream.newest().socket.destroyed)
 
   // Half closed: the upstream may still answer.
   const half = await openTunnel(session)
   half.stream.end('some')
   await once(half.stream, 'close')
   assert.equal(half.received(), 'some')
-  await waitUntil('every upstream to be closed', () =>
+  await waitFor('every upstream to be closed', () =>
     upstream.connections.every(({ socket }) => socket.destroyed),
   )
   assert.equal((await request(session, { ':authority': 'unknown.example' })).status, 404)
@@ -325,7 +325,7 @@ test('the end of one direction is passed on, and the other goes on', TIMEOUT, as
   first.stream.end('last')
   await once(socket, 'end')
   socket.write('more')
-  await waitUntil('what comes after it', () => first.received() === 'more')
+  await waitFor('what comes after it', () => first.received() === 'more')
   socket.end()
   await once(first.stream, 'close')
   assert.equal(first.stream.rstCode, 0)
@@ -336,12 +336,12 @@ test('the end of one direction is passed on, and the other goes on', TIMEOUT, as
   connection.socket.end('last')
   await once(second.stream, 'end')
   second.stream.write('more')
-  await waitUntil('the rest', () => connection.received.endsWith('more'))
+  await waitFor('the rest', () => connection.received.endsWith('more'))
   const large = 'x'.repeat(1_000_000)
   second.stream.end(large)
   await once(connection.socket, 'end')
   assert.ok(connection.received.endsWith(`more${large}`))
-  await waitUntil('the stream to be over', () => second.stream.destroyed)
+  await waitFor('the stream to be over', () => second.stream.destroyed)
   assert.deepEqual([second.received(), second.stream.rstCode], ['last', 0])
 })
 
@@ -357,9 +357,9 @@ test('a client that has ended its side before the upstream switches', TIMEOUT, a
   const stream = open(await session, HANDSHAKE, false)
   stream.on('error', () => {})
   stream.end()
-  await waitUntil('the upstream', () => upstream.connections.length === 1)
+  await waitFor('the upstream', () => upstream.connections.length === 1)
   const { socket } = upstream.newest()
-  await waitUntil('the end', () => socket.readableEnded)
+  await waitFor('the end', () => socket.readableEnded)
   stream.resume()
   socket.end()
   await once(stream, 'close')
@@ -386,40 +386,23 @@ test('whoever does not read holds the other back, both ways, and loses nothing',
   await once(stream, 'response')
   stream.write('go')
   const { socket } = upstream.newest()
-  await waitUntil('the upstream to be held back', () => heldBack && socket.writableLength > 0)
-  let held = -1
-  await waitUntil(
-    'no more to go',
-    () => {
-      const before = held
-      held = socket.writableLength
-      return before === held
-    },
-    1_000,
-  )
+  await waitFor('the upstream to be held back', () => heldBack && socket.writableLength > 0)
+  const held = await waitUntilStill('what the upstream has left to send', () => socket.writableLength, 1_000)
   assert.ok(held > size / 4, `${held} bytes are held`)
 
   for (let sent = 0; sent < size; sent += chunk.length) stream.write(chunk)
-  let toUpstream = -1
-  await waitUntil(
-    'no more to go up',
-    () => {
-      const before = toUpstream
-      toUpstream = stream.writableLength
-      return before === toUpstream
-    },
+  const toUpstream = await waitUntilStill(
+    'what the client has left to send',
+    () => stream.writableLength,
     1_000,
   )
   assert.ok(toUpstream > size / 4, `${toUpstream} bytes are held`)
 
   let received = 0
   stream.on('data', (data: Buffer) => (received += data.length))
-  await waitUntil('all to come down', () => received === size)
+  await waitFor('all to come down', () => received === size)
   socket.resume()
-  await waitUntil(
-    'all to go up',
-    () => upstream.received().split('\r\n\r\n')[1]?.length === size + 'go'.length,
-  )
+  await waitFor('all to go up', () => upstream.received().split('\r\n\r\n')[1]?.length === size + 'go'.length)
 })
 
 test('a tunnel without a byte for upgrade_idle_timeout is cut', TIMEOUT, async (t) => {
@@ -434,12 +417,12 @@ test('a tunnel without a byte for upgrade_idle_timeout is cut', TIMEOUT, async (
   for (let i = 0; i < 4; i++) {
     await new Promise((resolve) => setTimeout(resolve, 200))
     stream.write('x')
-    await waitUntil('the echo', () => received().length === i + 1)
+    await waitFor('the echo', () => received().length === i + 1)
   }
   await once(stream, 'close')
   assert.ok(performance.now() - startMs >= 2_700)
   assert.equal(stream.rstCode, CANCEL)
-  await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
+  await waitFor('the upstream to be closed', () => upstream.newest().socket.destroyed)
 })
 
 test('a drain: a tunnel lives on to the deadline, then its client is told 1001', TIMEOUT, async (t) => {
@@ -452,14 +435,14 @@ test('a drain: a tunnel lives on to the deadline, then its client is told 1001',
   const drained = server.drain(1_500)
   await once(session, 'goaway')
   tunnel.stream.write('\u0081\u0001x', 'latin1')
-  await waitUntil('the tunnel to work on', () => tunnel.received() === '\u0081\u0001x')
+  await waitFor('the tunnel to work on', () => tunnel.received() === '\u0081\u0001x')
   await once(tunnel.stream, 'close')
   assert.ok(performance.now() - startMs >= 1_400)
   assert.equal(tunnel.received(), `\u0081\u0001x${GOING_AWAY}`)
   assert.equal(tunnel.stream.rstCode, 0)
   await drained
-  await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
-  await waitUntil('the log', () => requests.length === 1)
+  await waitFor('the upstream to be closed', () => upstream.newest().socket.destroyed)
+  await waitFor('the log', () => requests.length === 1)
   assert.deepEqual([requests[0]?.status, requests[0]?.bytes], [200, 7])
 })
 
@@ -483,10 +466,10 @@ test(
       ['connections_per_client'],
     )
     for (const { stream } of tunnels) stream.close(CANCEL)
-    await waitUntil('the tunnels to be gone', () => connections.open === 1)
+    await waitFor('the tunnels to be gone', () => connections.open === 1)
     assert.equal((await openTunnel(session)).status, 200)
     session.destroy()
-    await waitUntil('all to be gone', () => connections.open === 0)
+    await waitFor('all to be gone', () => connections.open === 0)
   },
 )
 
@@ -503,7 +486,7 @@ test(
     // The server has read them all once it has answered what came after them.
     await request(session, { ':authority': 'unknown.example' })
     for (const stream of streams) stream.close(CANCEL)
-    await waitUntil('all to be given up', () => requests.filter(({ status }) => status === 499).length === 5)
+    await waitFor('all to be given up', () => requests.filter(({ status }) => status === 499).length === 5)
     const next = open(session, HANDSHAKE, false)
     first.close(CANCEL)
     await once(next, 'response')
@@ -523,6 +506,6 @@ test('a tunnel that one side has ended does not outlive a shorter silence', TIME
     const { stream } = await openTunnel(session)
     if (side === 'client') stream.end()
     else upstream.newest().socket.end()
-    await waitUntil('the tunnel to end', () => requests.length === i + 1)
+    await waitFor('the tunnel to end', () => requests.length === i + 1)
   }
 })

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { test } from 'node:test'
-import { connectRaw } from '../support/raw-client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
 import {
   answering,
   OK,
@@ -11,9 +11,9 @@ import {
   startUpstream,
   valuesOf,
   type UpstreamConnection,
-} from '../support/raw-upstream.ts'
+} from '../../../../test/harness/raw-upstream.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 60_000 }
 const KEY_ALONE = 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n'
@@ -84,7 +84,7 @@ test(
     await client.until((text) => text === 'earlylater')
     client.socket.end()
     await client.closed()
-    await waitUntil('the log', () => requests.length === 1)
+    await waitFor('the log', () => requests.length === 1)
     assert.deepEqual([requests[0]?.status, requests[0]?.bytes], [101, 'earlylater'.length])
   },
 )
@@ -107,7 +107,7 @@ test('either side ending ends the other', TIMEOUT, async (t) => {
   assert.equal((await client.response()).status, 101)
   client.socket.destroy()
   await once(upstream.newest().socket, 'close')
-  await waitUntil('every connection to be gone', () => server.connectionCount === 0)
+  await waitFor('every connection to be gone', () => server.connectionCount === 0)
 })
 
 test('a handshake with Content-Length: 0 is a handshake', TIMEOUT, async (t) => {
@@ -145,12 +145,12 @@ test('the end of one direction is passed on, and the other goes on', TIMEOUT, as
   second.socket.end('last')
   await ended
   second.client.send('more')
-  await waitUntil('the rest', () => upstream.newest().received.endsWith('more'))
+  await waitFor('the rest', () => upstream.newest().received.endsWith('more'))
   const large = 'x'.repeat(1_000_000)
   second.client.socket.end(large)
   await once(second.socket, 'end')
   assert.ok(upstream.newest().received.endsWith(`more${large}`))
-  await waitUntil('every connection to be gone', () => server.connectionCount === 0)
+  await waitFor('every connection to be gone', () => server.connectionCount === 0)
 })
 
 test('a client that resets before the upstream has answered harms nobody', TIMEOUT, async (t) => {
@@ -158,15 +158,15 @@ test('a client that resets before the upstream has answered harms nobody', TIMEO
   const { port, requests, server } = await startSiteServer(t, [siteOf(upstream.port)])
   const client = await connectRaw(t, port)
   client.send(handshake())
-  await waitUntil('the handshake to arrive', () => upstream.received() !== '')
+  await waitFor('the handshake to arrive', () => upstream.received() !== '')
   client.socket.destroy()
   await once(upstream.newest().socket, 'close')
-  await waitUntil('the log', () => requests.length === 1)
+  await waitFor('the log', () => requests.length === 1)
   assert.equal(requests[0]?.status, 499)
   const other = await connectRaw(t, port)
   other.send(handshake())
   other.socket.destroy()
-  await waitUntil('every connection to be gone', () => server.connectionCount === 0)
+  await waitFor('every connection to be gone', () => server.connectionCount === 0)
 })
 
 test(
@@ -263,7 +263,7 @@ test('a client that leaves while its handshake is queued gives its place back', 
   assert.equal((await first.response()).status, 101)
   leaving.send(handshake('/leaving'))
   leaving.socket.destroy()
-  await waitUntil('the proxy to see it', () => requests.some(({ path }) => path === '/leaving'))
+  await waitFor('the proxy to see it', () => requests.some(({ path }) => path === '/leaving'))
   next.send(handshake())
   upstream.newest().socket.destroy()
   assert.equal((await next.response()).status, 101)
@@ -349,7 +349,7 @@ test('a tunnel without a byte for upgrade_idle_timeout is closed', TIMEOUT, asyn
   }
   await client.closed()
   assert.ok(performance.now() - startMs >= 2_350)
-  await waitUntil('the upstream to be closed', () =>
+  await waitFor('the upstream to be closed', () =>
     upstream.connections.every(({ socket }) => socket.destroyed),
   )
 })
@@ -374,7 +374,7 @@ test(
         upstreamErrors[0]?.error ?? '',
         /^bad response: 101 that switches to (?:nothing|something else)$/u,
       )
-      await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
+      await waitFor('the upstream to be closed', () => upstream.newest().socket.destroyed)
     }
   },
 )
@@ -388,7 +388,7 @@ test('an upstream that falls silent within a refusal: cut after the request time
   client.send(handshake())
   await client.closed()
   assert.match(client.received(), /403 Forbidden[^]*x$/u)
-  await waitUntil('the upstream to be closed', () => upstream.newest().socket.destroyed)
+  await waitFor('the upstream to be closed', () => upstream.newest().socket.destroyed)
 })
 
 /** A server's frame; of its payload as much as is given. */
@@ -426,7 +426,7 @@ test(
     const startMs = performance.now()
     const drained = server.drain(1_500)
     quiet.send('after a while')
-    await waitUntil('the tunnel to work on', () => upstream.received().includes('after a while'))
+    await waitFor('the tunnel to work on', () => upstream.received().includes('after a while'))
     await Promise.all([quiet, talking, half, closed].map(async (client) => await client.closed()))
     assert.ok(performance.now() - startMs >= 1_400)
     await drained
@@ -434,10 +434,10 @@ test(
     assert.ok(talking.received().endsWith(`${frame(5)}${frame(300)}${GOING_AWAY}`))
     assert.ok(half.received().endsWith(frame(300, 100)))
     assert.ok(closed.received().endsWith('\r\n\r\n\u0088\u0002\u0003\u00e8'))
-    await waitUntil('the upstreams to be closed', () =>
+    await waitFor('the upstreams to be closed', () =>
       upstream.connections.every(({ socket }) => socket.destroyed),
     )
-    await waitUntil('the log', () => requests.length === 4)
+    await waitFor('the log', () => requests.length === 4)
     assert.deepEqual(new Set(requests.map(({ status }) => status)), new Set([101]))
   },
 )
@@ -473,6 +473,6 @@ test('a tunnel that one side has ended does not outlive a shorter silence', TIME
     assert.equal((await client.response()).status, 101)
     if (side === 'client') client.socket.end()
     else upstream.newest().socket.end()
-    await waitUntil('the tunnel to end', () => requests.length === i + 1)
+    await waitFor('the tunnel to end', () => requests.length === i + 1)
   }
 })

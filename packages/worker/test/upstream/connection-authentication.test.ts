@@ -4,10 +4,10 @@ import assert from 'node:assert/strict'
 import type { ClientHttp2Session } from 'node:http2'
 import { test, type TestContext } from 'node:test'
 import { served, startIdentityUpstream, type IdentityUpstream } from '../support/connection-identity.ts'
-import { connectHttp2, request } from '../support/http2-client.ts'
-import { connectRaw } from '../support/raw-client.ts'
+import { connectHttp2, request } from '../support/http2/client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 60_000 }
 
@@ -154,7 +154,7 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
     await logIn(anna.ask, 'anna')
     assert.equal(upstream.open(), 1)
     anna.close()
-    await waitUntil('the upstream connection to end', () => upstream.open() === 0)
+    await waitFor('the upstream connection to end', () => upstream.open() === 0)
   })
 
   test(`${name}: a bound connection gives its room to others`, TIMEOUT, async (t) => {
@@ -163,7 +163,7 @@ for (const [name, connect] of Object.entries(CLIENTS)) {
     const [anna, other] = [await connect(t, port), await connect(t, port)]
     await logIn(anna.ask, 'anna')
     assert.equal((await other.ask()).served, served('nobody', 2))
-    await waitUntil('the first to end', () => upstream.open() === 1)
+    await waitFor('the first to end', () => upstream.open() === 1)
     assert.equal((await anna.ask()).served, served('nobody', 3))
   })
 
@@ -249,6 +249,6 @@ test(
     assert.equal((await socket.response()).body, served('anna', 1))
     const other = await http1(t, port)
     assert.equal((await other.ask()).served, served('nobody', 2))
-    await waitUntil('the first to end', () => upstream.open() === 1)
+    await waitFor('the first to end', () => upstream.open() === 1)
   },
 )

@@ -14,10 +14,10 @@ import {
   type Answer,
   type NameSources,
 } from '@reverse-proxy/shared/names/name-resolver'
-import { connectRaw } from '../support/raw-client.ts'
-import { answering, OK, startUpstream } from '../support/raw-upstream.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import { answering, OK, startUpstream } from '../../../../test/harness/raw-upstream.ts'
 import { NO_RATE_LIMIT, siteOf, startSiteServer } from '../support/site-server.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 30_000 }
 
@@ -125,10 +125,10 @@ test('short names are completed from the search list, and the system is asked la
   sources.answerSystem = async (name) =>
     await new Promise((done) => turns.push(() => done([name === 'p.local' ? '10.0.0.4' : '10.0.0.5'])))
   const both = Promise.all([resolve(names, 'p.local'), resolve(names, 'q.local')])
-  await waitUntil('the system to be asked', () => turns.length === 1)
+  await waitFor('the system to be asked', () => turns.length === 1)
   assert.deepEqual(sources.askedSystem, ['p.local'])
   turns[0]?.()
-  await waitUntil('the system to be asked for the next', () => turns.length === 2)
+  await waitFor('the system to be asked for the next', () => turns.length === 2)
   turns[1]?.()
   assert.deepEqual(await both, ['10.0.0.4', '10.0.0.5'])
 })
@@ -209,13 +209,13 @@ test('a name whose servers are silent, or that is none, concerns its own site al
     names,
   )
   const ask = async (host: string): Promise<number> => {
-    const client = await connectRaw(t, port, host)
+    const client = await connectRaw(t, port, { serverName: host })
     client.send(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`)
     return (await client.response()).status
   }
   // More than the runtime's pool has threads.
   const dead = Promise.all(Array.from({ length: 12 }, async () => await ask('a.example')))
-  await waitUntil('the dead name to be asked for', () => server.asked.includes('dead.test 1'))
+  await waitFor('the dead name to be asked for', () => server.asked.includes('dead.test 1'))
   assert.equal(await ask('x.wild.example'), 200)
   assert.equal(await ask('b.example'), 200)
   assert.equal(await ask('y.wild.example'), 502)

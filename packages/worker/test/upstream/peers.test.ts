@@ -6,19 +6,19 @@ import net from 'node:net'
 import { createInterface } from 'node:readline'
 import { test, type TestContext } from 'node:test'
 import type { Balancing } from '@reverse-proxy/shared/config/balancing'
-import { connectHttp2, request } from '../support/http2-client.ts'
-import { connectRaw } from '../support/raw-client.ts'
+import { connectHttp2, request } from '../support/http2/client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
 import {
   answering,
   OK,
   readRequests,
   startUpstream,
   type UpstreamConnection,
-} from '../support/raw-upstream.ts'
+} from '../../../../test/harness/raw-upstream.ts'
 import { LIMITS, siteOf, startSiteServer } from '../support/site-server.ts'
 import { freePort } from '../../../../test/harness/ports.ts'
 import { next } from '../support/sockets.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 60_000 }
 
@@ -95,11 +95,11 @@ test(
       while (!load.isOver) answers.push(await request(session))
     })
     const pid = String(victim.child.pid)
-    await waitUntil('the load to reach all', () => new Set(answers.map(({ body }) => body)).size === 3)
+    await waitFor('the load to reach all', () => new Set(answers.map(({ body }) => body)).size === 3)
     victim.child.kill('SIGKILL')
     await once(victim.child, 'exit')
     const atDeath = answers.length
-    await waitUntil('the load to go on', () => answers.length > atDeath + 500)
+    await waitFor('the load to go on', () => answers.length > atDeath + 500)
     load.isOver = true
     await Promise.all(clients)
     assert.deepEqual([...new Set(answers.map(({ status }) => status))], [200])

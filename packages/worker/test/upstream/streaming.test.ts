@@ -4,13 +4,19 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
-import { answerOf, connectHttp2, open, request } from '../support/http2-client.ts'
-import { dataFrame, frame, FRAME, headersFrame, uint32 } from '../support/http2-frames.ts'
-import { connectRaw } from '../support/raw-client.ts'
-import { connectRawHttp2, requestFields } from '../support/raw-http2-client.ts'
-import { answering, OK, readRequest, readRequests, startUpstream } from '../support/raw-upstream.ts'
+import { answerOf, connectHttp2, open, request } from '../support/http2/client.ts'
+import { dataFrame, frame, FRAME, headersFrame, uint32 } from '../support/http2/frames.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
+import { connectRawHttp2, requestFields } from '../support/http2/raw-client.ts'
+import {
+  answering,
+  OK,
+  readRequest,
+  readRequests,
+  startUpstream,
+} from '../../../../test/harness/raw-upstream.ts'
 import { siteOf, startSiteServer } from '../support/site-server.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor, waitUntilStill } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 60_000 }
 const GET = 'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n'
@@ -49,7 +55,7 @@ test('a client that goes takes the upstream exchange with it', TIMEOUT, async (t
   await once(stream, 'response')
   stream.close(8)
   await once(upstream.newest().socket, 'close')
-  await waitUntil('both requests to be logged', () => requests.length === 2)
+  await waitFor('both requests to be logged', () => requests.length === 2)
   assert.deepEqual(
     requests.map(({ status }) => status),
     [200, 200],
@@ -62,7 +68,7 @@ test('a client that goes before there is an answer is logged as 499', TIMEOUT, a
   const { port, requests, upstreamErrors } = await startSiteServer(t, [siteOf(upstream.port)])
   const client = await connectRaw(t, port)
   client.send(GET)
-  await waitUntil(
+  await waitFor(
     'the request to arrive',
     () => upstream.connections.length === 1 && upstream.received() !== '',
   )
@@ -94,22 +100,14 @@ test('a large download to a slow reader is held back at the upstream', TIMEOUT, 
   client.socket.removeAllListeners('data')
   client.socket.pause()
   client.send(GET)
-  let before = -1
-  await waitUntil(
-    'the upstream to be held back',
-    () => {
-      const isStill = sent > 0 && sent === before
-      before = sent
-      return isStill
-    },
-    200,
-  )
+  await waitFor('the response to begin', () => sent > 0)
+  await waitUntilStill('what the upstream has sent', () => sent)
   assert.ok(sent < 32 * MEGABYTE, `held ${sent}`)
   let received = 0
   client.socket.on('data', (data) => (received += data.length))
   client.socket.resume()
-  await waitUntil('the whole body', () => received > total)
-  await waitUntil('the log', () => requests.length === 1)
+  await waitFor('the whole body', () => received > total)
+  await waitFor('the log', () => requests.length === 1)
   assert.equal(requests[0]?.bytes, total)
 })
 
@@ -135,16 +133,8 @@ test('a large upload to a slow upstream is held back at the client', TIMEOUT, as
     }
   }
   more()
-  let before = -1
-  await waitUntil(
-    'the client to be held back',
-    () => {
-      const isStill = received > 0 && sent === before
-      before = sent
-      return isStill
-    },
-    200,
-  )
+  await waitFor('the upload to arrive', () => received > 0)
+  await waitUntilStill('what the client has sent', () => sent)
   assert.ok(sent < 32 * MEGABYTE, `sent ${sent}`)
   upstream.connections[0]?.socket.resume()
   assert.equal((await client.response()).status, 200)
@@ -161,9 +151,9 @@ test('an echo: request and response stream at the same time', TIMEOUT, async (t)
   client.send('POST / HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n')
   await client.until((text) => text.includes('begun'))
   client.send('3\r\nyou\r\n')
-  await waitUntil('the second chunk', () => upstream.received().includes('you'))
+  await waitFor('the second chunk', () => upstream.received().includes('you'))
   client.send('0\r\n\r\n')
-  await waitUntil('the end of the request', () => upstream.received().endsWith('0\r\n\r\n'))
+  await waitFor('the end of the request', () => upstream.received().endsWith('0\r\n\r\n'))
   upstream.connections[0]?.socket.write('0\r\n\r\n')
   assert.equal((await client.response()).body, 'begun')
 })
@@ -231,7 +221,7 @@ test(
     const held = await connectRaw(t, port)
     held.send(`POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: ${16 * MEGABYTE}\r\n\r\n`)
     held.send('x'.repeat(16 * MEGABYTE))
-    await waitUntil('the upstream to hold it back', () => first !== undefined)
+    await waitFor('the upstream to hold it back', () => first !== undefined)
     const stalled = [
       'Content-Length: 10\r\n\r\nx',
       'Content-Length: 10\r\n\r\n',
@@ -282,7 +272,7 @@ test(
     const client = await connectRawHttp2(t, port)
     const reset = frame(FRAME.rstStream, 0, 1, uint32(0))
     client.send(headersFrame(1, requestFields('/', 'HEAD'), false), dataFrame(1, 'x', false), reset)
-    await waitUntil('the log', () => requests.length > 0)
+    await waitFor('the log', () => requests.length > 0)
     assert.deepEqual([requests[0]?.method, requests[0]?.status], ['HEAD', 499])
   },
 )
@@ -302,7 +292,7 @@ test(
       // More than is read ahead of an upstream, and not all.
       for (let i = 0; i < 12; i++) client.send(dataFrame(1, 'x'.repeat(16_000), false))
       assert.equal((await client.outcome(1)).status, 502)
-      await waitUntil('the log', () => requests.length > 0)
+      await waitFor('the log', () => requests.length > 0)
       assert.equal(requests[0]?.status, 502)
     }
   },
@@ -345,7 +335,7 @@ test('an exchange is idle only when neither direction moves', TIMEOUT, async (t)
   await delay(PAUSE_MS)
 
   const [before, beforeOverHttp2] = [events.received().length, eventsOverHttp2]
-  await waitUntil('more', () => events.received().length > before && eventsOverHttp2 > beforeOverHttp2)
+  await waitFor('more', () => events.received().length > before && eventsOverHttp2 > beforeOverHttp2)
   download.socket.resume()
-  await waitUntil('all of the download', () => download.received().length > DOWNLOAD_BYTES)
+  await waitFor('all of the download', () => download.received().length > DOWNLOAD_BYTES)
 })

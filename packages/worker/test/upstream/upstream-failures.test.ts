@@ -6,18 +6,18 @@ import { test, type TestContext } from 'node:test'
 import tls from 'node:tls'
 import type { ProxyAction } from '@reverse-proxy/shared/config/config'
 import { makeCertificate } from '../support/certificates.ts'
-import { answerOf, connectHttp2, open, request } from '../support/http2-client.ts'
-import { connectRaw } from '../support/raw-client.ts'
+import { answerOf, connectHttp2, open, request } from '../support/http2/client.ts'
+import { connectRaw } from '../../../../test/harness/clients/raw-client.ts'
 import {
   answering,
   OK,
   readRequests,
   startUpstream,
   type UpstreamConnection,
-} from '../support/raw-upstream.ts'
+} from '../../../../test/harness/raw-upstream.ts'
 import { LIMITS, siteOf, startSiteServer, testCertificate } from '../support/site-server.ts'
 import { freePort, listen } from '../../../../test/harness/ports.ts'
-import { waitUntil } from '../support/wait-until.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 
 const TIMEOUT = { timeout: 60_000 }
 const GET = 'GET / HTTP/1.1\r\nHost: a.example\r\n\r\n'
@@ -461,20 +461,20 @@ test(
     const paths = (): (string | undefined)[] =>
       upstream.connections.map(({ received }) => readRequests(received).at(-1)?.line.split(' ')[1])
     const answers = ['/1', '/2', '/3', '/4'].map(async (path) => await request(session, { ':path': path }))
-    await waitUntil('the first', () => upstream.received().includes('/1'))
+    await waitFor('the first', () => upstream.received().includes('/1'))
     server.configure({ sites, limits: { ...limits, upstreamConnectionsPerSite: 2 } })
-    await waitUntil('the second', () => upstream.received().includes('/2'))
+    await waitFor('the second', () => upstream.received().includes('/2'))
     assert.deepEqual(paths(), ['/1', '/2'])
     server.configure({ sites, limits })
     upstream.connections[0]?.socket.write(OK)
     assert.equal((await answers[0])?.status, 200)
-    await waitUntil('one to be let go', () => upstream.connections.some(({ socket }) => socket.closed))
+    await waitFor('one to be let go', () => upstream.connections.some(({ socket }) => socket.closed))
     upstream.connections[1]?.socket.resetAndDestroy()
     assert.equal((await answers[1])?.status, 502)
-    await waitUntil('the third', () => upstream.received().includes('/3'))
+    await waitFor('the third', () => upstream.received().includes('/3'))
     assert.deepEqual(paths(), ['/1', '/2', '/3'])
     upstream.connections[2]?.socket.write(OK)
-    await waitUntil('the fourth', () => upstream.received().includes('/4'))
+    await waitFor('the fourth', () => upstream.received().includes('/4'))
     assert.deepEqual(paths(), ['/1', '/2', '/4'])
   },
 )

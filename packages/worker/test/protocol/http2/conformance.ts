@@ -1,7 +1,7 @@
 // Cases of conformance: bytes that a client sends after its preface, and what a server must do about them.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FLAG, FRAME, frame, type Frame } from '../../support/http2-frames.ts'
+import { FLAG, FRAME, frame, type Frame } from '../../support/http2/frames.ts'
 import {
   answer,
   goawayOf,
@@ -9,7 +9,7 @@ import {
   resetOf,
   responseOf,
   type PeerOptions,
-} from '../../support/http2-peer.ts'
+} from '../../support/http2/peer.ts'
 
 export const ERROR = {
   none: 0,

@@ -9,9 +9,9 @@ import {
   headersFrame,
   preface,
   uint32,
-} from '../../support/http2-frames.ts'
-import { settings } from '../../support/http2-peer.ts'
-import { requestFields } from '../../support/raw-http2-client.ts'
+} from '../../support/http2/frames.ts'
+import { settings } from '../../support/http2/peer.ts'
+import { requestFields } from '../../support/http2/raw-client.ts'
 import { ERROR, testCases, type Case } from './conformance.ts'
 
 const NOTHING: Buffer = Buffer.alloc(0)

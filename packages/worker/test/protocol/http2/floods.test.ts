@@ -11,9 +11,9 @@ import {
   headerBlock,
   headersFrame,
   uint32,
-} from '../../support/http2-frames.ts'
-import { answer, goawayOf, Http2Peer, resetOf, responseOf, settings } from '../../support/http2-peer.ts'
-import { requestFields } from '../../support/raw-http2-client.ts'
+} from '../../support/http2/frames.ts'
+import { answer, goawayOf, Http2Peer, resetOf, responseOf, settings } from '../../support/http2/peer.ts'
+import { requestFields } from '../../support/http2/raw-client.ts'
 import { ERROR } from './conformance.ts'
 
 const GET = requestFields('/')

@@ -4,8 +4,8 @@ import type { Field } from '../../../src/protocol/http2/hpack/field.ts'
 import { HpackDecoder } from '../../../src/protocol/http2/hpack/decoder.ts'
 import type { Http2Stream } from '../../../src/protocol/http2/streams/stream.ts'
 import type { Chance } from '../../fuzz/chance.ts'
-import { FLAG, FRAME, preface, type Frame } from '../../support/http2-frames.ts'
-import { Http2Peer, line } from '../../support/http2-peer.ts'
+import { FLAG, FRAME, preface, type Frame } from '../../support/http2/frames.ts'
+import { Http2Peer, line } from '../../support/http2/peer.ts'
 import { nextFrame, type Sent } from './fuzz-frames.ts'
 
 const MAX_FRAMES = 120

@@ -1,8 +1,8 @@
 // The frames that the fuzz sends: mostly such as a client sends, with something wrong here and there.
 import type { Chance } from '../../fuzz/chance.ts'
-import { FLAG, FRAME, frame, headerBlock, uint32, type Fields } from '../../support/http2-frames.ts'
-import { settings } from '../../support/http2-peer.ts'
-import { requestFields } from '../../support/raw-http2-client.ts'
+import { FLAG, FRAME, frame, headerBlock, uint32, type Fields } from '../../support/http2/frames.ts'
+import { settings } from '../../support/http2/peer.ts'
+import { requestFields } from '../../support/http2/raw-client.ts'
 
 /** What the client has done so far. */
 export interface Sent {

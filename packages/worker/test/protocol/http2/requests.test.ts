@@ -1,6 +1,6 @@
 // RFC 9113 8: requests that are malformed, each an error of its stream alone, and those that are not.
-import { FLAG, FRAME, dataFrame, frame, headersFrame, type Fields } from '../../support/http2-frames.ts'
-import { requestFields } from '../../support/raw-http2-client.ts'
+import { FLAG, FRAME, dataFrame, frame, headersFrame, type Fields } from '../../support/http2/frames.ts'
+import { requestFields } from '../../support/http2/raw-client.ts'
 import { ERROR, testCases, type Case } from './conformance.ts'
 
 const GET = requestFields('/')

@@ -13,9 +13,9 @@ import {
   headersFrame,
   uint32,
   type Frame,
-} from '../../support/http2-frames.ts'
-import { answer, goawayOf, Http2Peer, line, resetOf, responseOf, settings } from '../../support/http2-peer.ts'
-import { requestFields } from '../../support/raw-http2-client.ts'
+} from '../../support/http2/frames.ts'
+import { answer, goawayOf, Http2Peer, line, resetOf, responseOf, settings } from '../../support/http2/peer.ts'
+import { requestFields } from '../../support/http2/raw-client.ts'
 import { ERROR } from './conformance.ts'
 
 const GET = requestFields('/')

@@ -1,11 +1,9 @@
-// A TLS client that sends bytes as they are and keeps what comes back; for what no HTTP library sends.
+// One TLS handshake and what it showed of the server.
 import { once } from 'node:events'
 import tls from 'node:tls'
-import type { TestContext } from 'node:test'
 import { PiecewiseSocket } from './piecewise-socket.ts'
-import { waitFor } from './wait.ts'
 
-export interface RawClientOptions {
+export interface HandshakeOptions {
   readonly port: number
   readonly host?: string
   /** The SNI; undefined sends none. */
@@ -16,45 +14,6 @@ export interface RawClientOptions {
   readonly pieceBytes?: number
   /** PEM roots; without them any certificate is accepted. */
   readonly ca?: string
-}
-
-export class RawClient {
-  readonly socket: tls.TLSSocket
-  /** All that came back, as latin1. */
-  received = ''
-  ended = false
-
-  private constructor(socket: tls.TLSSocket) {
-    this.socket = socket
-    socket.on('data', (chunk: Buffer) => (this.received += chunk.toString('latin1')))
-    socket.on('error', () => {})
-    socket.on('close', () => (this.ended = true))
-    socket.on('end', () => (this.ended = true))
-  }
-
-  /** Resolves after the handshake; rejects with the alert or network error. */
-  static async connect(t: TestContext, options: RawClientOptions): Promise<RawClient> {
-    const socket = openTls(options)
-    t.after(() => socket.destroy())
-    await once(socket, 'secureConnect')
-    return new RawClient(socket)
-  }
-
-  send(bytes: string | Buffer): void {
-    this.socket.write(typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes)
-  }
-
-  /** Resolves with everything received, once it matches. */
-  async readUntil(pattern: RegExp, timeoutMs?: number): Promise<string> {
-    await waitFor(`the client to receive ${pattern}`, () => pattern.test(this.received), timeoutMs)
-    return this.received
-  }
-
-  /** Resolves with everything received, once the server has closed. */
-  async readToEnd(timeoutMs?: number): Promise<string> {
-    await waitFor('the server to close the connection', () => this.ended, timeoutMs)
-    return this.received
-  }
 }
 
 export type Handshake =
@@ -76,7 +35,7 @@ const HANDSHAKE_TIMEOUT_MS = 10_000
 const ACME_IDENTIFIER = Buffer.from('06082b0601050507011f', 'hex')
 
 /** One handshake and what it showed; the connection is closed at once. */
-export async function handshake(options: RawClientOptions): Promise<Handshake> {
+export async function handshake(options: HandshakeOptions): Promise<Handshake> {
   const socket = openTls(options)
   try {
     await once(socket, 'secureConnect', { signal: AbortSignal.timeout(HANDSHAKE_TIMEOUT_MS) })
@@ -109,7 +68,7 @@ function openTls({
   maxVersion,
   pieceBytes,
   ca,
-}: RawClientOptions): tls.TLSSocket {
+}: HandshakeOptions): tls.TLSSocket {
   const pieces = pieceBytes === undefined ? undefined : new PiecewiseSocket({ port, host }, pieceBytes)
   const socket = tls.connect({
     ...(pieces === undefined ? { port, host } : { socket: pieces }),

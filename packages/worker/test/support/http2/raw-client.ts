@@ -2,8 +2,8 @@
 import { EventEmitter, once } from 'node:events'
 import type { TestContext } from 'node:test'
 import tls from 'node:tls'
-import { FLAG, FRAME, frame, headersFrame, preface, readFrames, statusOf } from './http2-frames.ts'
-import type { Fields, Frame } from './http2-frames.ts'
+import { FLAG, FRAME, frame, headersFrame, preface, readFrames, statusOf } from './frames.ts'
+import type { Fields, Frame } from './frames.ts'
 
 /** How a stream, or the whole connection, came to its end. */
 export interface StreamOutcome {

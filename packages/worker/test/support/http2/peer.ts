@@ -1,12 +1,12 @@
 // A client of an HTTP/2 session in this process: bytes in, frames out, no socket and no clock but the test's.
-import type { OutSocket } from '../../src/io/out-buffer.ts'
-import { FieldLine } from '../../src/protocol/http2/hpack/field-line.ts'
-import type { ConnectionError } from '../../src/protocol/http2/frames/frames.ts'
-import { Http2Session } from '../../src/protocol/http2/session.ts'
-import { sessionLimitsOf } from '../../src/protocol/http2/streams/settings.ts'
-import type { Http2Stream } from '../../src/protocol/http2/streams/stream.ts'
-import { FLAG, FRAME, frame, preface, readFrames, statusOf, type Frame } from './http2-frames.ts'
-import { LIMITS } from './site-server.ts'
+import type { OutSocket } from '../../../src/io/out-buffer.ts'
+import { FieldLine } from '../../../src/protocol/http2/hpack/field-line.ts'
+import type { ConnectionError } from '../../../src/protocol/http2/frames/frames.ts'
+import { Http2Session } from '../../../src/protocol/http2/session.ts'
+import { sessionLimitsOf } from '../../../src/protocol/http2/streams/settings.ts'
+import type { Http2Stream } from '../../../src/protocol/http2/streams/stream.ts'
+import { FLAG, FRAME, frame, preface, readFrames, statusOf, type Frame } from './frames.ts'
+import { LIMITS } from '../site-server.ts'
 
 export interface PeerOptions {
   /** What is done with a request; else it waits. */

@@ -5,7 +5,7 @@ import type {
   SupervisorToWorker,
   WorkerConfig,
 } from '@reverse-proxy/shared/ipc/messages'
-import { LIMITS } from './site-server.ts'
+import { LIMITS } from '../site-server.ts'
 
 export function startMessage(
   settings: Pick<WorkerConfig, 'listeners'> & Partial<WorkerConfig>,

@@ -3,7 +3,7 @@
 import cluster from 'node:cluster'
 import { fileURLToPath } from 'node:url'
 import type { WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
-import { siteOf } from './site-server.ts'
+import { siteOf } from '../site-server.ts'
 import { startMessage } from './start-message.ts'
 
 const [firstPort = 0, secondPort = 0] = process.argv.slice(2).map(Number)
@@ -23,7 +23,7 @@ const start = startMessage(
 
 cluster.schedulingPolicy = cluster.SCHED_NONE
 cluster.setupPrimary({
-  exec: fileURLToPath(new URL('../../dist/main.js', import.meta.url)),
+  exec: fileURLToPath(new URL('../../../dist/main.js', import.meta.url)),
   args: [],
   serialization: 'advanced',
 })

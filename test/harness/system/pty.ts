@@ -2,10 +2,10 @@
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
 import type { TestContext } from 'node:test'
-import { Output } from './output.ts'
-import type { Exit, ProgramOptions } from './program.ts'
-import { childrenOf, commandLineOf, sessionMembers } from './processes.ts'
-import { waitFor } from './wait.ts'
+import { Output } from '../output.ts'
+import type { Exit, ProgramOptions } from '../program.ts'
+import { childrenOf, commandLineOf, sessionMembers } from '../processes.ts'
+import { waitFor } from '../wait.ts'
 
 const CTRL_C = '\x03'
 

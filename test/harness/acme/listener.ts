@@ -1,6 +1,6 @@
 // A listener of a configuration file whose certificate comes from a CA under test.
-import type { AcmeServer } from './acme-fault-proxy.ts'
-import type { FileConfig } from './proxy.ts'
+import type { AcmeServer } from './fault-proxy.ts'
+import type { FileConfig } from '../proxy.ts'
 
 export interface AcmeListener {
   readonly ca: AcmeServer

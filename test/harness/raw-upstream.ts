@@ -1,7 +1,7 @@
 // An upstream on raw TCP that keeps every byte it was sent and answers as a test says.
 import net from 'node:net'
-import type { TestContext } from 'node:test'
-import { listen } from '../../../../test/harness/ports.ts'
+import type { Lifetime } from './directory.ts'
+import { listen } from './ports.ts'
 
 export interface UpstreamConnection {
   readonly socket: net.Socket
@@ -14,6 +14,8 @@ export type Behaviour = (connection: UpstreamConnection) => void
 
 export interface RawUpstream {
   readonly port: number
+  /** `host:port` as the configuration wants it. */
+  readonly authority: string
   readonly connections: UpstreamConnection[]
   /** All bytes of all connections, in the order of the connections. */
   readonly received: () => string
@@ -21,7 +23,7 @@ export interface RawUpstream {
   readonly newest: () => UpstreamConnection
 }
 
-export async function startUpstream(t: TestContext, behave: Behaviour): Promise<RawUpstream> {
+export async function startUpstream(t: Lifetime, behave: Behaviour): Promise<RawUpstream> {
   const connections: UpstreamConnection[] = []
   const server = net.createServer({ noDelay: true }, (socket) => {
     const connection: UpstreamConnection = { socket, received: '' }
@@ -38,6 +40,7 @@ export async function startUpstream(t: TestContext, behave: Behaviour): Promise<
   })
   return {
     port,
+    authority: `127.0.0.1:${port}`,
     connections,
     received: () => connections.map(({ received }) => received).join(''),
     newest() {

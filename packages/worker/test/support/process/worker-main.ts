@@ -1,7 +1,7 @@
 // A worker process as main.ts makes one, outside a cluster, with one thing more: it says what it holds.
 import { readdirSync, readlinkSync } from 'node:fs'
 import type { SupervisorToWorker, WorkerToSupervisor } from '@reverse-proxy/shared/ipc/messages'
-import { WorkerLifecycle } from '../../src/lifecycle.ts'
+import { WorkerLifecycle } from '../../../src/lifecycle.ts'
 
 export interface Holdings {
   /** After two forced collections. */

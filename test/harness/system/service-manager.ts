@@ -2,9 +2,9 @@
 // listening sockets that outlive the program they are handed to.
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { temporaryDirectory } from './directory.ts'
-import type { Output } from './output.ts'
-import { Program } from './program.ts'
+import { temporaryDirectory } from '../directory.ts'
+import type { Output } from '../output.ts'
+import { Program } from '../program.ts'
 
 /** Datagrams are beyond node:net. Prints each assignment of a message as a line, and `--` after a message. */
 const RECEIVER = `

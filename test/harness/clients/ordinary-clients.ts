@@ -1,10 +1,10 @@
 // Clients of every ordinary kind, one handshake after the other, who know what they ought to be shown: by
 // HTTP/2 and HTTP/1.1, TLS 1.3 and 1.2, a ClientHello in one piece and in many, with a name and without.
-import type { Handshake, RawClientOptions } from './raw-client.ts'
-import { handshake } from './raw-client.ts'
-import { waitFor } from './wait.ts'
+import type { Handshake, HandshakeOptions } from './handshake.ts'
+import { handshake } from './handshake.ts'
+import { waitFor } from '../wait.ts'
 
-type Hello = Pick<RawClientOptions, 'serverName' | 'alpn' | 'maxVersion' | 'pieceBytes'>
+type Hello = Pick<HandshakeOptions, 'serverName' | 'alpn' | 'maxVersion' | 'pieceBytes'>
 
 interface Ordinary {
   readonly hello: Hello

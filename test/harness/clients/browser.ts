@@ -2,7 +2,7 @@
 import type { TestContext } from 'node:test'
 import type { Page } from 'playwright-core'
 import { chromium } from 'playwright-core'
-import { findProgram } from '../requirements.ts'
+import { findProgram } from '../../requirements.ts'
 
 /** Nothing that calls home; no sandbox, which a root has none of. */
 const ARGUMENTS = [

@@ -1,6 +1,6 @@
 // What a user's own shell has, outside of everything that a package manager set up for the tests.
 import { delimiter, dirname } from 'node:path'
-import { findProgram } from '../requirements.ts'
+import { findProgram } from '../../requirements.ts'
 
 const SET_BY_TOOLS = /^(npm_|pnpm_|NODE_|COREPACK_|INIT_CWD$|NODE$|REVERSE_PROXY_|XDG_|CI$)/i
 

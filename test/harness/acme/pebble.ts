@@ -10,12 +10,12 @@ import https from 'node:https'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { after } from 'node:test'
-import type { Lifetime } from './directory.ts'
-import { temporaryDirectory } from './directory.ts'
-import { Output } from './output.ts'
-import { freePort } from './ports.ts'
-import { TestCa } from './tls-material.ts'
-import { waitFor } from './wait.ts'
+import type { Lifetime } from '../directory.ts'
+import { temporaryDirectory } from '../directory.ts'
+import { Output } from '../output.ts'
+import { freePort } from '../ports.ts'
+import { TestCa } from '../tls-material.ts'
+import { waitFor } from '../wait.ts'
 
 export interface PebbleOptions {
   /** Where Pebble connects for http-01; a free port by default. */

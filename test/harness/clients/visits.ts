@@ -4,8 +4,8 @@ import { once } from 'node:events'
 import http2 from 'node:http2'
 import { text } from 'node:stream/consumers'
 import tls from 'node:tls'
-import type { Output } from './output.ts'
-import { waitFor } from './wait.ts'
+import type { Output } from '../output.ts'
+import { waitFor } from '../wait.ts'
 
 export interface VisitOptions {
   readonly port: number

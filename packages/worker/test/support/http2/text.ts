@@ -7,8 +7,8 @@ import {
   preface,
   readFrames,
   uint32 as uint32Of,
-} from './http2-frames.ts'
-import type { Frame } from './http2-frames.ts'
+} from './frames.ts'
+import type { Frame } from './frames.ts'
 
 /** The preface and a first SETTINGS. */
 export const GREETING = preface().toString('latin1')

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
-import type { TestContext } from 'node:test'
 import tls from 'node:tls'
+import type { Lifetime } from '../directory.ts'
 
-export interface RawClient {
-  readonly socket: net.Socket
+export interface RawClient<Socket extends net.Socket = net.Socket> {
+  readonly socket: Socket
   /** Everything so far, one character for each byte. */
   readonly received: () => string
   readonly send: (bytes: string) => void
@@ -27,27 +27,35 @@ interface RawResponse {
   readonly trailers: string
 }
 
+export interface RawClientOptions {
+  readonly serverName?: string
+  readonly alpn?: readonly string[]
+  /** PEM roots; without them any certificate is accepted. */
+  readonly ca?: string
+  /** Sent before TLS, as a load balancer does. */
+  readonly proxyHeader?: Buffer | string
+}
+
+/** @param t ends the connection when it is over */
 export async function connectRaw(
-  t: TestContext,
+  t: Lifetime,
   port: number,
-  serverName = 'a.example',
-  alpn: readonly string[] = [],
-  proxyHeader?: Buffer | string,
-): Promise<RawClient> {
+  { serverName = 'a.example', alpn = [], ca, proxyHeader }: RawClientOptions = {},
+): Promise<RawClient<tls.TLSSocket>> {
   const raw = net.connect({ port, host: '127.0.0.1' })
   if (proxyHeader !== undefined) raw.write(proxyHeader)
   const socket = tls.connect({
     socket: raw,
     servername: serverName,
     ALPNProtocols: [...alpn],
-    rejectUnauthorized: false,
+    ...(ca === undefined ? { rejectUnauthorized: false } : { ca }),
   })
   const client = keep(t, socket, raw)
   await once(socket, 'secureConnect')
   return client
 }
 
-export async function connectPlain(t: TestContext, port: number): Promise<RawClient> {
+export async function connectPlain(t: Lifetime, port: number): Promise<RawClient> {
   const socket = net.connect({ port, host: '127.0.0.1' })
   const client = keep(t, socket, socket)
   await once(socket, 'connect')
@@ -55,7 +63,7 @@ export async function connectPlain(t: TestContext, port: number): Promise<RawCli
 }
 
 /** @param raw what `socket` is made of */
-function keep(t: TestContext, socket: net.Socket, raw: net.Socket): RawClient {
+function keep<Socket extends net.Socket>(t: Lifetime, socket: Socket, raw: net.Socket): RawClient<Socket> {
   let received = ''
   let consumed = 0
   let onChange: (() => void) | undefined
@@ -68,7 +76,7 @@ function keep(t: TestContext, socket: net.Socket, raw: net.Socket): RawClient {
   socket.on('close', () => {
     onChange?.()
   })
-  t.after(() => socket.destroy())
+  t.after(() => void socket.destroy())
   const until = async (holds: (text: string) => boolean): Promise<string> => {
     while (!holds(received.slice(consumed))) {
       assert.ok(!socket.closed, `closed after ${JSON.stringify(received.slice(consumed))}`)
