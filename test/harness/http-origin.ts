@@ -1,9 +1,8 @@
 // An upstream that speaks HTTP/1.1 through node:http, where the bytes themselves do not matter.
-import { once } from 'node:events'
 import type { IncomingMessage, RequestListener } from 'node:http'
 import http from 'node:http'
 import type { TestContext } from 'node:test'
-import { portOf } from './ports.ts'
+import { listen, portOf } from './ports.ts'
 
 export interface SeenRequest {
   readonly method: string
@@ -28,12 +27,8 @@ export class HttpOrigin {
 
   static async start(t: TestContext, answer: RequestListener): Promise<HttpOrigin> {
     const origin = new HttpOrigin(answer)
-    origin.server.listen(0, '127.0.0.1')
-    await once(origin.server, 'listening')
-    t.after(() => {
-      origin.server.close()
-      origin.server.closeAllConnections()
-    })
+    await listen(t, origin.server)
+    t.after(() => origin.server.closeAllConnections())
     return origin
   }
 

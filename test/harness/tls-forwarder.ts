@@ -1,10 +1,9 @@
 // Plain TCP in, TLS with a server name out: for tools that speak TLS without one, as the proxy does not.
 // Each connection becomes one; whichever side ends takes the other with it, and who does not read is not read.
-import { once } from 'node:events'
 import net from 'node:net'
 import type { TestContext } from 'node:test'
 import tls from 'node:tls'
-import { portOf } from './ports.ts'
+import { listen } from './ports.ts'
 import type { RequestOptions } from './clients/request.ts'
 
 /** Returns the port where it listens. */
@@ -25,11 +24,9 @@ export async function startTlsForwarder(t: TestContext, { host, port, ca }: Requ
       from.pipe(to)
     }
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
+  const listening = await listen(t, server)
   t.after(() => {
-    server.close()
     for (const socket of sockets) socket.destroy()
   })
-  return portOf(server)
+  return listening
 }

@@ -2,7 +2,6 @@
 // failing. Against a real CA behind a proxy that breaks it.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import http from 'node:http'
 import net from 'node:net'
@@ -20,6 +19,7 @@ import { answerOf, problemAnswer, withHeaders } from '../harness/acme/exchange.t
 import { temporaryDirectory } from '../harness/directory.ts'
 import type { Pebble, PebbleVisit } from '../harness/acme/pebble.ts'
 import { sharePebble, startPebble } from '../harness/acme/pebble.ts'
+import { listen } from '../harness/ports.ts'
 import { IS_FULL } from '../harness/size.ts'
 import { waitFor } from '../harness/wait.ts'
 import { openFileStorage } from '../../packages/supervisor/src/certificates/storage/file-storage.ts'
@@ -353,14 +353,10 @@ test('HTTPS_PROXY carries the requests to the CA, unless NO_PROXY names it', TES
     })
     for (const socket of [upstream, client]) socket.on('error', () => {})
   })
-  proxy.listen(0, '127.0.0.1')
-  await once(proxy, 'listening')
-  t.after(() => proxy.close())
-  const address = proxy.address()
-  assert.ok(address !== null && typeof address === 'object')
+  const port = await listen(t, proxy)
   const saved = { ...process.env }
   t.after(() => Object.assign(process.env, { HTTPS_PROXY: '', NO_PROXY: '' }, saved))
-  process.env['HTTPS_PROXY'] = `http://127.0.0.1:${address.port}`
+  process.env['HTTPS_PROXY'] = `http://127.0.0.1:${port}`
   process.env['NO_PROXY'] = ''
   await machine.acquired(1)
   assert.ok(targets.length > 0)
@@ -372,7 +368,7 @@ test('HTTPS_PROXY carries the requests to the CA, unless NO_PROXY names it', TES
   assert.deepEqual(targets, [])
 
   process.env['NO_PROXY'] = ''
-  process.env['HTTPS_PROXY'] = `127.0.0.1:${address.port}`
+  process.env['HTTPS_PROXY'] = `127.0.0.1:${port}`
   await machine.acquired(3)
   assert.ok(targets.length > 0, 'without a scheme, as curl takes it')
   process.env['HTTPS_PROXY'] = 'socks5://127.0.0.1:1'

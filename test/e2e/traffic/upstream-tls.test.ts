@@ -10,7 +10,7 @@ import type { TLSSocket } from 'node:tls'
 import { WebSocket, WebSocketServer } from 'ws'
 import { askAdmin } from '../../harness/admin.ts'
 import { temporaryDirectory } from '../../harness/directory.ts'
-import { freePort, portOf } from '../../harness/ports.ts'
+import { freePort, listen } from '../../harness/ports.ts'
 import { startProxy } from '../../harness/proxy.ts'
 import { request, request2 } from '../../harness/clients/request.ts'
 import { TestCa, type CertificatePair } from '../../harness/tls-material.ts'
@@ -30,14 +30,10 @@ async function startTlsOrigin(t: TestContext, pair: CertificatePair): Promise<Tl
   server.on('secureConnection', (socket: TLSSocket) => serverNames.add(socket.servername ?? false))
   const webSockets = new WebSocketServer({ server })
   webSockets.on('connection', (peer) => peer.on('message', (data: Buffer) => peer.send(data)))
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => {
-    server.close()
-    server.closeAllConnections()
-  })
+  const port = await listen(t, server)
+  t.after(() => server.closeAllConnections())
   return {
-    port: portOf(server),
+    port,
     serverNames,
     show: ({ certPem: cert, keyPem: key }) => server.setSecureContext({ cert, key }),
   }

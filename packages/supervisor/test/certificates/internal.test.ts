@@ -8,6 +8,7 @@ import type { TestContext } from 'node:test'
 import { test } from 'node:test'
 import tls from 'node:tls'
 import { temporaryDirectory } from '../../../../test/harness/directory.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 import { waitFor } from '../../../../test/harness/wait.ts'
 import { internalCaPath } from '../../src/certificates/internal/ca.ts'
 import { InternalManager } from '../../src/certificates/internal/manager.ts'
@@ -45,15 +46,11 @@ test('a client that trusts the exported root accepts the leaf for every site hos
   assert.deepEqual(certificate.names, ['localhost', '*.dev.example'])
 
   const server = tls.createServer({ cert: certificate.certPem, key: certificate.keyPem })
-  t.after(() => server.close())
   server.on('secureConnection', (socket) => socket.end())
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  assert.ok(typeof address === 'object' && address !== null)
+  const port = await listen(t, server)
   const ca = await readFile(internalCaPath(stateDir))
   for (const servername of ['localhost', 'any.dev.example']) {
-    const client: tls.TLSSocket = tls.connect({ port: address.port, host: '127.0.0.1', servername, ca })
+    const client: tls.TLSSocket = tls.connect({ port, host: '127.0.0.1', servername, ca })
     await once(client, 'secureConnect')
     assert.equal(client.authorized, true)
     client.end()

@@ -2,7 +2,6 @@
 // version that changes it fails here first.
 import assert from 'node:assert/strict'
 import { createHmac, createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
-import { once } from 'node:events'
 import fs from 'node:fs'
 import { mkdir, readdir } from 'node:fs/promises'
 import http from 'node:http'
@@ -14,6 +13,7 @@ import lockfile from 'proper-lockfile'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import { isRecord } from '@reverse-proxy/shared/json'
 import { temporaryDirectory } from '../../../../test/harness/directory.ts'
+import { listen } from '../../../../test/harness/ports.ts'
 import { waitFor } from '../../../../test/harness/wait.ts'
 import { signedBody } from '../../src/certificates/acme-client/signature.ts'
 import { loadAcmeClient } from '../../src/certificates/acme-client/library.ts'
@@ -106,15 +106,9 @@ test('acme-client getChallengeKeyAuthorization needs type and token alone: token
 
 async function serve(t: TestContext, handler: http.RequestListener): Promise<string> {
   const server = http.createServer(handler)
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.after(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  const address = server.address()
-  assert.ok(address !== null && typeof address === 'object')
-  return `http://127.0.0.1:${address.port}/`
+  const port = await listen(t, server)
+  t.after(() => server.closeAllConnections())
+  return `http://127.0.0.1:${port}/`
 }
 
 test(
