@@ -1,26 +1,26 @@
-// The body of a request on its way from its protocol to whoever takes it: no stream in between, one sink, and a
-// plain rule about who owns which bytes.
+// The interface between a request body and the sink that takes it. No stream is in between: the source calls the sink,
+// and the comments below say who owns which bytes.
 import type { ProxyError } from '@reverse-proxy/shared/errors'
 
-/** Takes a body as it comes. After `onBodyEnd` or `onBodyGone` nothing more comes. */
+/** Receives a body piece by piece. `onBodyEnd` or `onBodyGone` is the last call. */
 export interface BodySink {
   /**
-   * Content, without its framing: `bytes` from `from` to `to`, at least one byte. Nobody writes to that memory again, so
-   * it may be passed to a socket as it is. It may be part of a larger read: what is kept for longer should be copied.
-   * @returns false: no more until `resume` of the source
+   * Content without its framing: `bytes` from `from` to `to`, at least one byte. That memory is never written again, so
+   * it may be passed to a socket without a copy. It may be part of a larger read, so copy what you keep for long.
+   * @returns false: send no more until the sink calls `resume` of the source
    */
   onBody(bytes: Buffer, from: number, to: number): boolean
   onBodyEnd(): void
-  /** @param error CLIENT_GONE or a limit (BODY_TOO_LARGE, BODY_STALLED): there is no end to come */
+  /** The body ends early. @param error CLIENT_GONE, or a limit: BODY_TOO_LARGE, BODY_STALLED */
   onBodyGone(error: ProxyError): void
 }
 
 /** The body of one request, read by one sink. */
 export interface BodySource {
-  /** Once. May call the sink before it returns. */
+  /** Call it once. It may call the sink before it returns. */
   flowTo(sink: BodySink): void
-  /** After `onBody` returned false: the sink takes more. */
+  /** The sink takes more, after `onBody` returned false. */
   resume(): void
-  /** The sink wants no more and hears nothing more. What becomes of the rest is its exchange's decision. Idempotent. */
+  /** Detaches the sink, which is not called again. The exchange decides what happens to the rest. Idempotent. */
   stop(): void
 }

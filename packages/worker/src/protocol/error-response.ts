@@ -1,12 +1,11 @@
-// Responses that the proxy makes itself: the status text alone, no
-// cause, no product name.
+// Responses that the proxy makes itself: the status text alone, without a cause and without a product name.
 import { STATUS_CODES } from 'node:http'
 import type { ErrorCode } from '@reverse-proxy/shared/errors'
 import { ERRORS } from '@reverse-proxy/shared/errors'
 import type { Exchange } from './exchange.ts'
 import { WEBSOCKET_VERSION } from '../message/request-parser.ts'
 
-/** After these the next byte on an HTTP/1 connection cannot be trusted to begin a request. */
+/** Errors after which the next byte on an HTTP/1 connection may not be the start of a request. */
 const CLOSING: ReadonlySet<ErrorCode> = new Set([
   'BAD_FRAMING',
   'BAD_HOST',
@@ -25,12 +24,12 @@ const SOON: ReadonlySet<ErrorCode> = new Set([
 ])
 const SOON_SECS = '1'
 
-/** RFC 9110 15.5.6: what may be tried instead of CONNECT. */
+/** RFC 9110 15.5.6: the methods that a client may use instead of CONNECT. */
 const ALLOW = 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS'
 
 /**
- * Answers with the status of `code`; a `retryAfterSecs` becomes `Retry-After`. If the upstream's answer
- * has begun already, or `code` has no status, the answer is cut instead.
+ * Responds with the status of `code`; `retryAfterSecs` becomes `Retry-After`. If a response has begun already, or `code`
+ * has no status, cuts the response instead.
  */
 export function sendError(exchange: Exchange, code: ErrorCode, retryAfterSecs?: number): void {
   if (exchange.isOver) return
@@ -52,23 +51,23 @@ export function sendError(exchange: Exchange, code: ErrorCode, retryAfterSecs?: 
   sendText(exchange, status, extra)
 }
 
-/** An answer of the proxy's own: the status text as text/plain. */
+/** Sends a response with the status text as text/plain. */
 export function sendText(exchange: Exchange, status: number, headers: string[] = []): void {
   headers.push('content-type', 'text/plain')
   sendBody(exchange, status, headers, statusText(status))
 }
 
-/** An answer of the proxy's own that is all there. */
+/** Sends a complete response that the proxy has made. */
 export function sendBody(exchange: Exchange, status: number, headers: string[], text: string): void {
   const body = Buffer.from(text)
   const contentLength = String(body.length)
   exchange.respond({ status, reason: '', headers, contentLength })
-  // RFC 9110 9.3.2: the answer to HEAD has the length of a body, and none.
+  // RFC 9110 9.3.2: the response to HEAD gives the length of the body and has none.
   if (exchange.head.method === 'HEAD') exchange.end([])
   else exchange.endWith(body)
 }
 
-/** The same for a connection on which no request could be understood. */
+/** The same as bytes, for a connection on which no request could be parsed. */
 export function rawErrorResponse(status: number): string {
   const text = statusText(status)
   return (

@@ -1,6 +1,5 @@
-// One request and its answer as the rest of the data plane sees them, whichever protocol carries
-// them. Knows how far the answer is and reports it once, when it is over; the two protocols are
-// http1-exchange.ts and http2/exchange.ts.
+// One request and its response as the rest of the worker sees them, whichever protocol carries them. Knows how far the
+// response is, and logs the exchange once when it is over. http1/exchange.ts and http2/exchange.ts implement it.
 import type { RouteSettings } from '@reverse-proxy/shared/config/config'
 import type { AccessList } from '../access/access-list.ts'
 import type { BodySource } from './body.ts'
@@ -20,7 +19,7 @@ export interface ExchangeDeps {
 
 /** Produces the response. */
 export interface ResponseSource {
-  /** After `write` said false: more is wanted. */
+  /** The client takes more, after `write` returned false. */
   onDrain(): void
   /** The client has gone. Not called after `end` or `truncate`. */
   onClientGone(): void
@@ -30,14 +29,14 @@ export interface ResponseHead {
   readonly status: number
   /** Ignored by HTTP/2. Empty: the usual phrase. */
   readonly reason: string
-  /** Name, value, name, value ...; without Content-Length. */
+  /** Name, value, name, value ... without Content-Length. */
   readonly headers: string[]
   readonly contentLength: string | undefined
 }
 
-/** Takes over a request for which all stages have run, and sees to it that it gets a response. */
+/** Produces the response to a request that has passed all stages. */
 export interface Handler {
-  /** @throws ProxyError that the client is answered with */
+  /** @throws ProxyError whose status the client gets */
   handle(exchange: Exchange): void
 }
 
@@ -47,9 +46,9 @@ export interface ResponseFilter {
   onHead(exchange: Exchange, head: ResponseHead): void
 }
 
-/** A site, or one of its routes, as the data plane serves it. */
+/** A site, or one of its routes, as it is served. */
 export interface ServedRoute {
-  /** The first host of the site: what metrics call it. */
+  /** The first host of the site; its name in metrics. */
   readonly siteName: string
   readonly settings: RouteSettings
   /** Unset: every address may use it. */
@@ -62,7 +61,7 @@ export interface ServedRoute {
 export abstract class Exchange implements PendingResponse {
   readonly head: RequestHead
   readonly connection: ClientConnection
-  /** The client that the request comes from: the peer of the connection, unless a stage knows better. */
+  /** The client that the request comes from: the peer of the connection, until the client stage sets another one. */
   client: Client
   /** How many stages of the pipeline have been started. */
   stagesRun = 0
@@ -73,7 +72,7 @@ export abstract class Exchange implements PendingResponse {
   source: ResponseSource | undefined
   /** Called once, when the exchange is over. */
   onOver: (() => void) | undefined
-  /** `host:port` of the upstream that has been asked. */
+  /** `host:port` of the peer that the request was last sent to. */
   upstream: string | undefined
   /** Bytes of the response body. */
   bytesSent = 0
@@ -98,7 +97,7 @@ export abstract class Exchange implements PendingResponse {
     this.startedMs = deps.nowMs()
   }
 
-  /** @throws TypeError before the pipeline's first pass has set it */
+  /** @throws TypeError before the parse stage has set it */
   get request(): ParsedRequest {
     if (this.#request === undefined) throw new TypeError('the request has not been parsed yet')
     return this.#request
@@ -108,18 +107,18 @@ export abstract class Exchange implements PendingResponse {
     this.#request = request
   }
 
-  /** The pipeline's first pass has set `request`. */
+  /** The parse stage has set `request`. */
   get isParsed(): boolean {
     return this.#request !== undefined
   }
 
-  /** Tells this request from all others, here and upstream. Made when it is first asked for. */
+  /** Identifies this request here and upstream. Made at the first use. */
   get requestId(): string {
     this.#requestId ??= newRequestId(Date.now())
     return this.#requestId
   }
 
-  /** True also while nobody knows yet. */
+  /** Also true as long as the request has not been parsed. */
   get mayHaveBody(): boolean {
     return this.#request?.body.kind !== 'none'
   }
@@ -132,20 +131,20 @@ export abstract class Exchange implements PendingResponse {
   abstract get body(): BodySource
   /** The request has been read to its end. */
   abstract get isRequestComplete(): boolean
-  /** Whether the head of the answer has been written: no other answer is possible any more. */
+  /** The head of the response has been written; no other response is possible. */
   get headersSent(): boolean {
     return this.status !== 0
   }
 
-  /** The answer is over, or nobody is left to have it. */
+  /** The response is over, or the client has gone. */
   get isOver(): boolean {
     return this.#isOver
   }
 
-  /** The trailer field itself is allowed in this protocol's answer. */
+  /** A response of this protocol may have a Trailer field. */
   abstract get canAnnounceTrailers(): boolean
 
-  /** An exchange whose request goes on is not idle. */
+  /** True if bytes of the request have arrived since the last call: such an exchange is not idle. */
   isHeldUp(_nowMs: number, _timeoutMs: number): boolean {
     if (this.bytesReceived === this.#bytesReceivedSeen) return false
     this.#bytesReceivedSeen = this.bytesReceived
@@ -153,7 +152,7 @@ export abstract class Exchange implements PendingResponse {
   }
 
   abstract onStalled(): void
-  /** An interim response (1xx, not 101). Left out where the protocol has none. */
+  /** Sends an interim response (1xx, not 101), unless the protocol has none. */
   abstract inform(status: number, headers: readonly string[]): void
   /**
    * The only way a response begins: the filters of the route change its head, then the protocol sends it.
@@ -167,32 +166,32 @@ export abstract class Exchange implements PendingResponse {
   /** @throws TypeError or RangeError as `respond` does */
   protected abstract writeHead(head: ResponseHead): void
   /**
-   * @param chunk the caller's again when this returns
+   * @param chunk the caller may reuse it afterwards
    * @returns false: wait for `onDrain`
    */
   abstract write(chunk: Buffer): boolean
-  /** Completes the answer, also while the request's body is still coming. Without effect the second time. */
+  /** Completes the response, also while the request body is still arriving. Has no effect the second time. */
   abstract end(trailers: readonly string[]): void
-  /** The same with the last of the body, which is the caller's again afterwards. */
+  /** Writes the last piece of the body, which the caller may reuse afterwards, and completes the response. */
   abstract endWith(last: Buffer): void
-  /** Cuts the answer so that the client cannot take it for complete. Without effect once it has been ended. */
+  /** Cuts the response so that the client sees that it is incomplete. Has no effect after `end`. */
   abstract truncate(): void
-  /** After this answer the connection is of no more use, because its bytes cannot be trusted. */
+  /** Closes the connection after this response, because the bytes behind the request cannot be trusted. */
   abstract closeAfterwards(): void
 
-  /** Written data waits for the client to read it. */
+  /** Call when written data waits for the client to read it. */
   protected awaitClient(): void {
     this.#bytesReceivedSeen = this.bytesReceived
     this.#deps.stalls.watch(this)
   }
 
-  /** All that has been written has left. */
+  /** Call when everything written has been sent. */
   protected drained(): void {
     if (!this.isEnded) this.#deps.stalls.forget(this)
     this.source?.onDrain()
   }
 
-  /** To be called by the protocol, once nothing more can be sent. Idempotent. */
+  /** The protocol calls it when nothing more can be sent. Idempotent. */
   protected over(): void {
     if (this.#isOver) return
     this.#isOver = true
@@ -222,7 +221,7 @@ export function servedRouteOf(exchange: Exchange): ServedRoute {
   return exchange.route
 }
 
-/** The facts that the upstream is told besides the client's own fields. */
+/** The facts that the upstream gets in addition to the client's own fields. */
 export function forwardedOf(exchange: Exchange): Forwarded {
   const { client, user, request } = exchange
   const { authority, connectionOptions } = request

@@ -1,14 +1,13 @@
-// A request body on its way to the upstream: counted while it streams, and given up when it stalls.
-// Holds nothing itself, and never takes the client's connection down with it: what becomes of that is the
-// exchange's decision.
+// A request body on its way to the upstream. Counts it against the limit while it streams, and gives up when it stalls.
+// Buffers nothing, and never closes the client's connection: that is the decision of the exchange.
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { BodySink, BodySource } from './body.ts'
 
 export interface BodyLimits {
   readonly limitBytes: number
   /**
-   * The longest time without a byte from the client while the upstream wants more, nor one of the response to it;
-   * up to twice as long when the response was the last to move.
+   * The longest time without a byte from the client and without a byte of the response to it, while the upstream wants
+   * more. Up to twice as long if the last byte was one of the response.
    */
   readonly stallTimeoutMs: number
 }
@@ -20,7 +19,7 @@ export function checkDeclaredLength(bytes: number, limitBytes: number): void {
 
 /** The exchange as its body sees it. */
 interface BodyOwner {
-  /** Read by nobody else, and by nobody at all before `flowTo`. */
+  /** Has no other sink; is not read before `flowTo`. */
   readonly body: BodySource
   /** Bytes of the response body sent so far. */
   readonly bytesSent: number
@@ -33,7 +32,7 @@ export class RequestBody implements BodySource, BodySink {
   readonly #source: BodySource
   readonly #limits: BodyLimits
   #sink: BodySink | undefined
-  /** Response bytes at the time when the body last moved or was found silent. */
+  /** Bytes of the response when the last byte of the body arrived, or when the last check found none. */
   #bytesSent = 0
   #stall: NodeJS.Timeout | undefined
 
@@ -72,7 +71,7 @@ export class RequestBody implements BodySource, BodySink {
     }
     this.#bytesSent = this.#owner.bytesSent
     if (this.#sink?.onBody(bytes, from, to) === false) {
-      // The upstream takes no more for now: it is not the client that is slow.
+      // The upstream takes no more at the moment; the client is not the slow one.
       this.#stopStall()
       return false
     }
@@ -95,7 +94,7 @@ export class RequestBody implements BodySource, BodySink {
     this.#stall.refresh()
   }
 
-  /** An exchange whose response goes on is not idle. */
+  /** An exchange whose response makes progress is not idle. */
   #onSilence(): void {
     const { bytesSent } = this.#owner
     if (bytesSent === this.#bytesSent) {

@@ -1,20 +1,19 @@
-// Clients that ask and then do not read: an answer that waits for its client longer than
-// `body_stall_timeout_secs` without getting any further is given up, as nginx does with its `send_timeout`.
-// Looks at all of them once a second: a timer for every answer would cost more. What giving up means is
-// the exchange's business.
+// Gives up responses whose clients do not read: those that have waited for `body_stall_timeout_secs` without sending a
+// byte, like `send_timeout` of nginx. Checks all of them once a second, because a timer for each response would cost
+// more. The exchange decides what giving up means.
 
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { EventCounter } from '../observability/metrics.ts'
 
-/** An answer of which something has been written that may not have left yet. */
+/** A response of which something has been written that may not have been sent yet. */
 export interface PendingResponse {
   readonly client: { readonly ip: string }
   /**
-   * Its time is up: whether it waits for something else than its client, such as the answer before it, or its
-   * client has been sending meanwhile.
+   * Asked when its time is up. True if it waits for something other than its client, such as the response before it, or
+   * if its client has sent something meanwhile.
    */
   isHeldUp(nowMs: number, timeoutMs: number): boolean
-  /** May come again if that does not end it. */
+  /** Called again later if the response is not over then. */
   onStalled(): void
 }
 
@@ -23,7 +22,7 @@ export class WriteTimeouts {
   readonly #nowMs: () => number
   readonly #log: Log
   readonly #metrics: EventCounter
-  /** Since when it is the client's turn; the one that has waited longest comes first. */
+  /** When each began to wait for its client; the longest wait comes first. */
   readonly #pending = new Map<PendingResponse, number>()
 
   /** @param nowMs monotonic */
@@ -34,9 +33,9 @@ export class WriteTimeouts {
     this.#nowMs = nowMs
   }
 
-  /** From now on it is its client's turn. */
+  /** From now on the response waits for its client. */
   watch(answer: PendingResponse): void {
-    // To the end of the map, also if it is there already.
+    // Moves it to the end of the map if it is there already.
     this.#pending.delete(answer)
     this.#pending.set(answer, this.#nowMs())
   }

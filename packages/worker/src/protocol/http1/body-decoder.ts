@@ -1,5 +1,5 @@
-// A request body over HTTP/1 out of reads that may end anywhere: by length, or in chunks (RFC 9112 7.1) with extensions
-// and trailers, which are checked, bounded and dropped. Stricter than what is lenient towards upstreams.
+// Decodes a request body over HTTP/1 from reads that may end anywhere: by length, or in chunks (RFC 9112 7.1). Checks,
+// bounds and drops chunk extensions and trailers. Stricter than the decoder for responses of upstreams.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { BodyFraming } from '../../message/request-parser.ts'
 import {
@@ -42,15 +42,15 @@ type State =
   | TrailerState
   | 'end-lf'
 
-/** Beyond them a size would no longer be exact. */
+/** A size with more digits would not be exact. */
 const MAX_SIZE_DIGITS = 13
-/** Limit on the chunk extensions of one body, and zeros in front of sizes: they cost as much to read as content. */
+/** Limit on chunk extensions and leading zeros of one body: they cost as much to read as content. */
 const MAX_EXTENSION_BYTES = 16_384
-/** Fields that frame a message come before it, never behind. */
+/** RFC 9110 6.5.1: fields that frame a message are not allowed in its trailers. */
 const FRAMING = new Set([hashOf('content-length'), hashOf('transfer-encoding')])
 
 export class BodyDecoder {
-  /** Where the content that `take` has found is in its bytes; nothing if both are the same. */
+  /** The position of the content that `take` has found in its bytes; both are the same if there is none. */
   contentFrom = 0
   contentTo = 0
   readonly #limits: HeadLimits
@@ -63,7 +63,7 @@ export class BodyDecoder {
   #hash = 0
   #isNameEmpty = true
 
-  /** @param limits of the trailer section, as of a head */
+  /** @param limits those of the trailer section, which are the same as for a head */
   constructor(framing: BodyFraming, limits: HeadLimits) {
     this.#limits = limits
     if (framing.kind === 'length') {
@@ -79,7 +79,7 @@ export class BodyDecoder {
   }
 
   /**
-   * Reads `bytes` from `at` to `to`, but no further than to the end of the next piece of content or of the body.
+   * Reads `bytes` from `at` to `to`, at most to the end of the next piece of content or of the body.
    * @returns where the rest begins
    * @throws Http1Fault
    */
@@ -150,7 +150,7 @@ export class BodyDecoder {
   #takeSize(byte: number): void {
     const digit = HEX[byte]! - 1
     if (digit >= 0) {
-      // Zeros in front mean nothing, and are bounded as extensions are.
+      // Leading zeros mean nothing, and are bounded as extensions are.
       if (digit === 0 && this.#bytesLeft === 0) this.#countExtension()
       else expect(this.#bytesLeft < 16 ** (MAX_SIZE_DIGITS - 1), 'INVALID_CHUNK_SIZE')
       this.#digits += 1

@@ -1,6 +1,6 @@
-// An HTTP/1 connection: reads requests, one exchange at a time and in their order (RFC 9112 9.3.2 lets only safe ones
-// overlap, and it would be for one client to take all upstream connections). One head is read ahead of the open
-// exchange; behind that, bytes up to a bound. It may have to end with one of the exchanges.
+// An HTTP/1 connection. Its exchanges are open one at a time and in order: RFC 9112 9.3.2 allows only safe requests to
+// overlap, and one client could then take all upstream connections. Reads one head, and then bytes up to a bound, ahead
+// of the open exchange. Closes after an exchange that has to be its last.
 import type { Socket } from 'node:net'
 import type { SiteContext } from '../../connection/connection-info.ts'
 import { clientOf, type Client } from '../../connection/client-connection.ts'
@@ -16,14 +16,14 @@ import type { Http1Host } from './host.ts'
 import { ReadAhead } from './read-ahead.ts'
 import type { Http1RequestHead } from './request-head.ts'
 
-/** How long a client may take to let its connection go once it has been answered. */
+/** How long a client may take to close its connection after the last response. */
 const CLOSE_TIMEOUT_MS = 10_000
-/** With so much that waits nothing more is read. Before, it is: only who reads hears that the client has gone. */
+/** Reading stops when so much waits. Up to then it goes on, because only a read shows that the client has gone. */
 const READ_AHEAD_BYTES = 64 * 1024
 
 type State = 'open' | 'lingering' | 'given-away' | 'closed'
 
-/** What is known of a connection before its first byte of HTTP. */
+/** The facts about a connection before its first byte of HTTP. */
 export interface Http1Client {
   readonly clientIp: string
   /** Undefined where there is no TLS. */
@@ -35,7 +35,7 @@ export class Http1Connection implements ExchangeCarrier {
   readonly certificate: Pick<SiteContext, 'covers'> | undefined
   readonly socket: Socket
   readonly out: OutBuffer
-  /** The open exchange is the last: what comes behind it is no request any more. */
+  /** The open exchange is the last; the bytes behind it are not read as requests. */
   isClosing = false
   readonly #host: Http1Host<Http1Connection>
   readonly #read = new ReadAhead()
@@ -46,13 +46,13 @@ export class Http1Connection implements ExchangeCarrier {
   #isUnreadable = false
   #decoder: BodyDecoder | undefined
   #exchange: Http1Exchange | undefined
-  /** The one with which the connection ends, while its client may still be sending. */
+  /** The exchange that the connection ends with, while its client may still be sending. */
   #last: Http1Exchange | undefined
-  /** The head behind the open exchange. */
+  /** The head of the request behind the open exchange. */
   #next: Http1RequestHead | undefined
   #requests = 0
   #bytesReceived = 0
-  /** Since when the client is waited for, with no exchange open: to begin, or to end a head. */
+  /** With no exchange open: since when we have waited for the client to begin a head, or to complete one. */
   #sinceMs: number
 
   constructor(socket: Socket, client: Http1Client, host: Http1Host<Http1Connection>) {
@@ -107,16 +107,16 @@ export class Http1Connection implements ExchangeCarrier {
     }
     this.#decoder = undefined
     this.#sinceMs = this.#host.deps.nowMs()
-    // Not at once: whoever has made the response, an upstream's connection perhaps, is free only when this returns.
+    // Not at once: the source of the response, such as an upstream connection, is free only when this returns.
     if (this.#hasUnread) process.nextTick(readOn, this)
   }
 
-  /** Ends the connection if nothing is going on: in a drain. */
+  /** Ends the connection if it is idle and has had a request; for a drain. */
   closeIfIdle(): void {
     if (this.#isIdle && this.#requests > 0) this.#close()
   }
 
-  /** The deadlines of a client that is waited for while no exchange is open. */
+  /** Applies the deadlines for the client while no exchange is open. */
   check(nowMs: number): void {
     if (this.#state !== 'open' || this.#exchange !== undefined) return
     const { requestHeaderTimeoutMs, keepAliveTimeoutMs } = this.#host.limits
@@ -124,7 +124,7 @@ export class Http1Connection implements ExchangeCarrier {
     const timeoutMs = isWithinHead || this.#requests === 0 ? requestHeaderTimeoutMs : keepAliveTimeoutMs
     if (nowMs - this.#sinceMs < timeoutMs) return
     if (isWithinHead) this.#onFault(new Http1Fault('HEAD_TIMEOUT'))
-    // Browsers open connections ahead of need: a response to nothing could be taken for that to a first request.
+    // No response: browsers open connections ahead of need and could take it for the response to their first request.
     else this.#close()
   }
 
@@ -132,7 +132,7 @@ export class Http1Connection implements ExchangeCarrier {
     return this.#state === 'open' && this.#exchange === undefined && !this.#heads.isWithinHead
   }
 
-  /** Something has come behind the request of the open exchange. */
+  /** Bytes have arrived behind the request of the open exchange. */
   get #hasUnread(): boolean {
     return this.#next !== undefined || this.#heads.isWithinHead || this.#read.length > 0
   }
@@ -144,7 +144,7 @@ export class Http1Connection implements ExchangeCarrier {
     else this.#dropRest()
   }
 
-  /** @returns false: for now nothing more can be done with what has come */
+  /** @returns false: nothing more can be done with the bytes that have arrived */
   #step(): boolean {
     const exchange = this.#exchange
     if (exchange === undefined && this.#next !== undefined) {
@@ -172,7 +172,7 @@ export class Http1Connection implements ExchangeCarrier {
     this.#requests += 1
     const isLast =
       !head.keepsAlive ||
-      // The bytes behind it may be of the other protocol.
+      // The bytes behind it may be of another protocol.
       head.isUpgradeIgnored ||
       head.upgrade ||
       this.#requests >= host.limits.requestsPerConnection ||
@@ -185,7 +185,7 @@ export class Http1Connection implements ExchangeCarrier {
     host.handle(exchange)
   }
 
-  /** @returns false: the body waits, because nobody takes it */
+  /** @returns false: the body waits, because its sink takes no more */
   #takeBody(exchange: Http1Exchange): boolean {
     const body = exchange.incoming
     if (body?.isFlowing !== true) return false
@@ -199,7 +199,7 @@ export class Http1Connection implements ExchangeCarrier {
     return true
   }
 
-  /** Drops what has come of a body. */
+  /** Drops the part of the body that has arrived. */
   #skim(exchange: Http1Exchange): void {
     if (this.#isUnreadable || !exchange.isParsed) return
     const read = this.#read
@@ -222,7 +222,7 @@ export class Http1Connection implements ExchangeCarrier {
     else this.socket.resume()
   }
 
-  /** The socket is a handshake's from now on, and perhaps a tunnel's. @returns what has been read of it */
+  /** Gives the socket to a handshake, which may become a tunnel. @returns the bytes that were read and not parsed */
   #giveAway(): Buffer {
     this.#state = 'given-away'
     this.socket.off('data', this.#onData).off('end', this.#onEnd).pause()
@@ -241,10 +241,10 @@ export class Http1Connection implements ExchangeCarrier {
     } else if (!exchange.isRequestComplete) {
       exchange.onUnreadable()
     }
-    // Else it is what comes behind the open exchange: its response still leaves, and is the last.
+    // Otherwise the fault is behind the open exchange, whose response is still sent, and is the last.
   }
 
-  /** Sends what has been written and ends the connection. @param last the exchange that was its last, if any */
+  /** Sends what has been written, then ends the connection. @param last its last exchange, if there was one */
   #close(last?: Http1Exchange): void {
     const { socket } = this
     const isRead = !this.#isUnreadable && !this.#hasUnread && last?.isRequestComplete !== false
@@ -254,7 +254,7 @@ export class Http1Connection implements ExchangeCarrier {
     this.out.flush()
     if (isRead && !isTunnel && this.#requests > 0) {
       socket.destroySoon()
-      // The farewell of TLS waits for a client to read; all else is with the kernel.
+      // The close_notify of TLS waits until the client reads; everything else is in the kernel's buffers.
       destroyAfter(socket, CLOSE_TIMEOUT_MS)
       return
     }
@@ -263,7 +263,7 @@ export class Http1Connection implements ExchangeCarrier {
     this.#dropRest()
   }
 
-  /** The client gets the whole response while it sends, and the connection ends once it has stopped. */
+  /** Drops what the client still sends, so that it gets the whole response; the connection ends when its body does. */
   #dropRest(): void {
     const last = this.#last
     if (last?.isRequestComplete === false) {
@@ -273,7 +273,7 @@ export class Http1Connection implements ExchangeCarrier {
     this.#read.clear()
   }
 
-  /** The client has closed its side: nobody is left to have a response that is not there yet. */
+  /** The client has closed its side. A response that has not been written yet would reach no one. */
   readonly #onEnd = (): void => {
     if (this.#state !== 'open') return
     this.out.flush()

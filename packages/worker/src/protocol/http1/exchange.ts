@@ -1,5 +1,6 @@
-// A request over HTTP/1 and its response: how the response is framed (RFC 9112 6 and 7), and whether the connection
-// goes on behind it. All of it leaves through the connection's out-buffer, a short response in one write.
+// A request over HTTP/1 and its response. Decides how the response is framed (RFC 9112 6 and 7) and whether the
+// connection stays open after it. Everything is sent through the out-buffer of the connection, a short response in one
+// write.
 import type { OutBuffer } from '../../io/out-buffer.ts'
 import type { ClientConnection } from '../../connection/client-connection.ts'
 import { endsWithHead, NO_CONTENT } from '../../message/headers.ts'
@@ -19,11 +20,11 @@ export interface ExchangeCarrier extends ClientConnection {
   isClosing: boolean
   /** `Keep-Alive`, with its CRLF. */
   readonly keepAliveLine: string
-  /** Whether the response that is about to begin should be the last: not while requests wait behind it. */
+  /** Whether the response that is about to begin should be the last; false while requests wait behind it. */
   isLast(): boolean
-  /** Reads on: of the body that somebody takes, or to the next request. */
+  /** Continues to read: the body if it has a sink, or the next request. */
   readOn(): void
-  /** Drops what has come of a body that nobody takes. */
+  /** Drops the part of the body that has arrived, if it has no sink. */
   skimBody(): void
   ended(exchange: Http1Exchange): void
 }
@@ -31,7 +32,7 @@ export interface ExchangeCarrier extends ClientConnection {
 export class Http1Exchange extends Exchange {
   /** The request has been read to its end. */
   isBodyRead = false
-  /** Undefined: nobody has asked for it yet. */
+  /** Undefined until its first use. */
   incoming: IncomingBody | undefined
   readonly #carrier: ExchangeCarrier
   #isChunked = false
@@ -72,10 +73,10 @@ export class Http1Exchange extends Exchange {
     this.#hasContent = this.head.method !== 'HEAD' && !endsWithHead(status)
     this.#isChunked = this.#hasContent && !hasLength && !isVersion10
     if (!this.isRequestComplete) carrier.skimBody()
-    // HTTP/1.0 has no chunks: without a length, the connection's end is the response's.
+    // HTTP/1.0 has no chunks: without a length, the end of the connection ends the response.
     const endsConnection = this.#hasContent && !hasLength && isVersion10
-    // A body that is still coming when the response starts may never be read to its end; one that its client holds back
-    // for a 100 (Continue) that has not been sent may come or not (RFC 9110 10.1.1).
+    // A body that is still arriving when the response begins may never be read to its end. A client that waits for a 100
+    // (Continue), which has not been sent, may send its body or not (RFC 9110 10.1.1).
     const isUncertain = !this.isRequestComplete || (this.expectsContinue && !this.#isContinued)
     if (endsConnection || isUncertain || carrier.isLast()) carrier.isClosing = true
     if (hasLength) text += `content-length: ${contentLength}\r\n`
@@ -126,13 +127,13 @@ export class Http1Exchange extends Exchange {
     this.drained()
   }
 
-  /** The rest of the body is no HTTP. */
+  /** The rest of the body cannot be parsed. */
   onUnreadable(): void {
     sendError(this, 'BAD_FRAMING')
     this.incoming?.gone()
   }
 
-  /** All of the response has left, or nothing more can. */
+  /** All of the response has been sent, or nothing more can be sent. */
   finished(): void {
     if (this.isOver) return
     this.over()
@@ -145,7 +146,7 @@ export class Http1Exchange extends Exchange {
     if (length === 0) return
     this.bytesSent += length
     const { out } = this.#carrier
-    // A chunk of no bytes would be the last one.
+    // A chunk without bytes would be the last chunk.
     if (this.#isChunked) out.text(`${length.toString(16)}\r\n`)
     out.bytes(content, 0, length)
     if (this.#isChunked) out.text('\r\n')

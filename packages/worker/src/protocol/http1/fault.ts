@@ -1,4 +1,4 @@
-// Faults in the bytes of an HTTP/1 client: a stable word for log and metrics, and the status that it is told.
+// Faults in the bytes of an HTTP/1 client: a stable word for log and metrics, and the status of the response.
 
 export type Http1FaultCode =
   | 'INVALID_METHOD'
@@ -21,7 +21,7 @@ export function expect(condition: boolean, code: Http1FaultCode): asserts condit
   if (!condition) throw new Http1Fault(code)
 }
 
-/** Nothing behind it on the connection can be trusted to begin anywhere. */
+/** After it, no byte of the connection can be taken for the start of a request. */
 export class Http1Fault extends Error {
   readonly code: Http1FaultCode
 

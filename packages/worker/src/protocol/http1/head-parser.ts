@@ -1,4 +1,4 @@
-// Reads the head of a request over HTTP/1 (RFC 9112 2 to 5), byte by byte, checking each as it comes. Goes on where it
+// Parses the head of a request over HTTP/1 (RFC 9112 2 to 5) and checks each byte in the same pass. Continues where it
 // stopped when a read ends within a head, and never looks at more bytes than a head may have.
 import { COLON, CR, DIGIT_0, hashOn, LF, SPACE, TARGET, TOKEN, VALUE } from './characters.ts'
 import { expect } from './fault.ts'
@@ -27,7 +27,7 @@ export interface HeadLimits {
 
 export class HeadParser {
   #state = EMPTY_LINE
-  /** The part of the head that earlier reads have brought. */
+  /** The part of the head from earlier reads. */
   #text = ''
   #methodAt = 0
   #methodEnd = 0
@@ -41,7 +41,7 @@ export class HeadParser {
   readonly #reported: number[] = []
   #head: Http1RequestHead | undefined
 
-  /** Something of a head has come. */
+  /** At least one byte of a head has arrived. */
   get hasBegun(): boolean {
     return this.#state > EMPTY_LINE_LF
   }
@@ -54,12 +54,12 @@ export class HeadParser {
   }
 
   /**
-   * Takes of `bytes`, from `from` up to `to`, what belongs to the head.
+   * Consumes the part of `bytes`, from `from` to `to`, that belongs to the head.
    * @returns where the rest begins
    * @throws Http1Fault
    */
   take(bytes: Buffer, from: number, to: number, limits: HeadLimits): number {
-    // Added to a position in `bytes`, gives the one in the head.
+    // The difference between a position in the head and one in `bytes`.
     let base = this.#text.length - from
     let end = Math.min(to, limits.maxBytes - base)
     let at = from

@@ -1,5 +1,5 @@
-// The heads of one connection, one after the other. A parser is had only while a head has begun and not ended: most
-// connections have none. Also knows how many requests were sent in one go.
+// Reads the heads of one connection, one after the other. Has a parser only while a head has begun and not ended; an
+// idle connection has none. Also counts the requests that were sent in one go.
 import { HeadParser, type HeadLimits } from './head-parser.ts'
 import type { ReadAhead } from './read-ahead.ts'
 import type { Http1RequestHead } from './request-head.ts'
@@ -17,18 +17,18 @@ export class HeadReader {
   #burstFirst = 0
   #burstBytes = 0
 
-  /** Something of a head has come, and not all. */
+  /** A part of a head has arrived, but not all of it. */
   get isWithinHead(): boolean {
     return this.#parser !== undefined
   }
 
   /**
-   * Takes from `read` what belongs to a head. @returns undefined: it has not ended
+   * Consumes the part of `read` that belongs to a head. @returns undefined: the head is not complete yet
    * @throws Http1Fault
    */
   take(read: ReadAhead, limits: HeadLimits): Http1RequestHead | undefined {
     const parser = this.#parser ?? idle.pop() ?? new HeadParser()
-    // One that has refused a head is of no more use.
+    // A parser that has rejected a head cannot be used again.
     this.#parser = undefined
     read.at = parser.take(read.buffer, read.at, read.end, limits)
     if (parser.hasBegun) this.#parser = parser
@@ -37,7 +37,7 @@ export class HeadReader {
   }
 
   /**
-   * Whether the request that begins is the last of so many that had all come when the first of them began.
+   * Whether the request that begins is the last of a burst: of many requests that had all arrived when the first began.
    * @param requests that have begun, this one among them
    * @param bytesReceived so far; `bytesUnread` of them are behind the head of this request
    */

@@ -1,5 +1,5 @@
-// What an HTTP/1 connection needs of the server it belongs to. The server implements it and knows its connections; a
-// connection knows this interface alone.
+// The server of an HTTP/1 connection as the connection sees it. The server knows its connections; a connection knows
+// only this interface.
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import type { Client } from '../../connection/client-connection.ts'
 import type { Exchange, ExchangeDeps } from '../exchange.ts'

@@ -1,8 +1,9 @@
-// The body of one request over HTTP/1 as its sink sees it. The connection reads it, and stops when nobody takes it.
+// The body of one request over HTTP/1 as its sink sees it. The connection reads it, and pauses while the sink takes no
+// more.
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { BodySink, BodySource } from '../body.ts'
 
-/** Reads on where it has stopped. */
+/** Continues to read where it has stopped. */
 interface BodyReader {
   readOn(): void
 }
@@ -16,12 +17,12 @@ export class IncomingBody implements BodySource {
     this.#reader = reader
   }
 
-  /** Somebody takes what comes now. */
+  /** The sink takes bytes at the moment. */
   get isFlowing(): boolean {
     return this.#sink !== undefined && !this.#isHeld
   }
 
-  /** Somebody wants to have it. */
+  /** It has a sink. */
   get hasSink(): boolean {
     return this.#sink !== undefined
   }

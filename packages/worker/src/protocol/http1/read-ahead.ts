@@ -1,7 +1,7 @@
-// Bytes of an HTTP/1 client that wait to be read: the read they came with or, once they stay for longer, a
-// copy that grows. Bytes that have been handed on are never written to again.
+// Bytes of an HTTP/1 client that have arrived and are not parsed yet. They stay in the buffer of their read, or, if they
+// wait for longer, in a copy that grows. Bytes that have been handed on are never overwritten.
 
-/** Bytes that are kept pin the memory of their whole read, which other connections share; a large part of it may. */
+/** Fewer kept bytes are copied: they pin the memory of their whole read, which other connections share. */
 const LARGE_BYTES = 16_384
 const FIRST_BYTES = 1_024
 const NOTHING = Buffer.alloc(0)
@@ -31,7 +31,7 @@ export class ReadAhead {
     this.end += piece.length
   }
 
-  /** Call when the rest will stay for a while. */
+  /** Call when the rest will wait for more bytes: copies it if it is small. */
   keep(): void {
     if (this.at === this.end) this.clear()
     else if (!this.#isOwn && this.length < LARGE_BYTES) this.#copyTo(this.length)

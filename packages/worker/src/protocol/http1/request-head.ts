@@ -1,5 +1,5 @@
-// The head of a request over HTTP/1 as its parser has found it: one text, the values that decide about framing and
-// routing, and all other fields only when somebody asks for them.
+// The head of a request over HTTP/1: its text, the values that decide about framing and routing, and a list of all
+// fields that is made at its first use.
 import {
   addToFraming,
   isWebSocketHandshake,
@@ -38,7 +38,7 @@ export class Http1RequestHead implements RequestHead {
   readonly scheme = undefined
   readonly endsWithHead = false
   readonly upgrade: boolean
-  /** It asks for an upgrade that it does not get: what follows it may be anything. */
+  /** It asks for an upgrade that it does not get, so the bytes behind it may be of another protocol. */
   readonly isUpgradeIgnored: boolean
   /** The client expects to send another request on the connection. */
   readonly keepsAlive: boolean
@@ -84,7 +84,7 @@ export class Http1RequestHead implements RequestHead {
       minorVersion === 0
         ? hasOption(connection, 'keep-alive') && !hasOption(connection, 'close')
         : !hasOption(connection, 'close')
-    // RFC 9110 7.8: from HTTP/1.0, and without its connection option, it is to be ignored.
+    // RFC 9110 7.8: Upgrade is ignored in HTTP/1.0 and without its connection option.
     const wantsUpgrade = hasUpgrade && minorVersion > 0 && hasOption(connection, 'upgrade')
     this.upgrade = wantsUpgrade && isWebSocketHandshake(this.method, '1.1', this.rawHeaders)
     this.isUpgradeIgnored = wantsUpgrade && !this.upgrade
@@ -110,7 +110,7 @@ function valueAt(text: string, at: number): string {
   return text.slice(at, end)
 }
 
-/** Whether a field of `Connection` lists `option`; nearly always there is one with a single word, or none. */
+/** Whether a field of `Connection` lists `option`. Nearly always there is one field with one word, or none. */
 function hasOption(values: readonly string[], option: string): boolean {
   for (const value of values) {
     if (value.toLowerCase() === option) return true
@@ -120,7 +120,7 @@ function hasOption(values: readonly string[], option: string): boolean {
   return false
 }
 
-/** Name, value, name, value ...; of lines that have been checked. */
+/** Name, value, name, value ... of lines that have been checked. */
 function fieldsOf(text: string, at: number): string[] {
   const fields: string[] = []
   while (text.charCodeAt(at) !== CR) {

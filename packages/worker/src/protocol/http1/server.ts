@@ -1,5 +1,5 @@
-// Our HTTP/1 server: every connection of one listener that speaks it, on whatever socket. Listens to nothing itself;
-// what is done with a request is its owner's.
+// Our HTTP/1 server: every connection of one listener that speaks HTTP/1, with TLS below or without. It does not listen
+// itself; its owner handles the requests.
 import type { Socket } from 'node:net'
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import type { Log } from '@reverse-proxy/shared/log-fields'
@@ -11,14 +11,14 @@ import type { Http1Fault } from './fault.ts'
 import type { HeadLimits } from './head-parser.ts'
 import type { Http1Host } from './host.ts'
 
-/** Where we count ourselves, the parser's own limit is twice ours, so that the request can be answered and logged. */
+/** The parser's limits are twice those configured, so that a request beyond these gets a response and a log line. */
 const PARSER_LIMIT_FACTOR = 2
 
 export interface Http1ServerDeps {
   readonly exchange: ExchangeDeps
   readonly log: Log
   readonly metrics: EventCounter
-  /** Sees to it that an exchange is answered. */
+  /** Must respond to the exchange. */
   readonly handle: (exchange: Exchange) => void
   readonly isDraining: () => boolean
 }
@@ -39,7 +39,7 @@ export class Http1Server implements Http1Host<Http1Connection> {
     this.keepAliveLine = keepAliveLineOf(limits)
   }
 
-  /** From the next request on. */
+  /** Applies from the next request on. */
   configure(limits: Limits): void {
     this.limits = limits
     this.headLimits = headLimitsOf(limits)
@@ -50,7 +50,7 @@ export class Http1Server implements Http1Host<Http1Connection> {
     this.#connections.add(new Http1Connection(socket, client, this))
   }
 
-  /** To be called about once a second: ends the connections whose clients have taken too long. */
+  /** Call about once a second: ends the connections whose clients have taken too long. */
   sweep(): void {
     const nowMs = this.deps.nowMs()
     for (const connection of this.#connections) connection.check(nowMs)

@@ -1,5 +1,5 @@
-// A request over HTTP/1 whose socket may become a tunnel: a WebSocket handshake. Answers it as an ordinary exchange
-// would for as long as there is no tunnel.
+// A request over HTTP/1 whose socket may become a tunnel: a WebSocket handshake. Until there is a tunnel, it responds
+// like an ordinary exchange.
 import type { Socket } from 'node:net'
 import type { ExchangeDeps } from '../exchange.ts'
 import { Http1Exchange, type ExchangeCarrier } from './exchange.ts'
@@ -18,7 +18,7 @@ export class UpgradeExchange extends Http1Exchange {
     this.firstBytes = firstBytes
   }
 
-  /** From now on the bytes on the socket are the tunnel's; the exchange is over when it closes. */
+  /** From now on the socket belongs to the tunnel; the exchange is over when it closes. */
   opened(): void {
     this.#isOpen = true
     this.#bytesBefore = this.socket.bytesWritten
