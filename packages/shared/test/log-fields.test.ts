@@ -17,6 +17,24 @@ test('a text line has time, level, event and fields', () => {
   )
 })
 
+test('a line begins with its time in ISO 8601, whatever came before it', () => {
+  const second = Date.UTC(2026, 11, 31, 23, 59, 59)
+  for (const ms of [0, 7, 78, 999, 1_000, 1_001, 61_000, 0])
+    assert.equal(
+      formatLine(second + ms, 'INFO', 'READY', {}),
+      `${new Date(second + ms).toISOString()} INFO READY\n`,
+    )
+})
+
+test('a value is plain only if all of it is visible ASCII without what has a meaning', () => {
+  for (let code = 0; code <= 0x100; code++) {
+    const character = String.fromCharCode(code)
+    const isPlain = /[!#-<>-[\]-~]/.test(character)
+    assert.equal(formatValue(`a${character}`) === `a${character}`, isPlain, String(code))
+  }
+  assert.equal(formatValue(''), '""')
+})
+
 test('a field that is not set is left out', () => {
   assert.ok(!formatLine(0, 'INFO', 'REQUEST', { upstream: undefined }).includes('upstream'))
 })

@@ -1,6 +1,7 @@
-// The log of a process: one pino logger that writes to stdout and, where configured, to a file.
+// The log of a process: lines for stdout and, where configured, a file. pino makes those in JSON; a line in text is put
+// together here, because one is written for every request.
 import { pino } from 'pino'
-import type { LogFormat, Logging } from '../config/config.ts'
+import type { Logging, LogLevel } from '../config/config.ts'
 import type { Log, LogEvent, LogFields } from '../log-fields.ts'
 import { boundFields, escapeJson, formatLine } from '../log-fields.ts'
 import { LogDestination, type LogDevice, type LogTarget } from './destination.ts'
@@ -15,7 +16,11 @@ export interface Logs extends Log {
   abandon(): void
 }
 
-const PINO_METADATA = Symbol.for('pino.metadata')
+/** Returns a whole line with its newline; '' if `level` is not logged. */
+type LineFormat = (level: LogLevel, event: LogEvent, fields: LogFields) => string
+
+const LEVELS: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error']
+const NO_FIELDS: LogFields = {}
 
 export function openLogs(
   settings: Logging,
@@ -23,41 +28,32 @@ export function openLogs(
   stdout: LogTarget = stdoutTarget(),
 ): Logs {
   const destinations: LogDestination[] = []
-  const stream = new LineStream(settings.format, destinations)
-  const options = {
-    level: settings.level,
-    base: null,
-    messageKey: 'event',
-    timestamp: settings.format === 'json' ? pino.stdTimeFunctions.isoTime : false,
-    formatters: { level: (label: string) => ({ level: label }) },
-  }
-  const logger = pino(options, Object.assign(stream, { [PINO_METADATA]: true }))
-  const fieldsFor = settings.format === 'json' ? boundFields : (fields: LogFields) => new TextFields(fields)
+  const format = settings.format === 'json' ? jsonLines(settings.level) : textLines(settings.level)
   const open = (source: string | LogTarget): void => {
     const destination: LogDestination = new LogDestination({
       device,
       source,
-      describeDropped: (count) =>
-        stream.capture(() => logger.warn(fieldsFor({ count }), 'LOG_DROPPED' satisfies LogEvent)),
+      describeDropped: (count) => format('warn', 'LOG_DROPPED', { count }),
       onFailing: (error) => {
-        const others = destinations.filter((other) => other !== destination)
         const destinationName = typeof source === 'string' ? source : 'stdout'
-        const line = stream.capture(() =>
-          logger.error(fieldsFor({ destination: destinationName, error }), 'LOG_FAILED' satisfies LogEvent),
-        )
-        for (const other of others) other.write(line)
+        const line = format('error', 'LOG_FAILED', { destination: destinationName, error })
+        for (const other of destinations) if (other !== destination) other.write(line)
       },
     })
     destinations.push(destination)
   }
   open(stdout)
   if (settings.filePath !== undefined) open(settings.filePath)
+  const write = (level: LogLevel, event: LogEvent, fields: LogFields): void => {
+    const line = format(level, event, fields)
+    if (line !== '') for (const destination of destinations) destination.write(line)
+  }
 
   return {
-    debug: (event, fields = {}) => logger.debug(fieldsFor(fields), event),
-    info: (event, fields = {}) => logger.info(fieldsFor(fields), event),
-    warn: (event, fields = {}) => logger.warn(fieldsFor(fields), event),
-    error: (event, fields = {}) => logger.error(fieldsFor(fields), event),
+    debug: (event, fields = NO_FIELDS) => write('debug', event, fields),
+    info: (event, fields = NO_FIELDS) => write('info', event, fields),
+    warn: (event, fields = NO_FIELDS) => write('warn', event, fields),
+    error: (event, fields = NO_FIELDS) => write('error', event, fields),
     reopen: () => destinations.forEach((destination) => destination.reopen()),
     flush: async () => {
       await Promise.all(destinations.map(async (destination) => await destination.flush()))
@@ -66,63 +62,28 @@ export function openLogs(
   }
 }
 
-const LEVEL_NAMES: Readonly<Record<number, string>> = {
-  10: 'TRACE',
-  20: 'DEBUG',
-  30: 'INFO',
-  40: 'WARN',
-  50: 'ERROR',
-}
-
-/** Hides the fields from pino, so that it does not serialise them as JSON when lines are text. */
-class TextFields {
-  readonly #fields: LogFields
-
-  constructor(fields: LogFields) {
-    this.#fields = fields
-  }
-
-  static read(object: object): LogFields {
-    return #fields in object ? boundFields(object.#fields) : {}
+function textLines(lowest: LogLevel): LineFormat {
+  const logged = new Map(LEVELS.slice(LEVELS.indexOf(lowest)).map((level) => [level, level.toUpperCase()]))
+  return (level, event, fields) => {
+    const name = logged.get(level)
+    return name === undefined ? '' : formatLine(Date.now(), name, event, boundFields(fields))
   }
 }
 
-/** The stream that pino writes to. Passes its JSON line on, or formats a text line from the event and its fields. */
-class LineStream {
-  // pino sets these before each write to a stream marked with PINO_METADATA.
-  lastLevel = 0
-  lastMsg = ''
-  lastObj: object = {}
-
-  readonly #format: LogFormat
-  readonly #destinations: readonly LogDestination[]
-  #captured: string | undefined
-
-  constructor(format: LogFormat, destinations: readonly LogDestination[]) {
-    this.#format = format
-    this.#destinations = destinations
+function jsonLines(lowest: LogLevel): LineFormat {
+  let line = ''
+  const options = {
+    level: lowest,
+    base: null,
+    messageKey: 'event',
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
   }
-
-  write(json: string): void {
-    const line =
-      this.#format === 'json'
-        ? escapeJson(json)
-        : formatLine(
-            Date.now(),
-            LEVEL_NAMES[this.lastLevel] ?? '',
-            this.lastMsg,
-            TextFields.read(this.lastObj),
-          )
-    if (this.#captured !== undefined) this.#captured = line
-    else for (const destination of this.#destinations) destination.write(line)
-  }
-
-  /** Returns the line that `log` produces instead of writing it; '' if its level is not logged. */
-  capture(log: () => void): string {
-    this.#captured = ''
-    log()
-    const line = this.#captured
-    this.#captured = undefined
+  // pino writes within the call.
+  const logger = pino(options, { write: (json) => (line = escapeJson(json)) })
+  return (level, event, fields) => {
+    line = ''
+    logger[level](boundFields(fields), event)
     return line
   }
 }
