@@ -179,7 +179,9 @@ describe('certificate registry', { concurrency: 3 }, () => {
     assert.equal(registry.isComplete, false)
     await waitFor('the last set', () => registry.isComplete, 30_000)
     assert.equal(pebble.requests('newOrder'), 2)
-    assert.deepEqual(workers.serials.length, 1 + 4, 'what was there is handed on with each reload')
+    // On a busy machine a load may end after its reload, and hands on once more.
+    assert.ok(workers.serials.length >= 4 + 1, 'what was there is handed on with each reload')
+    assert.equal(new Set(workers.serials).size, 2, 'nothing else was issued')
     const served = registry.certificates[0]?.certificates[0]?.names.toSorted()
     assert.deepEqual(served, ['five.example', 'one.example'])
   })
