@@ -5,6 +5,7 @@ import type { ClientSettings } from '@reverse-proxy/shared/config/config'
 import type { Client } from '../connection/client-connection.ts'
 import { forwardedClient, parseForwardedAddress } from '../message/forwarded-client.ts'
 import { lowerFieldName } from '../message/field-names.ts'
+import { usableRequestId } from '../message/request-id.ts'
 import { IpNetworks } from './ip-networks.ts'
 
 export class TrustedProxies {
@@ -30,19 +31,22 @@ export class TrustedProxies {
     let own: string | undefined
     let scheme = proxy.scheme
     let host: string | undefined
+    const requestIds: string[] = []
     for (let i = 0; i < rawHeaders.length; i += 2) {
       const name = lowerFieldName(rawHeaders[i]!)
       const value = rawHeaders[i + 1]!
       if (name === 'x-forwarded-for') chain = chain === undefined ? value : `${chain}, ${value}`
       else if (name === 'x-forwarded-proto') scheme = schemeOf(value) ?? scheme
       else if (name === 'x-forwarded-host') host = value
+      else if (name === 'x-request-id') requestIds.push(value)
       if (name === this.#clientIpHeader) own = value
     }
     const ip =
       this.#clientIpHeader === undefined
         ? forwardedClient(proxy.ip, chain ?? '', (each) => this.has(each))
         : (parseForwardedAddress(own ?? '') ?? proxy.ip)
-    const forwarded = { for: chain === undefined || chain === '' ? proxy.ip : `${chain}, ${proxy.ip}`, host }
+    const hops = chain === undefined || chain === '' ? proxy.ip : `${chain}, ${proxy.ip}`
+    const forwarded = { for: hops, host, requestId: usableRequestId(requestIds) }
     return { ip, key: clientKey(ip), scheme, forwarded }
   }
 }

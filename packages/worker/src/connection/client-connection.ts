@@ -17,6 +17,8 @@ export interface Client {
     readonly for: string
     /** X-Forwarded-Host that came. */
     readonly host: string | undefined
+    /** X-Request-Id that came; undefined if it cannot be used. */
+    readonly requestId: string | undefined
   }
 }
 

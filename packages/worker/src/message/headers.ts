@@ -8,6 +8,7 @@ export interface Forwarded {
   /** Host or `:authority` as the client wrote it. */
   readonly authority: string
   readonly connectionOptions: readonly string[]
+  readonly requestId: string
   /** The user who has authenticated to us. */
   readonly user: string | undefined
   /** The credentials were for us alone. */
@@ -63,6 +64,7 @@ const FORWARDING = [
   'x-real-ip',
   // Names the user who has authenticated: upstreams believe it.
   'remote-user',
+  'x-request-id',
 ] as const
 
 /** Limit on the options of `Connection`: every field is compared with each of them. */
@@ -109,7 +111,7 @@ const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
 
 /** The header section of the upstream's request, but how its body is framed. Cookie crumbs of HTTP/2 are joined. */
 export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded: Forwarded): RequestHeaders {
-  const { client, authority, connectionOptions, user, dropsAuthorization } = forwarded
+  const { client, authority, connectionOptions, requestId, user, dropsAuthorization } = forwarded
   const list = ['Host', authority]
   let cookieAt = -1
   let bindsConnection = false
@@ -134,6 +136,7 @@ export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded:
   }
   list.push('X-Real-IP', client.ip, 'X-Forwarded-For', client.forwarded?.for ?? client.ip)
   list.push('X-Forwarded-Proto', client.scheme, 'X-Forwarded-Host', client.forwarded?.host ?? authority)
+  list.push('X-Request-Id', requestId)
   if (user !== undefined) list.push('Remote-User', user)
   return { list, bindsConnection }
 }

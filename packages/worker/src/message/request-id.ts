@@ -4,6 +4,8 @@ import { randomFillSync } from 'node:crypto'
 /** Random bytes for that many identifiers are made at once: the call costs more than the bytes. */
 const POOLED = 256
 const RANDOM_BYTES = 10
+/** Another proxy's identifier: what those of the field write, and nothing that a log or a program would misread. */
+const USABLE = /^[\w.:+=/@-]{1,128}$/u
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 const pool = new Uint8Array(POOLED * RANDOM_BYTES)
@@ -25,4 +27,10 @@ export function newRequestId(nowMs: number): string {
     `${time.slice(0, 8)}-${time.slice(8)}-${version}${hex(1)}-${variant}${hex(3)}-` +
     `${hex(4)}${hex(5)}${hex(6)}${hex(7)}${hex(8)}${hex(9)}`
   )
+}
+
+/** @param values of X-Request-Id, as a trusted proxy sent them */
+export function usableRequestId(values: readonly string[]): string | undefined {
+  const [only = ''] = values
+  return values.length === 1 && USABLE.test(only) ? only : undefined
 }

@@ -18,6 +18,8 @@ export interface RequestEntry {
   /** Bytes of the response body written to the client's connection; for a tunnel, all bytes written to it. */
   readonly bytes: number
   readonly proto: Protocol
+  /** As the upstream has it in X-Request-Id. */
+  readonly requestId: string
 }
 
 export interface UpstreamErrorEntry {

@@ -18,6 +18,7 @@ export function createAccessLog(log: Log, metrics: TrafficMetrics, workerNumber:
         duration_ms: entry.durationMs,
         bytes: entry.bytes,
         proto: entry.proto,
+        request_id: entry.requestId,
         worker: workerNumber,
       })
     },

@@ -112,9 +112,9 @@ export abstract class Exchange implements PendingResponse {
     return this.#request !== undefined
   }
 
-  /** Identifies this request here and upstream. Made at the first use. */
+  /** Identifies this request here and upstream: the identifier of a trusted proxy, or a new one. */
   get requestId(): string {
-    this.#requestId ??= newRequestId(Date.now())
+    this.#requestId ??= this.client.forwarded?.requestId ?? newRequestId(Date.now())
     return this.#requestId
   }
 
@@ -208,6 +208,7 @@ export abstract class Exchange implements PendingResponse {
       durationMs: Math.round(this.#deps.nowMs() - this.startedMs),
       bytes: this.bytesSent,
       proto: head.protocol,
+      requestId: this.requestId,
     })
     if (!this.isEnded) this.source?.onClientGone()
     this.source = undefined
@@ -223,8 +224,8 @@ export function servedRouteOf(exchange: Exchange): ServedRoute {
 
 /** The facts that the upstream gets in addition to the client's own fields. */
 export function forwardedOf(exchange: Exchange): Forwarded {
-  const { client, user, request } = exchange
+  const { client, user, request, requestId } = exchange
   const { authority, connectionOptions } = request
   const dropsAuthorization = exchange.route?.settings.basicAuth?.forwardsAuthorization === false
-  return { client, authority, connectionOptions, user, dropsAuthorization }
+  return { client, authority, connectionOptions, requestId, user, dropsAuthorization }
 }

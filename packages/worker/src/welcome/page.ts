@@ -18,7 +18,13 @@ export const CONTENT_SECURITY_POLICY = [
 ].join('; ')
 
 /** Header fields that the proxy sets itself. */
-const SET_BY_PROXY = new Set(['x-real-ip', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host'])
+const SET_BY_PROXY = new Set([
+  'x-real-ip',
+  'x-forwarded-for',
+  'x-forwarded-proto',
+  'x-forwarded-host',
+  'x-request-id',
+])
 
 export function renderPage(view: RequestView): string {
   const values: Readonly<Record<string, string>> = {

@@ -14,6 +14,7 @@ import {
   startUpstream,
   valuesOf,
 } from '../../../../test/harness/raw-upstream.ts'
+import { waitFor } from '../../../../test/harness/wait.ts'
 import { NO_RATE_LIMIT, siteOf, startSiteServer } from '../support/site-server.ts'
 
 const TIMEOUT = { timeout: 30_000 }
@@ -36,7 +37,7 @@ async function start(t: TestContext, clients: ClientSettings, limits = {}) {
     readRequests(upstream.received()).map((sent) =>
       FIELDS.map((name) => valuesOf(sent.headers, name).join('|')),
     )
-  return { ...server, received }
+  return { ...server, received, sent: () => readRequests(upstream.received()) }
 }
 
 test(
@@ -96,8 +97,52 @@ test(
   },
 )
 
+test(
+  'request ids: one of a trusted proxy, else a new one; upstream, log and placeholder have the same',
+  TIMEOUT,
+  async (t) => {
+    const upstream = await startUpstream(t, answering(OK))
+    const site = siteOf(upstream.port, { responseHeaders: [{ name: 'X-Id', value: '{request_id}' }] })
+    const options = [NO_RATE_LIMIT, new NameResolver(), { clients: TRUSTING }] as const
+    const { port, requests } = await startSiteServer(t, [site], {}, ...options)
+    const fields = [
+      'X-Request-Id: 7f/abc.1=\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n',
+      '',
+      // Two of them, other characters, nothing, and too much.
+      'X-Request-Id: a\r\nX-Request-Id: b\r\n',
+      'X-Request-Id: a b\r\n',
+      'X-Request-Id: \r\n',
+      `X-Request-Id: ${'a'.repeat(129)}\r\n`,
+    ]
+    const client = await connectRaw(t, port)
+    const answered: string[] = []
+    for (const field of fields) {
+      client.send(get(field))
+      answered.push(/^x-id: (.*)\r$/imu.exec((await client.response()).head)?.[1] ?? '')
+    }
+    const sent = readRequests(upstream.received())
+    assert.deepEqual(
+      sent.map(({ headers }) => valuesOf(headers, 'x-request-id')),
+      answered.map((id) => [id]),
+    )
+    await waitFor('the log lines', () => requests.length === fields.length)
+    assert.deepEqual(
+      requests.map(({ requestId }) => requestId),
+      answered,
+    )
+    const [theirs, ...ours] = answered
+    assert.equal(theirs, '7f/abc.1=')
+    for (const id of ours)
+      assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/u)
+    assert.equal(new Set(answered).size, fields.length)
+    assert.deepEqual(valuesOf(sent[0]?.headers ?? [], 'traceparent'), [
+      '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+    ])
+  },
+)
+
 test('from anyone else the fields are worth nothing', TIMEOUT, async (t) => {
-  const { port, received } = await start(t, {
+  const { port, received, sent } = await start(t, {
     ...TRUSTING,
     trustedProxies: ['192.0.2.0/24'],
     clientIpHeader: 'x-client',
@@ -105,11 +150,14 @@ test('from anyone else the fields are worth nothing', TIMEOUT, async (t) => {
   const client = await connectRaw(t, port)
   client.send(
     get(
-      'X-Forwarded-For: 198.51.100.7\r\nX-Client: 198.51.100.7\r\nX-Forwarded-Proto: http\r\nRemote-User: root\r\nRemote_User: root\r\n',
+      'X-Forwarded-For: 198.51.100.7\r\nX-Client: 198.51.100.7\r\nX-Forwarded-Proto: http\r\nX-Request-Id: forged\r\nX_Request_Id: forged\r\nRemote-User: root\r\nRemote_User: root\r\n',
     ),
   )
   assert.equal((await client.response()).status, 200)
   assert.deepEqual(received(), [['127.0.0.1', '127.0.0.1', 'https', 'a.example']])
+  const [{ headers } = { headers: [] }] = sent()
+  assert.equal(headers.filter(([name]) => /^x[-_]request[-_]id$/iu.test(name)).length, 1)
+  assert.notEqual(valuesOf(headers, 'x-request-id')[0], 'forged')
 })
 
 test('trusted proxies are not counted as one client', TIMEOUT, async (t) => {

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { clientResponseHeaders, clientTrailers, upstreamRequestHeaders } from '../../src/message/headers.ts'
 
-const OURS = ['x-real-ip', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
+const OURS = ['x-request-id', 'x-real-ip', 'x-forwarded-for', 'x-forwarded-proto', 'x-forwarded-host']
 const NEVER_UP = [
   'proxy-authorization',
   'connection',
@@ -51,6 +51,7 @@ function up(raw: readonly string[], connectionOptions: readonly string[] = []): 
       dropsAuthorization: false,
       authority: 'A.example:8443',
       connectionOptions,
+      requestId: 'r1',
     }).list,
   )
 }
@@ -61,6 +62,7 @@ test('ours are there exactly once, with our values, whatever the client says or 
       const sent = up(raw.flat(), options)
       for (const [header, expected] of [
         ['host', 'A.example:8443'],
+        ['x-request-id', 'r1'],
         ['x-real-ip', '192.0.2.1'],
         ['x-forwarded-for', '192.0.2.1'],
         ['x-forwarded-proto', 'https'],

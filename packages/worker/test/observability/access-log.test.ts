@@ -25,6 +25,7 @@ const ENTRY: RequestEntry = {
   durationMs: 12,
   bytes: 512,
   proto: 'h2',
+  requestId: '019c0000-0000-7000-8000-000000000000',
 }
 const HOSTILE = [
   '/\nWARN RATE_LIMIT client_ip=203.0.113.9',
@@ -126,6 +127,7 @@ async function assertReadsBack(format: LogFormat, entry: RequestEntry): Promise<
     duration_ms: '12',
     bytes: '512',
     proto: 'h2',
+    request_id: ENTRY.requestId,
     worker: '2',
   })
 }
@@ -137,7 +139,7 @@ test('both formats carry the same fields, and a text line has time, level, event
   )
   assert.equal(
     line.slice(25),
-    'INFO REQUEST client_ip=203.0.113.5 host=a.example method=GET path=/x status=200 upstream=127.0.0.1:3000 duration_ms=12 bytes=512 proto=h2 worker=2',
+    'INFO REQUEST client_ip=203.0.113.5 host=a.example method=GET path=/x status=200 upstream=127.0.0.1:3000 duration_ms=12 bytes=512 proto=h2 request_id=019c0000-0000-7000-8000-000000000000 worker=2',
   )
 })
 

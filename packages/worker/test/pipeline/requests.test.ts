@@ -43,7 +43,7 @@ test(
       const { status, body } = await client.response()
       assert.deepEqual([status, body], [200, 'ok'])
     }
-    const [, second] = readRequests(upstream.received())
+    const [first, second] = readRequests(upstream.received())
     assert.equal(second?.line, 'GET //x/../y%2F/./?q=a%20b// HTTP/1.1')
     assert.equal(upstream.connections.length, 1)
     const [entry] = requests
@@ -59,6 +59,7 @@ test(
       durationMs: entry.durationMs,
       bytes: 2,
       proto: 'http/1.1',
+      requestId: valuesOf(first?.headers ?? [], 'x-request-id')[0] ?? '',
     })
   },
 )
@@ -150,7 +151,10 @@ test(
     const [sent] = readRequests(upstream.received())
     assert.ok(sent !== undefined)
     const names = sent.headers.map(([name]) => name.toLowerCase()).toSorted()
-    assert.deepEqual(names, ['host', 'connection', 'accept', 'x-kept', ...FORWARDED].toSorted())
+    assert.deepEqual(
+      names,
+      ['host', 'connection', 'accept', 'x-kept', 'x-request-id', ...FORWARDED].toSorted(),
+    )
     assert.deepEqual(
       FORWARDED.map((name) => valuesOf(sent.headers, name)),
       [['127.0.0.1'], ['127.0.0.1'], ['https'], ['a.example']],

@@ -116,6 +116,7 @@ function takeRequest(exchange: Exchange, done: (sent: string) => void): void {
     client: { ip: '127.0.0.1', scheme: 'https' },
     authority: request.authority,
     connectionOptions: request.connectionOptions,
+    requestId: 'r1',
     user: undefined,
     dropsAuthorization: false,
   })

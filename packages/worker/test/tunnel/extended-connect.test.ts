@@ -145,6 +145,7 @@ test('an extended CONNECT becomes a handshake of ours, and then a tunnel', TIMEO
     'x-forwarded-proto',
     'x-kept',
     'x-real-ip',
+    'x-request-id',
   ])
   assert.match(valuesOf(sent.headers, 'sec-websocket-key')[0] ?? '', /^[A-Za-z0-9+/]{22}==$/u)
   assert.deepEqual(valuesOf(sent.headers, 'x-forwarded-for'), ['127.0.0.1'])

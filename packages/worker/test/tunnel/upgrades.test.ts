@@ -77,6 +77,7 @@ test(
       'x-forwarded-proto',
       'x-kept',
       'x-real-ip',
+      'x-request-id',
     ])
     assert.deepEqual(valuesOf(sent.headers, 'x-forwarded-for'), ['127.0.0.1'])
     await client.until((text) => text === 'early')
