@@ -145,5 +145,6 @@ async function startOf(httpsPort: number, upstreamPort: number): Promise<WorkerS
     challenges: [],
     ticketKeys: randomBytes(48),
     inheritedSockets: [],
+    bans: new Uint32Array(),
   }
 }

@@ -6,8 +6,10 @@ import { monotonicClock } from '@reverse-proxy/shared/clock'
 import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
 import type { WorkerStart } from '@reverse-proxy/shared/ipc/messages'
+import { banRulesOf } from '@reverse-proxy/shared/bans/ban-rules'
 import { rateLimitsOf } from '@reverse-proxy/shared/rate-limit/rate-limits'
 import { PasswordVerifier } from './authentication/password-verifier.ts'
+import { Bans } from './bans/bans.ts'
 import { CertificateRegistry } from './certificates/registry/registry.ts'
 import { withTimers } from './os/waitable-clock.ts'
 import { toWorkerConfig } from './config/worker-config.ts'
@@ -41,6 +43,7 @@ export class Components {
   readonly operations: Operations
   readonly interfaces: OperatorInterfaces
   readonly passwords: PasswordVerifier
+  readonly bans: Bans
   readonly #rateLimits: LocalRateLimitAuthority
   readonly #traffic = new TrafficTotals()
   #config: Config
@@ -55,6 +58,13 @@ export class Components {
       workers: () => this.fleet.readySize,
       seed: randomInt(SEEDS),
     })
+    this.bans = new Bans({
+      log,
+      nowMs: () => monotonicClock.nowMs(),
+      seed: randomInt(SEEDS),
+      publish: (changes) => void this.fleet.broadcast({ type: 'bans', changes }),
+    })
+    this.bans.configure(banRulesOf(config))
     this.passwords = new PasswordVerifier(monotonicClock, log)
     this.passwords.configure(config.passwordFiles)
     this.fleet = new Fleet({
@@ -67,6 +77,7 @@ export class Components {
       recycle: () => this.#config.recycle,
       onCounts: (counts) => this.#traffic.add(counts),
       rateLimits: this.#rateLimits,
+      onOffences: (offences) => this.bans.report(offences),
       verifyPassword: async (check) => await this.passwords.verify(check),
       onChange: () => this.intents.push({ type: 'fleet-changed' }),
       onBootFailed,
@@ -83,7 +94,7 @@ export class Components {
       clock,
       publish: (ticketKeys) => void this.fleet.broadcast({ type: 'ticket-keys', ticketKeys }),
     })
-    const { fleet, registry } = this
+    const { fleet, registry, bans } = this
     const reloads = new Reloads({
       clock,
       log,
@@ -102,6 +113,7 @@ export class Components {
       fleet,
       registry,
       reloads,
+      bans,
       serviceManager,
       summary: () => this.summary(),
       reopenLogs: options.reopenLogs,
@@ -114,6 +126,7 @@ export class Components {
       reloads,
       traffic: this.#traffic,
       rateLimits: this.#rateLimits,
+      bans,
       intents: this.intents,
     })
   }
@@ -136,6 +149,7 @@ export class Components {
     this.#traffic.keepSites([...this.#config.listeners, ...next.listeners])
     this.#config = next
     this.#rateLimits.configure(rateLimitsOf(next))
+    this.bans.configure(banRulesOf(next))
     this.passwords.configure(next.passwordFiles)
   }
 
@@ -148,6 +162,7 @@ export class Components {
       challenges: this.registry.challenges,
       ticketKeys: this.ticketKeys.current,
       inheritedSockets,
+      bans: this.bans.packed,
     }
   }
 }

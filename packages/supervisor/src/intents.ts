@@ -18,6 +18,8 @@ export type Intent =
   | { readonly type: 'reopen-logs'; readonly reply?: Reply<Outcome> }
   /** Renew every certificate that has this name now. */
   | { readonly type: 'renew'; readonly name: string; readonly reply: Reply<RenewResult> }
+  /** Lift the ban of an address. */
+  | { readonly type: 'unban'; readonly address: string; readonly reply: Reply<Outcome> }
   /** A worker changed its state, or a deadline passed: converge again. */
   | { readonly type: 'fleet-changed' }
   /** A listener has begun to serve, or its first attempt has failed: converge again. */

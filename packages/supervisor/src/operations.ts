@@ -3,6 +3,7 @@
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { describeWithHint, ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { Bans } from './bans/bans.ts'
 import type { CertificateRegistry } from './certificates/registry/registry.ts'
 import type { ListenerStatus } from './certificates/status.ts'
 import type { Phase } from './phase.ts'
@@ -31,6 +32,7 @@ export interface OperationsOptions {
   readonly fleet: Fleet
   readonly registry: CertificateRegistry
   readonly reloads: Reloads
+  readonly bans: Pick<Bans, 'unban'>
   readonly serviceManager: ServiceManager
   /** One line on what is served, for the service manager. */
   readonly summary: () => string
@@ -71,6 +73,14 @@ export class Operations {
     } catch (error) {
       return { status: 'error', message: describeWithHint(error) }
     }
+  }
+
+  /** Lifts the ban of `address`. */
+  unban(address: string): Outcome {
+    const fault = this.#options.bans.unban(address)
+    if (fault === undefined) return { status: 'ok' }
+    const what = fault === 'not-banned' ? 'is not banned' : 'is not an IP address'
+    return { status: 'error', message: `${address} ${what}; bans lists who is banned` }
   }
 
   /** Called after a log rotation. The file exists again before a worker opens it. */

@@ -5,6 +5,7 @@ import type { Config } from '@reverse-proxy/shared/config/config'
 import type { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { OrderProgress } from './certificates/services.ts'
+import type { Bans } from './bans/bans.ts'
 import type { CertificateRegistry } from './certificates/registry/registry.ts'
 import type { LoadedConfig } from './config/load.ts'
 import type { Intent } from './intents.ts'
@@ -59,5 +60,6 @@ export interface CoreView {
   readonly reloads: Pick<Reloads, 'outcome'>
   readonly traffic: Pick<TrafficTotals, 'sites' | 'events'>
   readonly rateLimits: Pick<LocalRateLimitAuthority, 'size' | 'leases'>
+  readonly bans: Pick<Bans, 'size' | 'list' | 'leftMsOf'>
   readonly intents: { push(intent: Intent): void }
 }

@@ -88,6 +88,9 @@ export class Supervisor {
       case 'reopen-logs':
         void operations.reopenLogs().then(intent.reply)
         break
+      case 'unban':
+        intent.reply(operations.unban(intent.address))
+        break
       case 'start-failed':
         this.#fail(intent.error)
         break

@@ -1,5 +1,6 @@
 // The life of a worker: booting -> serving -> draining -> stopped. Applies the pushes of the supervisor one after the
 // other and acknowledges each.
+import { randomInt } from 'node:crypto'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { proxyActionsOf } from '@reverse-proxy/shared/config/sites'
@@ -23,6 +24,7 @@ import { ConnectionBudget } from './upstream/connection-budget.ts'
 import { UpstreamTrust, type TrustSettings } from './upstream/connections/trust.ts'
 import type { UpstreamDeps } from './upstream/upstream.ts'
 import { ConnectionLimits } from './connection/connection-limits.ts'
+import { Bans } from './access/bans.ts'
 import { PasswordChecks } from './access/password-checks.ts'
 import { RateLimiter } from './ratelimit/limiter.ts'
 import { systemTimers } from './node/timers.ts'
@@ -36,6 +38,9 @@ const FLUSH_TIMEOUT_MS = 800
 
 /** A worker that cannot start gives the clients it has accepted so long; the supervisor waits for its reason. */
 const BOOT_FAILED_DRAIN_MS = 5_000
+
+/** Clients must not be able to predict the hash of their addresses. */
+const SEEDS = 2 ** 32
 
 const EVENT_LOOP_SAMPLE_MS = 20
 /** The process, or the machine, has reached its limit on open files. */
@@ -56,6 +61,7 @@ export class WorkerLifecycle {
   #connections: ConnectionLimits | undefined
   #rateLimiter: RateLimiter | undefined
   readonly #passwords: PasswordChecks
+  readonly #bans: Bans
   readonly #metrics = new TrafficMetrics()
   /** As last measured. */
   #rssBytes = 0
@@ -77,6 +83,11 @@ export class WorkerLifecycle {
   constructor(workerProcess: WorkerProcess) {
     this.#process = workerProcess
     this.#passwords = new PasswordChecks((check) => workerProcess.send(check), systemTimers)
+    this.#bans = new Bans({
+      send: (report) => workerProcess.send(report),
+      timers: systemTimers,
+      seed: randomInt(SEEDS),
+    })
     this.#eventLoop.enable()
   }
 
@@ -169,6 +180,8 @@ export class WorkerLifecycle {
       }))
       const accessLog = createAccessLog(logs, this.#metrics, start.workerNumber)
       this.#configureUpstreams(start.config)
+      this.#bans.configure(start.config)
+      this.#bans.apply(start.bans)
       for (const config of start.config.listeners) {
         const listener = new TrafficListener({
           config,
@@ -181,6 +194,7 @@ export class WorkerLifecycle {
           connections,
           rateLimiter,
           passwords: this.#passwords,
+          bans: this.#bans,
           log: logs,
           metrics: this.#metrics,
           accessLog,
@@ -233,6 +247,7 @@ export class WorkerLifecycle {
         this.#connections?.configure(push.config.limits)
         this.#rateLimiter?.configure(rateLimitsOf(push.config))
         this.#passwords.forget()
+        this.#bans.configure(push.config)
         this.#configureUpstreams(push.config)
         for (const config of push.config.listeners)
           this.#listeners.get(config.id)?.configure(config, push.config)
@@ -246,6 +261,9 @@ export class WorkerLifecycle {
         break
       case 'ticket-keys':
         for (const listener of this.#listeners.values()) listener.setTicketKeys(push.ticketKeys)
+        break
+      case 'bans':
+        this.#bans.apply(push.changes)
         break
       case 'reopen-logs':
         this.#logs?.reopen()
@@ -274,6 +292,7 @@ export class WorkerLifecycle {
   async #stopAfter(drained: readonly Promise<void>[]): Promise<void> {
     await Promise.all(drained)
     this.#rateLimiter?.close()
+    this.#bans.flush()
     this.#welcome?.close()
     this.#phase = 'stopped'
     const flushed = this.#logs?.flush() ?? Promise.resolve()

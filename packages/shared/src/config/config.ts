@@ -106,6 +106,18 @@ export interface ScopedRateLimit extends RateLimit {
   readonly scope: string
 }
 
+/** When a client is banned: refused by the whole proxy for a time. */
+export interface BanRule {
+  /** Offences within `withinMs` that lead to the ban. */
+  readonly after: number
+  readonly withinMs: number
+  readonly forMs: number
+  /** Statuses of responses that are offences. Empty: nothing is. */
+  readonly statuses: readonly number[]
+  /** Each scope counts for itself. '': the general rule. */
+  readonly scope: string
+}
+
 /** Addresses that may use a site or route, and addresses that may not. */
 export interface AccessSettings {
   /** Networks, or `private`. Empty: everyone who is not denied. */
@@ -127,6 +139,8 @@ export interface RouteSettings {
   readonly bodyLimitBytes: number
   /** Unset: the client's general bucket is used. */
   readonly rateLimit: ScopedRateLimit | undefined
+  /** Unset: the general rule of the configuration holds. */
+  readonly ban?: BanRule | undefined
   /** Unset: every address may use it. */
   readonly access?: AccessSettings | undefined
   /** Unset: no password is asked for. */
@@ -240,6 +254,8 @@ export interface Config {
   readonly recycle: RecycleLimits
   readonly logging: Logging
   readonly rateLimit: RateLimit
+  /** Unset: nobody is banned but by the rule of a site. */
+  readonly ban?: BanRule | undefined
   readonly limits: Limits
   readonly listeners: readonly Listener[]
   /** Contents of every `basic_auth_file` by absolute path. Never sent to workers. */

@@ -51,6 +51,24 @@ export const rateLimit = {
   }),
 }
 
+/** Statuses of a client that tries passwords, walks through what is forbidden, or does not slow down. */
+const OFFENCES = [401, 403, 429]
+
+export const ban = {
+  after: Type.Integer({
+    minimum: 1,
+    maximum: 1000,
+    default: 10,
+    description: 'Responses with one of these statuses that lead to a ban.',
+  }),
+  within_secs: seconds('The time in which they count.', 600),
+  for_secs: seconds('How long the ban lasts.', 3600),
+  statuses: Type.Array(Type.Integer({ minimum: 400, maximum: 599 }), {
+    default: OFFENCES,
+    description: 'Statuses that count, whether of the proxy or of the upstream; []: none.',
+  }),
+}
+
 export const body = {
   limit_bytes: Type.Integer({
     minimum: 1,

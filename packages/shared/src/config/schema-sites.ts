@@ -3,7 +3,7 @@
 // route is the site's.
 import { Type } from 'typebox'
 import { balancingKeys } from './balancing.ts'
-import { body, inherited, networks, rateLimit, SECONDS_MAX, table, text } from './schema-parts.ts'
+import { ban, body, inherited, networks, rateLimit, SECONDS_MAX, table, text } from './schema-parts.ts'
 
 const SCHEMES = ['http', 'https'] as const
 const scheme = {
@@ -155,6 +155,13 @@ export const site = table(
       examples: ['www.example.com'],
     }),
     ...settings,
+    ban: Type.Optional(
+      table(ban, {
+        description:
+          'Replaces the general ban for requests of this site, which are counted apart. Who is banned is refused by every site.',
+        examples: [{ after: 5, for_secs: 86_400 }],
+      }),
+    ),
     routes: Type.Optional(
       Type.Array(route, {
         description: 'Parts of the site that are served in another way.',

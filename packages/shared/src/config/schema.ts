@@ -1,7 +1,7 @@
 // The configuration file as an operator writes it (TOML, snake_case): the one definition that gives
 // the type, the validation, the defaults, and what editors show. What a schema cannot say is in rules.ts.
 import { Type, type Static } from 'typebox'
-import { body, count, networks, rateLimit, seconds, table, text } from './schema-parts.ts'
+import { ban, body, count, networks, rateLimit, seconds, table, text } from './schema-parts.ts'
 import { defaults, site } from './schema-sites.ts'
 
 const limits = table(
@@ -218,6 +218,13 @@ export const configSchema = table(
     shutdown_timeout_secs: seconds('Time for requests in flight to end when a worker stops.', 30),
     logging,
     rate_limit: table(rateLimit, { description: 'What one client may ask of the whole proxy.' }),
+    ban: Type.Optional(
+      table(ban, {
+        description:
+          'Whoever fails too often (IPv4 address or IPv6 /64) is refused for a time, whichever site is asked. Trusted proxies never are. Without it nobody is banned.',
+        examples: [{ after: 10, within_secs: 600, for_secs: 3600, statuses: [401, 403, 429] }],
+      }),
+    ),
     body: table(body, { description: 'The limit on request bodies.' }),
     limits,
     defaults,

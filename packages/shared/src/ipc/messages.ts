@@ -1,7 +1,15 @@
 // Every message between the supervisor and a worker. Neither imports the other. A switch over one of these unions ends
 // in assertNever.
 import type { TrafficCounts } from '../traffic-counts.ts'
-import type { ChallengeType, ClientSettings, Limits, Logging, RateLimit, Site } from '../config/config.ts'
+import type {
+  BanRule,
+  ChallengeType,
+  ClientSettings,
+  Limits,
+  Logging,
+  RateLimit,
+  Site,
+} from '../config/config.ts'
 
 /** A listener as workers need it: where to bind and which sites to serve. */
 export interface WorkerListener {
@@ -19,6 +27,7 @@ export interface WorkerConfig {
   readonly shutdownTimeoutMs: number
   readonly logging: Logging
   readonly rateLimit: RateLimit
+  readonly ban?: BanRule | undefined
   readonly limits: Limits
   /** The system's root certificates as PEM; empty if no upstream uses https. */
   readonly upstreamRoots: readonly string[]
@@ -80,6 +89,8 @@ export interface WorkerStart {
   readonly challenges: readonly ListenerChallenges[]
   readonly ticketKeys: Uint8Array
   readonly inheritedSockets: readonly InheritedSocket[]
+  /** Who is banned now; packed as in ban-changes.ts. */
+  readonly bans: Uint32Array
 }
 
 /** A change of state for a running worker, which acknowledges it with an `ack` of the same `seq`. */
@@ -88,6 +99,8 @@ export type Push =
   | { readonly type: 'certificates'; readonly listener: ListenerCertificates }
   | { readonly type: 'challenges'; readonly listener: ListenerChallenges }
   | { readonly type: 'ticket-keys'; readonly ticketKeys: Uint8Array }
+  /** New and lifted bans; packed as in ban-changes.ts. */
+  | { readonly type: 'bans'; readonly changes: Uint32Array }
   | { readonly type: 'reopen-logs' }
 
 export type SupervisorToWorker =
@@ -116,6 +129,7 @@ export type WorkerToSupervisor =
   | { readonly type: 'certificates-served'; readonly listeners: readonly ServedSerials[] }
   | LeaseRequest
   | PasswordCheck
+  | OffenceReport
 
 export interface WorkerLoad {
   /** Open connections. */
@@ -156,6 +170,12 @@ export interface LeaseRequest {
   /** Requests admitted without a lease while the authority did not reply. */
   readonly charges: readonly { readonly key: string; readonly count: number }[]
   readonly asks: readonly LeaseAsk[]
+}
+
+/** Responses that a rule for bans counts, since the last report. Keys are made by bucketKey. */
+export interface OffenceReport {
+  readonly type: 'offences'
+  readonly offences: readonly { readonly key: string; readonly count: number }[]
 }
 
 export interface LeaseReport {

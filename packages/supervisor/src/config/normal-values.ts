@@ -1,5 +1,5 @@
 // Shared by the conversion of a file to the program's configuration: its context, and values of one kind.
-import type { RateLimit } from '@reverse-proxy/shared/config/config'
+import type { BanRule, RateLimit } from '@reverse-proxy/shared/config/config'
 import type { ConfigFile } from '@reverse-proxy/shared/config/schema'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Environment } from './environment.ts'
@@ -16,6 +16,12 @@ export interface NormaliseContext {
 
 export function toRateLimit(file: ConfigFile['rate_limit']): RateLimit {
   return { requestsPerSecond: file.requests_per_second, burst: file.burst }
+}
+
+/** @param scope '': the general rule */
+export function toBanRule(file: NonNullable<ConfigFile['ban']>, scope: string): BanRule {
+  const { after, within_secs: within, for_secs: forSecs, statuses } = file
+  return { after, withinMs: toMs(within), forMs: toMs(forSecs), statuses, scope }
 }
 
 /** At least one millisecond: in some places 0 means no timer. */

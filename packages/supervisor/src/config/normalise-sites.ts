@@ -18,7 +18,7 @@ import { parseRedirect } from '@reverse-proxy/shared/config/sites/redirect'
 import { toRouteMatch } from '@reverse-proxy/shared/config/sites/route-match'
 import { siteNameOf } from '@reverse-proxy/shared/config/sites'
 import { parseUpstream } from '@reverse-proxy/shared/config/upstream'
-import { refuse, toMs, toRateLimit, type NormaliseContext } from './normal-values.ts'
+import { refuse, toBanRule, toMs, toRateLimit, type NormaliseContext } from './normal-values.ts'
 
 /** A table with what it inherits. */
 type Inherited = SettingsFile
@@ -29,7 +29,8 @@ export function toSite(file: SiteFile, whole: ConfigFile, context: NormaliseCont
   const inherited = inherit(whole.defaults, file)
   const bodyLimitBytes = whole.body.limit_bytes
   const siteName = siteNameOf({ hosts })
-  const settings = toSettings(inherited, bodyLimitBytes, siteName, context)
+  const ban = file.ban && toBanRule(file.ban, siteName)
+  const settings = { ...toSettings(inherited, bodyLimitBytes, siteName, context), ...(ban && { ban }) }
   const parent = { siteName, inherited, settings, bodyLimitBytes, context }
   const routes = (file.routes ?? []).map((route) => toRoute(route, parent))
   return { ...settings, hosts, routes }
@@ -49,7 +50,13 @@ function toRoute(file: RouteFile, parent: RouteParent): Route {
   const scope = `${siteName} ${JSON.stringify(match)}`
   const own = toSettings(inherit(inherited, file), bodyLimitBytes, scope, context)
   // Without a limit of its own it shares the buckets of its site.
-  return { ...own, rateLimit: file.rate_limit === undefined ? settings.rateLimit : own.rateLimit, match }
+  const { ban } = settings
+  return {
+    ...own,
+    ...(ban && { ban }),
+    rateLimit: file.rate_limit === undefined ? settings.rateLimit : own.rateLimit,
+    match,
+  }
 }
 
 function toSettings(

@@ -11,8 +11,9 @@ import type {
 } from '@reverse-proxy/shared/config/config'
 import type { ConfigFile, ListenerFile, TlsFile } from '@reverse-proxy/shared/config/schema'
 import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
+import { GENERAL_SCOPE } from '@reverse-proxy/shared/rate-limit/rate-limits'
 import { defaultAdminSocketPath, defaultStateDir } from './environment.ts'
-import { optionalPath, refuse, toMs, toRateLimit, type NormaliseContext } from './normal-values.ts'
+import { optionalPath, refuse, toBanRule, toMs, toRateLimit, type NormaliseContext } from './normal-values.ts'
 import { toSite } from './normalise-sites.ts'
 
 const DIRECTORIES: Readonly<Record<string, string>> = {
@@ -43,6 +44,7 @@ export function toConfig(file: ConfigFile, context: NormaliseContext): Config {
       filePath: optionalPath(file.logging.log_file_path, context),
     },
     rateLimit: toRateLimit(file.rate_limit),
+    ...(file.ban && { ban: toBanRule(file.ban, GENERAL_SCOPE) }),
     limits: toLimits(file.limits),
     listeners: file.listeners.map((listener) => toListener(listener, file, context)),
     passwordFiles: context.passwordFiles,

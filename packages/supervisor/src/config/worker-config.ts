@@ -10,6 +10,7 @@ export function toWorkerConfig(config: Config): WorkerConfig {
     shutdownTimeoutMs: config.shutdownTimeoutMs,
     logging: config.logging,
     rateLimit: config.rateLimit,
+    ban: config.ban,
     limits: config.limits,
     upstreamRoots: hasVerifiedUpstream(config) ? systemRoots() : [],
     listeners: config.listeners.map(({ id, bindAddrs, httpPort, httpsPort, clients, sites }) => ({

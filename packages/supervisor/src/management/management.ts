@@ -68,6 +68,12 @@ function createAdminHandlers({ reports, intents }: AdminHandlerOptions): AdminHa
     status: async () => reports.status(),
     workers: async () => reports.workers(),
     certs: async () => reports.certs(),
+    bans: async () => reports.bans(),
+    unban: async ([address = '']) => {
+      const outcome = await ask<Outcome>((reply) => ({ type: 'unban', address, reply }))
+      if (outcome.status === 'error') throw new CommandError(outcome.message)
+      return {}
+    },
     reload: async () => await reload('reload'),
     restart: async () => await reload('restart'),
     renew: async ([name = '']) => {

@@ -4,6 +4,7 @@ import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import type { RecycleLimits } from '@reverse-proxy/shared/config/config'
 import type {
+  OffenceReport,
   PasswordCheck,
   PasswordVerdict,
   WorkerStart,
@@ -26,6 +27,7 @@ export interface MessageHandlerOptions {
   readonly onCounts: (counts: TrafficCounts) => void
   /** The authority that leases tokens to workers. */
   readonly rateLimits: Pick<RateLimitAuthority, 'request' | 'forgetWorker'>
+  readonly onOffences: (offences: OffenceReport['offences']) => void
   /** Never rejects. */
   readonly verifyPassword: (check: PasswordCheck) => Promise<PasswordVerdict>
   /** The fleet changed: the loop should converge. */
@@ -67,6 +69,9 @@ export class MessageHandler {
         break
       case 'lease-request':
         rateLimits.request(handle.id, message, (grant) => handle.grant(grant))
+        break
+      case 'offences':
+        this.#options.onOffences(message.offences)
         break
       case 'password-check':
         void this.#answer(handle, message)

@@ -552,3 +552,59 @@ test(
     })
   },
 )
+
+function withBan(settings: string): string {
+  return `ban = { after = 3, statuses = [404] }
+${HEAD}[[listeners]]
+bind_addr = "127.0.0.1"
+tls = { mode = "internal" }
+[[listeners.sites]]
+host = "a.example"
+upstream = "127.0.0.1:1"
+routes = [{ path = "/x", respond = {} }]
+[[listeners.sites]]
+host = "b.example"
+upstream = "127.0.0.1:1"
+routes = [{ path = "/x", respond = {} }]
+ban = { ${settings} }
+`
+}
+
+test(
+  'a ban of its own replaces the general one for a site and its routes, and counts apart',
+  TIMEOUT,
+  async (t) => {
+    const directory = await makeDirectory(t)
+    const { config } = await loadConfig(await writeConfig(directory, withBan('for_secs = 86_400')), OPTIONS)
+    assert.deepEqual(config.ban, {
+      after: 3,
+      withinMs: 600_000,
+      forMs: 3_600_000,
+      statuses: [404],
+      scope: '',
+    })
+    const [a, b] = config.listeners[0]?.sites ?? []
+    assert.deepEqual([a?.ban, a?.routes[0]?.ban], [undefined, undefined])
+    const own = {
+      after: 10,
+      withinMs: 600_000,
+      forMs: 86_400_000,
+      statuses: [401, 403, 429],
+      scope: 'b.example',
+    }
+    assert.deepEqual([b?.ban, b?.routes[0]?.ban], [own, own])
+
+    const issues = await issuesOf(
+      await writeConfig(directory, withBan('after = 0, statuses = [200], for = 5')),
+    )
+    assert.deepEqual(
+      issues.map(({ code, path, line }) => [code, path, line]),
+      [
+        ['VALUE_INVALID', 'listeners[0].sites[1].ban.after', 20],
+        ['VALUE_INVALID', 'listeners[0].sites[1].ban.statuses[0]', 20],
+        ['KEY_UNKNOWN', 'listeners[0].sites[1].ban.for', 20],
+      ],
+    )
+    assert.ok(issues.every(({ hint, column }) => hint !== '' && column !== undefined))
+  },
+)

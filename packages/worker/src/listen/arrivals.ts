@@ -1,8 +1,9 @@
 // The first moments of a connection, on either port of a listener: whom it comes from, which a PROXY protocol header
-// may say, and whether there is room for it. What is not served from here on has been closed and counted.
+// may say, whether it is banned, and whether there is room for it. What is not served from here on has been closed and counted.
 import type { Socket } from 'node:net'
 import { clientKey, foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { Bans } from '../access/bans.ts'
 import type { TrustedProxies } from '../access/trusted-proxies.ts'
 import type { ConnectionLimits } from '../connection/connection-limits.ts'
 import type { ConnectionLimitLog } from '../connection/connection-limit-log.ts'
@@ -30,6 +31,8 @@ export interface ArrivalDeps {
   /** Shared by all listeners of the worker. */
   readonly connections: ConnectionLimits
   readonly connectionLimitLog: ConnectionLimitLog
+  /** Shared by all listeners of the worker. */
+  readonly bans: Pick<Bans, 'isBanned'>
   readonly log: Log
   readonly metrics: EventCounter
 }
@@ -93,8 +96,13 @@ export class Arrivals {
   }
 
   #admit(socket: Socket, clientIp: string, isProxy: boolean): boolean {
-    const { connections, connectionLimitLog } = this.#deps
+    const { bans, connections, connectionLimitLog, metrics } = this.#deps
     const client = clientKey(clientIp)
+    if (!isProxy && bans.isBanned({ ip: clientIp, key: client })) {
+      metrics.count('connection_refused', 'banned')
+      socket.destroy()
+      return false
+    }
     const counted = isProxy ? undefined : client
     const refusal = connections.admit(counted)
     if (refusal !== undefined) {

@@ -12,6 +12,7 @@ import type {
 } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { PasswordChecks } from '../access/password-checks.ts'
+import type { Bans } from '../access/bans.ts'
 import { TrustedProxies } from '../access/trusted-proxies.ts'
 import { Arrivals, type Arrival, type ArrivalSettings } from './arrivals.ts'
 import { BoundSockets } from './bound-sockets.ts'
@@ -37,6 +38,7 @@ export interface TrafficListenerOptions {
   readonly connections: ConnectionLimits
   readonly rateLimiter: RateLimitDecisions
   readonly passwords: PasswordChecks
+  readonly bans: Bans
   readonly log: Log
   readonly metrics: EventCounter
   readonly accessLog: AccessLog
@@ -54,13 +56,14 @@ export class TrafficListener {
   readonly #tls: TlsEntrance | undefined
 
   constructor(options: TrafficListenerOptions) {
-    const { config, workerConfig, log, metrics, accessLog, connections, rateLimiter } = options
+    const { config, workerConfig, log, metrics, accessLog, bans, connections, rateLimiter } = options
     this.#config = config
     const connectionLimitLog = new ConnectionLimitLog(log, metrics, systemTimers)
     const proxies = trustedProxiesOf(config.clients)
     this.#arrivals = new Arrivals(arrivalSettings(config, workerConfig.limits, proxies), {
       connections,
       connectionLimitLog,
+      bans,
       log,
       metrics,
     })
@@ -73,6 +76,7 @@ export class TrafficListener {
         metrics,
         rateLimiter,
         passwords: options.passwords,
+        bans,
         upstreams: options.upstreams,
         connections,
         connectionLimitLog,
@@ -87,7 +91,7 @@ export class TrafficListener {
     if (config.httpsPort === 0) return
     this.#tls = new TlsEntrance(
       { ...config, limits: workerConfig.limits, proxies },
-      { log, metrics, accessLog, rateLimiter, ticketKeys: options.ticketKeys, sites: this.#sites },
+      { log, metrics, accessLog, rateLimiter, bans, ticketKeys: options.ticketKeys, sites: this.#sites },
     )
     this.setCertificates(options.certificates)
     this.setChallenges(options.challenges)

@@ -13,6 +13,7 @@ import { DONE, NEXT, type StageResult } from '../pipeline/stage.ts'
 import { AcmeHttp01Stage } from '../pipeline/stages/acme-http-01.ts'
 import { DispatchStage } from '../pipeline/stages/dispatch.ts'
 import { ClientStage } from '../pipeline/stages/client.ts'
+import type { Bans } from '../access/bans.ts'
 import type { TrustedProxies } from '../access/trusted-proxies.ts'
 import { ParseStage } from '../pipeline/stages/parse.ts'
 import { RateLimitStage, type RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
@@ -39,6 +40,7 @@ export interface RedirectDeps {
   readonly log: Log
   readonly metrics: EventCounter
   readonly rateLimiter: RateLimitDecisions
+  readonly bans: Pick<Bans, 'note'>
   /** The response for the token of an armed http-01 challenge. */
   readonly keyAuthorizationOf: (token: string) => string | undefined
 }
@@ -82,7 +84,7 @@ export class RedirectServer {
       deps.log,
     )
     this.#http1 = new Http1Server(settings.limits, {
-      exchange: { accessLog: deps.accessLog, stalls, nowMs },
+      exchange: { accessLog: deps.accessLog, stalls, bans: deps.bans, nowMs },
       log: deps.log,
       metrics: deps.metrics,
       handle: (exchange) => this.#pipeline.run(exchange),

@@ -20,6 +20,7 @@ import { DispatchStage } from '../pipeline/stages/dispatch.ts'
 import { AccessStage } from '../pipeline/stages/access.ts'
 import { AuthenticateStage } from '../pipeline/stages/authenticate.ts'
 import { ClientStage } from '../pipeline/stages/client.ts'
+import type { Bans } from '../access/bans.ts'
 import type { PasswordChecks } from '../access/password-checks.ts'
 import type { TrustedProxies } from '../access/trusted-proxies.ts'
 import { ParseStage } from '../pipeline/stages/parse.ts'
@@ -46,6 +47,7 @@ export interface SiteServerDeps {
   readonly metrics: EventCounter
   readonly rateLimiter: RateLimitDecisions
   readonly passwords: PasswordChecks
+  readonly bans: Bans
   /** No TLS. */
   readonly isPlain: boolean
   /** Where the built-in welcome upstream of this worker listens. */
@@ -94,7 +96,7 @@ export class SiteServer {
         new ParseStage(limits),
         new ClientStage(() => this.#proxies),
         new RouteStage(() => this.#routes.router),
-        new AccessStage(),
+        new AccessStage(deps.bans),
         new RateLimitStage(deps.rateLimiter, log, deps.metrics, resume),
         new AuthenticateStage(deps.passwords, log, deps.metrics, resume),
         new BodyLimitStage(),
@@ -110,7 +112,7 @@ export class SiteServer {
       // Bytes that have arrived meanwhile are read first: no deadline counts the time we stood still.
       setImmediate(() => this.#http1.sweep())
     }, SWEEP_INTERVAL_MS).unref()
-    const exchangeDeps = { accessLog, stalls: this.#stalls, nowMs }
+    const exchangeDeps = { accessLog, stalls: this.#stalls, bans: deps.bans, nowMs }
     this.#http1 = new Http1Server(settings.limits, {
       exchange: exchangeDeps,
       log,

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
+import type { Bans } from '../access/bans.ts'
 import type { TrustedProxies } from '../access/trusted-proxies.ts'
 import { afterAwake } from '../node/timers.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
@@ -35,6 +36,7 @@ export interface TlsEntranceDeps {
   readonly metrics: EventCounter
   readonly accessLog: AccessLog
   readonly rateLimiter: RateLimitDecisions
+  readonly bans: Bans
   /** 48 bytes, the same in all workers. */
   readonly ticketKeys: Uint8Array
   readonly sites: SiteServer
@@ -51,7 +53,7 @@ export class TlsEntrance {
   /** Answers challenges only until it has certificates. */
   constructor(settings: TlsEntranceSettings, deps: TlsEntranceDeps) {
     const { limits } = settings
-    const { log, metrics, accessLog, rateLimiter } = deps
+    const { log, metrics, accessLog, rateLimiter, bans } = deps
     this.#https = new HttpsServer(limits, deps)
     this.#acceptor = new TlsAcceptor({
       contexts: this.#contexts,
@@ -67,6 +69,7 @@ export class TlsEntrance {
       log,
       metrics,
       rateLimiter,
+      bans,
       keyAuthorizationOf: (token) => this.#keyAuthorizations.get(token),
     })
   }

@@ -1,6 +1,7 @@
 // One request and its response as the rest of the worker sees them, whichever protocol carries them. Knows how far the
 // response is, and logs the exchange once when it is over. http1/exchange.ts and http2/exchange.ts implement it.
 import type { RouteSettings } from '@reverse-proxy/shared/config/config'
+import type { Bans } from '../access/bans.ts'
 import type { AccessList } from '../access/access-list.ts'
 import type { BodySource } from './body.ts'
 import type { WriteTimeouts, PendingResponse } from './write-timeouts.ts'
@@ -13,6 +14,8 @@ import type { ParsedRequest, RequestHead } from '../message/request-parser.ts'
 export interface ExchangeDeps {
   readonly accessLog: AccessLog
   readonly stalls: WriteTimeouts
+  /** Unset: no status leads to a ban. */
+  readonly bans?: Pick<Bans, 'note'> | undefined
   /** Monotonic. */
   readonly nowMs: () => number
 }
@@ -159,6 +162,7 @@ export abstract class Exchange implements PendingResponse {
    * @throws TypeError or RangeError if the runtime refuses a header or the status; nothing is sent then
    */
   respond(head: ResponseHead): void {
+    this.#deps.bans?.note(this.client, head.status, this.route?.settings.ban)
     if (this.route !== undefined) for (const filter of this.route.filters) filter.onHead(this, head)
     this.writeHead(head)
   }

@@ -34,6 +34,7 @@ async function start(
     log: recordingLog([]),
     metrics: new TrafficMetrics(),
     rateLimiter,
+    bans: { note: () => {} },
     keyAuthorizationOf: (token) => (token === 'armed' ? 'armed.thumbprint' : undefined),
   })
   const listener = net.createServer((socket) => server.adopt(socket, '127.0.0.1'))

@@ -75,6 +75,7 @@ export async function startFront(t: TestContext, options: FrontOptions): Promise
     {
       connections,
       connectionLimitLog: new ConnectionLimitLog(recordingLog(logged), metrics, systemTimers),
+      bans: { isBanned: () => false },
       log: recordingLog(logged),
       metrics,
     },

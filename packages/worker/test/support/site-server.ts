@@ -3,13 +3,19 @@ import { randomBytes } from 'node:crypto'
 import net from 'node:net'
 import type { TestContext } from 'node:test'
 import type {
+  BanRule,
   ClientSettings,
   Limits,
   ProxyAction,
   RouteSettings,
   Site,
 } from '@reverse-proxy/shared/config/config'
-import type { PasswordCheck, PasswordVerdict, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
+import type {
+  OffenceReport,
+  PasswordCheck,
+  PasswordVerdict,
+  PushedCertificate,
+} from '@reverse-proxy/shared/ipc/messages'
 import type { RequestEntry, UpstreamErrorEntry } from '../../src/observability/access-log-entry.ts'
 import { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import { ConnectionBudget } from '../../src/upstream/connection-budget.ts'
@@ -23,6 +29,7 @@ import { systemTimers } from '../../src/node/timers.ts'
 import { ADMITTED, type RateLimiter } from '../../src/ratelimit/limiter.ts'
 import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
 import { TrustedProxies } from '../../src/access/trusted-proxies.ts'
+import { Bans } from '../../src/access/bans.ts'
 import { PasswordChecks } from '../../src/access/password-checks.ts'
 import { Arrivals } from '../../src/listen/arrivals.ts'
 import { TlsAcceptor } from '../../src/tls/acceptor.ts'
@@ -86,12 +93,17 @@ export interface RunningSiteServer {
   readonly connections: ConnectionLimits
   readonly logged: Logged[]
   readonly metrics: TrafficMetrics
+  readonly bans: Bans
+  /** What the supervisor would have been told. */
+  readonly offences: OffenceReport['offences'][number][]
   /** Accepts nothing more. */
   readonly closeListener: () => void
 }
 
 export interface AccessOptions {
   readonly clients?: ClientSettings
+  /** The general rule. */
+  readonly ban?: BanRule
   /** In place of the supervisor. */
   readonly verifyPassword?: (check: PasswordCheck) => PasswordVerdict
 }
@@ -113,7 +125,7 @@ export async function startSiteServer(
   limits: Partial<Limits> = {},
   rateLimiter = NO_RATE_LIMIT,
   names = new NameResolver(),
-  { clients, verifyPassword = () => ({ kind: 'denied' }) }: AccessOptions = {},
+  { clients, ban, verifyPassword = () => ({ kind: 'denied' }) }: AccessOptions = {},
 ): Promise<RunningSiteServer> {
   const requests: RequestEntry[] = []
   const upstreamErrors: UpstreamErrorEntry[] = []
@@ -130,13 +142,20 @@ export async function startSiteServer(
     const verdict = verifyPassword(check)
     setImmediate(() => passwords.onVerdict(check.seq, verdict))
   }, systemTimers)
+  const offences: OffenceReport['offences'][number][] = []
+  const bans = new Bans({
+    send: (report) => offences.push(...report.offences),
+    timers: systemTimers,
+    seed: 1,
+  })
+  bans.configure({ ban, listeners: [{ sites, clients }] })
   const arrivals = new Arrivals(
     {
       proxies,
       proxyProtocol: clients?.proxyProtocol ?? false,
       headerTimeoutMs: allLimits.tlsHandshakeTimeoutMs,
     },
-    { connections, connectionLimitLog, log, metrics },
+    { connections, connectionLimitLog, bans, log, metrics },
   )
   const server = new SiteServer(
     { sites, limits: allLimits, proxies },
@@ -150,6 +169,7 @@ export async function startSiteServer(
       metrics,
       rateLimiter,
       passwords,
+      bans,
       isPlain: false,
       resolveWelcome: () => ({ host: '127.0.0.1', port: 1 }),
       upstreams: { trust: new UpstreamTrust(), names, budget, timers: systemTimers },
@@ -182,6 +202,8 @@ export async function startSiteServer(
     connections,
     logged,
     metrics,
+    bans,
+    offences,
     closeListener: () => listener.close(),
   }
 }

@@ -2,6 +2,7 @@
 // sockets are in admin-socket.ts and client.ts.
 import type { IssueReport } from '../../config/report.ts'
 import type {
+  BansReport,
   CertsReport,
   ReloadReport,
   RenewReport,
@@ -29,6 +30,8 @@ export const ADMIN_COMMANDS = {
   },
   workers: { operand: undefined, changes: false, summary: 'list the worker processes' },
   certs: { operand: undefined, changes: false, summary: 'list the certificates: names, days left, failures' },
+  bans: { operand: undefined, changes: false, summary: 'list who is banned, and for how long' },
+  unban: { operand: 'ADDRESS', changes: true, summary: 'lift the ban of ADDRESS' },
   reload: { operand: undefined, changes: true, summary: 'apply the configuration file' },
   restart: { operand: undefined, changes: true, summary: 'replace every worker, one at a time' },
   renew: { operand: 'NAME', changes: true, summary: 'renew the certificate for NAME now' },
@@ -42,6 +45,8 @@ export interface AdminReports {
   status: StatusReport
   workers: WorkersReport
   certs: CertsReport
+  bans: BansReport
+  unban: Readonly<Record<string, never>>
   reload: ReloadReport
   restart: ReloadReport
   renew: RenewReport

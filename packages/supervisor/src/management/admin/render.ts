@@ -5,6 +5,8 @@ import { plural } from '../../config/counts.ts'
 import type { RollState } from '../../workers/fleet.ts'
 import type { AdminCommand, AdminReports } from './protocol.ts'
 import type {
+  BanReport,
+  BansReport,
   CertificateReport,
   CertsReport,
   ReloadOutcomeReport,
@@ -27,6 +29,8 @@ const RENDERERS: {
   status: renderStatus,
   workers: renderWorkers,
   certs: renderCertificates,
+  bans: renderBans,
+  unban: () => 'the ban is lifted\n',
   reload: (report) => renderReload('configuration applied', report),
   restart: (report) => renderReload('restarted', report),
   renew: renderRenewed,
@@ -119,6 +123,20 @@ function renderCertificates({ certificates }: CertsReport, nowMs: number): strin
   return troubles.length === 0
     ? table
     : `${table}\n${troubles.map((line) => `${printable(line)}\n`).join('')}`
+}
+
+function renderBans({ bans, total }: BansReport, nowMs: number): string {
+  if (total === 0) return 'nobody is banned\n'
+  const table = renderTable<BanReport>(
+    [
+      { title: 'ADDRESS', text: ({ address }) => address },
+      { title: 'LEFT', align: 'right', text: (row) => until(row.until, nowMs) },
+      { title: 'UNTIL', text: (row) => row.until },
+    ],
+    bans,
+  )
+  const more = total - bans.length
+  return more <= 0 ? table : `${table}\nand ${more} more\n`
 }
 
 function describeState({ state }: CertificateReport): string {

@@ -103,7 +103,7 @@ function trafficFamilies({ sites, events }: MetricSources['traffic']): MetricFam
     ),
     eventCounter(
       'connections_refused_total',
-      'Connections refused by a limit on their number, by limit.',
+      'Connections refused by a limit on their number, by limit; or because the client is banned.',
       'connection_refused',
       'limit',
     ),

@@ -10,6 +10,7 @@ import type { CoreView } from '../../supervisor-options.ts'
 import type { WorkerHandle } from '../../workers/handle.ts'
 import { reportCertificates } from './certificate-report.ts'
 import type {
+  BansReport,
   CertificateReport,
   CertsReport,
   ReloadOutcomeReport,
@@ -18,10 +19,16 @@ import type {
   WorkersReport,
 } from './reports.ts'
 
-export interface ReportSources extends Pick<CoreView, 'config' | 'phase' | 'fleet' | 'registry' | 'reloads'> {
+export interface ReportSources extends Pick<
+  CoreView,
+  'config' | 'phase' | 'fleet' | 'registry' | 'reloads' | 'bans'
+> {
   readonly pid: number
   readonly clock: Clock
 }
+
+/** A reply is one line, which programs read whole. */
+const LISTED_BANS = 10_000
 
 export class ReportBuilder {
   readonly #sources: ReportSources
@@ -81,6 +88,16 @@ export class ReportBuilder {
 
   certs(): CertsReport {
     return { certificates: this.#certificates() }
+  }
+
+  bans(): BansReport {
+    const { bans, clock } = this.#sources
+    const nowMs = clock.nowMs()
+    const listed = [...bans.list().take(LISTED_BANS)].toSorted((a, b) => a.leftMs - b.leftMs)
+    return {
+      bans: listed.map(({ client, leftMs }) => ({ address: client, until: isoTime(nowMs + leftMs) })),
+      total: bans.size,
+    }
   }
 
   #certificates(): CertificateReport[] {

@@ -108,6 +108,18 @@ export interface CertsReport {
   readonly certificates: readonly CertificateReport[]
 }
 
+export interface BanReport {
+  /** IPv4 address, or IPv6 /64. */
+  readonly address: string
+  readonly until: string
+}
+
+export interface BansReport {
+  /** At most 10,000, sorted by their end. */
+  readonly bans: readonly BanReport[]
+  readonly total: number
+}
+
 /** The certificates served after the renewal, by listener. */
 export interface RenewReport {
   readonly renewed: readonly {

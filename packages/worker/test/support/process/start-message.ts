@@ -28,6 +28,7 @@ export function startMessage(
       challenges: [],
       ticketKeys: randomBytes(48),
       inheritedSockets: [],
+      bans: new Uint32Array(),
     },
   }
 }
