@@ -1,5 +1,5 @@
-// How much one upstream is given to do at once, over all of its peers: how many requests wait for a response head, how
-// many connections there are, and which requests wait for their turn. Takes the same time however many wait.
+// Limits what one upstream, with all of its peers, does at once: the requests that wait for a response head, and the
+// connections. Queues requests beyond that. Each step takes constant time, however many wait.
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { BudgetSharer, ConnectionBudget } from './connection-budget.ts'
 
@@ -14,7 +14,7 @@ export interface AdmissionLimits {
 
 /** A request or handshake that waits for its turn. */
 export interface Waiter {
-  /** UPSTREAM_QUEUE_FULL; or, for having waited in vain, UPSTREAM_QUEUE_TIMEOUT or UPSTREAM_MAX_CONNECTIONS. */
+  /** @param error UPSTREAM_QUEUE_FULL; after the longest wait UPSTREAM_QUEUE_TIMEOUT or UPSTREAM_MAX_CONNECTIONS */
   onAcquireFailed(error: ProxyError): void
 }
 
@@ -58,7 +58,7 @@ export class Admission implements BudgetSharer {
     return this.#awaitingHead < this.#limits.maxAwaitingHead
   }
 
-  /** One more connection may be opened, if need be in the place of an idle one. */
+  /** One more connection may be opened, if necessary in place of an idle one. */
   get mayOpen(): boolean {
     if (this.hasRoom || this.#idle.hasIdle) return true
     return this.#connections < this.#limits.maxConnections && this.#budget.hasIdle(this)
@@ -72,7 +72,7 @@ export class Admission implements BudgetSharer {
     return this.#connections < this.#limits.maxConnections && this.#budget.hasRoom
   }
 
-  /** A connection that has become free is one too many: a reload has lowered a limit. */
+  /** There is a connection too many, because a reload has lowered a limit; close the one that has become free. */
   get isBeyond(): boolean {
     return !this.mayAsk || this.#connections > this.#limits.maxConnections
   }
@@ -86,11 +86,11 @@ export class Admission implements BudgetSharer {
     this.#awaitingHead -= 1
   }
 
-  /** Beyond the bounds, an idle connection gives its room. */
+  /** Beyond the limits, closes an idle connection to make room. */
   opened(): void {
     this.#connections += 1
     this.#budget.opened()
-    // Counted before the idle one goes, whose end lets others ask for its room.
+    // Counts the new one first, because closing the idle one lets others ask for its room.
     if (this.#connections > this.#limits.maxConnections) this.closeIdle()
     else if (this.#budget.isExceeded && !this.closeIdle()) this.#budget.closeIdle(this)
   }
@@ -112,7 +112,7 @@ export class Admission implements BudgetSharer {
     return this.#idle.closeIdle()
   }
 
-  /** @param start is called once, when its turn has come, unless `waiter` is cancelled or has failed */
+  /** @param start called once, when its turn has come, unless `waiter` is cancelled or has failed */
   enqueue(waiter: Waiter, start: () => void): void {
     if (this.#queue.size >= MAX_QUEUED) {
       waiter.onAcquireFailed(
@@ -132,7 +132,7 @@ export class Admission implements BudgetSharer {
     if (!this.#budget.hasRoom) this.#budget.wait(this)
   }
 
-  /** Without effect on one that does not wait. */
+  /** Has no effect on one that does not wait. */
   cancel(waiter: Waiter): void {
     const turn = this.#queue.get(waiter)
     if (turn === undefined) return
@@ -140,13 +140,13 @@ export class Admission implements BudgetSharer {
     this.#queue.delete(waiter)
   }
 
-  /** Serves those that wait, in order, as far as there is room. */
+  /** Serves the queue in order, as far as there is room. */
   useRoom(): void {
     while (this.#queue.size > 0 && this.mayAsk && this.mayOpen) this.#serveFirst()
     if (this.#queue.size > 0 && !this.#budget.hasRoom) this.#budget.wait(this)
   }
 
-  /** No new requests will come. Those that wait still get their turn. */
+  /** Call when no new requests arrive. Those in the queue still get their turn. */
   close(): void {
     this.#budget.leave(this)
   }

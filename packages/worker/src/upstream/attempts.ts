@@ -1,11 +1,11 @@
-// The attempts of one request that has failed at least once: which peers have been asked, for how long, and who is next.
+// The attempts of one request that has failed at least once: which peers have been tried, since when, and which is next.
 import { ERRORS } from '@reverse-proxy/shared/errors'
 import type { Exchange } from '../protocol/exchange.ts'
 import type { Peer } from './peer.ts'
 import { nextAttempt, type Failure } from './retry.ts'
 import type { Upstream } from './upstream.ts'
 
-/** Between two rounds: a peer that restarts needs a moment. */
+/** Pause between two rounds over all peers: a peer that restarts needs a moment. */
 const PAUSE_MS = 100
 
 export class Attempts {
@@ -23,9 +23,9 @@ export class Attempts {
   }
 
   /**
-   * @param peer has failed
+   * @param peer the one that has failed
    * @param again starts the next attempt, perhaps after a pause; `fresh`: on a connection that no request has used yet
-   * @returns false if the request has failed for good
+   * @returns false if there is no further attempt
    */
   next(peer: Peer, failure: Failure, again: (peer: Peer, fresh: boolean) => void): boolean {
     const upstream = this.#upstream
@@ -35,7 +35,7 @@ export class Attempts {
       hasOther: upstream.peerCount > this.#tried.size,
       hasTime: upstream.timers.nowMs() + PAUSE_MS < this.#untilMs,
     })
-    // A connection that has been idle tells nothing about its peer, and neither does a client that breaks a limit.
+    // The end of an idle connection says nothing about the peer; neither does a client that exceeds a limit.
     if (next !== 'fresh' && ERRORS[failure.code].source === 'upstream') upstream.failed(peer)
     if (next === 'fail') return false
     this.#isFresh = next === 'fresh'

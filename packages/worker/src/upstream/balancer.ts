@@ -1,4 +1,4 @@
-// Chooses one of several peers. Chance and keys are given, so that every choice can be told beforehand.
+// Chooses one of several peers. Random numbers and keys are passed in, so that a test can predict every choice. Pure.
 
 export interface Candidate {
   /** Its share of the requests, compared with those of the others. */
@@ -7,18 +7,18 @@ export interface Candidate {
   readonly load: number
   /** Hash of its address: the same in every worker, and after every restart. */
   readonly hash: number
-  /** Kept by `roundRobin`: how far its turn is overdue. */
+  /** Used by `roundRobin` alone: how far its turn is overdue. */
   credit: number
 }
 
-/** Draws two, and takes the one that is less busy for its weight. @param random in [0, 1) */
+/** Draws two peers and chooses the one with fewer requests for its weight. @param random returns a number in [0, 1) */
 export function leastRequests<T extends Candidate>(candidates: readonly T[], random: () => number): T {
   const one = draw(candidates, random())
   const other = draw(candidates, random())
   return other.load / other.weight < one.load / one.weight ? other : one
 }
 
-/** Everybody in turn, the turns of one peer spread evenly. */
+/** Every peer in turn; the turns of each are spread evenly. */
 export function roundRobin<T extends Candidate>(candidates: readonly T[]): T {
   let chosen = first(candidates)
   let total = 0
@@ -32,8 +32,7 @@ export function roundRobin<T extends Candidate>(candidates: readonly T[]): T {
 }
 
 /**
- * The same peer for the same key, whoever else there is; only the keys of a peer that goes move, to all others (weighted
- * rendezvous hashing).
+ * The same peer for the same key (weighted rendezvous hashing). When a peer goes, only its own keys move, to all others.
  */
 export function byKey<T extends Candidate>(candidates: readonly T[], key: string): T {
   const keyHash = hashOf(key)

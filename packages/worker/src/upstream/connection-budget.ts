@@ -1,12 +1,12 @@
-// How many connections a worker may have to all of its upstreams together, so that event streams and tunnels never use
-// up its descriptors. An upstream that finds none left closes an idle connection of another, or waits.
+// Limits the connections of a worker to all of its upstreams together, so that event streams and tunnels never use up
+// its descriptors. When none is left, an upstream closes an idle connection of another one, or waits.
 
-/** One of those that share the budget. */
+/** An upstream that shares the budget. */
 export interface BudgetSharer {
   readonly hasIdle: boolean
   /** Closes an idle connection. @returns false if there is none */
   closeIdle(): boolean
-  /** Serves those that wait, as far as there is room. */
+  /** Serves waiting requests as far as there is room. */
   useRoom(): void
 }
 
@@ -52,18 +52,18 @@ export class ConnectionBudget {
     this.#waiting.add(sharer)
   }
 
-  /** Anybody but `asking` has an idle connection. */
+  /** Another one than `asking` has an idle connection. */
   hasIdle(asking: BudgetSharer): boolean {
     for (const sharer of this.#sharers) if (sharer !== asking && sharer.hasIdle) return true
     return false
   }
 
-  /** Closes an idle connection of anybody but `asking`, if there is one. */
+  /** Closes an idle connection of another one than `asking`, if there is one. */
   closeIdle(asking: BudgetSharer): void {
     for (const sharer of this.#sharers) if (sharer !== asking && sharer.closeIdle()) return
   }
 
-  /** A connection has become idle: somebody else may need its room. */
+  /** A connection has become idle; another upstream may need its room. */
   becameIdle(): void {
     if (this.#waiting.size > 0) this.#wake()
   }

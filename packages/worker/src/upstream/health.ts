@@ -1,4 +1,4 @@
-// Whether a peer is asked, judged by how its requests have ended (passive health). Pure.
+// Decides whether a peer gets requests, by how its recent requests have ended (passive health). Pure.
 
 export interface HealthSettings {
   readonly failAfter: number
@@ -6,9 +6,9 @@ export interface HealthSettings {
 }
 
 export interface Health {
-  /** When it has failed lately, oldest first. */
+  /** The times of its recent failures, oldest first. */
   readonly failuresMs: readonly number[]
-  /** Until then it is asked only if there is nobody else. */
+  /** Until then it gets requests only if there is no other peer. */
   readonly outUntilMs: number
 }
 
@@ -20,7 +20,7 @@ export function isOut({ outUntilMs }: Health, nowMs: number): boolean {
   return nowMs < outUntilMs
 }
 
-/** After `failAfter` failures within the window it is out. Once it is back, one more failure is enough at first. */
+/** After `failAfter` failures within the window the peer is out. Just after its return, one failure is enough. */
 export function healthAfterFailure(
   health: Health,
   nowMs: number,

@@ -1,4 +1,4 @@
-// One server that an upstream consists of: where it is, the connections to it, and how it has been doing.
+// One server of an upstream: its address, its connections and its health.
 import type { NameResolver } from '@reverse-proxy/shared/names/name-resolver'
 import type { Admission } from './admission.ts'
 import { hashOf, type Candidate } from './balancer.ts'
@@ -9,7 +9,7 @@ import type { UpstreamTrust } from './connections/trust.ts'
 
 export interface PeerAddress extends UpstreamAddress {
   readonly weight: number
-  /** It is asked only while all others are out. */
+  /** It gets requests only while all others are out. */
   readonly isBackup: boolean
 }
 
@@ -40,7 +40,7 @@ export class Peer implements Candidate {
     this.pool = new ConnectionPool(new UpstreamConnector(address, trust, names), admission, connectTimeoutMs)
   }
 
-  /** After a reload, with another weight or role. */
+  /** Set after a reload, which may change its weight or role. */
   set address(address: PeerAddress) {
     this.#address = address
   }

@@ -1,5 +1,5 @@
-// The connections to one peer: which of them a request gets, and which is closed to make room. How many there may be,
-// and who waits, is decided for all peers of an upstream together: admission.ts.
+// The connections to one peer. Selects the one that a request gets and the one that is closed to make room. admission.ts
+// limits their number, and queues requests, for all peers of an upstream together.
 import type { ClientConnection } from '../connection/client-connection.ts'
 import type { Admission, Waiter } from './admission.ts'
 import { BoundConnections } from './connections/bound-connections.ts'
@@ -9,17 +9,17 @@ import { TunnelConnection, type TunnelOwner } from './connections/tunnel-connect
 
 /** A request that waits for a connection, and then has one. */
 export interface ConnectionWaiter extends Waiter {
-  /** The client connection that the request has come by. */
+  /** The client connection that the request arrived on. */
   readonly client: ClientConnection
-  /** The upstream may take the connection for the user's from this request on. */
+  /** The request authenticates the connection: the upstream may take all that follows on it for this user's. */
   readonly authenticates: boolean
-  /** To `send` one request on, now; or to `destroy`. It comes back by itself. */
+  /** Must `send` one request on it at once, or `destroy` it. The pool gets it back by itself. */
   onConnection(connection: UpstreamConnection): void
 }
 
 /** A tunnel whose handshake waits for a connection, and then has one. */
 export interface TunnelWaiter extends Waiter {
-  /** To `connect` now. */
+  /** Must `connect` it at once. */
   onTunnelConnection(connection: TunnelConnection): void
 }
 
@@ -29,7 +29,7 @@ export class ConnectionPool implements ConnectionOwner, TunnelOwner {
   readonly #connector: UpstreamConnector
   readonly #admission: Admission
   #connectTimeoutMs: number
-  /** Last in, first out: what is not needed gets the chance to time out. */
+  /** Last in, first out, so that surplus connections reach their idle timeout. */
   readonly #idle: UpstreamConnection[] = []
   readonly #bound = new BoundConnections()
   #open = 0
@@ -45,7 +45,7 @@ export class ConnectionPool implements ConnectionOwner, TunnelOwner {
     this.#connectTimeoutMs = connectTimeoutMs
   }
 
-  /** @param fresh on a connection that no request has used yet */
+  /** @param fresh only a connection that no request has used yet */
   acquire(waiter: ConnectionWaiter, fresh = false): void {
     const admission = this.#admission
     const connection = admission.mayAsk ? this.#connectionFor(waiter, fresh) : undefined
@@ -65,12 +65,12 @@ export class ConnectionPool implements ConnectionOwner, TunnelOwner {
     else admission.enqueue(waiter, () => this.#giveTunnel(waiter))
   }
 
-  /** One that is no longer wanted; without effect if it is not waiting. */
+  /** Removes a waiter from the queue. Has no effect if it does not wait. */
   cancel(waiter: Waiter): void {
     this.#admission.cancel(waiter)
   }
 
-  /** An idle connection waits that only `client` may use. */
+  /** There is an idle connection that only `client` may use. */
   hasBound(client: ClientConnection): boolean {
     return this.#bound.has(client)
   }
@@ -91,7 +91,7 @@ export class ConnectionPool implements ConnectionOwner, TunnelOwner {
     return connection !== undefined
   }
 
-  /** No new requests will come. Those that have been accepted are finished. */
+  /** Call when no new requests arrive. Accepted ones are finished. */
   close(): void {
     this.#isClosed = true
     for (const connection of this.#idle.splice(0)) connection.destroy()
@@ -154,7 +154,7 @@ export class ConnectionPool implements ConnectionOwner, TunnelOwner {
     waiter.onTunnelConnection(connection)
   }
 
-  /** Its client's own, any idle one, or a new one; undefined: there is none, and no room. */
+  /** A connection that belongs to its client, any idle one, or a new one; undefined if there is no room. */
   #connectionFor(
     { client, authenticates }: ConnectionWaiter,
     fresh: boolean,
@@ -167,7 +167,7 @@ export class ConnectionPool implements ConnectionOwner, TunnelOwner {
     if (!this.#admission.mayOpen) return undefined
     const stale = this.#idle.at(-1)
     const connection = this.#openConnection()
-    // If a peer has closed one connection on us, it may well have closed this one, too.
+    // A peer that has closed one idle connection may have closed this one as well.
     stale?.destroy()
     return connection
   }

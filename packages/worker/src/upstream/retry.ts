@@ -1,22 +1,25 @@
-// Decides whether a request that has failed is tried again, and where. Pure.
+// Decides whether a failed request is tried again, and where. Pure.
 import { ERRORS, type ErrorCode } from '@reverse-proxy/shared/errors'
 
 export interface Failure {
   readonly code: ErrorCode
-  /** `unsent`: nothing of the request has been written; `sent`: some may have been read; `answered`: a byte of the response has come. */
+  /**
+   * `unsent`: nothing of the request has been written; `sent`: the peer may have read some of it; `answered`: a byte of
+   * the response has arrived.
+   */
   readonly phase: 'unsent' | 'sent' | 'answered'
-  /** The connection had served another request before: the peer may have closed it as idle. */
+  /** The connection had served another request before, so the peer may have closed it as idle. */
   readonly isReused: boolean
   /** The request has no body and an idempotent method (RFC 9110 9.2.2). */
   readonly isRepeatable: boolean
 }
 
 export interface AttemptsSoFar {
-  /** The peer has been asked on a fresh connection, because another one had failed. */
+  /** The request has been sent to the peer on a fresh connection, because another connection had failed. */
   readonly isFresh: boolean
-  /** There is a peer that has not been asked yet. */
+  /** There is a peer that the request has not been sent to. */
   readonly hasOther: boolean
-  /** Time is left for going round again. */
+  /** There is time to try all peers again. */
   readonly hasTime: boolean
 }
 

@@ -1,4 +1,4 @@
-// Where the requests of a site, or of one of its routes, go, and how they differ from what came.
+// Where the requests of a site or route are sent, and what changes in them on the way.
 import type { ProxyAction, RouteSettings } from '@reverse-proxy/shared/config/config'
 import type { PathRewrite } from '../message/path-rewrite.ts'
 import type { RequestHeaderChanges } from '../protocol/request-headers.ts'

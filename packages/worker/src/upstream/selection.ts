@@ -1,5 +1,5 @@
-// Which peer of an upstream gets a request: first who may be asked at all, then the choice among them. A further policy is
-// a function of balancer.ts, a kind of Balance, and a line here.
+// Selects the peer of an upstream for a request: first the peers that may get it at all, then one of them. Another
+// policy is a function in balancer.ts, a kind of Balance, and a case here.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Balance } from '@reverse-proxy/shared/config/balancing'
 import type { Exchange } from '../protocol/exchange.ts'
@@ -7,8 +7,8 @@ import { byKey, leastRequests, roundRobin } from './balancer.ts'
 import type { Peer } from './peer.ts'
 
 /**
- * Those of `peers` that are not out, backups only if there are no others; if all are out, the one that is back first.
- * @param tried are left out, unless they are all that there is
+ * The peers that are not out; backups only if there are no others. If all are out, the one that is back first.
+ * @param tried left out, unless there are no others
  */
 export function eligible(peers: readonly Peer[], tried: ReadonlySet<Peer>, nowMs: number): readonly Peer[] {
   const untried = peers.filter((peer) => !tried.has(peer))
@@ -30,7 +30,7 @@ export function choose(peers: readonly Peer[], balance: Balance, exchange: Excha
       const { rawHeaders } = exchange.head
       const key =
         balance.by === 'header' ? headerOf(rawHeaders, balance.name) : cookieOf(rawHeaders, balance.name)
-      // Without the field there is nothing to keep together.
+      // A request without the field belongs to no particular peer.
       return key === undefined ? leastRequests(peers, Math.random) : byKey(peers, key)
     }
     case 'least_requests':

@@ -1,5 +1,5 @@
-// Where the requests of a site go: its peers, which of them gets a request, what all of them together are given to do,
-// and what of that a reload keeps.
+// An upstream: its peers and their common limits. Picks a peer for each request. A reload keeps the peers whose address
+// stays, with their connections and health.
 import type { Timers } from '@reverse-proxy/shared/clock'
 import type { Balance } from '@reverse-proxy/shared/config/balancing'
 import type { Exchange } from '../protocol/exchange.ts'
@@ -20,11 +20,11 @@ export interface UpstreamSettings extends HealthSettings {
   /** At least one. */
   readonly peers: readonly PeerAddress[]
   readonly balance: Balance
-  /** How long a request that reaches no peer is tried again. */
+  /** How long a request that reaches no peer is retried. */
   readonly retryMs: number
   readonly maxAwaitingHead: number
   readonly maxConnections: number
-  /** Also the longest wait for a turn. */
+  /** Also the longest wait in the queue. */
   readonly connectTimeoutMs: number
 }
 
@@ -43,7 +43,7 @@ export class Upstream implements IdleConnections {
     this.#peers = settings.peers.map((address) => this.#newPeer(address))
   }
 
-  /** A peer whose address stays keeps its connections and its health; the requests of the others are finished. */
+  /** Peers whose address stays keep their connections and health. Requests of the others are finished. */
   configure(settings: UpstreamSettings): void {
     this.#settings = settings
     const before = this.#peers
@@ -70,7 +70,7 @@ export class Upstream implements IdleConnections {
     return this.#peers.length
   }
 
-  /** @param tried has failed at this request, and is asked again only if there is nobody else */
+  /** @param tried peers that have failed at this request; picked again only if there are no others */
   pick(exchange: Exchange, tried = NONE): Peer {
     const [only] = this.#peers
     if (only !== undefined && this.#peers.length === 1) return only
@@ -78,7 +78,7 @@ export class Upstream implements IdleConnections {
     return choose(peers, this.#settings.balance, exchange)
   }
 
-  /** `peer` did not do what it was asked to. With a single one there is no choice, and nothing to remember. */
+  /** `peer` has failed. With a single peer there is no choice, and nothing is remembered. */
   failed(peer: Peer): void {
     if (this.#peers.length > 1) peer.failed(this.timers.nowMs(), this.#settings)
   }
@@ -91,7 +91,7 @@ export class Upstream implements IdleConnections {
     return this.#peers.some(({ pool }) => pool.closeIdle())
   }
 
-  /** No new requests will come. Those that have been accepted are finished. */
+  /** Call when no new requests arrive. Accepted ones are finished. */
   close(): void {
     for (const { pool } of this.#peers) pool.close()
     this.#admission.close()

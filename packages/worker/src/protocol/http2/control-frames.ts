@@ -1,5 +1,5 @@
-// SETTINGS, PING, WINDOW_UPDATE, PRIORITY and PRIORITY_UPDATE of one connection: what the client says about how it wants to
-// be answered. Each is counted: none of them asks for anything that we would not do without.
+// Handles SETTINGS, PING, WINDOW_UPDATE, PRIORITY and PRIORITY_UPDATE of one connection. Each is counted as a possible
+// flood, because none of them is a request.
 import { FLOOD, floodError, type FloodGuard } from './frames/flood-guard.ts'
 import {
   ConnectionError,
@@ -16,7 +16,7 @@ import type { Sender } from './streams/sender.ts'
 import { MAX_SETTINGS, PeerSettings } from './streams/settings.ts'
 import type { Streams } from './streams/streams.ts'
 
-/** Priorities of streams that are still to come. */
+/** Limit on priorities of streams that are not open yet. */
 const MAX_EARLY_PRIORITIES = 100
 
 export class ControlFrames {
@@ -32,12 +32,12 @@ export class ControlFrames {
     this.#guard = guard
   }
 
-  /** Bytes that the client takes on a new stream. */
+  /** Initial window of a new stream: bytes that the client accepts. */
   get initialWindowBytes(): number {
     return this.#peer.initialWindowBytes
   }
 
-  /** PRIORITY_UPDATE may come before its stream. @returns what it said, once */
+  /** The priority of a PRIORITY_UPDATE that arrived before its stream; undefined if there was none. Forgets it. */
   takeEarlyPriority(streamId: number): Priority | undefined {
     const priority = this.#earlyPriorities?.get(streamId)
     if (priority !== undefined) this.#earlyPriorities?.delete(streamId)
@@ -73,7 +73,7 @@ export class ControlFrames {
     }
     const stream = this.#streams.get(streamId)
     if (stream === undefined) {
-      // RFC 9113 6.9: an error wherever it comes; anything else comes too late, and means nothing.
+      // RFC 9113 6.9: an increment of 0 is an error on any stream. Another one on a closed stream is late, and ignored.
       if (increment === 0) this.#streams.refuse(streamId, ERROR.protocolError)
       return
     }
@@ -90,7 +90,7 @@ export class ControlFrames {
     }
   }
 
-  /** Advice that RFC 9113 5.3.2 has us ignore, where it is valid. */
+  /** Checked, then ignored (RFC 9113 5.3.2). */
   onPriority(streamId: number, bytes: Buffer, from: number, to: number): void {
     this.#guard.spend(FLOOD.priority)
     const isWrongSize = to - from !== PRIORITY_BYTES

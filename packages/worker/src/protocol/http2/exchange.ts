@@ -1,4 +1,4 @@
-// A request over HTTP/2 and its answer, on a stream of a session.
+// A request over HTTP/2 and its response, on a stream of a session.
 import type { Http2Connection } from '../../connection/client-connection.ts'
 import { NO_CONTENT } from '../../message/headers.ts'
 import type { BodySource } from '../body.ts'
@@ -8,13 +8,13 @@ import { fieldLine, type FieldLine } from './hpack/field-line.ts'
 import { ERROR } from './frames/frames.ts'
 import type { Http2Stream, StreamOwner } from './streams/stream.ts'
 
-/** A client that reads one stream cannot hold the others for longer than so many times the deadline. */
+/** A client that reads only one stream can keep the others waiting for so many times the deadline. */
 const MAX_TURNS_MISSED = 10
 
 export class Http2Exchange extends Exchange implements StreamOwner {
   readonly #stream: Http2Stream
   readonly #http2: Http2Connection
-  /** How often its time was up since it last got on. */
+  /** How often its time was up since the last byte was sent. */
   #turnsMissed = 0
 
   constructor(stream: Http2Stream, connection: Http2Connection, deps: ExchangeDeps) {
@@ -54,7 +54,7 @@ export class Http2Exchange extends Exchange implements StreamOwner {
     if (this.isOver) return true
     this.bytesSent += chunk.length
     if (this.#stream.write(chunk)) return true
-    // A tunnel has a deadline of its own, for silence.
+    // A tunnel has its own deadline, for silence.
     if (this.head.method !== 'CONNECT') this.awaitClient()
     return false
   }
@@ -74,12 +74,12 @@ export class Http2Exchange extends Exchange implements StreamOwner {
     this.#stream.reset(ERROR.internalError)
   }
 
-  /** Ends a tunnel towards the client, who may go on sending. */
+  /** Ends a tunnel towards the client, which may continue to send. */
   endHalf(): void {
     if (!this.isOver && !this.isEnded) this.#stream.endHalf()
   }
 
-  /** Cuts a tunnel. Without effect once it has been ended. */
+  /** Cuts a tunnel. Has no effect after its end. */
   cancel(): void {
     if (this.isOver || this.isEnded) return
     this.isEnded = true
@@ -87,10 +87,10 @@ export class Http2Exchange extends Exchange implements StreamOwner {
   }
 
   closeAfterwards(): void {
-    // A malformed request is an error of its stream (RFC 9113 8.1.1); the connection's framing is sound.
+    // A malformed request is an error of its stream alone (RFC 9113 8.1.1); the frames of the connection are valid.
   }
 
-  /** On a slow link many streams share what there is, and each may get little of it for long. */
+  /** On a slow link many streams share the bandwidth, and each may get little of it for a long time. */
   override isHeldUp(nowMs: number, timeoutMs: number): boolean {
     if (super.isHeldUp(nowMs, timeoutMs)) return true
     this.#turnsMissed += 1
@@ -131,7 +131,7 @@ function isDate({ name }: FieldLine): boolean {
   return name === 'date'
 }
 
-/** The body is complete; a field that HTTP/2 has no spelling for is not worth its loss. */
+/** Drops all trailers if HTTP/2 does not allow one: the body is complete, and losing it would be worse. */
 function trailerLinesOf(fields: readonly string[]): readonly FieldLine[] {
   try {
     return linesOf(fields)

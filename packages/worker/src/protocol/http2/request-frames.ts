@@ -1,5 +1,5 @@
-// HEADERS, CONTINUATION, DATA and RST_STREAM of one connection: how requests come in, and what is wrong with them. Every
-// header block is decoded, also one for a stream that is refused: the next block depends on it.
+// Handles HEADERS, CONTINUATION, DATA and RST_STREAM of one connection: receives requests and checks them. Decodes every
+// header block, even for a stream that is refused, because the next block depends on it.
 import { CLOSED } from './streams/closed-streams.ts'
 import type { Field } from './hpack/field.ts'
 import { FLOOD, type FloodGuard } from './frames/flood-guard.ts'
@@ -20,9 +20,9 @@ export interface RequestFramesDeps {
 }
 
 export class RequestFrames {
-  /** HEADERS has begun, and its section has not ended. */
+  /** A header section has begun and is not complete. */
   isWithinHead = false
-  /** GOAWAY has named the last stream: newer ones are not served. */
+  /** GOAWAY has named the last stream; newer ones are not served. */
   isFinishing = false
   readonly block = new HeaderBlock()
   readonly #streams: Streams
@@ -33,7 +33,7 @@ export class RequestFrames {
   /** Stream of the newest DATA frame; undefined: its content is dropped. */
   #dataStream: Http2Stream | undefined
   #dataFlags = 0
-  /** Bytes of its payload that have not turned out to be content. */
+  /** Bytes of its payload that are not content so far: padding, or content that has not arrived. */
   #overheadBytes = 0
 
   constructor(deps: RequestFramesDeps) {
@@ -146,18 +146,18 @@ export class RequestFrames {
   }
 
   #onClosedHeaders(streamId: number): void {
-    // Each costs its decoding.
+    // Decoding it has cost us something.
     this.#guard.spend(FLOOD.streamError)
     if (this.#streams.endOf(streamId) === CLOSED.unknown)
       throw protocolError('HEADERS of a stream that was passed over')
     this.#onClosedStream(streamId)
   }
 
-  /** RFC 9113 5.1, closed: what a frame means depends on how. */
+  /** RFC 9113 5.1, closed: what a frame means depends on how the stream ended. */
   #onClosedStream(streamId: number): void {
     switch (this.#streams.endOf(streamId)) {
       case CLOSED.resetByUs:
-        // The client may not know yet.
+        // The client may not have seen our RST_STREAM yet.
         break
       case CLOSED.resetByClient:
         this.#streams.refuse(streamId, ERROR.streamClosed)

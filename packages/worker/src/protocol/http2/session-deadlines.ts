@@ -1,5 +1,5 @@
-// The deadlines of a client on one HTTP/2 connection: for its first SETTINGS, for a header section, for having nothing
-// open. Deadlines are data; the session is looked at from time to time. Pure.
+// The deadlines of a client on one HTTP/2 connection: for its first SETTINGS, for a header section, and without an open
+// stream. They are data, which the session checks from time to time. Pure.
 
 export interface DeadlineLimits {
   readonly requestHeaderTimeoutMs: number
@@ -7,10 +7,10 @@ export interface DeadlineLimits {
 }
 
 export interface SessionActivity {
-  /** The client's SETTINGS have come. */
+  /** The client's SETTINGS have arrived. */
   readonly isGreeted: boolean
   readonly openStreams: number
-  /** Streams that there have been. */
+  /** Streams opened so far. */
   readonly requests: number
 }
 
@@ -27,13 +27,13 @@ export class SessionDeadlines {
     this.#idleSinceMs = nowMs
   }
 
-  /** After bytes have come. @param isWithinHead a header section has begun */
+  /** Call after bytes have arrived. @param isWithinHead a header section has begun */
   received(isWithinHead: boolean, nowMs: () => number): void {
     if (!isWithinHead) this.#headSinceMs = undefined
     else this.#headSinceMs ??= nowMs()
   }
 
-  /** Tells which deadline the client has missed. */
+  /** Returns the deadline that the client has missed. */
   look(activity: SessionActivity, nowMs: number, limits: DeadlineLimits): Overdue {
     const { isGreeted, openStreams, requests } = activity
     if (openStreams > 0 || requests !== this.#requestsSeen) this.#idleSinceMs = nowMs

@@ -1,5 +1,6 @@
-// One HTTP/2 connection as a server holds it (RFC 9113): from bytes to frames to what they do, and how it ends. Knows no
-// socket's events and no timer: its owner gives it bytes, has it `look` at its deadlines, and closes the transport.
+// The server's side of one HTTP/2 connection (RFC 9113): parses frames, hands each to the part that acts on it, and ends
+// the connection. Has no socket events and no timer: its owner passes it bytes, calls `look` for its deadlines, and
+// closes the transport.
 import type { OutSocket } from '../../io/out-buffer.ts'
 import { ControlFrames } from './control-frames.ts'
 import { FLOOD, FloodGuard, floodError, type Flood } from './frames/flood-guard.ts'
@@ -27,7 +28,7 @@ export interface SessionOwner {
   onRequest(stream: Http2Stream): void
   /** The connection has ended with an error: GOAWAY has been written, every stream is closed. Once. */
   onFault(error: ConnectionError): void
-  /** It has ended in peace: GOAWAY has been written, no stream is open any more. Once, and not after `onFault`. */
+  /** The connection has ended without an error: GOAWAY is written, no stream is open. Once; not after `onFault`. */
   onFinished(): void
 }
 
@@ -43,12 +44,12 @@ export class Http2Session implements FrameHandler, SessionActivity, StreamsEvent
   readonly #controls: ControlFrames
   readonly #guard: FloodGuard
   readonly #deadlines: SessionDeadlines
-  /** Nothing is read any more. */
+  /** Bytes that arrive are dropped. */
   #isEnded = false
 
   /**
    * Writes our SETTINGS.
-   * @param limits as they are now; a change holds from the next request on
+   * @param limits returns the present limits; a change applies from the next request on
    * @param nowMs monotonic
    */
   constructor(socket: OutSocket, owner: SessionOwner, limits: () => SessionLimits, nowMs: () => number) {
@@ -84,14 +85,14 @@ export class Http2Session implements FrameHandler, SessionActivity, StreamsEvent
     return this.#requests.isWithinHead
   }
 
-  /** No new request is served. */
+  /** New requests are not served. */
   get isEnding(): boolean {
     return this.#isEnded || this.#requests.isFinishing
   }
 
   // From the owner
 
-  /** @param chunk nobody changes it afterwards */
+  /** Bytes have arrived. @param chunk must not change afterwards */
   receive(chunk: Buffer): void {
     if (this.#isEnded) return
     try {
@@ -105,22 +106,22 @@ export class Http2Session implements FrameHandler, SessionActivity, StreamsEvent
     this.#deadlines.received(this.isWithinHead, this.#nowMs)
   }
 
-  /** The transport has written what it held. */
+  /** The transport has sent everything that it held. */
   onDrain(): void {
     if (!this.#isEnded) this.#sender.onDrain()
   }
 
-  /** The transport is gone. */
+  /** The transport has closed. */
   onTransportClosed(): void {
     if (!this.#isEnded) this.#end()
   }
 
-  /** To be called every second or so. @returns true: the client has taken too long, and the connection has ended */
+  /** Call about once a second. @returns true: the client has taken too long, and the connection has ended */
   look(nowMs: number, limits: DeadlineLimits): boolean {
     if (this.isEnding) return false
     const overdue = this.#deadlines.look(this, nowMs, limits)
     if (overdue === 'none') return false
-    // Nothing more can come on a connection within a head; what is owed can still be given.
+    // Within a header section no other frame may arrive, but open responses can still be sent.
     if (overdue === 'idle' || this.openStreams > 0) this.finish()
     else this.#fail(new ConnectionError(ERROR.noError, 'HTTP2_HEADER_TIMEOUT'))
     return this.#isEnded
@@ -131,12 +132,12 @@ export class Http2Session implements FrameHandler, SessionActivity, StreamsEvent
     if (!this.#isEnded) this.#sender.settings(settingsPayload(this.#limits()))
   }
 
-  /** RFC 9113 6.8: the first of two steps. Nothing is refused yet. */
+  /** The first of two steps of a shutdown (RFC 9113 6.8). New requests are still served. */
   announceEnd(): void {
     if (!this.isEnding) this.#sender.goaway(MAX_31_BITS)
   }
 
-  /** The second: what is open is finished, what is new is not served. */
+  /** The second step: open requests are finished, new ones are not served. */
   finish(): void {
     if (this.isEnding) return
     this.#requests.isFinishing = true

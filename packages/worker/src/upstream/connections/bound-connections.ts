@@ -1,15 +1,15 @@
-// The idle upstream connections of one pool that belong to one client connection each. NTLM and Negotiate authenticate
-// the connection (RFC 4559 6): whatever is sent on it afterwards is the user's. So nobody else may have it, and the
-// client must find it again for the next step of its handshake.
+// The idle upstream connections of one pool that each belong to one client connection. NTLM and Negotiate authenticate a
+// connection (RFC 4559 6): the upstream takes every later request on it for that user's. So no other client may use it,
+// and its own client must get it again for the next step of the handshake.
 import type { Socket } from 'node:net'
 import type { ClientConnection } from '../../connection/client-connection.ts'
 import type { UpstreamConnection } from './connection.ts'
 
-/** Idle ones of one client connection: as many as a browser opens to a host over HTTP/1.1. */
+/** Limit on idle ones of one client connection: as many as a browser opens to a host over HTTP/1.1. */
 const MAX_IDLE_PER_CLIENT = 6
 
 interface Kept {
-  /** The one used last comes last. */
+  /** In the order of their last use. */
   readonly idle: UpstreamConnection[]
   readonly stopWatching: () => void
 }
@@ -22,7 +22,7 @@ export class BoundConnections {
     return this.#idleCount
   }
 
-  /** @param connection is bound and idle; it goes at once if its client has gone */
+  /** @param connection bound and idle; closed at once if its client has gone */
   keep(connection: UpstreamConnection, client: ClientConnection): void {
     if (client.socket.destroyed) {
       connection.destroy()
@@ -44,8 +44,8 @@ export class BoundConnections {
   }
 
   /**
-   * The idle connection on which the client's next request belongs, which is idle no more.
-   * @param authenticates the request is a step of a handshake, and nothing else is sent between two steps
+   * Removes and returns the idle connection for the client's next request.
+   * @param authenticates the request is a step of a handshake; no other request may come between two steps
    */
   take(client: ClientConnection, authenticates: boolean): UpstreamConnection | undefined {
     const idle = this.#byClient.get(client)?.idle
@@ -58,7 +58,7 @@ export class BoundConnections {
     return found
   }
 
-  /** One to close when its room is needed; a handshake that is under way only if there is nothing else. */
+  /** The connection to close when its room is needed; one within a handshake only if there is no other. */
   expendable(): UpstreamConnection | undefined {
     let last: UpstreamConnection | undefined
     for (const { idle } of this.#byClient.values()) {
@@ -68,7 +68,7 @@ export class BoundConnections {
     return last
   }
 
-  /** Without effect on one that is not kept. */
+  /** Has no effect on one that is not kept. */
   remove(connection: UpstreamConnection): void {
     const { boundTo } = connection
     const kept = boundTo === undefined ? undefined : this.#byClient.get(boundTo)
@@ -90,7 +90,7 @@ export class BoundConnections {
   }
 }
 
-/** Backwards: each takes itself out of the list. */
+/** Iterates backwards, because each removes itself from the list. */
 function destroyAll(idle: readonly UpstreamConnection[]): void {
   for (let i = idle.length - 1; i >= 0; i--) idle[i]?.destroy()
 }
@@ -110,8 +110,8 @@ function expendableOf(idle: readonly UpstreamConnection[]): UpstreamConnection |
 const watched = new WeakMap<Socket, Set<() => void>>()
 
 /**
- * One listener a socket, however many pools have connections of its client.
- * @returns call it when the callback is not wanted any more
+ * Adds one listener to a socket, however many pools have connections of its client.
+ * @returns call it to remove the callback
  */
 function whenClosed(socket: Socket, callback: () => void): () => void {
   let callbacks = watched.get(socket)

@@ -1,6 +1,5 @@
-// One connection to an upstream and the request that is on it: opened for its first request, idle between
-// two, gone after the first thing that goes wrong. Which request it gets is the pool's decision, and what an
-// answer is the parser's.
+// One connection to an upstream and the request that it carries. It is opened for its first request, idle between two
+// requests, and closed after the first error. The pool decides which request it gets; the parser reads the response.
 import type { Socket } from 'node:net'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { ClientConnection } from '../../connection/client-connection.ts'
@@ -15,20 +14,20 @@ import type { ResponseReceiver, UpstreamRequest } from './request.ts'
 import { afterNextReads, surviveWriteErrors } from '../../node/socket-errors.ts'
 
 export interface ConnectionOwner {
-  /** The head of the final response has come, and the rest is still under way. */
+  /** The head of the final response has arrived, and the body has not ended. */
   onAnswered(connection: UpstreamConnection): void
   /** The connection can take another request. */
   onFree(connection: UpstreamConnection): void
-  /** It is gone for good. Called once, and before its receiver hears why. */
+  /** The connection has closed. Called once, before its receiver gets the error. */
   onGone(connection: UpstreamConnection): void
 }
 
 export class UpstreamConnection implements ResponseEvents, UploadEvents {
-  /** Kept by the owner: it counts this connection among those that wait for a response head. */
+  /** Set by the owner, which counts this connection among those that wait for a response head. */
   awaitsHead = false
-  /** The only client connection whose requests it may carry from now on; undefined: anybody's. */
+  /** The only client connection whose requests it may carry from now on; undefined: any. */
   boundTo: ClientConnection | undefined
-  /** How far the user on it is authenticated: not, as far as is known; in between two steps; done. */
+  /** Whether its user is authenticated: not as far as we know, between two steps of a handshake, or done. */
   authentication: 'none' | 'underway' | 'done' = 'none'
   readonly #owner: ConnectionOwner
   readonly #connector: UpstreamConnector
@@ -44,7 +43,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
   #isHeldBack = false
   #isConnecting = false
   #isGone = false
-  /** There is a request, and it has not been written yet. */
+  /** It has a request that has not been written yet. */
   #isUnsent = false
   #writeError: ProxyError | undefined
   readonly #silence = new Deadline(() => this.#fail(new ProxyError('UPSTREAM_TIMEOUT', 'timeout')))
@@ -56,12 +55,12 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     this.#connectTimeoutMs = connectTimeoutMs
   }
 
-  /** The request that it carries, or carried last, was not its first. */
+  /** Its present or last request was not its first. */
   get isReused(): boolean {
     return this.#requests > 1
   }
 
-  /** Only on a connection that is new or free. */
+  /** Call only on a new or idle connection. */
   send(request: UpstreamRequest, receiver: ResponseReceiver): void {
     this.#request = request
     this.#receiver = receiver
@@ -72,7 +71,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     } else if (!this.#isConnecting) this.#connect()
   }
 
-  /** After `onResponseData` said false: goes on. */
+  /** Continues after `onResponseData` returned false. */
   resume(): void {
     if (!this.#isHeldBack) return
     this.#isHeldBack = false
@@ -80,7 +79,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     this.#setDeadline()
   }
 
-  /** The receiver wants no more of it. What has not been sent yet leaves the connection as good as new. */
+  /** Drops the rest of the response. If nothing of the request has been sent, the connection can be used again. */
   abandon(): void {
     if (this.#socket !== undefined) {
       this.destroy()
@@ -92,7 +91,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     this.#owner.onFree(this)
   }
 
-  /** Now, and without a word to the receiver. Idempotent. */
+  /** Closes at once and does not call the receiver. Idempotent. */
   destroy(): void {
     if (this.#isGone) return
     this.#isGone = true
@@ -113,7 +112,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
 
   onData(chunk: Buffer): void {
     const isLast = this.#parser.isComplete
-    // Before the receiver lets go of the request's body: afterwards that is no longer ours to stop.
+    // Before the receiver detaches the request body, which we could not stop afterwards.
     if (isLast) this.#upload?.destroy()
     if (this.#receiver?.onResponseData(chunk, isLast) !== false || this.#isHeldBack) return
     this.#isHeldBack = true
@@ -158,12 +157,12 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     socket
       .on('end', () => this.#onEnd())
       .on('error', (cause) => this.#onError(connectionFailure(cause), socket))
-      // Without one of the two before it, somebody here has destroyed it.
+      // Without an error or an end before it, we have destroyed the socket ourselves.
       .on('close', () => this.#fail(this.#writeError ?? new ProxyError('UPSTREAM_RESET', 'closed')))
       .on('drain', () => this.#onDrain())
   }
 
-  /** A close that has come by now is seen before anything is written, so that the request can go elsewhere. */
+  /** Sees a close that has arrived before anything is written, so that the request can go to another connection. */
   #writeIfOpen(socket: Socket, request: UpstreamRequest): void {
     this.#idle.off()
     this.#isUnsent = true
@@ -188,7 +187,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
   }
 
   #onError(error: ProxyError, socket: Socket): void {
-    // A read that failed has destroyed it. If it was a write of a body, that may have been refused.
+    // A failed read has destroyed the socket. After a failed write of a body, the response may still be read.
     if (socket.destroyed || !this.#request?.body) {
       this.#fail(error)
       return
@@ -216,15 +215,15 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
       this.#complete()
       return
     }
-    // Until then one deadline holds for the whole head, in whatever pieces and after however many interim responses.
+    // Until then one deadline applies to the whole head, however many pieces and interim responses arrive.
     if (!this.#parser.hasHead) return
     this.#setDeadline()
     if (this.awaitsHead) this.#owner.onAnswered(this)
   }
 
-  /** False if the connection was not to say anything now; it is ended then. */
+  /** False if the upstream has sent bytes without a request; closes the connection then. */
   #awaitsResponse(): boolean {
-    // RFC 9112 9.2: bytes without a request are never the response to the next one.
+    // RFC 9112 9.2: bytes without a request are never used as the response to the next one.
     if (this.#receiver === undefined) this.destroy()
     else if (this.#isUnsent) this.#fail(new ProxyError('UPSTREAM_RESET', 'closed'))
     else return true
@@ -264,7 +263,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     this.#request = undefined
     this.#receiver = undefined
     this.#silence.off()
-    // The receiver has all of it, whether it could write it on or not.
+    // The receiver has got all of it, even if it has not passed everything on.
     if (this.#isHeldBack) this.#socket?.resume()
     this.#isHeldBack = false
     this.#idle.set(idleTimeoutMs(this.#parser.keepAliveSecs, this.boundTo !== undefined))
@@ -278,7 +277,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     receiver?.onResponseError(error, hasBegun, isUnsent)
   }
 
-  /** From now on the upstream has `timeoutMs` to do something; none while it is the client's turn to send or to read. */
+  /** Starts the deadline for the upstream to do something; none while we wait for the client to send or to read. */
   #setDeadline(): void {
     const isClientsTurn = this.#isHeldBack || this.#upload?.isHeldUp === false
     if (isClientsTurn || this.#request === undefined) this.#silence.off()

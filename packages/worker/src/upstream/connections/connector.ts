@@ -1,5 +1,5 @@
-// One connection to an upstream: TCP, or TLS verified against the upstream's own name. A failure says
-// in which step it happened. No connection and no TLS session is shared between upstreams.
+// Opens connections to one upstream address: TCP, or TLS verified against the name of the upstream. An error says which
+// step has failed. Upstreams share no connection and no TLS session.
 import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from 'node:net'
 import { connect as connectTls, type SecureContext } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -18,7 +18,7 @@ export interface UpstreamAddress {
 export type Connected = (...outcome: [error: null, socket: Socket] | [error: Error, socket: null]) => void
 
 const KEEP_ALIVE_PROBE_MS = 60_000
-/** One for all connections: what has been read is used up before the next read. A fresh one each time costs more. */
+/** One buffer for all connections: its bytes are consumed before the next read. A new one for each would cost more. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(65_536)
 
 /** `127.0.0.1:3000`, `[::1]:3000`: as people write it. */
@@ -31,7 +31,7 @@ export class UpstreamConnector {
   readonly #trust: UpstreamTrust
   readonly #names: Pick<NameResolver, 'lookup'>
   #session: Buffer | undefined
-  /** With what was trusted then: to resume a session verifies nothing anew. */
+  /** Kept with the roots of that time, because a resumed session is not verified again. */
   #sessionContext: SecureContext | undefined
 
   constructor(address: UpstreamAddress, trust: UpstreamTrust, names: Pick<NameResolver, 'lookup'>) {
@@ -43,7 +43,7 @@ export class UpstreamConnector {
   /**
    * Calls back once, with a socket that is ready for HTTP/1.1 or with a ProxyError UPSTREAM_CONNECT,
    * UPSTREAM_TLS, UPSTREAM_CONNECT_TIMEOUT or UPSTREAM_NAME_TIMEOUT. `timeoutMs` is for all steps together.
-   * @param onBytes gets what is read, instead of listeners for 'data'; to be copied: the next read overwrites it
+   * @param onBytes called with the bytes of each read instead of 'data' listeners; the next read overwrites them
    */
   connect(timeoutMs: number, callback: Connected, onBytes?: (chunk: Buffer) => void): void {
     let isDone = false
@@ -105,7 +105,7 @@ export class UpstreamConnector {
     const session = secureContext === this.#sessionContext ? this.#session : undefined
     const socket = connectTls({
       ...options,
-      // RFC 6066 3: an address is no server name; it is verified against the certificate's addresses.
+      // RFC 6066 3: an address is not sent as server name; it is verified against the addresses of the certificate.
       ...(isIP(host) === 0 ? { servername: host } : {}),
       secureContext,
       ALPNProtocols: ['http/1.1'],

@@ -1,5 +1,5 @@
-// A deadline that is set anew for every request. One timer for all of them: it is moved when the deadline is,
-// and when it is off runs on without meaning anything, since to make one and clear it costs more.
+// A deadline that is set again for every request, with one timer for all of them. Setting the deadline moves the timer;
+// without a deadline it keeps running and does nothing, because creating and clearing a timer costs more.
 
 export class Deadline {
   readonly #onExpired: () => void
@@ -11,7 +11,7 @@ export class Deadline {
     this.#onExpired = onExpired
   }
 
-  /** From now on; instead of when it was set before. */
+  /** Sets the deadline to `timeoutMs` from now; replaces an earlier one. */
   set(timeoutMs: number): void {
     this.#isOn = true
     if (this.#timer !== undefined && this.#timeoutMs === timeoutMs) {
@@ -31,7 +31,7 @@ export class Deadline {
     this.#isOn = false
   }
 
-  /** For good. */
+  /** Ends the timer. The deadline cannot be used again. */
   close(): void {
     this.#isOn = false
     clearTimeout(this.#timer)

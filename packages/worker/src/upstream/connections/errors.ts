@@ -1,4 +1,4 @@
-// Names the failures of an upstream: the runtime has many codes, the client and the log need few. Pure.
+// Maps the many error codes of the runtime to the few failures of an upstream that clients and logs need. Pure.
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { ErrorCode } from '@reverse-proxy/shared/errors'
 import { ProxyError } from '@reverse-proxy/shared/errors'

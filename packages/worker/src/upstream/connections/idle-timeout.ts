@@ -1,14 +1,14 @@
-// How long a connection to an upstream is kept without a request. Pure.
+// Decides how long a connection to an upstream is kept without a request. Pure.
 
-/** Shorter than any common server's own limit, so that it is we who close; a server's hint may lengthen it. */
+/** Shorter than the limit of any common server, so that we close first. A hint of the server may lengthen it. */
 const IDLE_TIMEOUT_MS = 4_000
 const MAX_IDLE_TIMEOUT_MS = 60_000
-/** An upstream that says how long it waits means from then on, not from when we hear of it. */
+/** The upstream counts from when it sent the hint, not from when we receive it. */
 const HINT_MARGIN_MS = 1_000
 
 /**
- * @param hintSecs what the upstream has said about itself
- * @param isBound a client has been authenticated on it, and would have to be again
+ * @param hintSecs the timeout of the upstream's Keep-Alive field
+ * @param isBound a client has authenticated on it, and would have to do so again
  */
 export function idleTimeoutMs(hintSecs: number | undefined, isBound: boolean): number {
   if (hintSecs === undefined) return isBound ? MAX_IDLE_TIMEOUT_MS : IDLE_TIMEOUT_MS

@@ -1,4 +1,4 @@
-// A request as an upstream connection sends it, and what its sender hears of the response.
+// A request as an upstream connection sends it, and the interface through which its sender receives the response.
 import type { BodySource } from '../../protocol/body.ts'
 import type { ParsedResponseHead } from '../http1/response-head.ts'
 
@@ -11,29 +11,29 @@ export interface UpstreamRequest {
   readonly contentLength: number | undefined
   /** It may be sent again although the upstream may have read it. */
   readonly isRepeatable: boolean
-  /** After it the connection is of no more use to others, whatever the upstream says. */
+  /** The connection takes no request after it, whatever the upstream says. */
   readonly isLast: boolean
   /**
-   * For the whole head of the response once the request has been sent; then for more of its body, and for the upstream
-   * to read on, each time anew. Never runs while the client is waited for.
+   * The time for the whole head of the response after the request has been sent. Then, again and again, the time until
+   * more of the body arrives, or until the upstream reads more. Does not run while we wait for the client.
    */
   readonly timeoutMs: number
 }
 
-/** The sender of a request. Exactly one of `onResponseEnd` and `onResponseError` is called, unless it is `destroy`ed. */
+/** The sender of a request. `onResponseEnd` or `onResponseError` is called once, unless the connection is destroyed. */
 export interface ResponseReceiver {
-  /** Interim responses (1xx) too. What it throws ends the exchange, as if the upstream had failed. */
+  /** Called for interim responses (1xx) too. An error that it throws counts as a failure of the upstream. */
   onResponseHead(head: ParsedResponseHead): void
   /**
-   * @param chunk to be copied: it is overwritten with the next read
-   * @param isLast it ends the body
-   * @returns false: no more until `resume`
+   * @param chunk the next read overwrites it
+   * @param isLast the body ends with it
+   * @returns false: send no more until `resume`
    */
   onResponseData(chunk: Buffer, isLast: boolean): boolean
   /** @param trailers name, value, name, value ...; names in lower case */
   onResponseEnd(trailers: readonly string[]): void
   /**
-   * @param hadBegun a byte of the response has come
+   * @param hadBegun a byte of the response has arrived
    * @param isUnsent nothing of the request has been written on this connection, which had served others
    */
   onResponseError(error: unknown, hadBegun: boolean, isUnsent: boolean): void

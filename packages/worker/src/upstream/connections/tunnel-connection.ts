@@ -1,17 +1,17 @@
-// A connection to a peer that one tunnel has to itself: opened for its handshake, never used again, counted by the pool
-// like every other until its socket is closed.
+// A connection to a peer for one tunnel alone. It is opened for the handshake and never used again; the pool counts it
+// like any other until its socket is closed.
 import type { Socket } from 'node:net'
 import type { Connected, UpstreamConnector } from './connector.ts'
 
 export interface TunnelOwner {
-  /** The head of the response to its handshake has come. */
+  /** The head of the response to its handshake has arrived. */
   onAnswered(connection: TunnelConnection): void
-  /** It is gone for good. Called once. */
+  /** The connection has closed. Called once. */
   onGone(connection: TunnelConnection): void
 }
 
 export class TunnelConnection {
-  /** Kept by the owner: its handshake waits for a response head. */
+  /** Set by the owner: its handshake waits for a response head. */
   awaitsHead = false
   readonly #owner: TunnelOwner
   readonly #connector: UpstreamConnector
@@ -25,7 +25,7 @@ export class TunnelConnection {
     this.#connectTimeoutMs = connectTimeoutMs
   }
 
-  /** Calls back as the connector does, or never if it is destroyed meanwhile. Once. */
+  /** Call it once. Calls back like the connector, or never if it is destroyed meanwhile. */
   connect(callback: Connected): void {
     this.#connector.connect(this.#connectTimeoutMs, (error, socket) => {
       if (this.#isGone) {
@@ -41,7 +41,7 @@ export class TunnelConnection {
     })
   }
 
-  /** The head of the response has come. */
+  /** Call when the head of the response has arrived. */
   answered(): void {
     if (this.awaitsHead && !this.#isGone) this.#owner.onAnswered(this)
   }

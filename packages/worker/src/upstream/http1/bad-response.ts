@@ -1,7 +1,7 @@
 // The error for a response that breaks a rule of HTTP: it names the rule and keeps the offending bytes for the log. Pure.
 import { ProxyError } from '@reverse-proxy/shared/errors'
 
-/** How the log calls a response that breaks a rule. */
+/** The name of such a response in the log. */
 export const BAD_RESPONSE = 'bad response'
 
 const MAX_EXCERPT_CHARS = 80
@@ -17,7 +17,7 @@ class Offence {
 }
 
 /**
- * @param rule that the response breaks, in a few stable words
+ * @param rule the rule that the response breaks, in a few stable words
  * @param offending the text that breaks it, a character for each byte; the log at debug level has its beginning
  */
 export function badResponse(rule: string, offending?: string): ProxyError {

@@ -1,14 +1,14 @@
-// A request body on its way into the upstream's socket: framed by us (RFC 9112 6 and 7), as long as the head
-// said, and no faster than the upstream reads.
+// Writes a request body to the socket of an upstream, framed as the head declares (RFC 9112 6 and 7), and no faster than
+// the upstream reads.
 import type { Socket } from 'node:net'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { BodySink, BodySource } from '../../protocol/body.ts'
 
 export interface UploadEvents {
   onUploaded(): void
-  /** The upstream reads no more for now. */
+  /** The upstream does not read at the moment. */
   onHeldUp(): void
-  /** @param error that of the body, or BAD_FRAMING when it has another length than declared */
+  /** @param error the body's own, or BAD_FRAMING if its length is not the declared one */
   onUploadFailed(error: ProxyError): void
 }
 
@@ -28,12 +28,12 @@ export class BodyUpload implements BodySink {
     this.#events = events
   }
 
-  /** The upstream has to read on before more is sent. */
+  /** The upstream has to read before more is sent. */
   get isHeldUp(): boolean {
     return this.#isHeldUp
   }
 
-  /** @param head goes first, with as much of the body as is there already */
+  /** @param head is written first, together with the part of the body that has arrived */
   start(head: string): void {
     this.#socket.cork()
     setImmediate(uncork, this.#socket)
@@ -41,20 +41,20 @@ export class BodyUpload implements BodySink {
     this.#body.flowTo(this)
   }
 
-  /** The upstream reads on. */
+  /** The upstream reads again. */
   resume(): void {
     this.#isHeldUp = false
     this.#body.resume()
   }
 
-  /** The rest is not wanted. Idempotent. */
+  /** Drops the rest. Idempotent. */
   destroy(): void {
     this.#body.stop()
   }
 
   onBody(bytes: Buffer, from: number, to: number): boolean {
     this.#bytes += to - from
-    // One byte too many would be the beginning of another request.
+    // A byte beyond the length would be the start of another request.
     if (this.#contentLength !== undefined && this.#bytes > this.#contentLength) {
       this.#fail()
       return true
@@ -80,7 +80,7 @@ export class BodyUpload implements BodySink {
 
   #writeChunk(content: Buffer): boolean {
     const socket = this.#socket
-    // It would be the last one.
+    // A chunk without bytes would be the last chunk.
     if (content.length === 0) return true
     socket.cork()
     socket.write(`${content.length.toString(16)}\r\n`, 'latin1')
@@ -90,7 +90,7 @@ export class BodyUpload implements BodySink {
     return mayContinue
   }
 
-  /** The client's parser has refused it by now. */
+  /** A safeguard: the parser for clients has rejected such a body before. */
   #fail(): void {
     this.#body.stop()
     this.#events.onUploadFailed(new ProxyError('BAD_FRAMING', 'a body of another length than declared'))

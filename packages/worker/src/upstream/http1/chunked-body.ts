@@ -1,5 +1,5 @@
-// A body in chunks, with its trailer section (RFC 9112 7.1), out of reads that may end anywhere. Lenient
-// where only one reading is possible: lines that end in LF alone, zero-filled sizes, white space behind a size.
+// Decodes a response body in chunks, with its trailer section (RFC 9112 7.1), from reads that may end anywhere. Lenient
+// where only one reading is possible: lines that end in LF alone, leading zeros, white space behind a size.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { parseFieldLines } from './response-head.ts'
 import { HeaderSection } from './header-section.ts'
@@ -22,7 +22,7 @@ const TAB = 0x09
 const SPACE = 0x20
 const SEMICOLON = 0x3b
 const DEL = 0x7f
-/** Beyond them a size would no longer be exact. */
+/** A size with more digits would not be exact. */
 const MAX_SIZE_DIGITS = 13
 /** Limit on the chunk extensions of one body: they carry no meaning but cost as much to read as content. */
 const MAX_EXTENSION_BYTES = 16_384
@@ -34,7 +34,7 @@ export class ChunkedBody {
   readonly #trailerSection = new HeaderSection()
   #state: State = 'complete'
   #bytesLeft = 0
-  /** Without zeros in front. */
+  /** Without leading zeros. */
   #sizeDigits = 0
   #hasSize = false
   #extensionBytes = 0
@@ -60,7 +60,7 @@ export class ChunkedBody {
   }
 
   /**
-   * Takes of `read`, from `at` on, what belongs to the body.
+   * Consumes the part of `read`, from `at` on, that belongs to the body.
    * @returns where the rest begins
    * @throws ProxyError UPSTREAM_PROTOCOL
    */
@@ -88,7 +88,7 @@ export class ChunkedBody {
     return end
   }
 
-  /** @returns where the next byte is */
+  /** @returns the position of the next byte */
   #takeByte(state: Exclude<State, 'content' | 'trailers' | 'complete'>, read: Buffer, at: number): number {
     const byte = read[at]!
     switch (state) {
@@ -133,7 +133,7 @@ export class ChunkedBody {
     const digit = hexDigit(read[at]!)
     if (digit === -1) throw badResponse('chunk size', around(read, at))
     this.#hasSize = true
-    // Zeros in front mean nothing, and are bounded as extensions are.
+    // Leading zeros mean nothing, and are bounded as extensions are.
     if (digit === 0 && this.#bytesLeft === 0) this.#countExtensionByte()
     else if (++this.#sizeDigits > MAX_SIZE_DIGITS) throw badResponse('chunk size too large', around(read, at))
     this.#bytesLeft = this.#bytesLeft * 16 + digit
@@ -148,7 +148,7 @@ export class ChunkedBody {
     this.#state = 'extension'
   }
 
-  /** @param at of the CR or LF: with the last chunk's begins what an empty line ends */
+  /** @param at position of the CR or LF; that of the last chunk begins the trailer section */
   #endSize(byte: number, at: number): number {
     if (!this.#hasSize) throw badResponse('chunk size missing')
     if (this.#bytesLeft > 0) {
@@ -178,7 +178,7 @@ function around(read: Buffer, at: number): string {
   return read.toString('latin1', Math.max(0, at - EXCERPT_BYTES), at + EXCERPT_BYTES)
 }
 
-/** -1: it is none. */
+/** The value of a hexadecimal digit, or -1. */
 function hexDigit(byte: number): number {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30
   const lower = byte | 0x20

@@ -1,11 +1,11 @@
-// A header section of an upstream's message, up to and with the empty line, out of reads that may end anywhere.
-// A line ends in CRLF or in LF alone (RFC 9112 2.2).
+// Collects a header section of a response, up to and with the empty line, from reads that may end anywhere. A line ends
+// in CRLF or in LF alone (RFC 9112 2.2).
 import { badResponse } from './bad-response.ts'
 
 const EMPTY_LINE = '\r\n\r\n'
 const MAX_BYTES = 65_536
 const FIRST_BYTES = 4_096
-/** How far the usual end of a section is looked for: longer ones are rare, and many short ones may come in one read. */
+/** How far to look for the usual end of a section: longer ones are rare, and a read may bring many short ones. */
 const USUAL_BYTES = 4_096
 const CR = 0x0d
 const LF = 0x0a
@@ -17,12 +17,12 @@ export class HeaderSection {
   #length = 0
   #text: string | undefined
 
-  /** Without the empty line, a character for each byte; undefined as long as some is missing. */
+  /** The section without the empty line, a character for each byte; undefined until it is complete. */
   get text(): string | undefined {
     return this.#text
   }
 
-  /** Whether what has come can be the beginning of `text`, or of something that begins with it. */
+  /** Whether the bytes so far are a beginning of `text`, or begin with it. */
   canBegin(text: string): boolean {
     return text.startsWith(this.#bytes.toString('latin1', 0, Math.min(this.#length, text.length)))
   }
@@ -39,18 +39,18 @@ export class HeaderSection {
   }
 
   /**
-   * Takes of `chunk`, from `at` on, what belongs to the section.
+   * Consumes the part of `chunk`, from `at` on, that belongs to the section.
    * @returns where the rest begins
    * @throws ProxyError UPSTREAM_PROTOCOL when it becomes too large
    */
   take(chunk: Buffer, at: number): number {
     if (this.#length === 0) {
-      // Nearly always it is all there at once.
+      // Nearly always one read has all of it.
       const usual = chunk.length - at > USUAL_BYTES ? chunk.subarray(0, at + USUAL_BYTES) : chunk
       const end = usual.indexOf(EMPTY_LINE, at, 'latin1')
       if (end !== -1) {
         const text = chunk.toString('latin1', at, end + 2)
-        // An empty line whose neighbour ends in LF alone may come before it.
+        // An empty line after a line that ends in LF alone may come before it.
         if (!text.includes('\n\n') && !text.includes('\n\r\n')) {
           this.#text = text
           return end + EMPTY_LINE.length
@@ -78,7 +78,7 @@ export class HeaderSection {
     return at + next - before
   }
 
-  /** Doubled each time: a section that comes byte by byte is not copied for each of them. */
+  /** Doubles the buffer, so that a section that arrives byte by byte is not copied for each byte. */
   #reserve(bytes: number): void {
     if (bytes <= this.#bytes.length) return
     const larger = Buffer.allocUnsafe(Math.max(bytes, this.#bytes.length * 2, FIRST_BYTES))
@@ -87,7 +87,7 @@ export class HeaderSection {
   }
 }
 
-/** Where the LF is that an empty line follows; -1: nowhere between `from` and `end`. */
+/** The position of the LF before an empty line; -1 if there is none between `from` and `end`. */
 function lastLineEnd(bytes: Buffer, from: number, end: number): number {
   for (let lf = bytes.indexOf(LF, from); lf !== -1 && lf + 1 < end; lf = bytes.indexOf(LF, lf + 1)) {
     if (bytes[lf + 1] === LF) return lf

@@ -1,19 +1,19 @@
-// The head of a request to an upstream as text (RFC 9112 3 to 6). Framed by us alone, from what the client's
-// message was parsed to; whatever could end a line or a name within it is refused once more. Pure.
+// The head of a request to an upstream as text (RFC 9112 3 to 6), framed from the parsed message and never from the
+// client's own bytes. Checks once more that no value can end a line or a name. Pure.
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { isToken } from '@reverse-proxy/shared/http-token'
 import { isFieldName } from '../../message/field-names.ts'
 import { isFieldValue } from '../../message/field-values.ts'
 import type { BodyFraming } from '../../message/request-parser.ts'
 
-/** RFC 9110 8.6: their meaning anticipates content, so that a length is sent where there is none, too. */
+/** RFC 9110 8.6: methods that anticipate content, so that Content-Length is sent even without content. */
 const WITH_CONTENT: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH'])
 // RFC 9112 3.2: the target ends at a space, and the line at CR or LF.
 const UNSAFE_TARGET = /[^\u0021-\u007e\u0080-\u00ff]/
 
 /**
  * @param fields name, value, name, value ...; without any that frame the message or concern its connection
- * @param isLast no other request follows on the connection
+ * @param isLast the connection takes no other request after this one
  * @returns a character for each byte
  * @throws ProxyError BAD_FRAMING
  */

@@ -1,12 +1,12 @@
-// The head of an upstream's response, from its text (RFC 9112 4 to 6). Pure. Lenient where only one reading is
-// possible (lines that end in LF alone, equal lengths); what two parsers could read differently is refused by name.
+// Parses the head of an upstream's response (RFC 9112 4 to 6). Pure. Lenient where only one reading is possible (lines
+// that end in LF alone, equal lengths); rejects what two parsers could read differently, and names the rule.
 import { isFieldName, lowerFieldName } from '../../message/field-names.ts'
 import { isContentLength, isFieldValue } from '../../message/field-values.ts'
 import { badResponse } from './bad-response.ts'
 
 export interface ParsedResponseHead {
   readonly status: number
-  /** As it came; may be empty. */
+  /** As the upstream sent it; may be empty. */
   readonly reason: string
   /** Name, value, name, value ...; names in lower case, a character for each byte. */
   readonly fields: string[]
@@ -14,11 +14,11 @@ export interface ParsedResponseHead {
   readonly framing: 'chunked' | 'until-close' | number
   /** The upstream will take another request on this connection. */
   readonly keepsAlive: boolean
-  /** How long it says it will wait for that (s); undefined if it does not say. */
+  /** How many seconds it says it will wait for that; undefined if it does not say. */
   readonly keepAliveSecs: number | undefined
 }
 
-/** How every response begins, whichever minor version it has. */
+/** Every response begins with this, whatever its minor version. */
 export const VERSION_1 = 'HTTP/1.'
 const SPACE = 0x20
 const TAB = 0x09
@@ -49,7 +49,7 @@ export function parseResponseHead(text: string): ParsedResponseHead {
         fields[i + 1] = contentLength
         break
       case 'transfer-encoding':
-        // We asked for no other coding; passed on without its name, it would be taken for the content.
+        // We accept no other coding: without Transfer-Encoding, the client would take the coded bytes for content.
         if (isChunked) throw badResponse('several Transfer-Encoding', value)
         if (value.toLowerCase() !== 'chunked') throw badResponse('transfer coding other than chunked', value)
         isChunked = true
@@ -63,7 +63,7 @@ export function parseResponseHead(text: string): ParsedResponseHead {
       default:
     }
   }
-  // RFC 9112 6.1: both, or chunks in HTTP/1.0, mean that somebody on the way frames messages wrongly.
+  // RFC 9112 6.1: both fields, or chunks in HTTP/1.0, show that some sender frames messages wrongly.
   if (isChunked && contentLength !== undefined)
     throw badResponse('both Content-Length and Transfer-Encoding', contentLength)
   if (isChunked && isVersion10) throw badResponse('Transfer-Encoding in HTTP/1.0')
@@ -107,8 +107,8 @@ function endOfLine(text: string, lf: number): number {
 }
 
 /**
- * RFC 9110 8.6: the same length may be said several times, in one field or in several.
- * @param before what has been said before
+ * RFC 9110 8.6: the same length may occur several times, in one field or in several.
+ * @param before the length of earlier fields
  */
 function sameLength(before: string | undefined, value: string): string {
   let length = before
@@ -118,7 +118,7 @@ function sameLength(before: string | undefined, value: string): string {
     if (length !== undefined && length !== digits) throw badResponse('different Content-Length', value)
     length = digits
   }
-  // One member at least has been looked at.
+  // At least one member has been checked.
   return length ?? value
 }
 
@@ -155,7 +155,7 @@ function isBlank(code: number): boolean {
   return code === SPACE || code === TAB
 }
 
-/** @param connection what stands in `Connection`; usually one word, if any */
+/** @param connection the value of `Connection`: usually one word, or none */
 function closes(connection: string): boolean {
   if (connection === '' || connection === 'keep-alive') return false
   return connection.split(',').some((option) => option.trim().toLowerCase() === 'close')
@@ -166,7 +166,7 @@ let newestHint: { readonly value: string; readonly seconds: number | undefined }
   seconds: undefined,
 }
 
-/** An upstream says the same each time. */
+/** Values repeat: an upstream sends the same each time. */
 function timeoutOf(value: string): number | undefined {
   if (value !== newestHint.value) {
     const seconds = KEEP_ALIVE_TIMEOUT.exec(value)?.[1]

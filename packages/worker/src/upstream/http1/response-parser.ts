@@ -1,4 +1,4 @@
-// An upstream's bytes as responses (RFC 9112 6): where each head and body begins and ends. One parser for all
+// Finds where each response of an upstream begins and ends, its head and its body (RFC 9112 6). One parser for all
 // requests of a connection, one after the other. Keeps nothing of a body.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -10,7 +10,7 @@ import { HeaderSection } from './header-section.ts'
 import { badResponse } from './bad-response.ts'
 
 export interface ResponseEvents {
-  /** Also of interim responses (1xx), of which there may be any number before the final one. */
+  /** Called for interim responses (1xx) too, of which there may be any number before the final one. */
   onHead(head: ParsedResponseHead): void
   onData(chunk: Buffer): void
 }
@@ -38,7 +38,7 @@ export class ResponseParser {
     this.#chunks = new ChunkedBody((content) => events.onData(content))
   }
 
-  /** A request has been sent. @param method RFC 9112 6.3: an answer to HEAD has no body */
+  /** A request has been sent. @param method RFC 9112 6.3: a response to HEAD has no body */
   begin(method: string): void {
     this.#state = 'head'
     this.#section.begin()
@@ -48,12 +48,12 @@ export class ResponseParser {
     this.#hasSurplus = false
   }
 
-  /** A byte of the response has come. */
+  /** At least one byte of the response has arrived. */
   get hasBegun(): boolean {
     return this.#hasBegun
   }
 
-  /** The head of the final response has come. */
+  /** The head of the final response has arrived. */
   get hasHead(): boolean {
     return this.#state !== 'head'
   }
@@ -76,7 +76,7 @@ export class ResponseParser {
     return this.#hasChunks ? this.#chunks.trailers : NO_TRAILERS
   }
 
-  /** @throws ProxyError UPSTREAM_PROTOCOL, and whatever the events' receiver throws */
+  /** @throws ProxyError UPSTREAM_PROTOCOL, and what the receiver of the events throws */
   execute(read: Buffer): void {
     this.#hasBegun = true
     let at = 0
@@ -105,7 +105,7 @@ export class ResponseParser {
   }
 
   /**
-   * The upstream has closed in order.
+   * The upstream has closed the connection with FIN.
    * @throws ProxyError UPSTREAM_RESET, UPSTREAM_PROTOCOL or UPSTREAM_TRUNCATED if that is not the end of the response
    */
   finish(): void {
@@ -134,7 +134,7 @@ export class ResponseParser {
       return next
     }
     const head = parseResponseHead(text)
-    // No request of ours asks for a switch, and what comes behind one is not HTTP.
+    // We never send Upgrade here, and the bytes behind a 101 are not HTTP.
     if (head.status === SWITCHING_PROTOCOLS) throw badResponse('101 that nobody asked for')
     if (head.status < 200) this.#section.begin()
     else this.#beginBody(head)
@@ -148,8 +148,8 @@ export class ResponseParser {
     this.#keepAliveSecs = keepAliveSecs
     if (this.#isToHead || endsWithHead(status) || framing === 0) {
       this.#state = 'complete'
-      // RFC 9110 8.6, RFC 9112 6.1: it must not announce a body. What does may send it, too, and it would be the
-      // beginning of the next answer.
+      // RFC 9110 8.6, RFC 9112 6.1: such a response must not announce a body. An upstream that announces one may also
+      // send it, and we would take it for the next response.
       if (status === NO_CONTENT && framing !== 'until-close' && framing !== 0) this.#keepsAlive = false
     } else if (framing === 'chunked') {
       this.#state = 'chunks'

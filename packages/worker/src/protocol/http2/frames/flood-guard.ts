@@ -1,5 +1,6 @@
-// Frames that cost us something and ask for nothing, counted by kind on each connection. A budget refills with time;
-// a client that has used one up is no client. Time is injected; what becomes of the connection is its own decision.
+// Counts, by kind and for each connection, the frames that cost us something and request nothing. Each kind has a budget
+// that refills with time; a client that has used up a budget is an attacker. Time is injected. The session decides what
+// happens to the connection.
 import { ConnectionError, ERROR } from './frames.ts'
 
 /** Kinds of floods; the metrics use the same names. */
@@ -13,15 +14,15 @@ export const FLOOD = {
   /** PRIORITY and PRIORITY_UPDATE. */
   priority: 4,
   windowUpdate: 5,
-  /** DATA without content that ends nothing. */
+  /** DATA without content and without END_STREAM. */
   emptyData: 6,
   /** Frames of unknown types, and GOAWAY. */
   unknown: 7,
-  /** DATA that we have to send in crumbs for want of window. */
+  /** DATA that we have to send in small pieces, because the client opens its window by so little. */
   tinyWindow: 8,
   /** CONTINUATION (CVE-2024-27316), empty ones among them; header-block.ts bounds those of one section. */
   continuation: 9,
-  /** Answers to frames that the client does not read. */
+  /** Our replies to control frames, which the client does not read. */
   unreadControl: 10,
 } as const
 
@@ -41,17 +42,17 @@ export const FLOOD_NAMES = [
   'unread control',
 ] as const
 
-/** At once, and then in a second. */
+/** How many at once, and then how many a second. */
 const BURST = [1_000, 200, 100, 1_000, 1_000, 4_000, 1_000, 1_000, 1_000, 1_000, 1] as const
 const PER_SECOND = [33, 33, 10, 1_000, 200, 1_000, 100, 100, 100, 200, 0] as const
 /** Beyond its burst, a client may answer each DATA frame with so many WINDOW_UPDATE. */
 const WINDOW_UPDATES_PER_DATA = 4
-/** A client that takes so much content may have had one frame of it cut short: the end of a full window. */
+/** For so much content, one frame may be cut short: at the end of a full window. */
 const BYTES_PER_TINY_WINDOW = 4_096
 
 export class FloodGuard {
   readonly #nowMs: () => number
-  /** The rest of each budget; made when the first is drawn upon. */
+  /** The rest of each budget; made at the first use. */
   #left: number[] | undefined
   #refilledMs = 0
 
@@ -65,7 +66,7 @@ export class FloodGuard {
     if (!this.allows(kind)) throw floodError(kind)
   }
 
-  /** Spends as well. @returns false: it is a flood */
+  /** Spends from the budget. @returns false: it is a flood */
   allows(kind: Flood): boolean {
     if (this.#left === undefined) {
       this.#left = [...BURST]
@@ -78,7 +79,7 @@ export class FloodGuard {
     return left[kind]! >= 0
   }
 
-  /** A DATA frame with so many bytes of content has been sent: the client may answer. */
+  /** Call when a DATA frame with so many bytes of content has been sent: the client may reply to it. */
   sentData(bytes: number): void {
     const left = this.#left
     if (left === undefined) return

@@ -1,5 +1,5 @@
-// From the bytes of a connection to frames (RFC 9113 3.4 and 4), wherever reads split them. DATA passes through as it
-// comes; any other frame is waited for, in memory that its own length bounds. What frames mean is the session's.
+// Splits the bytes of a connection into frames (RFC 9113 3.4 and 4), wherever reads end. DATA passes through as it
+// arrives; any other frame is collected, in memory that its own length bounds. The session knows what frames mean.
 import {
   FLAG,
   FRAME,
@@ -11,13 +11,13 @@ import {
   protocolError,
 } from './frames.ts'
 
-/** An error that any of them throws comes out of `execute`. */
+/** `execute` throws what any of these throws. */
 export interface FrameHandler {
-  /** The head of a frame that is no longer than we allow. Its payload may be long in coming. */
+  /** The head of a frame within our limit on length. Its payload may arrive much later. */
   onFrameHead(type: number, flags: number, streamId: number, length: number): void
   /** The payload of any frame but DATA. @param bytes valid until this returns */
   onPayload(type: number, flags: number, streamId: number, bytes: Buffer, from: number, to: number): void
-  /** Content of the newest DATA frame, without padding. @param bytes as `execute` was given them */
+  /** Content of the newest DATA frame, without padding. @param bytes those that `execute` was given */
   onData(bytes: Buffer, from: number, to: number): void
   /** The newest DATA frame is complete. */
   onDataEnd(): void
@@ -28,18 +28,18 @@ const STAGE = { preface: 0, head: 1, payload: 2, padLength: 3, data: 4, padding:
 export class FrameReader {
   readonly #handler: FrameHandler
   #stage: number = STAGE.preface
-  /** Bytes of the preface that have come. */
+  /** Bytes of the preface that have arrived. */
   #prefaceAt = 0
-  /** The bytes of a head that was split. */
+  /** The bytes of a head that reads have split. */
   readonly #head = Buffer.alloc(FRAME_HEAD_BYTES)
   #headBytes = 0
   #type = 0
   #flags = 0
   #streamId = 0
-  /** Bytes that are still to come: of the payload, of the content, or of the padding. */
+  /** Bytes that are still missing: of the payload, of the content, or of the padding. */
   #left = 0
   #padding = 0
-  /** The payload of a frame that was split; it has the frame's own length. */
+  /** The payload of a frame that reads have split, with room for all of it. */
   #partial: Buffer | undefined
 
   constructor(handler: FrameHandler) {
@@ -52,8 +52,8 @@ export class FrameReader {
   }
 
   /**
-   * @param chunk not to be changed afterwards if `onData` kept a part of it
-   * @throws ConnectionError; the reader is of no use then
+   * @param chunk must not change afterwards if `onData` kept a part of it
+   * @throws ConnectionError; the reader cannot be used again then
    */
   execute(chunk: Buffer): void {
     let at = 0

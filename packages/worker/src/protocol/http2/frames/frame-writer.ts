@@ -1,17 +1,17 @@
-// Frames to the client, laid one behind the other into the buffer of its socket. Knows how they are laid out, and how much
-// waits for the client to read; what is sent in which order is the session's decision.
+// Writes frames into the out-buffer of the socket, one behind the other. Knows their layout and how much waits for the
+// client to read. The sender decides what is sent, and in which order.
 import { OutBuffer } from '../../../io/out-buffer.ts'
 import { FLAG, FRAME, FRAME_HEAD_BYTES } from './frames.ts'
 
 export class FrameWriter extends OutBuffer {
-  /** Laid out since the client has last read all. */
+  /** Bytes written since the client last read everything. */
   unreadBytes = 0
-  /** Where the newest frame begins, if it could still get END_STREAM, and whose it is. */
+  /** The position and the stream of the newest frame, if it can still get END_STREAM. */
   #endableAt = -1
   #endableStream = 0
   #isClosed = false
 
-  /** Writes what there is; nothing that comes later. */
+  /** Sends what has been written; drops what is written later. */
   close(): void {
     this.flush()
     this.#isClosed = true
@@ -23,7 +23,7 @@ export class FrameWriter extends OutBuffer {
     super.flush()
   }
 
-  /** Room for `length` bytes behind the head is reserved. @returns where they go, from `end` on */
+  /** Writes a head and reserves `length` bytes behind it. @returns the buffer; they go to `end` */
   frameHead(length: number, type: number, flags: number, streamId: number): Buffer {
     const buffer = this.reserve(FRAME_HEAD_BYTES + length)
     this.#endableAt = -1
@@ -39,7 +39,7 @@ export class FrameWriter extends OutBuffer {
     this.end = buffer.writeUInt32BE(value, this.end)
   }
 
-  /** The payload, or the rest of it, of the newest frame. */
+  /** Writes the payload of the newest frame, or the rest of it. */
   payload(source: Buffer, from: number, to: number): void {
     source.copy(this.reserve(0), this.end, from, to)
     this.end += to - from
@@ -52,13 +52,13 @@ export class FrameWriter extends OutBuffer {
     this.end += to - from
   }
 
-  /** The newest frame is HEADERS with END_HEADERS, or DATA; it begins at `at`. */
+  /** Notes that the newest frame, at `at`, can get END_STREAM: HEADERS with END_HEADERS, or DATA. */
   markEndable(at: number, streamId: number): void {
     this.#endableAt = at
     this.#endableStream = streamId
   }
 
-  /** Sets END_STREAM in the newest frame. @returns false: it is not the stream's, or has left already */
+  /** Sets END_STREAM in the newest frame. @returns false: it is of another stream, or has been sent */
   endInPlace(streamId: number): boolean {
     if (this.#endableAt === -1 || this.#endableStream !== streamId) return false
     this.reserve(0)[this.#endableAt + 4]! |= FLAG.endStream

@@ -44,7 +44,7 @@ export const SETTING = {
 
 export const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
 export const FRAME_HEAD_BYTES = 9
-/** SETTINGS_MAX_FRAME_SIZE of ours, which is its least and initial value; we send none larger either. */
+/** Our SETTINGS_MAX_FRAME_SIZE: the smallest and initial value. We send no larger frames either. */
 export const MAX_FRAME_BYTES = 16_384
 /** Flow-control windows, stream identifiers and increments have 31 bits. */
 export const MAX_31_BITS = 0x7fff_ffff
@@ -59,7 +59,7 @@ export const GOAWAY_BYTES = 8
 /** Ends the connection with GOAWAY (RFC 9113 5.4.1). */
 export class ConnectionError extends Error {
   readonly code: number
-  /** The kind of the flood; undefined: it is none. */
+  /** The kind of flood; undefined if it is none. */
   readonly flood: string | undefined
 
   /** @param reason for the log: a code in capitals, or a few words */

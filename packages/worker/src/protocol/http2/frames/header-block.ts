@@ -1,9 +1,8 @@
-// The header section that is being received (RFC 9113 4.3 and 6.10): HEADERS and its CONTINUATION as one block. Bounds
-// how many bytes and frames it may be.
+// Joins HEADERS and its CONTINUATION frames to one header block (RFC 9113 4.3 and 6.10). Bounds its bytes and frames.
 import { FLOOD, floodError } from './flood-guard.ts'
 import { ConnectionError, ERROR, FLAG, FRAME, PRIORITY_BYTES, protocolError } from './frames.ts'
 
-/** A section of SETTINGS_MAX_HEADER_LIST_SIZE needs a few; this many is a game. */
+/** A section of SETTINGS_MAX_HEADER_LIST_SIZE needs a few frames; so many are an attack. */
 const MAX_CONTINUATIONS = 32
 
 export class HeaderBlock {
@@ -19,7 +18,7 @@ export class HeaderBlock {
   #kept: Buffer[] = []
   #keptBytes = 0
 
-  /** CONTINUATION must come, and nothing else may. */
+  /** The next frame must be CONTINUATION. */
   get isOpen(): boolean {
     return this.#isOpen
   }

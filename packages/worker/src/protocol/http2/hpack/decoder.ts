@@ -1,15 +1,15 @@
-// Header blocks of the client (RFC 7541). Keeps the dynamic table of one connection, whose entries are fields that have
-// been checked already. Every block must be decoded, also one that nobody wants: the next one depends on it.
+// Decodes header blocks of the client (RFC 7541). Keeps the dynamic table of one connection, whose entries are fields
+// that have been checked. Every block must be decoded, even if its stream is refused: the next block depends on it.
 import { compressionError } from '../frames/frames.ts'
 import { Field, fieldOf } from './field.ts'
 import { decodedBytesLimit, decodeHuffman } from './huffman.ts'
 import { STATIC_ENTRIES } from './static-table.ts'
 
-/** SETTINGS_HEADER_TABLE_SIZE of ours, which is its initial value. */
+/** Our SETTINGS_HEADER_TABLE_SIZE, the initial value. */
 const TABLE_BYTES = 4_096
 /** An entry counts 32 bytes at least; a power of two. */
 const TABLE_ENTRIES = 128
-/** Beyond this an integer is nobody's length or index. */
+/** No valid length or index is larger. */
 const MAX_INTEGER_SHIFT = 21
 
 const STATIC: readonly Field[] = [
@@ -19,7 +19,7 @@ const STATIC: readonly Field[] = [
 const DYNAMIC_FROM = STATIC.length
 
 export interface FieldLimits {
-  /** As SETTINGS_MAX_HEADER_LIST_SIZE counts (RFC 9113 6.5.2). */
+  /** Counted like SETTINGS_MAX_HEADER_LIST_SIZE (RFC 9113 6.5.2). */
   readonly bytes: number
   readonly count: number
 }
@@ -33,7 +33,7 @@ export class HpackDecoder {
   #newest = 0
   #entries = 0
   #size = 0
-  /** As the client has chosen it. */
+  /** The size that the client has chosen. */
   #maxSize = TABLE_BYTES
   #bytes: Buffer = scratch
   #at = 0
@@ -64,7 +64,7 @@ export class HpackDecoder {
       if (listBytes > limits.bytes || list.length === limits.count) isWithin = false
       if (isWithin) list.push(field)
     }
-    // The bytes belong to the transport.
+    // A copy, because the bytes belong to the transport.
     this.#bytes = scratch
     return isWithin
   }
@@ -88,7 +88,7 @@ export class HpackDecoder {
   }
 
   #insert(field: Field): void {
-    // RFC 7541 4.4: what is larger than the table empties it.
+    // RFC 7541 4.4: an entry that is larger than the table empties it.
     this.#evict(this.#maxSize - field.size)
     if (field.size > this.#maxSize) return
     // oxlint-disable-next-line unicorn/no-new-array -- its length is what is wanted

@@ -1,11 +1,11 @@
-// Header blocks to the client (RFC 7541). Keeps the dynamic table of one connection; a line goes there when the worker
-// has seen it twice. Strings go without Huffman coding: a table entry is sent once, and the others are short.
+// Encodes header blocks for the client (RFC 7541). Keeps the dynamic table of one connection; a line enters it when the
+// worker has seen it twice. No Huffman coding: the string of a table entry is sent once, and other strings are short.
 import type { FieldLine } from './field-line.ts'
 
-/** We use no larger table, whatever the client allows; its initial value. */
+/** The largest table that we use, even if the client allows more; also the initial size. */
 const TABLE_BYTES = 4_096
 const STATIC_ENTRIES = 61
-/** An indexed line leaves room for others. */
+/** A larger line is not indexed, so that the table has room for others. */
 const MAX_INDEXED_BYTES = 1_024
 const STATUS_NAME_INDEX = 8
 /** RFC 7541 appendix A. */
@@ -27,7 +27,7 @@ const HEAD_OVERHEAD_BYTES = 32
 export class HpackEncoder {
   /** The oldest entry comes first. */
   #table: FieldLine[] = []
-  /** Entries are numbered as they are made; the first of the table has this number. */
+  /** Entries are numbered in the order in which they are made; this is the number of the oldest in the table. */
   #firstNumber = 0
   #numbers: Map<FieldLine, number> | undefined
   #size = 0
@@ -46,7 +46,7 @@ export class HpackEncoder {
     this.#evict(this.#maxSize)
   }
 
-  /** How many bytes a block can have at most. */
+  /** The most bytes that the block can have. */
   limitOf(lines: readonly FieldLine[]): number {
     let bytes = HEAD_OVERHEAD_BYTES
     for (const { name, value } of lines) bytes += name.length + value.length + LINE_OVERHEAD_BYTES
@@ -116,7 +116,7 @@ export class HpackEncoder {
     this.#at += this.#target.write(text, this.#at, 'latin1')
   }
 
-  /** RFC 7541 5.1. @param pattern what stands before the prefix */
+  /** RFC 7541 5.1. @param pattern the bits before the prefix */
   #integer(pattern: number, mask: number, value: number): void {
     const target = this.#target
     if (value < mask) {

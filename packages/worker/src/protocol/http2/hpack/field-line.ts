@@ -1,5 +1,5 @@
-// Field lines of responses as the encoder wants them: an upstream repeats most of what it says, so that a line is checked
-// and looked up once. Bounded in names, in lines for a name and in bytes; belongs to the whole worker.
+// Field lines of responses, prepared for the encoder. An upstream repeats most of its lines, so each is checked and
+// looked up once for the whole worker. Bounded in names, in lines for each name, and in bytes.
 import { isToken } from '@reverse-proxy/shared/http-token'
 import { lowerFieldName } from '../../../message/field-names.ts'
 import { isFieldValue } from '../../../message/field-values.ts'
@@ -11,7 +11,7 @@ const MAX_LINES = 32
 const MAX_VALUE_BYTES = 256
 /** RFC 7541 4.1. */
 const OVERHEAD_BYTES = 32
-/** Values that are a secret (RFC 7541 7.1.3) or hardly ever come twice. */
+/** Names whose values are secret (RFC 7541 7.1.3) or hardly ever repeat. */
 const NOT_INDEXED: ReadonlySet<string> = new Set(['set-cookie', 'etag', 'location', 'content-length'])
 const SECRET = 'set-cookie'
 
@@ -20,11 +20,11 @@ export class FieldLine {
   readonly value: string
   /** Index of the name in the static table; 0: none. */
   readonly nameIndex: number
-  /** As HPACK counts it. */
+  /** Size of the entry in HPACK (RFC 7541 4.1). */
   readonly size: number
   readonly mayBeIndexed: boolean
   readonly isSecret: boolean
-  /** Times it has been asked for. */
+  /** How often it has been used. */
   uses = 0
 
   constructor(name: string, value: string, isCached: boolean) {

@@ -1,5 +1,5 @@
-// One field line of a request as HPACK gives it: looked at once, when it is made, however often its table entry is used
-// again. Says whether it is malformed by itself (RFC 9113 8.2); what the fields are together is request-head.ts. Pure.
+// One field line of a request as HPACK gives it, checked once when it is made, however often its table entry is used.
+// Says whether the line alone is malformed (RFC 9113 8.2); streams/request-head.ts checks the fields together. Pure.
 import { isToken } from '@reverse-proxy/shared/http-token'
 import { isContentLength, isFieldValue } from '../../../message/field-values.ts'
 import { STATIC_NAMES } from './static-table.ts'
@@ -40,18 +40,18 @@ const UPPER_CASE = /[A-Z]/
 const EDGE_SPACE = /^[\t ]|[\t ]$/
 // RFC 3986 3.1.
 const SCHEME = /^[A-Za-z][A-Za-z0-9+.-]*$/
-// RFC 3986 3.2 without userinfo, which RFC 9113 8.3.1 forbids. Nobody's name is empty.
+// RFC 3986 3.2 without userinfo, which RFC 9113 8.3.1 forbids. No name is empty.
 const AUTHORITY = /^[A-Za-z0-9._~!$&'()*+,;=:%[\]-]+$/
-// Origin-form or `*`. Bytes beyond ASCII and fragments get an answer like over HTTP/1.
+// Origin-form or `*`. Bytes beyond ASCII and fragments pass here and get the same response as over HTTP/1.
 const PATH = /^(?:\/[\u0021-\u007e\u0080-\u00ff]*|\*)$/
-/** RFC 7541 4.1: what an entry counts beside its name and value. */
+/** RFC 7541 4.1: the size of an entry beside its name and value. */
 const OVERHEAD_BYTES = 32
 
 export class Field {
   readonly name: string
   readonly value: string
   readonly kind: number
-  /** As HPACK counts it. */
+  /** Size of the entry in HPACK (RFC 7541 4.1). */
   readonly size: number
 
   constructor(name: string, value: string, kind: number) {
@@ -93,9 +93,9 @@ function kindOf(name: string, value: string): number {
 
 function isPlain(name: string, value: string): boolean {
   if (CONNECTION_SPECIFIC.has(name)) return false
-  // RFC 9113 8.2.2: the only thing that TE may say.
+  // RFC 9113 8.2.2: the only value that TE may have.
   if (name === 'te') return value.toLowerCase() === 'trailers'
-  // A pseudo-header that is none of a request's is no token.
+  // Any other name that begins with a colon is no token, and so malformed.
   if (STATIC_NAMES.has(name)) return !name.startsWith(':')
   return isToken(name) && !UPPER_CASE.test(name)
 }

@@ -3,7 +3,7 @@
 import { compressionError } from '../frames/frames.ts'
 
 const EOS = 256
-/** Bits of the code of each byte, and of EOS. The code is canonical: the lengths alone say what it is. */
+/** Length in bits of the code of each byte, and of EOS. The code is canonical, so the lengths define it. */
 // prettier-ignore
 const CODE_LENGTHS = [
   13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28,
@@ -25,7 +25,7 @@ const STATE_SHIFT = 16
 
 const { STEPS, MAY_END } = buildAutomaton()
 
-/** The shortest code has five bits. @returns at most how many bytes `length` encoded ones are */
+/** The shortest code has five bits. @returns the most bytes that `length` encoded bytes can give */
 export function decodedBytesLimit(length: number): number {
   return Math.floor((length * 8) / 5)
 }

@@ -1,9 +1,9 @@
-// How the newest closed streams of a connection ended: what may still come on them depends on it (RFC 9113 5.1). Forgets
-// the oldest; a client that is so far behind its own streams gets the answer for those that it never opened.
+// Remembers how the newest closed streams of a connection ended, because that decides which frames may still arrive on
+// them (RFC 9113 5.1). Forgets the oldest; frames on those are treated as on streams that were never opened.
 
 export const CLOSED = { unknown: 0, ended: 1, resetByClient: 2, resetByUs: 3 } as const
 
-/** Twice as many streams as a client usually may have open. */
+/** Twice as many as the usual limit on open streams. */
 const MEMORY = 256
 
 export class ClosedStreams {

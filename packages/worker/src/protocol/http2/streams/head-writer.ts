@@ -1,5 +1,5 @@
-// Header sections to the client: encoded straight into the writer's buffer, or, where one is larger than a frame, into
-// HEADERS and CONTINUATION (RFC 9113 4.3). Owns the encoder of its connection.
+// Writes header sections to the client. Encodes one straight into the writer's buffer, or splits it into HEADERS and
+// CONTINUATION if it is larger than a frame (RFC 9113 4.3). Owns the encoder of its connection.
 import type { FieldLine } from '../hpack/field-line.ts'
 import { FLAG, FRAME, FRAME_HEAD_BYTES, MAX_FRAME_BYTES } from '../frames/frames.ts'
 import { putFrameHead, type FrameWriter } from '../frames/frame-writer.ts'

@@ -1,14 +1,14 @@
 // How urgent a response is (RFC 9218): the `priority` field and PRIORITY_UPDATE, as one small number. Pure.
 
-/** Urgency in the upper bits, 0 to 7, 0 first; the lowest bit says that it may be sent in turns with others. */
+/** Urgency in the upper bits, 0 (first) to 7; the lowest bit is `incremental`: it may take turns with others. */
 export type Priority = number
 
 export const URGENCIES = 8
 const DEFAULT_URGENCY = 3
-/** A client that says nothing about a response gets it in turns with others like it: fair, whoever is first. */
+/** Without a priority of the client, responses take turns, which is fair to all. */
 export const DEFAULT_PRIORITY: Priority = DEFAULT_URGENCY * 2 + 1
 const MAX_TEXT = 256
-// RFC 8941 3.2 and 4.2, for the two members that mean something. The last of several counts.
+// RFC 8941 3.2 and 4.2, for the two members that have a meaning. The last of several counts.
 const URGENCY = /^u=([0-7])(?:;.*)?$/
 const INCREMENTAL = /^i(?:=\?([01]))?(?:;.*)?$/
 
@@ -20,7 +20,7 @@ export function isIncremental(priority: Priority): boolean {
   return (priority & 1) === 1
 }
 
-/** @param text the field's value; what it says that is not valid is ignored */
+/** @param text the value of the field; invalid members are ignored */
 export function parsePriority(text: string): Priority {
   let urgency = DEFAULT_URGENCY
   let incremental = 0

@@ -1,5 +1,5 @@
-// From the fields of a section to a request's head, or the finding that it is malformed (RFC 9113 8.1.1): pseudo-headers,
-// and what fields say together. Pure. What a well-formed request may ask for is message/request-parser.ts.
+// Makes the head of a request from the fields of a section, or finds that it is malformed (RFC 9113 8.1.1): checks the
+// pseudo-headers and what the fields mean together. message/request-parser.ts checks a well-formed request. Pure.
 import type { RequestHead } from '../../../message/request-parser.ts'
 import { KIND, type Field } from '../hpack/field.ts'
 
@@ -80,7 +80,7 @@ export function requestHeadOf(fields: readonly Field[], endsWithHead: boolean): 
     if (protocol !== undefined && (method !== CONNECT || authority === undefined)) return undefined
     if (target === '*' && method !== 'OPTIONS') return undefined
   }
-  // RFC 9113 8.1.1. What follows a CONNECT is no content.
+  // RFC 9113 8.1.1. The bytes behind a CONNECT are not content.
   if (endsWithHead && contentLength !== undefined && contentLength > 0) return undefined
   return {
     protocol: 'h2',

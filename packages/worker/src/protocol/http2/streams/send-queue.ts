@@ -1,5 +1,5 @@
-// Content of a response that waits for its turn or for a window: copies in pooled memory, given back as soon as they are
-// sent. Usually one chunk, since its source waits as well.
+// Content of a response that waits for its turn or for a window: copies in pooled memory, released as soon as they are
+// sent. Usually one chunk, because the source of the response pauses then.
 import { buffers, BUFFER_BYTES } from '../../../io/buffer-pool.ts'
 
 /** Shorter ones share the runtime's own slabs. */
@@ -19,7 +19,7 @@ export class SendQueue {
     return this.#chunks.length === 0
   }
 
-  /** The first chunk is the last, too. */
+  /** There is only one chunk. */
   get isLast(): boolean {
     return this.#chunks.length === 1
   }
@@ -28,7 +28,7 @@ export class SendQueue {
     return this.#chunks[0]
   }
 
-  /** Copies what is behind `from`. */
+  /** Appends a copy of the chunk from `from` on. */
   add(source: Buffer, from: number): void {
     for (let at = from; at < source.length; at += BUFFER_BYTES) {
       const end = Math.min(source.length, at + BUFFER_BYTES)
@@ -39,7 +39,7 @@ export class SendQueue {
     }
   }
 
-  /** The first is not needed any more. */
+  /** Removes the first chunk. */
   drop(): void {
     const chunk = this.#chunks.shift()
     if (chunk?.isPooled === true) buffers.give(chunk.memory)

@@ -1,5 +1,5 @@
-// Everything that goes to the client on one connection: control frames at once, heads and content as windows and the
-// client's reading allow, the streams by turns.
+// Sends everything to the client of one connection: control frames at once; heads and content as the windows and the
+// client's reading allow, with the streams taking turns.
 import type { OutSocket } from '../../../io/out-buffer.ts'
 import type { FieldLine } from '../hpack/field-line.ts'
 import type { FloodGuard } from '../frames/flood-guard.ts'
@@ -18,7 +18,7 @@ import type { Priority } from './priority.ts'
 import type { Http2Stream } from './stream.ts'
 import { Turns } from './turns.ts'
 
-/** Answers to control frames that wait for the client to read. */
+/** Bytes of replies to control frames that may wait for the client to read. */
 const MAX_UNREAD_BYTES = 65_536
 
 export class Sender {
@@ -40,12 +40,12 @@ export class Sender {
     return !this.#writer.isBlocked && !this.#isClosed
   }
 
-  /** The client makes us answer, and reads nothing. */
+  /** The client makes us reply, and reads nothing. */
   get isUnread(): boolean {
     return this.#writer.unreadBytes > MAX_UNREAD_BYTES
   }
 
-  /** Everything written so far leaves; nothing more is written. */
+  /** Sends everything written so far; nothing more is written. */
   close(): void {
     if (this.#isClosed) return
     this.#isClosed = true
@@ -77,7 +77,7 @@ export class Sender {
     if (!this.#writer.endInPlace(streamId)) this.#writer.frameHead(0, FRAME.data, FLAG.endStream, streamId)
   }
 
-  /** Lets streams send, by turns, for as long as the client takes it. */
+  /** Lets streams send in turns as long as the client reads. */
   pump(): void {
     let waiting: Http2Stream[] | undefined
     while (this.maySend) {

@@ -1,4 +1,4 @@
-// SETTINGS in both directions (RFC 9113 6.5): what we tell a client, and what a client's values mean. Pure.
+// SETTINGS in both directions (RFC 9113 6.5): ours, and the values of a client. Pure.
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import {
   ConnectionError,
@@ -12,15 +12,15 @@ import {
 } from '../frames/frames.ts'
 import type { FieldLimits } from '../hpack/decoder.ts'
 
-/** How far a client may run ahead of the upstream on one stream, and on all streams of a connection. */
+/** Bytes that a client may send ahead of the upstream: on one stream, and on all streams of a connection. */
 export const STREAM_WINDOW_BYTES = 256 * 1024
 export const CONNECTION_WINDOW_BYTES = 1024 * 1024
 /**
- * So many cookie crumbs are let through beside the fields: browsers keep 180 cookies for a site. A repeated crumb is
- * one byte of HPACK and costs a string and two pointers here, so that `header_bytes` alone bounds no memory.
+ * So many cookie crumbs may come in addition to the limit on fields: browsers keep 180 cookies for a site. A repeated
+ * crumb is one byte of HPACK but costs a string and two pointers here, so `header_bytes` alone would not bound memory.
  */
 const MAX_CRUMBS = 256
-/** Bytes that HTTP/2 counts for a crumb beside its value: its name, and 32 bytes (RFC 9113 6.5.2). */
+/** Size of a crumb beside its value: its name, and 32 bytes (RFC 9113 6.5.2). */
 const CRUMB_OVERHEAD_BYTES = 'cookie'.length + 32
 const MAX_FRAME_SIZE_LIMIT = 2 ** 24 - 1
 /** More entries than there are settings, reserved ones among them. */
@@ -29,7 +29,7 @@ export const MAX_SETTINGS = 32
 /** The limits that a connection holds its client to. */
 export interface SessionLimits {
   readonly maxStreams: number
-  /** Up to it, twice our own limit, a request gets an answer that says what is wrong. */
+  /** Twice the configured limit: a request between the two gets a response that says what is wrong. */
   readonly fields: FieldLimits
 }
 
@@ -49,9 +49,9 @@ export function settingsPayload({ maxStreams, fields }: SessionLimits): Buffer {
     [SETTING.maxConcurrentStreams, maxStreams],
     [SETTING.initialWindowSize, STREAM_WINDOW_BYTES],
     [SETTING.maxHeaderListSize, fields.bytes],
-    // RFC 8441 3: never to be taken back.
+    // RFC 8441 3: it must not be withdrawn later.
     [SETTING.enableConnectProtocol, 1],
-    // RFC 9218 2.1: and neither is this.
+    // RFC 9218 2.1: nor must this.
     [SETTING.noRfc7540Priorities, 1],
   ] as const
   const payload = Buffer.alloc(settings.length * SETTING_BYTES)
@@ -62,12 +62,12 @@ export function settingsPayload({ maxStreams, fields }: SessionLimits): Buffer {
   return payload
 }
 
-/** The settings of a client, as far as we act by them. */
+/** The settings of a client that we use. */
 export class PeerSettings {
   initialWindowBytes = INITIAL_WINDOW_BYTES
 
   /**
-   * One setting. What concerns a server's requests or pushes is checked and means nothing to us.
+   * Applies one setting. Settings about pushes are checked and ignored.
    * @returns SETTINGS_HEADER_TABLE_SIZE, if it is that
    * @throws ConnectionError
    */
@@ -86,12 +86,12 @@ export class PeerSettings {
         this.initialWindowBytes = value
         break
       case SETTING.maxFrameSize:
-        // Ours never have more than the least that it may say.
+        // Our frames never have more than its minimum.
         if (value < MAX_FRAME_BYTES || value > MAX_FRAME_SIZE_LIMIT)
           throw protocolError('SETTINGS_MAX_FRAME_SIZE')
         break
       default:
-      // RFC 9113 6.5.2: to be ignored if it is unknown. The others are advice.
+      // RFC 9113 6.5.2: unknown settings are ignored. The other known ones are advice.
     }
     return undefined
   }

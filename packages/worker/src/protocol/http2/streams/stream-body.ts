@@ -1,19 +1,19 @@
-// The body of a request on one stream: passed on as it comes, or kept for as long as nobody takes it. Its memory is
-// bounded by the stream's window, since a client may send on only for what has been taken.
+// The body of a request on one stream: passed to its sink as it arrives, or kept while the sink takes no more. The
+// window of the stream bounds its memory, because the client may send more only when the sink has taken something.
 //
-// Ownership: bytes that pass straight through are the sink's, as body.ts says. What is kept is copied, since it may be a
-// small part of a large read.
+// Ownership: bytes that pass straight through belong to the sink, as body.ts says. Kept bytes are copied, because they
+// may be a small part of a large read.
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { BodySink, BodySource } from '../../body.ts'
 
 export interface BodyCredit {
-  /** So many bytes have been taken: the client may send as many more. */
+  /** The sink has taken so many bytes: the client may send as many more. */
   onTaken(bytes: number): void
-  /** So many will never be, and count for the connection alone. */
+  /** So many bytes will never be taken; only the window of the connection gets them back. */
   onDropped(bytes: number): void
 }
 
-/** Small pieces are kept together: each alone would cost more than it holds. */
+/** Small pieces share a buffer of this size: each alone would cost more memory than it holds. */
 const PIECE_BYTES = 16_384
 
 export class StreamBody implements BodySource {
@@ -23,10 +23,10 @@ export class StreamBody implements BodySource {
   #isStopped = false
   #isEnded = false
   #isGone = false
-  /** The last piece may have room left. */
+  /** Kept pieces; the last one may have room left. */
   #kept: Buffer[] = []
   #lastLength = 0
-  /** Given to the sink, which said that it takes no more for now. */
+  /** Bytes that the sink got when it said that it takes no more; they count as taken once it resumes. */
   #untaken = 0
 
   constructor(credit: BodyCredit) {
@@ -55,7 +55,7 @@ export class StreamBody implements BodySource {
     this.#drop()
   }
 
-  /** Content has come. */
+  /** Content has arrived. */
   receive(bytes: Buffer, from: number, to: number): void {
     if (this.#isStopped) this.#credit.onDropped(to - from)
     else if (this.#isFlowing) this.#give(bytes, from, to)
@@ -68,7 +68,7 @@ export class StreamBody implements BodySource {
     if (this.#isFlowing) this.#flow()
   }
 
-  /** The stream is closed. Before the end: nothing more will come. */
+  /** The stream is closed. If the body was not complete, its sink is told. */
   close(): void {
     this.#isGone = true
     const sink = this.#sink
@@ -100,7 +100,7 @@ export class StreamBody implements BodySource {
       return
     }
     this.#isFlowing = false
-    // It may have stopped the body within the call.
+    // The sink may have stopped the body within the call.
     if (this.#isStopped) this.#credit.onDropped(to - from)
     else this.#untaken += to - from
   }

@@ -1,5 +1,5 @@
-// One stream: a request that comes and a response that goes, each with its own end and its own window. Knows what may
-// still be sent and received on it; when it is its turn to send is the session's decision.
+// One stream: a request in and a response out, each with its own end and its own window. Knows what may still be sent
+// and received on it. The sender decides when it is its turn to send.
 import type { FieldLine } from '../hpack/field-line.ts'
 import { MAX_FRAME_BYTES } from '../frames/frames.ts'
 import { parsePriority, DEFAULT_PRIORITY, type Priority } from './priority.ts'
@@ -10,17 +10,17 @@ import { StreamBody, type BodyCredit } from './stream-body.ts'
 
 /** The connection as its streams use it. */
 export interface StreamLink {
-  /** The client takes more than control frames now. */
+  /** The client reads fast enough to be sent more than control frames. */
   readonly maySend: boolean
   /** Window of the connection: `sendData` may send so many bytes. */
   readonly sendWindow: number
   sendHead(streamId: number, status: number, lines: readonly FieldLine[], endStream: boolean): void
   sendData(streamId: number, chunk: Buffer, from: number, to: number, endStream: boolean): void
-  /** A frame was short for want of a window. */
+  /** A frame was cut short because a window was nearly used up. */
   onTinyWindow(): void
-  /** END_STREAM behind what has been sent on the stream. */
+  /** Sends END_STREAM after what has been sent on the stream. */
   sendEnd(streamId: number): void
-  /** It has something that it may send. */
+  /** It has something to send and may send it. */
   awaitTurn(stream: Http2Stream): void
   /** The client may send more: RFC 9113 6.9. @param streamBytes 0 if the stream gets no more */
   credit(streamId: number, connectionBytes: number, streamBytes: number): void
@@ -32,7 +32,7 @@ export interface StreamLink {
 export interface StreamOwner {
   /** After `write` returned false: everything has been sent. */
   onDrain(): void
-  /** Nothing comes and nothing goes any more. Once. */
+  /** The stream has closed in both directions. Once. */
   onStreamClosed(): void
 }
 
@@ -41,7 +41,7 @@ interface PendingHead {
   readonly lines: readonly FieldLine[]
 }
 
-/** Less than this, when there is more, is a crumb. */
+/** A shorter frame, when there is more to send, counts as cut short. */
 const TINY_BYTES = 256
 const NO_LINES: readonly FieldLine[] = []
 
@@ -50,23 +50,23 @@ export class Http2Stream implements BodyCredit {
   readonly head: Http2RequestHead
   owner: StreamOwner | undefined
   priority: Priority
-  /** Kept by the session's turns. */
+  /** Used by Turns alone. */
   isWaiting = false
-  /** END_STREAM has come. */
+  /** END_STREAM has arrived. */
   isRequestComplete: boolean
   /** END_STREAM has been sent. */
   isResponseSent = false
   isClosed = false
-  /** Our end leaves the other direction open: a tunnel's. */
+  /** Our end leaves the other direction open: it is a tunnel. */
   isHalf = false
-  /** May be less than nothing (RFC 9113 6.9.2). */
+  /** May be negative (RFC 9113 6.9.2). */
   sendWindow: number
   /** Bytes that the client may still send. */
   receiveWindow = STREAM_WINDOW_BYTES
   readonly #link: StreamLink
   #body: StreamBody | undefined
   #contentBytes = 0
-  /** Taken, and not said to the client yet. */
+  /** Bytes that the sink has taken and no WINDOW_UPDATE has announced yet. */
   #creditBytes = 0
   /** Not sent yet: interim heads and the final one. */
   #heads: PendingHead[] = []
@@ -93,26 +93,26 @@ export class Http2Stream implements BodyCredit {
     return this.#body
   }
 
-  /** Everything that was to be sent so far has been laid out for the client. */
+  /** Everything written so far has been put into the out-buffer. */
   get isDrained(): boolean {
     return this.#heads.length === 0 && !this.#hasContent
   }
 
-  /** Something could be sent, as far as the stream's own window is concerned. */
+  /** It has something to send, and its own window allows it. */
   get isReady(): boolean {
     if (this.isClosed || this.isResponseSent) return false
     if (this.#heads.length > 0) return true
     return this.#hasContent ? this.sendWindow > 0 : this.#isEnding
   }
 
-  /** It cannot go on without the connection's window. */
+  /** What it sends next needs window of the connection. */
   get needsWindow(): boolean {
     return this.#heads.length === 0 && this.#hasContent
   }
 
   // The request
 
-  /** @returns false: it is more than the head has declared */
+  /** @returns false: the body is longer than declared */
   receive(bytes: Buffer, from: number, to: number): boolean {
     this.#contentBytes += to - from
     if (this.head.contentLength !== undefined && this.#contentBytes > this.head.contentLength) return false
@@ -120,7 +120,7 @@ export class Http2Stream implements BodyCredit {
     return true
   }
 
-  /** @returns false: it is less than the head has declared */
+  /** @returns false: the body is shorter than declared */
   endRequest(): boolean {
     this.isRequestComplete = true
     if (this.head.contentLength !== undefined && this.#contentBytes !== this.head.contentLength) return false
@@ -158,8 +158,8 @@ export class Http2Stream implements BodyCredit {
   }
 
   /**
-   * @param chunk the caller's again when this returns
-   * @returns false: `onDrain` comes when it has been sent
+   * @param chunk the caller may reuse it afterwards
+   * @returns false: `onDrain` is called when it has been sent
    */
   write(chunk: Buffer): boolean {
     if (this.isClosed || this.#isEnding) return true
@@ -170,7 +170,7 @@ export class Http2Stream implements BodyCredit {
     return false
   }
 
-  /** Ends the response. @param last as for `write` */
+  /** Ends the response. @param last the last of its body, as for `write` */
   end(last: Buffer | undefined, trailers: readonly FieldLine[] = NO_LINES): void {
     if (this.isClosed) return
     if (this.#isEnding) {
@@ -191,13 +191,13 @@ export class Http2Stream implements BodyCredit {
     else this.#link.awaitTurn(this)
   }
 
-  /** The same for one direction of a tunnel: the client may go on. */
+  /** Ends our direction of a tunnel; the client may continue to send. */
   endHalf(): void {
     this.isHalf = true
     this.end(undefined)
   }
 
-  /** Sends one turn's worth. */
+  /** Sends what one turn allows. */
   takeTurn(): void {
     for (const { status, lines } of this.#heads) this.#link.sendHead(this.id, status, lines, false)
     if (this.#heads.length > 0) this.#heads = []
@@ -221,7 +221,7 @@ export class Http2Stream implements BodyCredit {
     if (!this.isClosed) this.#link.reset(this, code)
   }
 
-  /** By the session alone. */
+  /** Called by the session alone. */
   close(): void {
     this.isClosed = true
     this.#heads = []
@@ -254,7 +254,7 @@ export class Http2Stream implements BodyCredit {
     return Math.max(0, Math.min(MAX_FRAME_BYTES, this.sendWindow, this.#link.sendWindow))
   }
 
-  /** @param end of what there is; the frame may be shorter */
+  /** @param end of the content; the frame may be shorter */
   #sendFrame(chunk: Buffer, from: number, to: number, end: number, endStream: boolean): void {
     this.sendWindow -= to - from
     this.#link.sendData(this.id, chunk, from, to, endStream)

@@ -1,6 +1,6 @@
-// The streams of one connection: which are open, what the client may still send, and how each ends. The states of RFC 9113
-// 5.1 are: open or half-closed while a stream is in the map here; closed as ClosedStreams remembers; idle beyond
-// `lastStreamId`.
+// The streams of one connection: which are open, what the client may still send, and how each ends. The states of RFC
+// 9113 5.1: a stream in the map here is open or half-closed, one in ClosedStreams is closed, one beyond `lastStreamId`
+// is idle.
 import { CLOSED, ClosedStreams } from './closed-streams.ts'
 import type { FieldLine } from '../hpack/field-line.ts'
 import { FLOOD, type Flood, type FloodGuard } from '../frames/flood-guard.ts'
@@ -12,12 +12,12 @@ import type { Http2Stream, StreamLink } from './stream.ts'
 export interface StreamsEvents {
   /** The last open stream has closed. */
   onNoneOpen(): void
-  /** The client is not worth going on with, which is found out while something is sent. */
+  /** Sending has shown that the connection has to end. */
   onFlood(kind: Flood): void
 }
 
 export class Streams implements StreamLink {
-  /** The newest that the client has opened. */
+  /** The newest stream that the client has opened. */
   lastStreamId = 0
   /** Requests so far. */
   requests = 0
@@ -28,7 +28,7 @@ export class Streams implements StreamLink {
   readonly #events: StreamsEvents
   /** Bytes that the client may still send on the connection. */
   #receiveWindow = CONNECTION_WINDOW_BYTES
-  /** Taken, and not said to the client yet. */
+  /** Bytes that sinks have taken and no WINDOW_UPDATE has announced yet. */
   #creditBytes = 0
 
   constructor(sender: Sender, guard: FloodGuard, events: StreamsEvents) {
@@ -45,7 +45,7 @@ export class Streams implements StreamLink {
     return this.#open.get(streamId)
   }
 
-  /** How a stream ended that is not open. */
+  /** How a stream that is not open has ended. */
   endOf(streamId: number): number {
     return this.#closed.endOf(streamId)
   }
@@ -65,7 +65,7 @@ export class Streams implements StreamLink {
     if (this.#receiveWindow < 0) throw new ConnectionError(ERROR.flowControlError, 'more than the window')
   }
 
-  /** The client's SETTINGS_INITIAL_WINDOW_SIZE changes what it takes on every stream. @throws ConnectionError */
+  /** Applies a change of the client's SETTINGS_INITIAL_WINDOW_SIZE to every stream. @throws ConnectionError */
   changeWindows(difference: number): void {
     for (const stream of this.#open.values()) {
       stream.sendWindow += difference
@@ -147,7 +147,7 @@ export class Streams implements StreamLink {
 
   onResponseSent(stream: Http2Stream): void {
     if (stream.isRequestComplete) this.close(stream, CLOSED.ended)
-    // RFC 9113 8.1: the rest of the request is not wanted any more.
+    // RFC 9113 8.1: tells the client to stop sending the rest of the request.
     else if (!stream.isHalf) this.reset(stream, ERROR.noError)
   }
 

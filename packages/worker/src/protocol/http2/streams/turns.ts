@@ -1,6 +1,6 @@
-// Whose turn it is to send: the streams that have something to send and a window for it, the most urgent first (RFC 9218
-// 10). Within an urgency, those that can be shown in parts take turns of one frame, and between two of these goes one
-// of those that are better sent whole, the oldest first.
+// Orders the streams that have something to send and a window for it (RFC 9218 10): the most urgent first. Within an
+// urgency, incremental streams take turns of one frame. Between two such turns, the oldest stream that is not
+// incremental has one.
 import { isIncremental, URGENCIES, urgencyOf, type Priority } from './priority.ts'
 
 interface Sender {
@@ -18,7 +18,7 @@ interface Level<Stream> {
 }
 
 export class Turns<Stream extends Sender> {
-  /** At their urgency; made when the first stream waits. */
+  /** By urgency; made when the first stream waits. */
   readonly #levels: (Level<Stream> | undefined)[] = []
   #waiting = 0
 
@@ -26,7 +26,7 @@ export class Turns<Stream extends Sender> {
     return this.#waiting === 0
   }
 
-  /** Without effect if it waits already. */
+  /** Adds a stream. Has no effect if it waits already. */
   add(stream: Stream): void {
     if (stream.isWaiting) return
     stream.isWaiting = true
@@ -45,7 +45,7 @@ export class Turns<Stream extends Sender> {
     level.whole.splice(at, 0, stream)
   }
 
-  /** Before its priority changes, too. Without effect if it does not wait. */
+  /** Removes a stream; call it also before its priority changes. Has no effect if it does not wait. */
   remove(stream: Stream): void {
     if (!stream.isWaiting) return
     stream.isWaiting = false
@@ -56,7 +56,7 @@ export class Turns<Stream extends Sender> {
     if (at !== -1) list?.splice(at, 1)
   }
 
-  /** Takes out the one whose turn it is; to be added again if it has more. */
+  /** Removes the stream whose turn it is; add it again if it has more. */
   next(): Stream | undefined {
     if (this.#waiting === 0) return undefined
     for (let urgency = 0; urgency < URGENCIES; urgency++) {
