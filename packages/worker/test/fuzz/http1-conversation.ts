@@ -61,7 +61,7 @@ export function judgeConversation(
     const all = arrived.get(meant.id) ?? []
     const hasArrived = all.length > 0
     const about = [
-      ...judgeArrived(meant, all, fate !== 'either'),
+      ...judgeArrived(meant, all, fate !== 'either', isUncertain),
       ...judgeFate(isOver ? 'refused' : fate, hasArrived, mayBeLost),
     ]
     if (answered.has(meant.id) && !hasArrived) about.push('answered by an upstream that never got it')

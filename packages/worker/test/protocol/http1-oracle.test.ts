@@ -29,7 +29,7 @@ const MORE: readonly (readonly [reason: string, sign: RegExp])[] = [
 /** Why ours reads less: it refuses the host, the target, the expectation or the number of fields, or what LF alone ends. */
 const REFUSED = /HTTP\/1\.1 (?:400|405|417|426|431) [^\r]*\r\n(?:[^\r]+\r\n)*connection: close\r\n/iu
 /** Or the response to an expectation that was never met with a 100. */
-const UNCERTAIN = /\nExpect: /u
+const UNCERTAIN = /\nExpect: /iu
 
 function requestsOf({ sent }: Outcome): string[] {
   return sent.map((text) => {
