@@ -11,7 +11,7 @@ export class AccessList {
     this.#deny = deny.length === 0 ? undefined : new IpNetworks(deny)
   }
 
-  /** An address on both lists is refused. Without an allow list everyone else is admitted. */
+  /** An address on both lists is refused. Without an allow list, all other addresses are admitted. */
   admits(ip: string): boolean {
     return this.#deny?.has(ip) !== true && this.#allow?.has(ip) !== false
   }

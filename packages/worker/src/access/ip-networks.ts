@@ -2,7 +2,7 @@
 import { BlockList } from 'node:net'
 import { expandPrivate, parseIpNetwork } from '@reverse-proxy/shared/ip-networks'
 
-/** A set of networks that answers for one address in constant memory and about a microsecond. */
+/** A set of networks. Looks up an address in constant memory and about a microsecond. */
 export class IpNetworks {
   readonly #list = new BlockList()
 
@@ -15,7 +15,7 @@ export class IpNetworks {
     }
   }
 
-  /** @param ip IPv4, or IPv6 without brackets; IPv4-mapped addresses have been folded. Its zone counts for nothing. */
+  /** @param ip IPv4, or IPv6 without brackets; not an IPv4-mapped address. Its zone is ignored. */
   has(ip: string): boolean {
     const percent = ip.indexOf('%')
     const address = percent === -1 ? ip : ip.slice(0, percent)

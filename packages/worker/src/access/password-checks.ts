@@ -1,5 +1,5 @@
-// Asks the supervisor whether a password is right. Remembers what was right for five minutes, by a keyed hash and never
-// by the password, so that a page with a hundred pictures costs one comparison. Checks of the same password share one
+// Asks the supervisor whether a password is right. Remembers right ones for five minutes, by a keyed hash and never by
+// the password, so that a page with a hundred images costs one comparison. Concurrent checks of a password share one
 // message.
 import { createHmac, randomBytes } from 'node:crypto'
 import type { Timers } from '@reverse-proxy/shared/clock'
@@ -22,9 +22,9 @@ interface Pending {
 export class PasswordChecks {
   readonly #send: (check: PasswordCheck) => void
   readonly #timers: Timers
-  /** Not guessable from the table: what leaks of it opens nothing. */
+  /** The random key of the hashes: without it, a leaked table does not help to guess passwords. */
   readonly #secret = randomBytes(32)
-  /** End of the time for which it is remembered, the oldest first. */
+  /** When each is forgotten; the oldest comes first. */
   readonly #accepted = new Map<string, number>()
   readonly #pending = new Map<number, Pending>()
   readonly #seqOf = new Map<string, number>()
@@ -35,7 +35,7 @@ export class PasswordChecks {
     this.#timers = timers
   }
 
-  /** @returns the verdict if it is known; else `onVerdict` gets it later */
+  /** @returns the verdict if it is known; otherwise `onVerdict` is called with it later */
   check(
     question: PasswordQuestion,
     onVerdict: (verdict: PasswordVerdict) => void,
@@ -56,7 +56,7 @@ export class PasswordChecks {
     return undefined
   }
 
-  /** Without effect for a question that has had its verdict. */
+  /** Has no effect on a check that has its verdict. */
   onVerdict(seq: number, verdict: PasswordVerdict): void {
     const pending = this.#pending.get(seq)
     if (pending === undefined) return
@@ -67,7 +67,7 @@ export class PasswordChecks {
     for (const waiter of pending.waiters) waiter(verdict)
   }
 
-  /** The files may have changed. */
+  /** Forgets everything, because the files may have changed. */
   forget(): void {
     this.#accepted.clear()
   }
@@ -81,7 +81,7 @@ export class PasswordChecks {
     }
   }
 
-  /** The client is part of it: one that guesses learns nothing from the successes of another. */
+  /** Includes the client, so that one that guesses learns nothing from the logins of another. */
   #keyOf({ file, client, user, password }: PasswordQuestion): string {
     return createHmac('sha256', this.#secret)
       .update(JSON.stringify([file, client, user, password]))

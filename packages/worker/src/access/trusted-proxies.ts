@@ -1,5 +1,5 @@
-// Finds the client of a request, where the operator trusts the proxies in front of this one. Nobody else's
-// forwarding fields are worth anything.
+// Finds the client of a request that came through proxies which the operator trusts. Forwarding fields of other senders
+// are ignored.
 import { clientKey } from '@reverse-proxy/shared/client-key'
 import type { ClientSettings } from '@reverse-proxy/shared/config/config'
 import type { Client } from '../connection/client-connection.ts'

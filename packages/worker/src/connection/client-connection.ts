@@ -4,16 +4,16 @@ import { clientKey } from '@reverse-proxy/shared/client-key'
 import type { SiteContext } from '../connection/connection-info.ts'
 import type { ConnectionInfo } from './connection-info.ts'
 
-/** Whom limits, access rules and logs are about. */
+/** The client that limits, access rules and logs apply to. */
 export interface Client {
   /** IPv4, or IPv6 without brackets. */
   readonly ip: string
   /** The address that limits count by: IPv4, or the /64 of IPv6. */
   readonly key: string
   readonly scheme: 'http' | 'https'
-  /** Told by a trusted proxy. Unset: the client is the peer of the connection. */
+  /** The values that a trusted proxy has sent. Unset: the client is the peer of the connection. */
   readonly forwarded?: {
-    /** X-Forwarded-For for the upstream: the chain that came, and the proxy itself. */
+    /** X-Forwarded-For for the upstream: the received chain and the proxy itself. */
     readonly for: string
     /** X-Forwarded-Host that came. */
     readonly host: string | undefined
@@ -24,7 +24,7 @@ export interface Client {
 
 export interface ClientConnection {
   readonly client: Client
-  /** It closes when the connection does. */
+  /** Closes with the connection. */
   readonly socket: Socket
   /** Undefined where there is no TLS. */
   readonly certificate: Pick<SiteContext, 'covers'> | undefined
@@ -36,7 +36,7 @@ export class Http2Connection implements ClientConnection {
   readonly certificate: Pick<SiteContext, 'covers'>
   /** Below TLS. */
   readonly socket: Socket
-  /** When it was last seen to send. */
+  /** When it last sent something. */
   lastWroteMs = 0
 
   constructor(client: Pick<ConnectionInfo, 'clientIp' | 'context' | 'socket'>) {

@@ -1,12 +1,12 @@
-// Every client connection of one server, and how they are brought to an end without failing a request.
-// Node's own close() is of no use here: the server never listens, and its close callback never comes.
+// Every client connection of one server. Drains them without failing a request. Rejected: close() of Node's server,
+// which never calls back, because our servers do not listen.
 import type { Socket } from 'node:net'
 import { nowMs, stoodStill } from '../node/timers.ts'
 
-/** Long enough for a client to have read our GOAWAY, or the `Connection: close` of its next answer. */
+/** Enough time for a client to read our GOAWAY, or the `Connection: close` of its next response. */
 const NOTICE_MS = 1000
 const SWEEP_INTERVAL_MS = 50
-/** For the last frame of a tunnel to get away. */
+/** Time to send the last frame of a tunnel. */
 const FAREWELL_MS = 200
 
 interface LongLived {
@@ -14,9 +14,9 @@ interface LongLived {
   goAway(): void
 }
 
-/** An HTTP/2 session as far as its end is concerned (RFC 9113 6.8). */
+/** The two steps that end an HTTP/2 session (RFC 9113 6.8). */
 interface Retirable {
-  /** Nothing is refused yet. */
+  /** Announces the end; new streams are still served. */
   announceEnd(): void
   /** Finishes the open streams and serves no new ones. Idempotent. */
   finish(): void
@@ -33,7 +33,7 @@ export class ClientConnections {
 
   /**
    * @param closeIdle closes the HTTP/1 connections that wait for a request
-   * @param tunnels what has no end of its own, and is told when its time is up
+   * @param tunnels exchanges without an end of their own, which are notified when their time is up
    */
   constructor(closeIdle: () => void, tunnels?: LongLived) {
     this.#closeIdle = closeIdle
@@ -48,13 +48,13 @@ export class ClientConnections {
     return this.#sockets.size
   }
 
-  /** @param socket the one that was accepted, below TLS: it lives through an upgrade, too */
+  /** @param socket the accepted one, below TLS, which stays the same through an upgrade */
   add(socket: Socket): void {
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
   }
 
-  /** @param socket closes with it */
+  /** @param socket the session ends with it */
   addSession(session: Retirable, socket: Socket): void {
     this.#sessions.add(session)
     socket.once('close', () => this.#sessions.delete(session))
@@ -62,11 +62,11 @@ export class ClientConnections {
   }
 
   /**
-   * Two phases. At once: GOAWAY, and `Connection: close` on every further answer. A second later: idle
-   * connections are closed, and so is each one that becomes idle. Ends when all are gone, upgraded ones
-   * included; what is left after `timeoutMs` is cut, tunnels after a last word to their clients. Time in which this
-   * process stood still does not count. Called again, it may give less time, never more.
-   * @param mayStillAdd while it says so, it does not end: connections are on their way here
+   * Has two phases. At once: sends GOAWAY, and `Connection: close` with every further response. A second later: closes
+   * idle connections, and each one that becomes idle. Resolves when all are closed, tunnels included. After `timeoutMs`
+   * cuts the rest, tunnels after a close frame to their clients. Time in which this process stood still does not count.
+   * A further call can shorten the time, never lengthen it.
+   * @param mayStillAdd true while connections are on their way here: does not resolve then
    */
   drain(timeoutMs: number, mayStillAdd: () => boolean = () => false): Promise<void> {
     this.#deadlineMs = Math.min(this.#deadlineMs, nowMs() + timeoutMs)
@@ -84,7 +84,7 @@ export class ClientConnections {
       const sinceMs = atMs - sweptMs
       sweptMs = atMs
       if (stoodStill(sinceMs)) {
-        // First read what has come meanwhile.
+        // Reads first what has arrived meanwhile.
         noticedMs += sinceMs
         this.#deadlineMs += sinceMs
         return
@@ -110,7 +110,7 @@ export class ClientConnections {
   }
 }
 
-/** The end of an HTTP/2 session in the same two steps, so that no request crosses our GOAWAY and is lost. */
+/** Ends an HTTP/2 session in the same two steps, so that no request that crosses our GOAWAY is lost. */
 export function retireSession(session: Retirable): void {
   session.announceEnd()
   setTimeout(() => session.finish(), NOTICE_MS).unref()

@@ -1,18 +1,18 @@
-// The log lines of connections refused for their number. Who is refused costs next to nothing and can come
-// again at once, so there is one line a second for a client and a limit, with a count.
+// Logs connections that a limit refuses. A refused client can come again at once, so there is at most one line a second
+// for each client and limit, with a count.
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { EventCounter } from '../observability/metrics.ts'
 import type { ConnectionLimitName } from './connection-limits.ts'
 import type { Timers } from '@reverse-proxy/shared/clock'
 
 const PERIOD_MS = 1_000
-/** In a period; what is beyond is counted together. */
+/** Clients with lines of their own in a period; further ones are counted together. */
 const MAX_LINES = 100
 
 interface Refused {
   readonly clientIp: string | undefined
   readonly limit: ConnectionLimitName
-  /** Since its last line. */
+  /** Refused connections since its last line. */
   count: number
 }
 

@@ -1,5 +1,5 @@
-// Counts open connections, in all and by client, against limits that may change at any time.
-// Knows no sockets: who admits a connection also releases it, once.
+// Counts open connections, in all and by client, against limits that may change at any time. Knows no sockets: the
+// caller that admits a connection also releases it, once.
 
 export interface ConnectionCaps {
   readonly connectionsPerWorker: number
@@ -23,19 +23,19 @@ export class ConnectionLimits {
     return this.#open
   }
 
-  /** Holds for the next connection; those that are open stay, also above the new limits. */
+  /** Applies to the next connection. Open ones stay, even above the new limits. */
   configure(caps: ConnectionCaps): void {
     this.#caps = caps
   }
 
-  /** While true nobody is admitted: what descriptors become free are for the connections that are open. */
+  /** While true no connection is admitted: descriptors that become free are for the open connections. */
   set isOutOfFiles(isOutOfFiles: boolean) {
     this.#isOutOfFiles = isOutOfFiles
   }
 
   /**
    * Counts one more connection of `client` (a key of shared/client-key), or says which limit forbids it.
-   * The client's own limit is named first: it is the one that client can do something about.
+   * Names the client's own limit first, because the client can do something about that one.
    * @param client undefined: a trusted proxy, which has connections of many clients
    */
   admit(client: string | undefined): ConnectionLimitName | undefined {
@@ -48,7 +48,7 @@ export class ConnectionLimits {
     return undefined
   }
 
-  /** Exactly once for each admission of `client`. */
+  /** Call exactly once for each admission of `client`. */
   release(client: string | undefined): void {
     this.#open -= 1
     if (client === undefined) return

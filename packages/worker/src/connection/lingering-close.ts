@@ -1,11 +1,11 @@
-// The end of a connection whose client may still be sending. Closing over bytes that nobody has read resets
-// the connection, and the reset can destroy a response that the client has not read yet (RFC 9112 9.6). So
-// our side is closed first, and what still comes is read and dropped for as long as it comes.
+// Closes a connection whose client may still be sending. Closing with unread bytes resets the connection, and the reset
+// can destroy a response that the client has not read yet (RFC 9112 9.6). So we close our side first, and then read and
+// drop what still arrives.
 import type { Socket } from 'node:net'
 
-/** How long bytes that nobody wants are read after our side has been closed. */
+/** How long bytes are read and dropped after our side has been closed. */
 export const LINGER_MS = 30_000
-/** The longest silence within that time; before it, the longest time in which the client reads nothing. */
+/** The longest silence within that time. Before that, the longest time in which the client reads nothing. */
 const LINGER_SILENCE_MS = 5_000
 
 const closing = new WeakSet<Socket>()
@@ -32,13 +32,13 @@ export function closeLingering(socket: Socket): void {
   else socket.once('finish', () => destroyAfter(socket, LINGER_MS))
 }
 
-/** A limit that no amount of activity on the socket moves. */
+/** Destroys `socket` after `timeoutMs`, whatever is sent or received meanwhile. */
 export function destroyAfter(socket: Socket, timeoutMs: number): void {
   const timer = setTimeout(() => socket.destroy(), timeoutMs)
   socket.once('close', () => clearTimeout(timer))
 }
 
-/** Nothing more is expected from the client. */
+/** Call when nothing more is expected from the client. */
 export function destroyWhenSent(socket: Socket): void {
   if (socket.writableFinished) socket.destroy()
   else socket.once('finish', () => socket.destroy())

@@ -1,9 +1,9 @@
-// Memory for what is on its way to a client, used again and again. Fresh memory for every write is no garbage that is
-// cheap to collect: it is outside the heap, and each 64 MB of it have the runtime look through the whole heap for more.
+// A pool of buffers for bytes on their way to a client. New memory for every write would be expensive to collect: it is
+// outside the heap, and every 64 MB of it make the runtime collect the whole heap.
 
-/** As much as one read of an upstream brings. */
+/** The size of one read of an upstream. */
 export const BUFFER_BYTES = 65_536
-/** 4 MB for a worker; what more there was at once is left to the collector. */
+/** 4 MB for a worker; buffers beyond that are left to the garbage collector. */
 const MAX_FREE = 64
 
 class BufferPool {
@@ -14,7 +14,7 @@ class BufferPool {
     return this.#free.pop() ?? Buffer.allocUnsafeSlow(BUFFER_BYTES)
   }
 
-  /** @param buffer from `take`; nobody may read it or write to it any more, the kernel included */
+  /** @param buffer from `take`; neither the caller nor the kernel may use it afterwards */
   give(buffer: Buffer): void {
     if (this.#free.length < MAX_FREE) this.#free.push(buffer)
   }

@@ -10,7 +10,7 @@ const LITTLE_BYTES = 16_384
 export type OutSocket = Pick<Socket, 'write' | 'writable' | 'writableNeedDrain'>
 
 export class OutBuffer {
-  /** Where the next byte goes in what `reserve` has returned; whoever has put bytes there moves it. */
+  /** Position of the next byte in the buffer of `reserve`. The caller moves it when it has put bytes there. */
   end = 0
   readonly #socket: OutSocket
   #buffer: Buffer | undefined
@@ -23,17 +23,17 @@ export class OutBuffer {
     this.#socket = socket
   }
 
-  /** The socket has more than it wants: nothing should be added until its 'drain'. */
+  /** The socket is full: add nothing until its 'drain'. */
   get isBlocked(): boolean {
     return this.#socket.writableNeedDrain
   }
 
-  /** So little waits that nobody needs to: it leaves at the end of this turn, into the kernel's own buffer. */
+  /** So little waits that the kernel will take it at the end of this turn; no need to wait for it. */
   get isSettled(): boolean {
     return this.#leaving.length === 0 && this.end <= LITTLE_BYTES
   }
 
-  /** Calls back once all that has been given until now has been written; not if the socket goes before. */
+  /** Calls back when everything so far has been written; never if the socket closes before. */
   whenSettled(callback: () => void): void {
     this.#onSettled = callback
     this.flush()
@@ -41,7 +41,7 @@ export class OutBuffer {
   }
 
   /**
-   * A buffer in which `bytes` bytes are free from `end` on. Valid until the next call of any method.
+   * Returns a buffer in which `bytes` bytes are free from `end` on. It is valid until the next call of any method.
    * @param bytes BUFFER_BYTES at most
    */
   reserve(bytes: number): Buffer {
@@ -97,7 +97,7 @@ export class OutBuffer {
     dirty.push(this)
   }
 
-  /** To be called by `flushAll` alone. */
+  /** Called by `flushAll` alone. */
   onTurnEnd(): void {
     this.#isScheduled = false
     this.flush()
@@ -105,7 +105,7 @@ export class OutBuffer {
 
   readonly #onWritten = (error?: Error | null): void => {
     const buffer = this.#leaving.shift()
-    // After an error nobody knows who still reads it.
+    // After an error the kernel may still read it.
     if (buffer !== undefined && !error) buffers.give(buffer)
     if (!error && this.#leaving.length === 0 && this.#buffer === undefined) this.#settle()
   }
@@ -117,10 +117,10 @@ export class OutBuffer {
   }
 }
 
-/** Those that have something to write. */
+/** The buffers that have something to write. */
 let dirty: OutBuffer[] = []
 
-/** A microtask or `nextTick` would flush after every single read of an upstream. */
+/** Rejected: a microtask or `nextTick`, which would flush after every read of an upstream. */
 function flushAll(): void {
   const due = dirty
   dirty = []

@@ -10,7 +10,7 @@ export const systemTimers: Timers = {
   },
 }
 
-/** A tick that is so late: the process was stopped, or the machine had no time for it. */
+/** If a tick is so late, the process was stopped, or the machine had no time for it. */
 const STANDSTILL_MS = 500
 const TICK_MS = 50
 
@@ -20,8 +20,8 @@ export function stoodStill(sinceLastTickMs: number): boolean {
 }
 
 /**
- * Calls `run` after `delayMs`, without the time in which the process stood still: what has come meanwhile is read
- * first. Keeps no process alive. Ticks, so it is not for what every connection needs.
+ * Calls `run` after `delayMs`, not counting the time in which the process stood still, so that input that has arrived
+ * meanwhile is read first. Does not keep the process alive. Ticks often, so it is not for use in every connection.
  */
 export function afterAwake(delayMs: number, run: () => void): void {
   let tickedMs = nowMs()
@@ -39,7 +39,7 @@ export function afterAwake(delayMs: number, run: () => void): void {
   ).unref()
 }
 
-/** Deadlines that are data are looked after this often. */
+/** How often deadlines that are data are checked. */
 export const SWEEP_INTERVAL_MS = 1_000
 
 /** Milliseconds since the start of this process; monotonic. */

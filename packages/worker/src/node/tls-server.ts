@@ -1,4 +1,4 @@
-// The runtime's TLS server, made to take connections instead of listening. What is spoken over TLS is not its business.
+// The runtime's TLS server, which takes accepted connections instead of listening. Does not know the protocol over TLS.
 import {
   createServer,
   type SecureContext,
@@ -8,7 +8,7 @@ import {
 } from 'node:tls'
 import type { Limits } from '@reverse-proxy/shared/config/config'
 
-/** The one that we like best comes first; HTTP/1.0 is for a client that offers nothing else. */
+/** In the order of our preference; HTTP/1.0 is for a client that offers nothing else. */
 const PROTOCOLS = ['h2', 'http/1.1', 'http/1.0'] as const
 
 type SniDone = (error: Error | null, context?: SecureContext) => void

@@ -1,6 +1,6 @@
-// Which route of a site a request is for: the longest path that has one whose conditions are met. The cost depends on
-// the depth of the paths, not on the number of routes. A path that can be read in two ways that lead to different
-// routes is refused.
+// Finds the route of a site for a request: the one with the longest path whose conditions are met. The cost depends on
+// the depth of the paths, not on the number of routes. Rejects a path that upstreams may read in two ways if these lead
+// to different routes.
 import type { FieldCondition, RouteMatch } from '@reverse-proxy/shared/config/config'
 import { conditionCount } from '@reverse-proxy/shared/config/sites/route-match'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -23,7 +23,7 @@ interface Node<T> {
   readonly children: Map<string, Node<T>>
   /** Routes for the path that ends here. */
   readonly exact: Candidate<T>[]
-  /** Routes for that path and all below it. */
+  /** Routes for that path and every path below it. */
   readonly subtree: Candidate<T>[]
 }
 
@@ -31,14 +31,14 @@ export class RouteTable<T extends object> {
   readonly #root: Node<T> = newNode()
   readonly #own: T
 
-  /** @param own what a request gets that no route is for */
+  /** @param own serves requests that no route matches */
   constructor(own: T, routes: Iterable<readonly [RouteMatch, T]>) {
     this.#own = own
     for (const [match, route] of routes) this.#add({ match, route })
   }
 
   /**
-   * @param target path and query as they came
+   * @param target path and query as the client sent them
    * @throws ProxyError AMBIGUOUS_PATH
    */
   lookup(target: string, request: MatchedRequest): T {

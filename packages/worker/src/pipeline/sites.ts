@@ -24,9 +24,9 @@ export interface WelcomeAddress {
 
 /** A site as requests are matched to it. */
 export interface ServedSite {
-  /** Serves where no route does. */
+  /** Serves requests that no route matches. */
   readonly own: ServedRoute
-  /** Undefined where there are none. */
+  /** Undefined if there are none. */
   readonly routes: RouteTable<ServedRoute> | undefined
 }
 
@@ -35,7 +35,7 @@ type UpstreamLimits = Pick<Limits, 'upstreamConnectionsPerSite' | 'upstreamMaxCo
 /** For one site or route: the upstream of its action. */
 type UpstreamFor = (action: ProxyAction) => Upstream
 
-/** The path that a site strips, which has none of its own. */
+/** The path that `strip_prefix` of a site removes, since a site has no path of its own. */
 const SITE_PATH = '/'
 const PLAIN_HTTP = new PlainHttpFilter()
 
@@ -44,7 +44,7 @@ export class CompiledSites {
   readonly #isPlain: boolean
   readonly #upstreamDeps: UpstreamDeps
   readonly #handlerOf: (route: Route) => Handler
-  /** By site and route. Several routes of a site with one upstream share that of the first. */
+  /** By site and route. Routes of a site with the same upstream share the one of the first. */
   #upstreams = new Map<string, Upstream>()
   #router = new Router<ServedSite>([])
 

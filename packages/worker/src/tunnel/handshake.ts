@@ -1,5 +1,5 @@
-// The upstream's part of a WebSocket's opening handshake (RFC 6455 4), whichever protocol the client's
-// part came by: what we send, how a failure is told, and what makes an answer one that switches.
+// The opening handshake of a WebSocket with the upstream (RFC 6455 4), for clients of both protocols: the request that
+// we send, the check of the response, and the response to the client if it fails.
 import { createHash, randomBytes } from 'node:crypto'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { AccessLog } from '../observability/access-log-entry.ts'
@@ -38,13 +38,13 @@ export function writeHandshake(request: ClientRequest, exchange: Exchange, route
   if (key !== undefined) request.appendHeader('Sec-WebSocket-Key', key)
 }
 
-/** Whether this 101 switches to what was asked for, and, for a key of ours, proves that it was read. */
+/** Whether a 101 switches to WebSocket and, if the key is ours, proves that the upstream has read it. */
 export function isSwitching({ headers }: Pick<IncomingMessage, 'headers'>, key?: string): boolean {
   if (headers.upgrade?.toLowerCase() !== 'websocket') return false
   return key === undefined || headers['sec-websocket-accept'] === acceptValueOf(key)
 }
 
-/** There will be no tunnel: answers the client and says why in the log. Without effect once it has been answered. */
+/** The tunnel has failed: responds to the client and logs the cause. Has no effect if a response has begun. */
 export function failHandshake(exchange: Exchange, accessLog: AccessLog, error: Error): void {
   if (exchange.isOver || exchange.headersSent) return
   const { code, words } = upstreamFault(error)

@@ -1,6 +1,6 @@
-// Adapter for http-proxy, which carries WebSockets of HTTP/1.1. Its upgrade pass sees a method and a header of our
-// handshake, nothing else. None of its web passes is left: one of them drops Transfer-Encoding but pipes the body,
-// which is request smuggling.
+// Adapter for http-proxy, which carries WebSockets of HTTP/1.1. Its upgrade pass sees the method and one header field of
+// our handshake, nothing else. Its web passes are removed: one of them drops Transfer-Encoding but pipes the body, which
+// is request smuggling.
 import type { Agent, ClientRequest } from 'node:http'
 import type { Socket } from 'node:net'
 import httpProxy from 'http-proxy'
@@ -10,14 +10,14 @@ export interface Handshake {
   readonly method: 'GET'
   readonly url: string
   readonly headers: { readonly upgrade: 'websocket' }
-  /** The pass has made the request to the upstream, and has not sent it. */
+  /** The pass has made the request to the upstream and has not sent it. */
   onRequest(request: ClientRequest): void
 }
 
 export interface WebSocketProxy {
   /**
-   * @param socket of the client
-   * @param upstream has the connection for the handshake
+   * @param socket the client's
+   * @param upstream the agent with the connection for the handshake
    */
   join(
     handshake: Handshake,

@@ -1,6 +1,6 @@
-// WebSocket over HTTP/1.1, by http-proxy's own pass, with what it lacks around it: it is never called
-// on a socket without an error listener, never gets to write an answer of the upstream that is no
-// upgrade to WebSocket, and sends the path and the headers that we have made.
+// WebSocket over HTTP/1.1 by the upgrade pass of http-proxy, made safe: its sockets always have an error listener, it
+// never writes a response that is not an upgrade to WebSocket, and it sends the path and header fields that we have
+// made.
 import type { Agent, ClientRequest, IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Limits } from '@reverse-proxy/shared/config/config'
@@ -25,7 +25,7 @@ export interface UpgradeDeps {
   readonly limits: () => Pick<Limits, 'upgradeIdleTimeoutMs' | 'bodyStallTimeoutMs'>
   readonly tunnels: Tunnels
   readonly connectionLimitLog: ConnectionLimitLog
-  /** Those of the TLS front. */
+  /** Those of the listener. */
   readonly connections: Pick<ConnectionLimits, 'admit' | 'release'>
 }
 
@@ -40,11 +40,11 @@ export function openTunnel(
   new SocketTunnel(proxy, exchange, route, deps).start()
 }
 
-/** One handshake and the tunnel that comes of it. To http-proxy it is the request. */
+/** One handshake and its tunnel. http-proxy takes it for the request. */
 class SocketTunnel implements ResponseSource, Handshake, OpeningTunnel, Tunnel {
   readonly method = 'GET'
   readonly headers = { upgrade: 'websocket' } as const
-  /** Not sent: onRequest sets the real path, which http-proxy would change. */
+  /** Not sent: http-proxy would change the real path, so onRequest sets it. */
   readonly url = '/'
   readonly #proxy: WebSocketProxy
   readonly #exchange: UpgradeExchange
@@ -79,7 +79,7 @@ class SocketTunnel implements ResponseSource, Handshake, OpeningTunnel, Tunnel {
     failHandshake(this.#exchange, this.#deps.accessLog, error)
   }
 
-  /** The pass has made its request and not sent it yet. */
+  /** The pass has made its request and has not sent it yet. */
   onRequest(request: ClientRequest): void {
     this.#request = request
     writeHandshake(request, this.#exchange, this.#route)
@@ -100,7 +100,7 @@ class SocketTunnel implements ResponseSource, Handshake, OpeningTunnel, Tunnel {
     this.#upstream?.destroy()
   }
 
-  /** The pass has been called, and its listeners are in place: ours decide whether it hears of the answer. */
+  /** Call when the pass has added its listeners. Ours replace them and decide whether the pass gets the response. */
   #listen(): void {
     const request = this.#request
     if (request === undefined) return
@@ -110,7 +110,7 @@ class SocketTunnel implements ResponseSource, Handshake, OpeningTunnel, Tunnel {
       if (isSwitching(response)) this.#open(response, upstream, firstBytes, join)
       else this.onOpeningFailed(badResponse('101 that switches to something else'))
     })
-    // It would write the head of a refusal as it came, chunked or not, and a body that is no longer.
+    // The pass would copy the head of a rejection, with its framing, but write the body without that framing.
     request.removeAllListeners('response').on('response', (response) => {
       this.#opening.answered()
       passRejectedUpgrade(this.#exchange, response, {
@@ -125,7 +125,7 @@ class SocketTunnel implements ResponseSource, Handshake, OpeningTunnel, Tunnel {
     else this.#exchange.socket.destroy()
   }
 
-  /** Has the pass join the two sockets. From then on the end of each is passed to the other, and silence ends both. */
+  /** Lets the pass join the two sockets. From then on the end of one ends the other, and silence ends both. */
   #open(
     response: IncomingMessage,
     upstream: Socket,
@@ -134,7 +134,7 @@ class SocketTunnel implements ResponseSource, Handshake, OpeningTunnel, Tunnel {
   ): void {
     const { socket } = this.#exchange
     this.#upstream = upstream
-    // The pass hands on the end of either side; without this the runtime would end the other direction with it.
+    // The pass forwards the end of each side. Without this, the runtime would end the other direction as well.
     socket.allowHalfOpen = true
     upstream.allowHalfOpen = true
     trimHead(response)
@@ -158,7 +158,7 @@ class SocketTunnel implements ResponseSource, Handshake, OpeningTunnel, Tunnel {
     if (socket.destroyed) upstream.destroy()
     upstream.once('close', () => {
       socket.end()
-      // For a client that reads what is left for it, but not for one that does not.
+      // Lets a client read the rest, but does not wait for one that does not read.
       socket.setTimeout(LINGER_MS)
       if (socket.writableFinished) closeLingering(socket)
       else socket.once('finish', () => closeLingering(socket))
@@ -167,14 +167,14 @@ class SocketTunnel implements ResponseSource, Handshake, OpeningTunnel, Tunnel {
 }
 
 /**
- * How long a tunnel may be silent once one side has ended: the other may never hear of it, or not care, and a client
- * that has gone meanwhile is not noticed as long as there is nothing to send to it.
+ * How long a tunnel may be silent once one side has ended. The other side may not react to the end, and a client that
+ * has gone is not noticed as long as nothing is sent to it.
  */
 export function halfOpenTimeoutMs(limits: ReturnType<UpgradeDeps['limits']>): number {
   return Math.min(limits.upgradeIdleTimeoutMs, limits.bodyStallTimeoutMs)
 }
 
-/** The pass sends on what stands in `headers`. */
+/** The header fields that the pass forwards. */
 function trimHead(response: IncomingMessage): void {
   const { list } = clientResponseHeaders(response.rawHeaders, 101, false)
   const passed = new Set(list.filter((_, i) => i % 2 === 0))

@@ -1,5 +1,5 @@
-// WebSocket over HTTP/2 (RFC 8441): a stream of the client on one side, on the other a connection to
-// the upstream that has switched after a handshake of our own. The guards are those of http1-tunnel.ts.
+// WebSocket over HTTP/2 (RFC 8441): joins a stream of the client to an upstream connection that has switched protocols
+// after our own handshake. The safeguards are those of http1-tunnel.ts.
 import { request as requestHttp, type Agent, type IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -16,12 +16,12 @@ import { CLOSE_GOING_AWAY, FrameBoundary } from './websocket-frames.ts'
 import { failHandshake, isSwitching, newWebSocketKey, writeHandshake } from './handshake.ts'
 import { TunnelOpening, type OpeningTunnel } from './opening.ts'
 
-/** RFC 8441 5: to the client, who has sent no key, this proves nothing. */
+/** RFC 8441 5: not for the client, which has sent no key. */
 const ACCEPT_NAME = 'sec-websocket-accept'
 
 /**
- * A tunnel costs an upstream connection, as one over HTTP/1.1 does, whose client had to be admitted for
- * it. So is this one: otherwise each connection could have as many as it may have streams.
+ * Counts the tunnel as one more connection of the client, like a tunnel over HTTP/1.1. Otherwise each connection could
+ * have as many upstream connections as streams.
  * @throws ProxyError TOO_MANY_TUNNELS
  */
 export function openStreamTunnel(exchange: Http2Exchange, route: Route, deps: UpgradeDeps): void {
@@ -43,7 +43,7 @@ class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
   readonly #key = newWebSocketKey()
   readonly #opening: TunnelOpening
   readonly #toClient = new FrameBoundary()
-  /** Runs while no byte passes, in either direction. */
+  /** Runs while no byte passes in either direction. */
   #silence: NodeJS.Timeout | undefined
   #upstream: Socket | undefined
   #body: BodySource | undefined
@@ -156,7 +156,7 @@ class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
       this.#halfOpen()
     })
     upstream.on('close', () => {
-      // Nothing reads what the client still sends. Without an end before it, this is a reset.
+      // What the client still sends is not read. Without an end before it, this is a reset.
       if (upstream.readableEnded) exchange.end([])
       this.#cut()
     })
@@ -178,7 +178,7 @@ class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
     this.#silence = setTimeout(() => this.#cut(), timeoutMs)
   }
 
-  /** RFC 8441 5: what is a reset in TCP is CANCEL here. */
+  /** RFC 8441 5: CANCEL stands for a TCP reset. */
   #cut(): void {
     clearTimeout(this.#silence)
     this.#deps.tunnels.closed(this)

@@ -1,4 +1,4 @@
-// Has the runtime's HTTP client send one request on a connection that is there already.
+// Lets the runtime's HTTP client send one request on a connection that is already open.
 import { Agent } from 'node:http'
 import type { Socket } from 'node:net'
 

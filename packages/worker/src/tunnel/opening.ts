@@ -1,5 +1,5 @@
-// Gets a tunnel its connection to a peer, and gives the peer a limited time to answer the handshake on it. Knows nothing
-// of the handshake itself.
+// Acquires a connection to a peer for a tunnel, and gives the peer a limited time to respond to the handshake. Does not
+// know the handshake itself.
 import type { Agent } from 'node:http'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { Exchange } from '../protocol/exchange.ts'
@@ -13,9 +13,9 @@ import type { Upstream } from '../upstream/upstream.ts'
 import { OneSocketAgent } from './one-socket-agent.ts'
 
 export interface OpeningTunnel {
-  /** @param agent has the connection, for one request */
+  /** @param agent sends one request on the connection */
   onConnected(agent: Agent): void
-  /** There is no connection, or no answer in time. */
+  /** There is no connection, or no response in time. */
   onOpeningFailed(error: Error): void
 }
 
@@ -54,7 +54,7 @@ export class TunnelOpening implements TunnelWaiter {
     this.#tunnel.onOpeningFailed(error)
   }
 
-  /** The head of the response has come. */
+  /** Call when the head of the response has arrived. */
   answered(): void {
     clearTimeout(this.#headTimeout)
     this.#connection?.answered()

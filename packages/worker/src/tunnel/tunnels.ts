@@ -1,7 +1,7 @@
-// The tunnels that are open. They are told when their time is up, so that the client can be told.
+// The open tunnels. A drain notifies them when their time is up, so that they can tell their clients.
 
 export interface Tunnel {
-  /** Says so to the client if that is possible now, and ends. */
+  /** Sends the client a close frame, if one may come now, and ends the tunnel. */
   goAway(): void
 }
 

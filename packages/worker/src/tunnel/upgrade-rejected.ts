@@ -1,4 +1,4 @@
-// An upstream's answer to a handshake that is no upgrade: an answer like any other.
+// Forwards the response of an upstream that rejects a handshake, like any other response.
 import type { IncomingMessage } from 'node:http'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../observability/access-log-entry.ts'
@@ -9,13 +9,13 @@ import { failHandshake } from './handshake.ts'
 
 export interface RejectedUpgradeDeps {
   readonly accessLog: AccessLog
-  /** The longest silence of the upstream that is waited for. */
+  /** The longest silence of the upstream within the response. */
   readonly silenceTimeoutMs: number
 }
 
 const SWITCHING_PROTOCOLS = 101
 
-/** Passes `response` on, framed anew, as fast as the client reads it. Takes over as the exchange's source. */
+/** Forwards `response`, framed anew, as fast as the client reads. Becomes the source of the exchange. */
 export function passRejectedUpgrade(
   exchange: Exchange,
   response: IncomingMessage,
@@ -86,7 +86,7 @@ class Refusal implements ResponseSource {
   }
 
   #onSilence(): void {
-    // It is the client that is slow: the upstream is held back.
+    // The client is slow, so the upstream has to pause.
     if (this.#response.isPaused()) this.#silence.refresh()
     else this.#response.destroy(new ProxyError('UPSTREAM_TIMEOUT', 'silence within an answer'))
   }

@@ -1,7 +1,7 @@
-// Where the frames of one direction of a WebSocket begin and end (RFC 6455 5.2), and nothing else of
-// them: enough to know when a frame of ours may come between two of theirs. Pure.
+// Finds where the frames of one direction of a WebSocket begin and end (RFC 6455 5.2), so that we know when a frame of
+// ours may come between two of theirs. Pure.
 
-/** An unmasked close frame with status 1001, going away: what a server sends that shuts down (RFC 6455 7.4.1). */
+/** An unmasked close frame with status 1001, going away, which a server sends when it shuts down (RFC 6455 7.4.1). */
 export const CLOSE_GOING_AWAY = Buffer.from([0x88, 0x02, 0x03, 0xe9])
 
 const OPCODE_MASK = 0x0f
@@ -11,11 +11,11 @@ const LENGTH_MASK = 0x7f
 const LENGTH_IN_2_BYTES = 126
 const LENGTH_IN_8_BYTES = 127
 const MASKING_KEY_BYTES = 4
-/** Flags and opcode; masked or not, and the length or how long that is. */
+/** The first two bytes: flags and opcode; mask bit and the length, or the size of the length. */
 const SHORTEST_HEADER_BYTES = 2
 
 export class FrameBoundary {
-  /** Payload bytes of the current frame that are still to come. */
+  /** Payload bytes of the current frame that are still missing. */
   #payloadBytes = 0
   /** The header of the current frame: bytes seen, bytes in all, and the length read so far. */
   #headerBytes = 0
@@ -24,7 +24,7 @@ export class FrameBoundary {
   #length = 0
   #isClosed = false
 
-  /** To be told of every byte, in order. */
+  /** Call with every byte, in order. */
   see(chunk: Uint8Array): void {
     let at = 0
     while (at < chunk.length) {

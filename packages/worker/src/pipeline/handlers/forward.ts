@@ -1,6 +1,6 @@
-// Forwards one request to a peer of the site's upstream and passes the response back, both streaming: picks a peer,
-// acquires a connection, sends, and on failure sends again or gives up. Whichever side goes first takes the other
-// with it; a response that is cut short is cut short for the client, too.
+// Forwards one request to a peer of the upstream and streams the response back: picks a peer, acquires a connection,
+// sends the request, and on failure sends it again or gives up. If one side closes early, the other is closed as well;
+// a response that the upstream cuts is cut for the client.
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ERRORS, type ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../../observability/access-log-entry.ts'
@@ -35,14 +35,14 @@ export interface TransportDeps {
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
 const EARLY_HINTS = 103
 const UNAUTHORIZED = 401
-/** Limit on the fields of all hints to one request, as on one head: a client may not read them. */
+/** Limit on the fields of all hints for one request, the same as for one head, because a client may not read them. */
 const MAX_HINT_BYTES = 65_536
-/** A reason phrase that may stand in a status line of ours. */
+/** A reason phrase that we may send. */
 const PLAIN_PHRASE = /^[\t\u0020-\u007e]*$/
 const NO_TRAILERS: readonly string[] = []
 
 /**
- * Starts it; everything after is `exchange`'s and the connection's callbacks.
+ * Starts to forward; callbacks of `exchange` and of the connection do the rest.
  * @throws ProxyError BAD_FRAMING if the request cannot be sent
  */
 export function forward(exchange: Exchange, route: Route, deps: TransportDeps): void {
@@ -76,9 +76,9 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
     route.requestHeaders?.apply(list, exchange)
     this.client = exchange.connection
     this.authenticates = bindsConnection
-    // An upstream that sends a body with its response to HEAD would have it taken for the next response.
+    // If an upstream sends a body with its response to HEAD, we would take that for the next response.
     const isLast = method === 'HEAD'
-    // Between the steps of a handshake, only its own client could be harmed.
+    // A bound connection carries requests of this client alone, which could harm only itself.
     const closes = isLast && !bindsConnection && !this.#peer.pool.hasBound(this.client)
     const stallTimeoutMs = deps.limits().bodyStallTimeoutMs
     this.#request = {
@@ -187,7 +187,7 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
     peer.pool.acquire(this, fresh)
   }
 
-  /** Its upstream knows the user by the connection, or is about to. */
+  /** Binds the connection to this client: the upstream authenticates the connection, or is about to. */
   #bindConnection(status: number): void {
     const connection = this.#connection
     if (connection === undefined) return
@@ -206,7 +206,7 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
 
   #report({ code, words }: UpstreamFault, excerpt: string | undefined): void {
     if (ERRORS[code].source !== 'upstream') return
-    // The client has had a part already: what matters is that it will not get the rest.
+    // The client has got a part of the response; the log says that the rest is missing.
     const isCut = this.#exchange.headersSent && code === 'UPSTREAM_RESET'
     const { host } = this.#exchange.request
     this.#deps.accessLog.upstreamError({

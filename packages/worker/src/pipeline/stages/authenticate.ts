@@ -15,7 +15,7 @@ export class AuthenticateStage implements Stage {
   readonly #metrics: EventCounter
   readonly #resume: (exchange: Exchange) => void
 
-  /** @param resume goes on with a request that had to wait and whose password is right */
+  /** @param resume continues a request that had to wait and whose password is right */
   constructor(
     checks: Pick<PasswordChecks, 'check'>,
     log: Log,
@@ -59,7 +59,7 @@ export class AuthenticateStage implements Stage {
   }
 }
 
-/** RFC 7617 2.1: the client is to encode user and password as UTF-8. */
+/** RFC 7617 2.1: asks the client to encode user and password as UTF-8. */
 function challenge(exchange: Exchange): void {
   const { siteName } = servedRouteOf(exchange)
   sendText(exchange, 401, ['www-authenticate', `Basic realm="${siteName}", charset="UTF-8"`])

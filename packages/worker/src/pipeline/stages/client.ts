@@ -1,5 +1,5 @@
-// Finds out which client a request comes from when a trusted proxy sent it. Nothing behind this stage asks the
-// connection.
+// Determines the client of a request that a trusted proxy has sent. Later stages use `exchange.client` and never the
+// address of the connection.
 import type { TrustedProxies } from '../../access/trusted-proxies.ts'
 import type { Exchange } from '../../protocol/exchange.ts'
 import { NEXT, type Stage, type StageResult } from '../stage.ts'

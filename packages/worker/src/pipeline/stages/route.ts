@@ -16,11 +16,11 @@ export class RouteStage implements Stage {
     const { host, path } = exchange.request
     const site = this.#router().lookup(host)
     if (site === undefined) throw new ProxyError('UNKNOWN_HOST', 'no site of this listener')
-    // RFC 9110 7.4: a connection made for one name does not serve another that its certificate does not prove.
+    // RFC 9110 7.4: a connection serves only names that its certificate covers.
     if (exchange.connection.certificate?.covers(host) === false) {
       throw new ProxyError('MISDIRECTED', 'not covered by the certificate of the connection')
     }
-    // First, so that a refusal has the header fields of the site.
+    // Set it first, so that an error response has the header fields of the site.
     exchange.route = site.own
     if (site.routes !== undefined) exchange.route = site.routes.lookup(path, exchange.head)
     return NEXT

@@ -79,7 +79,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     this.#setDeadline()
   }
 
-  /** Drops the rest of the response. If nothing of the request has been sent, the connection can be used again. */
+  /** The sender has given up. Closes the connection; one that is still being opened stays for another request. */
   abandon(): void {
     if (this.#socket !== undefined) {
       this.destroy()
@@ -221,7 +221,7 @@ export class UpstreamConnection implements ResponseEvents, UploadEvents {
     if (this.awaitsHead) this.#owner.onAnswered(this)
   }
 
-  /** False if the upstream has sent bytes without a request; closes the connection then. */
+  /** False if no response is due: without a request closes the connection, with one that is not written fails it. */
   #awaitsResponse(): boolean {
     // RFC 9112 9.2: bytes without a request are never used as the response to the next one.
     if (this.#receiver === undefined) this.destroy()
