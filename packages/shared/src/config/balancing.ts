@@ -1,4 +1,4 @@
-// An upstream with several peers: how the file writes it, and what the program makes of it.
+// An upstream with several peers: its schema, and its parsed form.
 import { Type } from 'typebox'
 import { isToken } from '../http-token.ts'
 
@@ -17,13 +17,13 @@ export type Balance =
   | { readonly by: 'header' | 'cookie'; readonly name: string }
 
 export interface Balancing {
-  /** All of them where there are several, the upstream's own address first; else empty. */
+  /** All peers, the upstream's own address first; empty if there is only one. */
   readonly peers: readonly PeerSettings[]
   readonly balance: Balance
   /** So many failures within the window take a peer out. */
   readonly failAfter: number
   readonly failWindowMs: number
-  /** How long a request that reaches no peer is tried again. */
+  /** How long a request that reaches no peer is retried. */
   readonly retryMs: number
 }
 
@@ -87,7 +87,7 @@ export const balancingKeys = {
   }),
 }
 
-/** Undefined if `text` is no policy. */
+/** @returns undefined if `text` is no policy */
 export function parseBalance(text: string): Balance | undefined {
   if (text === 'least_requests' || text === 'round_robin' || text === 'client') return { by: text }
   const [by, name = '', ...more] = text.split(':')

@@ -19,19 +19,19 @@ export interface Limits {
   readonly requestsPerConnection: number
   readonly http2Streams: number
   readonly upgradeIdleTimeoutMs: number
-  /** Requests of one site that wait for a response head at once. */
+  /** Limit on requests of one site that wait for a response head. */
   readonly upstreamConnectionsPerSite: number
-  /** Connections to the upstream of one site, tunnels among them; left out: any number. */
+  /** Limit on connections to the upstream of one site, tunnels included; left out: none. */
   readonly upstreamMaxConnections?: number
-  /** Connections to all upstreams together that the open-file limit has room for; left out: any number. */
+  /** Limit on connections to all upstreams together, from the open-file limit; left out: none. */
   readonly upstreamConnectionsPerWorker?: number
 }
 
-/** When a worker that is well is replaced nevertheless. */
+/** When a healthy worker is replaced. */
 export interface RecycleLimits {
-  /** Undefined: it may grow as it likes. */
+  /** Undefined: no limit on its memory. */
   readonly maxRssBytes: number | undefined
-  /** Undefined: it may grow as old as it likes. */
+  /** Undefined: no limit on its age. */
   readonly maxAgeMs: number | undefined
 }
 
@@ -63,13 +63,13 @@ export interface ProxyAction {
   readonly kind: 'proxy'
   /** With several peers, the first of them. */
   readonly upstream: Upstream
-  /** Left out: the upstream is its only peer, and is asked once. */
+  /** Left out: the upstream is its only peer, and a request that does not reach it fails at once. */
   readonly balancing?: Balancing
   readonly connectTimeoutMs: number
   readonly requestTimeoutMs: number
-  /** The path of the route is taken from the front of the path that goes upstream. */
+  /** Removes the path of the route from the path that goes upstream. */
   readonly stripPrefix: boolean
-  /** Put in front of the path that goes upstream, after stripping; '' or a path without a slash at its end. */
+  /** Added in front of the path that goes upstream, after stripping; '' or a path without a slash at its end. */
   readonly addPrefix: string
 }
 
@@ -78,7 +78,7 @@ export interface RedirectAction {
   readonly status: number
   /** An absolute URL or a path, without the `*` at its end. */
   readonly target: string
-  /** The part of the request that is put behind `target`: path and query; what follows the path of the route; nothing. */
+  /** The part of the request that is appended to `target`: path and query, the rest behind the route, or nothing. */
   readonly keeps: 'path' | 'rest' | 'nothing'
 }
 
@@ -90,7 +90,7 @@ export interface RespondAction {
   readonly contentType: string
 }
 
-/** The action for a request that no stage has answered. A further kind is one more member, and its handler. */
+/** What happens to a request that passes all stages. Another kind is a member here, and a handler in the worker. */
 export type Action = ProxyAction | RedirectAction | RespondAction
 
 /** A header field that is set, with placeholders in its value. */
@@ -100,9 +100,9 @@ export interface HeaderChange {
   readonly value: string
 }
 
-/** A rate limit with buckets of its own: one for each client and scope. */
+/** A rate limit with its own buckets: one for each client and scope. */
 export interface ScopedRateLimit extends RateLimit {
-  /** The same after a reload, so that buckets outlive it. */
+  /** Stays the same in a reload, so that buckets are kept. */
   readonly scope: string
 }
 
@@ -112,15 +112,15 @@ export interface BanRule {
   readonly after: number
   readonly withinMs: number
   readonly forMs: number
-  /** Statuses of responses that are offences. Empty: nothing is. */
+  /** Statuses of responses that are offences. Empty: none. */
   readonly statuses: readonly number[]
-  /** Each scope counts for itself. '': the general rule. */
+  /** Offences are counted for each scope. '': the general rule. */
   readonly scope: string
 }
 
 /** Addresses that may use a site or route, and addresses that may not. */
 export interface AccessSettings {
-  /** Networks, or `private`. Empty: everyone who is not denied. */
+  /** Networks, or `private`. Empty: every address that is not denied. */
   readonly allow: readonly string[]
   readonly deny: readonly string[]
 }
@@ -139,25 +139,25 @@ export interface RouteSettings {
   readonly bodyLimitBytes: number
   /** Unset: the client's general bucket is used. */
   readonly rateLimit: ScopedRateLimit | undefined
-  /** Unset: the general rule of the configuration holds. */
+  /** Unset: the general rule of the configuration applies. */
   readonly ban?: BanRule | undefined
   /** Unset: every address may use it. */
   readonly access?: AccessSettings | undefined
   /** Unset: no password is asked for. */
   readonly basicAuth?: BasicAuthSettings | undefined
-  /** Changes to the request that goes upstream. No name comes twice. */
+  /** Changes to the request that goes upstream. No name occurs twice. */
   readonly requestHeaders: readonly HeaderChange[]
-  /** Changes to every response. No name comes twice. */
+  /** Changes to every response. No name occurs twice. */
   readonly responseHeaders: readonly HeaderChange[]
 }
 
 export interface FieldCondition {
   readonly name: string
-  /** Undefined: the field or parameter is there, whatever its value. */
+  /** Undefined: any value; the field or parameter must be present. */
   readonly value: string | undefined
 }
 
-/** Which requests of a site a route is for. */
+/** The requests of a site that a route matches. */
 export interface RouteMatch {
   /** In normal form, a character for each byte. `/api/`: that subtree and `/api`; `/api`: that path alone. */
   readonly path: string
@@ -173,7 +173,7 @@ export interface Route extends RouteSettings {
 }
 
 export interface Site extends RouteSettings {
-  /** Lower case; exact, or `*.example.com`. Never empty; metrics call the site by the first. */
+  /** Lower case; exact, or `*.example.com`. Never empty; the first is the name of the site in metrics. */
   readonly hosts: readonly string[]
   readonly routes: readonly Route[]
 }
@@ -213,9 +213,9 @@ export interface NoTlsSettings {
 export type CertificateSettings = AcmeSettings | ManualSettings | InternalSettings
 export type TlsSettings = CertificateSettings | NoTlsSettings
 
-/** How a listener finds out which client a connection or a request comes from. */
+/** How a listener determines the client of a connection or a request. */
 export interface ClientSettings {
-  /** Networks, or `private`: connections from there name their client. */
+  /** Networks, or `private`, of proxies whose statement of the client is trusted. */
   readonly trustedProxies: readonly string[]
   /** Lower case; unset: X-Forwarded-For. */
   readonly clientIpHeader: string | undefined
@@ -254,7 +254,7 @@ export interface Config {
   readonly recycle: RecycleLimits
   readonly logging: Logging
   readonly rateLimit: RateLimit
-  /** Unset: nobody is banned but by the rule of a site. */
+  /** Unset: only the rules of sites ban clients. */
   readonly ban?: BanRule | undefined
   readonly limits: Limits
   readonly listeners: readonly Listener[]

@@ -1,4 +1,4 @@
-// Host names: which are valid (RFC 1123 2.1, RFC 1035 2.3.4), and which name of a certificate covers which.
+// Host names: which are valid (RFC 1123 2.1, RFC 1035 2.3.4), and which hosts a name of a certificate covers.
 import { parseIpAddress } from '../ip-address.ts'
 import type { IssueCode } from './issues.ts'
 
@@ -16,7 +16,7 @@ const ASCII = /^[\u0000-\u007f]*$/u
 const NUMERIC_LABEL = /^(?:\d+|0x[0-9a-f]*)$/u
 
 /**
- * The lower-case name, `*.` allowed in front of it, or what is wrong with it.
+ * Returns the name in lower case, perhaps with `*.` in front of it, or the fault.
  * `toAscii` turns a name with other than ASCII letters into its `xn--` form, or ''.
  */
 export function parseHostName(text: string, toAscii: (name: string) => string): string | HostNameFault {
@@ -75,7 +75,7 @@ export function nameCovers(certificateName: string, host: string): boolean {
   return certificateName.startsWith('*.') && certificateName.slice(1) === host.slice(host.indexOf('.'))
 }
 
-/** Whether one of `names` covers `host`, however many there are; see nameCovers. */
+/** Whether one of `names` covers `host`, in constant time; see nameCovers. */
 export function namesCover(names: ReadonlySet<string>, host: string): boolean {
   const dot = host.indexOf('.')
   return names.has(host) || (dot >= 0 && names.has(`*${host.slice(dot)}`))

@@ -1,5 +1,5 @@
-// Every issue of a configuration: one stable code each, and the numbers of the rules
-// it stands for. Messages are for people; programs compare codes.
+// Every kind of issue of a configuration, each with a stable code. Programs compare codes; messages are for people.
+// `rules` numbers what the tests of broken configurations must cover.
 
 interface IssueRow {
   readonly rules: readonly number[]
@@ -90,7 +90,7 @@ export type ConfigPath = readonly (string | number)[]
 
 export interface ConfigIssue {
   readonly code: IssueCode
-  /** Numbers of the rules; empty for a code that is about the shape alone. */
+  /** Numbers of the rules that it violates; empty if only the form is wrong. */
   readonly rules: readonly number[]
   readonly severity: 'error' | 'warning'
   readonly at: ConfigPath

@@ -1,11 +1,11 @@
-// The pieces that the schema of the configuration file is made of: tables, and the kinds of values in them.
+// Building blocks of the schema of the configuration file: tables, and kinds of values.
 import { Type, type TProperties, type TSchema, type TSchemaOptions } from 'typebox'
 
 /** Node's timers end at 2^31 - 1 ms. */
 export const SECONDS_MAX = 2_147_483
 const COUNT_MAX = 1_000_000_000
 
-/** A TOML table. A key with a default is always there once validated, yet need not be written. */
+/** A TOML table. A key with a default need not be written; after validation it is always present. */
 export function table<Keys extends TProperties>(keys: Keys, options: TSchemaOptions = {}) {
   const required = Object.keys(keys).filter((key) => isRequired(keys[key]))
   return Type.Object(keys, { additionalProperties: false, required, ...options })
@@ -31,7 +31,7 @@ export function networks(description: string, example: string) {
   return Type.Array(Type.String(), { default: [], description, examples: [[example]] })
 }
 
-/** The key of an inner table: the default is that of the outer. */
+/** A key of an inner table, which gets its default from the outer table. */
 export function inherited<Schema extends TSchema>(schema: Schema) {
   return Type.Optional({ ...schema, default: undefined })
 }
@@ -51,7 +51,7 @@ export const rateLimit = {
   }),
 }
 
-/** Statuses of a client that tries passwords, walks through what is forbidden, or does not slow down. */
+/** Responses to a client that guesses passwords, probes for forbidden paths, or ignores rate limits. */
 const OFFENCES = [401, 403, 429]
 
 export const ban = {

@@ -1,6 +1,5 @@
-// The part of the schema that is about sites: the keys that [defaults], a site and each of its routes share, and what
-// only a site or a route has. A shared key has its default in [defaults] alone, so that a key that is not written in a
-// route is the site's.
+// The part of the schema about sites: the keys that [defaults], sites and routes share, and those that only a site or a
+// route has. A shared key has its default in [defaults] alone, so that a route inherits a key that it does not have.
 import { Type } from 'typebox'
 import { balancingKeys } from './balancing.ts'
 import { ban, body, inherited, networks, rateLimit, SECONDS_MAX, table, text } from './schema-parts.ts'
@@ -47,7 +46,7 @@ function strings(description: string, examples: readonly unknown[]) {
   return Type.Optional(Type.Record(Type.String(), Type.String(), { description, examples }))
 }
 
-/** Keys that say who may use a site or route. */
+/** Keys about access to a site or route. */
 const access = {
   allow: networks('Networks that may use it; empty: everyone. Others get 403.', '10.0.0.0/8'),
   deny: networks('Networks that may not use it, whatever allow says.', '203.0.113.0/24'),

@@ -1,5 +1,5 @@
 // The configuration file as an operator writes it (TOML, snake_case): the one definition that gives
-// the type, the validation, the defaults, and what editors show. What a schema cannot say is in rules.ts.
+// the type, the validation, the defaults, and the help of editors. rules/rules.ts has what a schema cannot express.
 import { Type, type Static } from 'typebox'
 import { ban, body, count, networks, rateLimit, seconds, table, text } from './schema-parts.ts'
 import { defaults, site } from './schema-sites.ts'

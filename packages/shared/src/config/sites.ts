@@ -1,4 +1,4 @@
-// How the listeners and sites of a configuration are walked and named. Pure.
+// Iterates over the listeners and sites of a configuration, and names sites. Pure.
 import type { Listener, ProxyAction, RouteSettings, Site, TlsListener, Upstream } from './config.ts'
 
 export function hasTls(listener: Listener): listener is TlsListener {
@@ -19,12 +19,12 @@ export function* settingsOf(sites: Iterable<Site>): Generator<RouteSettings> {
   }
 }
 
-/** Every action that leads to an upstream. */
+/** Every action with an upstream. */
 export function* proxyActionsOf(sites: Iterable<Site>): Generator<ProxyAction> {
   for (const { action } of settingsOf(sites)) if (action.kind === 'proxy') yield action
 }
 
-/** Every peer of an action's upstream, as an upstream of its own. */
+/** Each peer of an action's upstream, as a separate upstream. */
 export function upstreamsOf({ upstream, balancing }: ProxyAction): readonly Upstream[] {
   if (balancing === undefined || balancing.peers.length === 0 || upstream.kind === 'welcome')
     return [upstream]

@@ -1,15 +1,15 @@
-// Compares two configurations: which settings are swapped in place, which need fresh workers, and which
-// only a full restart applies. Pure.
+// Compares two configurations: which settings apply in place, which need fresh workers, and which only a full restart
+// applies. Pure.
 import type { Config, Listener } from './config.ts'
 
 export interface ConfigChange {
-  /** TOML keys of changed settings that live in the supervisor alone, with what they are to be; they stay as they were. */
+  /** TOML keys of changed settings that only a full restart applies, with their new values. */
   readonly needsRestart: ReadonlyMap<string, unknown>
   /** Sockets, TLS modes, the number of workers or logging changed. */
   readonly needsFreshWorkers: boolean
   readonly added: readonly Listener[]
   readonly removed: readonly Listener[]
-  /** In both, whatever else changed about them; as they are to be. */
+  /** Listeners in both configurations, with their new settings. */
   readonly kept: readonly Listener[]
 }
 
@@ -43,15 +43,15 @@ export function compareConfigs(running: Config, next: Config): ConfigChange {
   }
 }
 
-/** The configuration after a reload: `next`, but for what only a full restart applies. */
+/** The configuration after a reload: `next`, except settings that only a full restart applies. */
 export function afterReload(running: Config, next: Config): Config {
   const { user, group, stateDir, healthCheckPort, adminSocketPath } = running
   return { ...next, user, group, stateDir, healthCheckPort, adminSocketPath }
 }
 
-/** A listener with other sockets, or another way to its certificates, is another listener. */
+/** A listener with other sockets or another source of certificates counts as another listener. */
 function identityOf({ id, httpPort, tls }: Listener): string {
-  // Another cache directory or CA means another lock, account and certificate.
+  // Another cache directory or CA has another lock, account and certificate.
   const source = tls.mode === 'acme' ? [tls.cacheDir, tls.directoryUrl] : []
   return JSON.stringify([id, httpPort, tls.mode, ...source])
 }

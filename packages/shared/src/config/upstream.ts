@@ -1,4 +1,4 @@
-// The upstream of a site, `host:port` or `[v6]:port`: parsing only.
+// Parses the upstream of a site: `host:port` or `[v6]:port`. Pure.
 import { parseIpAddress } from '../ip-address.ts'
 
 export interface UpstreamAddress {
@@ -18,7 +18,7 @@ const NAME =
   /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*$/u
 const NUMERIC_LABEL = /(?:^|\.)(?:\d+|0x[0-9a-f]*)$/u
 
-/** Where `text` points to, or what is wrong with it. */
+/** @returns the parsed address, or the fault */
 export function parseUpstream(text: string): UpstreamAddress | UpstreamFault {
   const shape = 'write host:port, such as "127.0.0.1:3000" or "[::1]:3000"'
   const scheme = /^(https?):\/\/([^/]*)/iu.exec(text)

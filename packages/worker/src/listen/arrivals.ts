@@ -1,5 +1,6 @@
 // The first moments of a connection, on either port of a listener: whom it comes from, which a PROXY protocol header
-// may say, whether it is banned, and whether there is room for it. What is not served from here on has been closed and counted.
+// may say, whether it is banned, and whether there is room for it. What is not served from here on has been closed and
+// counted.
 import type { Socket } from 'node:net'
 import { clientKey, foldMappedAddress } from '@reverse-proxy/shared/client-key'
 import type { Log } from '@reverse-proxy/shared/log-fields'
@@ -23,7 +24,7 @@ export interface ArrivalSettings {
   readonly proxies: TrustedProxies | undefined
   /** Every connection begins with a header, and only trusted proxies may connect. */
   readonly proxyProtocol: boolean
-  /** For the header to be complete. */
+  /** Time for the header to be complete. */
   readonly headerTimeoutMs: number
 }
 
@@ -48,22 +49,22 @@ export class Arrivals {
     this.#deps = deps
   }
 
-  /** Connections that may still be served, and are not yet. */
+  /** Connections that are not served yet, but may be. */
   get size(): number {
     return this.#pending
   }
 
-  /** Holds for the next connection. */
+  /** Applies to the next connection. */
   configure(settings: ArrivalSettings): void {
     this.#settings = settings
   }
 
   /**
-   * For the 'connection' event of a net.Server, whose sockets nobody else has touched.
+   * Call with the socket of a 'connection' event of a net.Server, before anything else uses it.
    * @param serve called when the connection is admitted; the client's own bytes are still in the socket
    */
   accept(socket: Socket, serve: (arrival: Arrival) => void): void {
-    // Whatever breaks the connection also closes it, and 'close' is what everyone acts on.
+    // An error also closes the connection, and 'close' is the event that the code acts on.
     socket.on('error', ignore)
     const { remoteAddress } = socket
     if (remoteAddress === undefined) {

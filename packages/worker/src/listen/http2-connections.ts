@@ -1,5 +1,5 @@
-// The HTTP/2 connections of one listener: from a TLS socket to a session, and from its requests to exchanges. Looks at
-// each once a second for its deadlines, and closes the socket when its session has ended.
+// The HTTP/2 connections of one listener. Makes a session of each TLS socket, and an exchange of each request. Checks
+// the deadlines once a second, and closes the socket when its session has ended.
 import type { TLSSocket } from 'node:tls'
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { codeOf } from '@reverse-proxy/shared/error-text'
@@ -22,11 +22,11 @@ export interface Http2Deps {
   readonly metrics: EventCounter
   readonly exchange: ExchangeDeps
   readonly connections: ClientConnections
-  /** Sees to it that an exchange is answered. */
+  /** Must respond to the exchange. */
   readonly handle: (exchange: Exchange) => void
 }
 
-/** How long a session that has been ended for an error or for idleness may take to say so: its client may have stopped reading. */
+/** How long a session that has ended may take to send its last bytes, because its client may have stopped reading. */
 const FAREWELL_MS = 1_000
 const GONE: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE'])
 
@@ -48,14 +48,14 @@ export class Http2Connections {
     socket.once('close', () => this.#open.delete(served))
   }
 
-  /** In force from the next request on; clients are told. */
+  /** Applies from the next request on; sends the clients new SETTINGS. */
   configure(limits: Limits): void {
     this.limits = limits
     this.sessionLimits = sessionLimitsOf(limits)
     for (const { session } of this.#open) session.sendSettings()
   }
 
-  /** To be called every second or so. */
+  /** Call about once a second. */
   sweep(): void {
     const atMs = nowMs()
     for (const served of this.#open) served.look(atMs)
@@ -97,7 +97,7 @@ class ServedSession implements SessionOwner {
 
   onRequest(stream: Http2Stream): void {
     this.#deps.handle(new Http2Exchange(stream, this.#connection, this.#deps.exchange))
-    // More than that if a reload has made it less.
+    // It may be beyond the limit if a reload has lowered that.
     if (this.#isRetired || this.session.requests < this.#all.limits.requestsPerConnection) return
     this.#isRetired = true
     retireSession(this.session)
@@ -112,7 +112,7 @@ class ServedSession implements SessionOwner {
     destroyAfter(this.#connection.socket, FAREWELL_MS)
   }
 
-  /** The last of a response may be on its way. */
+  /** Closes the socket after the last bytes of a response have been sent. */
   onFinished(): void {
     this.#socket.end()
     destroyAfter(this.#connection.socket, LINGER_MS)

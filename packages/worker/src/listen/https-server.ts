@@ -1,5 +1,5 @@
-// The TLS side of one listener's sites: takes connections that the acceptor has looked at through their handshakes, and
-// hands them to the site server. Owns the TLS server, which never listens.
+// Performs the TLS handshakes of one listener's sites, on connections that the acceptor has accepted, and hands them to
+// the site server. Owns the TLS server, which never listens.
 import type { Socket } from 'node:net'
 import type { Server, TLSSocket } from 'node:tls'
 import type { Limits } from '@reverse-proxy/shared/config/config'
@@ -45,7 +45,7 @@ export class HttpsServer {
   adopt(socket: Socket, peeked: ConnectionInfo): void {
     const { log, metrics, sites } = this.#deps
     sites.track(socket)
-    // The runtime's own handshake timeout starts anew with every byte.
+    // The runtime's own handshake timeout starts again with every byte.
     const leftMs = peeked.acceptedMs + this.#limits.tlsHandshakeTimeoutMs - nowMs()
     const timer = setTimeout(() => {
       metrics.count('tls_rejected', 'timeout')
@@ -58,7 +58,7 @@ export class HttpsServer {
     this.#server.emit('connection', socket)
   }
 
-  /** The deadline of a handshake holds for the next connection. */
+  /** The deadline of handshakes applies from the next connection on. */
   configure(limits: Limits): void {
     this.#limits = limits
   }

@@ -113,7 +113,7 @@ export class TrafficListener {
     if (httpPort !== 0) await bind(httpPort, (socket, arrival) => tls.acceptHttp(socket, arrival))
   }
 
-  /** In place; the addresses and ports stay. */
+  /** Applies in place; the addresses and ports stay. */
   configure(config: WorkerListener, { limits }: WorkerConfig): void {
     const { sites } = config
     const proxies = trustedProxiesOf(config.clients)
@@ -143,7 +143,7 @@ export class TrafficListener {
     this.#tls?.setTicketKeys(ticketKeys)
   }
 
-  /** Accepts nothing more, finishes what is in flight, cuts what is left after `timeoutMs`. Again: with less time. */
+  /** Stops accepting, finishes requests in flight, cuts the rest after `timeoutMs`. Another call can shorten it. */
   async drain(timeoutMs: number): Promise<void> {
     // Connections that no worker has accepted yet wait in the kernel for the other workers.
     this.#sockets.close()

@@ -3,7 +3,7 @@
 import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
 
 export type ProxyHeader =
-  /** More bytes are needed before anything can be said. */
+  /** More bytes are needed. */
   | { readonly status: 'need-more' }
   | { readonly status: 'bad' }
   | {
@@ -25,7 +25,7 @@ const MAX_PORT = 65_535
 
 const V2_SIGNATURE = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1')
 const V2_FIXED_BYTES = 16
-/** Addresses need 36 bytes (Unix sockets 216); the rest are TLVs, which nobody sends in such numbers. */
+/** Addresses need 36 bytes (Unix sockets 216); the rest are TLVs, and no sender has so many. */
 const MAX_V2_BYTES = V2_FIXED_BYTES + 4_096
 const VERSION_2 = 0x2
 const LOCAL = 0x0
@@ -39,7 +39,7 @@ const INET_BYTES = 12
 const INET6_BYTES = 36
 const UNIX_BYTES = 216
 
-/** @param bytes what has been read of the connection so far */
+/** @param bytes all bytes of the connection so far */
 export function parseProxyHeader(bytes: Buffer): ProxyHeader {
   if (startsLike(bytes, V1_START)) return bytes.length < V1_START.length ? NEED_MORE : parseVersion1(bytes)
   if (startsLike(bytes, V2_SIGNATURE)) return bytes.length < V2_FIXED_BYTES ? NEED_MORE : parseVersion2(bytes)
@@ -52,7 +52,7 @@ function parseVersion1(bytes: Buffer): ProxyHeader {
   if (end === -1) return bytes.length < MAX_V1_BYTES ? NEED_MORE : BAD
   const [, protocol, source = '', destination = '', ...ports] = bytes.toString('latin1', 0, end).split(' ')
   const complete = { status: 'complete', bytes: end + 2 } as const
-  // Section 2.1: whatever follows UNKNOWN is to be ignored.
+  // Section 2.1: the text after UNKNOWN is ignored.
   if (protocol === 'UNKNOWN') return { ...complete, clientIp: undefined }
   if (protocol !== 'TCP4' && protocol !== 'TCP6') return BAD
   if (ports.length !== 2 || !ports.every((port) => PORT.test(port) && Number(port) <= MAX_PORT)) return BAD
@@ -73,7 +73,7 @@ function parseVersion2(bytes: Buffer): ProxyHeader {
   if (!isLocal && (command & 0xf) !== PROXY) return BAD
   if (bytes.length < total) return NEED_MORE
   const complete = { status: 'complete', bytes: total } as const
-  // Section 2.2: a LOCAL connection is the balancer's own, such as a health check; its addresses are to be ignored.
+  // Section 2.2: a LOCAL connection is the balancer's own, such as a health check; its addresses are ignored.
   if (isLocal) return { ...complete, clientIp: undefined }
   const transport = family & 0xf
   switch (family >> 4) {

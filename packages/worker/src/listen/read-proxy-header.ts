@@ -53,7 +53,7 @@ export function readProxyHeader(
       return
     }
     if (rest.length > 0) socket.unshift(rest)
-    // Not within 'readable': the next reader of the socket would not be told of what has been put back.
+    // Not within 'readable': the next reader would get no event for the bytes that were put back.
     setImmediate(onOutcome, outcome)
   }
 }

@@ -1,5 +1,5 @@
-// The plain-HTTP port beside an HTTPS port: ACME challenges first, then a redirect to HTTPS, and nothing else.
-// Its connections are handed to it.
+// The server of the plain-HTTP port beside an HTTPS port: answers ACME challenges, and redirects everything else to
+// HTTPS. It does not listen itself.
 import type { Socket } from 'node:net'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import { siteNameOf } from '@reverse-proxy/shared/config/sites'
@@ -106,7 +106,7 @@ export class RedirectServer {
     this.#http1.configure(limits)
   }
 
-  /** A socket nobody has touched, from whichever of the listener's addresses. */
+  /** @param socket accepted on any address of the listener, and not used yet */
   adopt(socket: Socket, clientIp: string): void {
     this.#connections.add(socket)
     this.#http1.adopt(socket, { clientIp })
@@ -129,7 +129,7 @@ export class RedirectServer {
   }
 }
 
-/** Nothing here reads a body. */
+/** No body is read here. */
 function closeAfterBody(exchange: Exchange): StageResult {
   if (exchange.mayHaveBody) exchange.closeAfterwards()
   return NEXT

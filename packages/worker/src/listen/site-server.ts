@@ -1,5 +1,5 @@
 // Serves the sites of one listener on connections that are ready for HTTP/1 or HTTP/2, with TLS below or without.
-// Owns every connection of the sites from its first byte on; what is done with a request is the pipeline's.
+// Owns every connection of the sites from its first byte on; the pipeline handles the requests.
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
@@ -53,7 +53,7 @@ export interface SiteServerDeps {
   /** Where the built-in welcome upstream of this worker listens. */
   readonly resolveWelcome: () => WelcomeAddress
   readonly upstreams: UpstreamDeps
-  /** Those of the TLS front: a tunnel over HTTP/2 counts as one more. */
+  /** Those of the listener: a tunnel over HTTP/2 counts as one more connection. */
   readonly connections: ConnectionLimits
   readonly connectionLimitLog: ConnectionLimitLog
 }
@@ -106,7 +106,7 @@ export class SiteServer {
     )
     this.#stalls = new WriteTimeouts(() => this.#limits.bodyStallTimeoutMs, nowMs, log, deps.metrics)
     this.#sweep = setInterval(() => {
-      // First: it finds out which connections have been sending.
+      // First, because it notes which connections have sent something.
       this.#http2.sweep()
       this.#stalls.sweep()
       // Bytes that have arrived meanwhile are read first: no deadline counts the time we stood still.
@@ -129,7 +129,7 @@ export class SiteServer {
     })
   }
 
-  /** To be called with every accepted socket, also while TLS is negotiated on it: a drain waits for it. */
+  /** Call with every accepted socket, before its TLS handshake: a drain waits for it. */
   track(socket: Socket): void {
     this.#connections.add(socket)
   }
@@ -148,7 +148,7 @@ export class SiteServer {
     return this.#connections.size
   }
 
-  /** In place, from the next request on. */
+  /** Applies in place, from the next request on. */
   configure({ sites, limits, proxies }: SiteServerSettings): void {
     this.#limits = limits
     this.#proxies = proxies
@@ -157,7 +157,7 @@ export class SiteServer {
     this.#http2.configure(limits)
   }
 
-  /** Finishes what is in flight; cuts what is left after `timeoutMs`. Again: with less time. */
+  /** Finishes the requests in flight; cuts the rest after `timeoutMs`. Another call can shorten the time. */
   async drain(timeoutMs: number, mayStillAdopt?: () => boolean): Promise<void> {
     await this.#connections.drain(timeoutMs, mayStillAdopt)
     clearInterval(this.#sweep)

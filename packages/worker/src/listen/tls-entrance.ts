@@ -1,5 +1,5 @@
-// Everything of a listener that has to do with TLS: certificates and challenges, the acceptor that looks at each
-// ClientHello, the TLS server behind it, and the redirect on the plain-HTTP port.
+// The TLS part of a listener: certificates and challenges, the acceptor that reads each ClientHello, the TLS server
+// behind it, and the redirect on the plain-HTTP port.
 import type { Socket } from 'node:net'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
@@ -18,7 +18,7 @@ import { RedirectServer } from './redirect-server.ts'
 import type { SiteServer } from './site-server.ts'
 
 /**
- * A client whose ClientHello is under way when the drain begins is still served; this long is waited for it. A lost
+ * A client whose ClientHello is on its way when a drain begins is still served, if it arrives within this time. A lost
  * packet is sent again after 1 s (RFC 6298 2.1), and once more 2 s later.
  */
 const HELLO_GRACE_MS = 3_500
@@ -79,7 +79,7 @@ export class TlsEntrance {
     return this.#contexts.serials
   }
 
-  /** Connections that have not reached the site server yet, and may. */
+  /** Connections that may still reach the site server. */
   get size(): number {
     return this.#acceptor.size
   }
@@ -102,7 +102,7 @@ export class TlsEntrance {
   }
 
   /**
-   * Without any, challenges only are answered.
+   * Without any, the listener answers challenges only.
    * @throws ProxyError CERTIFICATE; nothing has changed then
    */
   setCertificates(certificates: readonly PushedCertificate[]): void {

@@ -1,6 +1,5 @@
-// Names of header fields in lower case, and whether they are names at all. Nearly all that come are known,
-// and looking one up takes less time than making it lower case. The table never grows: what strangers send
-// must not stay in memory.
+// Names of header fields in lower case, and whether they are valid. Nearly all names are known, and a look-up is faster
+// than a conversion. The table never grows, so that clients cannot fill the memory.
 import { isToken } from '@reverse-proxy/shared/http-token'
 
 const KNOWN_NAMES =

@@ -1,7 +1,7 @@
-// RFC 9110 5.5: visible ASCII, space, tab and bytes beyond ASCII, which stand for whatever both ends agree on.
-// Anything else in a field's value could end its line for somebody.
+// RFC 9110 5.5: visible ASCII, space, tab and bytes beyond ASCII, whose meaning both ends agree on. To some parser, any
+// other byte in a value could end its line.
 const UNSAFE = /[^\t\u0020-\u007e\u0080-\u00ff]/
-// So many digits that a number still has each of them.
+// The most digits that a number represents exactly.
 const CONTENT_LENGTH = /^[0-9]{1,15}$/
 
 /** @param value a character for each byte */

@@ -4,9 +4,9 @@ import { parseIpAddress } from '@reverse-proxy/shared/ip-address'
 const PORT = /^\d{1,5}$/u
 
 /**
- * The right-most address of X-Forwarded-For that no trusted proxy has. Each proxy appends the address that it was
- * asked by, so everything left of that address may have been made up by the client. If all are trusted, the left-most
- * one. An element that is no address ends the search: its right neighbour is as far as anybody can vouch for.
+ * Returns the right-most address of X-Forwarded-For that is not a trusted proxy's. Each proxy appends the address of
+ * its peer, so the client may have made up everything left of that address. If all are trusted, returns the left-most
+ * one. An element that is no address ends the search at its right neighbour, which a trusted proxy has written.
  *
  * @param peerIp the trusted proxy that the connection comes from
  * @param chain X-Forwarded-For, several field lines as one; '' if there is none
@@ -14,7 +14,7 @@ const PORT = /^\d{1,5}$/u
 export function forwardedClient(peerIp: string, chain: string, isTrusted: (ip: string) => boolean): string {
   let client = peerIp
   for (const element of chain.split(',').toReversed()) {
-    // RFC 9110 5.6.1.2: empty elements count for nothing.
+    // RFC 9110 5.6.1.2: empty elements are ignored.
     if (element.trim() === '') continue
     const ip = parseForwardedAddress(element)
     if (ip === undefined) return client
@@ -42,7 +42,7 @@ function hasPortOrNothing(rest: string): boolean {
   return rest === '' || (rest.startsWith(':') && PORT.test(rest.slice(1)))
 }
 
-/** A zone means nothing outside of the machine that wrote it. */
+/** Removes the zone, which has no meaning on another machine. */
 function addressOf(text: string): string | undefined {
   const address = parseIpAddress(text)
   return address === undefined || address.text.includes('%') ? undefined : address.text

@@ -1,4 +1,4 @@
-// The value of a header field that a configuration sets, with what its placeholders stand for. Pure.
+// The value of a header field that the configuration sets, with its placeholders filled in. Pure.
 import {
   parseTemplate,
   type Placeholder,
@@ -11,7 +11,7 @@ export type PlaceholderValues = (placeholder: Placeholder) => string
 export class HeaderTemplate {
   readonly name: string
   readonly lowerName: string
-  /** The field is removed, and not set. */
+  /** The field is removed instead of set. */
   readonly isRemoval: boolean
   readonly #fixed: string | undefined
   readonly #parts: readonly TemplatePart[]

@@ -1,6 +1,6 @@
-// The header lists that cross the proxy, in both directions: raw lists in, raw lists out, no objects
-// in between. Pure. The order is the point: first everything that must not pass is left out, then
-// ours is added, so that no client can name one of ours in `Connection` and have it removed.
+// Makes the header list for the upstream from the client's, and the client's from the upstream's, without objects in
+// between. Pure. First removes every field that must not pass, then adds ours, so that no client can name one of ours in
+// `Connection` and have it removed.
 import { lowerFieldName } from './field-names.ts'
 
 export interface Forwarded {
@@ -11,21 +11,21 @@ export interface Forwarded {
   readonly requestId: string
   /** The user who has authenticated to us. */
   readonly user: string | undefined
-  /** The credentials were for us alone. */
+  /** The credentials are for us alone, and are not forwarded. */
   readonly dropsAuthorization: boolean
 }
 
-/** The client as the upstream is told of it. */
+/** The facts about the client for the upstream. */
 interface ForwardedClient {
   readonly ip: string
   readonly scheme: 'http' | 'https'
-  /** From a trusted proxy: the chain for X-Forwarded-For, and the X-Forwarded-Host that came. */
+  /** From a trusted proxy: the chain for X-Forwarded-For, and the received X-Forwarded-Host. */
   readonly forwarded?: { readonly for: string; readonly host: string | undefined }
 }
 
 export interface RequestHeaders {
   readonly list: string[]
-  /** The upstream may take the connection for the user's from now on. */
+  /** The request authenticates the upstream connection: later requests on it may count as this user's. */
   readonly bindsConnection: boolean
 }
 
@@ -34,16 +34,16 @@ export interface ResponseHeaders {
   readonly list: string[]
   readonly contentLength: string | undefined
   /**
-   * The body has a transfer coding other than chunked, which nobody has asked for (RFC 9112 6.1: passed
-   * on without that coding's name, it would be taken for the content), or two framings; or the head has
-   * too many connection options.
+   * The body has a transfer coding other than chunked, which we have not accepted (RFC 9112 6.1: without the name of the
+   * coding, the client would take the coded bytes for content), or two framings; or the head has too many connection
+   * options.
    */
   readonly isUnreadable: boolean
-  /** The upstream asks for, or goes on with, an authentication of its connection. */
+  /** The upstream requests or continues an authentication of its connection. */
   readonly bindsConnection: boolean
 }
 
-// RFC 9110 7.6.1, but Trailer, and what is between a client and its proxy.
+// RFC 9110 7.6.1, except Trailer; and fields between a client and its proxy.
 const HOP_BY_HOP = [
   'connection',
   'keep-alive',
@@ -62,21 +62,21 @@ const FORWARDING = [
   'x-forwarded-proto',
   'x-forwarded-host',
   'x-real-ip',
-  // Names the user who has authenticated: upstreams believe it.
+  // Names the authenticated user; upstreams trust it.
   'remote-user',
   'x-request-id',
 ] as const
 
-/** Limit on the options of `Connection`: every field is compared with each of them. */
+/** Limit on the options of `Connection`, because every field is compared with each of them. */
 export const MAX_CONNECTION_OPTIONS = 100
 const NO_OPTIONS: readonly string[] = []
 /**
  * Schemes that authenticate a connection, not a request (RFC 4559, MS-NTHT, MS-N2HT), anywhere among other challenges.
- * Text that only looks like one, in a quoted string, does no harm.
+ * Text in a quoted string that looks like one has no bad effect.
  */
 const CONNECTION_SCHEME = /(?:^|[\s,])(?:NTLM|Negotiate|Nego2|Kerberos)(?:$|[\s,])/i
 
-// Expect, which the proxy has answered by now; Trailer, since request trailers are discarded.
+// Expect, to which the proxy has responded; Trailer, because request trailers are dropped.
 const NOT_FROM_CLIENT: ReadonlySet<string> = new Set([
   ...HOP_BY_HOP,
   ...FORWARDING,
@@ -86,7 +86,7 @@ const NOT_FROM_CLIENT: ReadonlySet<string> = new Set([
   'content-length',
 ])
 const NOT_FROM_UPSTREAM: ReadonlySet<string> = new Set([...HOP_BY_HOP, 'server', 'content-length', 'trailer'])
-// RFC 9110 6.5.1: what frames, routes, authenticates, or says how to read the answer comes before it.
+// RFC 9110 6.5.1: fields for framing, routing, authentication, or the format of the content cannot be trailers.
 const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
   ...NOT_FROM_UPSTREAM,
   ...NOT_FROM_CLIENT,
@@ -109,7 +109,7 @@ const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
   'www-authenticate',
 ])
 
-/** The header section of the upstream's request, but how its body is framed. Cookie crumbs of HTTP/2 are joined. */
+/** The header section for the upstream without framing. Cookie crumbs of HTTP/2 are joined. */
 export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded: Forwarded): RequestHeaders {
   const { client, authority, connectionOptions, requestId, user, dropsAuthorization } = forwarded
   const list = ['Host', authority]
@@ -122,7 +122,7 @@ export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded:
       continue
     const value = rawHeaders[i + 1]!
     if (lowerName === 'cookie') {
-      // RFC 9113 8.2.3: into a single field before it goes where there is no HPACK.
+      // RFC 9113 8.2.3: they become a single field outside HTTP/2.
       if (cookieAt !== -1) {
         list[cookieAt] += `; ${value}`
         continue
@@ -146,14 +146,13 @@ export const NO_CONTENT = 204
 export const RESET_CONTENT = 205
 const NOT_MODIFIED = 304
 
-/** RFC 9112 6.3: an answer with this final status is over with its head, whatever that says about a body. */
+/** RFC 9112 6.3: a response with this final status ends with its head, whatever its fields say about a body. */
 export function endsWithHead(status: number): boolean {
   return status === NO_CONTENT || status === NOT_MODIFIED
 }
 
 /**
- * The header section of the client's answer, from the upstream's. The trailer field is kept only where
- * trailers can follow.
+ * Makes the header section for the client from that of the upstream. Keeps Trailer only if trailers can follow.
  */
 export function clientResponseHeaders(
   rawHeaders: readonly string[],
@@ -189,7 +188,7 @@ export function clientResponseHeaders(
   }
   const canHaveTrailers = canAnnounceTrailers && status !== RESET_CONTENT && !endsWithHead(status)
   if (isChunked && announced !== undefined && canHaveTrailers) list.push('trailer', announced)
-  // RFC 9112 6.3: both a length and chunks ought to be an error. The parsers have refused it by now.
+  // RFC 9112 6.3: both a length and chunks should be an error. A safeguard: the parsers have rejected it.
   isUnreadable ||= isChunked && contentLength !== undefined
   return { list, contentLength, isUnreadable, bindsConnection }
 }
@@ -207,7 +206,7 @@ export function clientTrailers(rawTrailers: readonly string[]): string[] {
 /**
  * Removes fields from `list` in place.
  * @param list name, value, name, value ...
- * @param from where the fields begin that may go
+ * @param from the position of the first field that may be removed
  */
 export function removeFields(list: string[], from: number, isRemoved: (lowerName: string) => boolean): void {
   let kept = from
@@ -220,7 +219,7 @@ export function removeFields(list: string[], from: number, isRemoved: (lowerName
   list.length = kept
 }
 
-/** CGI and WSGI spell `-` and `_` alike: `X_Forwarded_For` would be read as ours, `Transfer_Encoding` as framing. */
+/** CGI and WSGI do not tell `-` from `_`: `X_Forwarded_For` would be read as ours, `Transfer_Encoding` as framing. */
 function isDisguised(lowerName: string): boolean {
   return lowerName.includes('_') && NOT_FROM_CLIENT.has(lowerName.replaceAll('_', '-'))
 }

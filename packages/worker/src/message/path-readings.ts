@@ -1,23 +1,23 @@
-// The other ways in which a server may read a path than its normal form. Upstreams differ in what they decode and
-// remove; a request is refused if that could lead it past the route that guards what it asks for. Pure.
+// The readings of a path by servers that decode and remove other things than our normal form does. A request is rejected
+// if one of them could bypass the route that guards the resource. Pure.
 import { decodeOnce, resolveSegments } from '@reverse-proxy/shared/url-path'
 
-/** A path without any of it is read the same everywhere. */
+/** All servers read a path without any of these in the same way. */
 const UNUSUAL = /%|[\\;]|\/\/|\/\./
 const ENCODED_PERCENT = /%25/
 const ENCODED_SLASH = /%2f/gi
 const ENCODED_NUL = /%(?:25)*00/
-/** Stands for an encoded slash that a server leaves encoded. In no path otherwise: NUL is refused. */
+/** Stands for an encoded slash that a server leaves encoded. No other path has it, because NUL is rejected. */
 const OPAQUE_SLASH = '\0'
-/** Servers behind each other may each decode once. */
+/** Servers in a chain may each decode once. */
 const MOST_DECODINGS = 3
 
 export interface PathReadings {
-  /** Each has to lead to the same route as the normal form. */
+  /** Each must lead to the same route as the normal form. */
   readonly others: ReadonlySet<string>
   /**
-   * The path as a server compares it that removes or decodes nothing, or does it the other way round. It is an odd path
-   * to such a server, unless it begins with the path of a route.
+   * The path for a server that removes or decodes nothing, or does so in the other order. To such a server it is an
+   * unknown path, unless it begins with the path of a route.
    */
   readonly literals: ReadonlySet<string>
 }
@@ -25,7 +25,7 @@ export interface PathReadings {
 const NONE: ReadonlySet<string> = new Set()
 const ONE_READING: PathReadings = { others: NONE, literals: NONE }
 
-/** @returns undefined for a path with an encoded NUL, where many programs see its end */
+/** @returns undefined for a path with an encoded NUL, which ends the path for many programs */
 export function readingsOf(path: string): PathReadings | undefined {
   if (!UNUSUAL.test(path)) return ONE_READING
   if (ENCODED_NUL.test(path)) return undefined
@@ -44,7 +44,7 @@ export function readingsOf(path: string): PathReadings | undefined {
   return { others, literals: new Set([path, decodeOnce(path), undecoded, decodeOnce(undecoded)]) }
 }
 
-/** After each decoding, with encoded slashes decoded and left as they are. */
+/** The readings after each decoding, with encoded slashes decoded, and with encoded slashes left as they are. */
 function decodingsOf(path: string, times: number): Set<string> {
   const found = new Set<string>()
   let open = new Set([path])
@@ -66,7 +66,7 @@ function* withAndWithout(path: string, remove: (path: string) => string): Genera
   if (removed !== path) yield removed
 }
 
-/** RFC 3986 3.3: some servers take `;x` from each segment, and find `..` in `..;x`. */
+/** RFC 3986 3.3: some servers remove `;x` from each segment, and read `..;x` as `..`. */
 function withoutParameters(path: string): string {
   return path.includes(';') ? path.replace(/;[^/]*/g, '') : path
 }
@@ -75,7 +75,7 @@ function withoutBackslashes(path: string): string {
   return path.includes('\\') ? path.replaceAll('\\', '/') : path
 }
 
-/** As a server sees it that decodes before it looks for the query. */
+/** The reading of a server that decodes before it separates the query. */
 function withoutQuery(path: string): string {
   return path.replace(/[?#].*$/s, '')
 }

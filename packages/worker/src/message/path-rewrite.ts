@@ -1,10 +1,10 @@
-// The path that goes upstream, or into a redirect, where it is not the one that came. Pure.
+// Rewrites the path of a request for the upstream or for a redirect. Pure.
 import { encodePath, normalPath } from '@reverse-proxy/shared/url-path'
 
-/** In a path with it, what follows the path of a route can be told from the normal form alone. */
+/** In a path with any of these, only the normal form shows which part follows the path of a route. */
 const UNUSUAL = /\/\/|\/\.|%2e|%2f|\\|%5c/i
 
-/** Takes the path of a route from the front of a request's path and puts another in its place. */
+/** Replaces the path of a route at the start of a request's path by a prefix. */
 export class PathRewrite {
   readonly #routePath: string
   readonly #strips: boolean
@@ -20,16 +20,16 @@ export class PathRewrite {
     this.#prefix = prefix
   }
 
-  /** @param target path and query as they came */
+  /** @param target path and query as the client sent them */
   apply(target: string): string {
     return `${this.#prefix}${this.#strips ? `/${restOf(target, this.#routePath)}` : target}`
   }
 }
 
 /**
- * The rest of a request's path behind the path of its route, with the query; no slash in front, so that nothing can
- * become a host. The bytes are those that came, unless the path of the route is spelt in another way, or dot segments
- * could lead out of it.
+ * Returns the part of a request's path behind the path of its route, with the query and without a leading slash, so that
+ * no host can result. The bytes are the client's own, unless the client spells the path of the route differently, or
+ * dot segments could lead out of it.
  */
 export function restOf(target: string, routePath: string): string {
   const queryAt = target.indexOf('?')

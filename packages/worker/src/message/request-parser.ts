@@ -1,6 +1,5 @@
-// Reads what a request says about itself and refuses what is ambiguous. Pure: one pass over the header list, then a
-// decision. No other file looks at the client's framing headers again:
-// every request is framed anew from what is decided here.
+// Parses the facts of a request from its head and rejects what is ambiguous. Pure: one pass over the fields, then a
+// decision. No other file reads the client's framing fields; every request is framed anew from the result.
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { isToken } from '@reverse-proxy/shared/http-token'
@@ -9,14 +8,14 @@ import { lowerFieldName } from './field-names.ts'
 import { isContentLength } from './field-values.ts'
 import { parseAuthority, parseTarget } from './target.ts'
 
-/** `other`: a version that nobody knows. */
+/** `other`: an unknown version. */
 export type Protocol = 'http/1.0' | 'http/1.1' | 'h2' | 'other'
 
 /** A request's head as the parser gave it. */
 export interface RequestHead {
   readonly protocol: Protocol
   readonly method: string
-  /** The request target or `:path`; '' where there is none (CONNECT over HTTP/2). */
+  /** The request target or `:path`; '' if there is none (CONNECT over HTTP/2). */
   readonly target: string
   /** `:authority`. */
   readonly authority: string | undefined
@@ -27,19 +26,18 @@ export interface RequestHead {
   /** HTTP/2: END_STREAM came with the header section, so there is no body. */
   readonly endsWithHead: boolean
   /**
-   * It asks for a WebSocket: over HTTP/1.1 the socket is given away, over HTTP/2 it is the
-   * extended CONNECT of RFC 8441.
+   * It asks for a WebSocket: over HTTP/1.1 with Upgrade, over HTTP/2 with the extended CONNECT of RFC 8441.
    */
   readonly upgrade: boolean
-  /** Found by the parser already; else taken from `rawHeaders`. */
+  /** Set if the parser has collected them; otherwise they are taken from `rawHeaders`. */
   readonly framing?: RequestFraming
 }
 
-/** The fields that decide about framing and routing, each with every value it came with. */
+/** The fields that decide about framing and routing, each with all of its values. */
 export interface RequestFraming {
   /** Bytes of all fields. */
   readonly bytes: number
-  /** Header fields of the message; the cookie crumbs of HTTP/2 are one (RFC 9113 8.2.3). */
+  /** Number of fields; the cookie crumbs of HTTP/2 count as one (RFC 9113 8.2.3). */
   readonly fields: number
   readonly hosts: readonly string[]
   readonly contentLengths: readonly string[]
@@ -66,7 +64,7 @@ export interface ParsedRequest {
   readonly path: string
   readonly body: BodyFraming
   readonly expectsContinue: boolean
-  /** Lower-case header names that `Connection` lists: not to be passed on. */
+  /** Names, in lower case, of the fields that `Connection` lists; they are not forwarded. */
   readonly connectionOptions: readonly string[]
 }
 
@@ -76,18 +74,18 @@ const NO_BODY: BodyFraming = { kind: 'none', isDeclared: false }
 const EMPTY_BODY: BodyFraming = { kind: 'none', isDeclared: true }
 const UNKNOWN_LENGTH: BodyFraming = { kind: 'unknown' }
 const NO_VALUES: readonly string[] = []
-/** `: ` and CRLF: what a header line costs beside its name and value. */
+/** `: ` and CRLF: bytes of a header line beside its name and value. */
 const LINE_OVERHEAD_BYTES = 4
-/** `; `: what joins two cookies. */
+/** `; ` between two cookies. */
 const COOKIE_SEPARATOR_BYTES = 2
 export const WEBSOCKET_VERSION = '13'
 // RFC 6455 4.1: sixteen bytes in base64.
 const WEBSOCKET_KEY = /^[A-Za-z0-9+/]{22}==$/
 
-/** While they are being collected. */
+/** The fields while they are collected. */
 export type FramingFacts = { -readonly [K in keyof RequestFraming]: RequestFraming[K] }
 
-/** Facts of a head in which no field has been looked at. */
+/** The fields of a head before the first one is added. */
 export function newFraming(bytes: number, fields: number): FramingFacts {
   return {
     bytes,
@@ -103,7 +101,7 @@ export function newFraming(bytes: number, fields: number): FramingFacts {
   }
 }
 
-/** @param name in lower case; without effect for one that decides about nothing */
+/** @param name in lower case; has no effect for a field that does not decide about framing or routing */
 export function addToFraming(facts: FramingFacts, name: string, value: string): void {
   switch (name) {
     case 'host':
@@ -157,7 +155,7 @@ function framingOf({ rawHeaders, protocol }: RequestHead): RequestFraming {
   return facts
 }
 
-/** Most requests have one of them, and most of them none: a list for each would be most of what a request costs. */
+/** Most of these fields are absent in most requests: a new list for each would be most of the cost of a request. */
 function withValue(values: readonly string[], value: string): readonly string[] {
   return values === NO_VALUES ? [value] : [...values, value]
 }
@@ -169,9 +167,9 @@ export function parseRequest(head: RequestHead, limits: HeadLimits): ParsedReque
   const framing = head.framing ?? framingOf(head)
   if (framing.fields > limits.headerCount) throw headersTooLarge()
   if (framing.bytes + head.target.length > limits.headerBytes) throw headersTooLarge()
-  // RFC 9112 2.3: of another version nobody knows how its messages are framed.
+  // RFC 9112 2.3: the framing of other versions is unknown.
   if (head.protocol === 'other') throw new ProxyError('BAD_FRAMING', 'unknown HTTP version')
-  // Extended CONNECT too, unless its :protocol is websocket.
+  // Includes an extended CONNECT whose :protocol is not websocket.
   if (head.method === 'CONNECT' && !head.upgrade) throw new ProxyError('METHOD_NOT_ALLOWED', 'CONNECT')
   if (head.protocol === 'h2') checkHttp2(head, framing)
   if (head.upgrade) checkWebSocket(head, framing)
@@ -193,8 +191,8 @@ function headersTooLarge(): ProxyError {
 }
 
 /**
- * Whether the socket of this request is to be given away: a WebSocket handshake, without a body.
- * Whatever else wants an upgrade is served as an ordinary request, its `Upgrade` removed.
+ * Whether the socket of this request may become a tunnel: a WebSocket handshake without a body. Any other request with
+ * `Upgrade` is served as an ordinary one, without that field.
  */
 export function isWebSocketHandshake(
   method: string,
@@ -227,7 +225,7 @@ function checkHttp2(head: RequestHead, framing: RequestFraming): void {
   if (!head.target.startsWith('/')) throw new ProxyError('BAD_TARGET', 'bad :path')
 }
 
-/** RFC 9112 6, stricter where it leaves a choice: what two parsers could read differently is refused. */
+/** RFC 9112 6, stricter where it leaves a choice: rejects what two parsers could read differently. */
 function bodyFraming(head: RequestHead, { contentLengths, transferEncodings }: RequestFraming): BodyFraming {
   if (transferEncodings.length > 0) {
     if (contentLengths.length > 0)
@@ -261,7 +259,7 @@ function checkWebSocket(head: RequestHead, framing: RequestFraming): void {
   if (head.protocol !== 'h2' && (websocketKeys.length !== 1 || !WEBSOCKET_KEY.test(websocketKeys[0]!))) {
     throw new ProxyError('BAD_FRAMING', 'a WebSocket handshake without a proper key')
   }
-  // RFC 6455 4.2.2: what other versions are like on the wire, nobody knows.
+  // RFC 6455 4.2.2: other versions are unknown.
   if (websocketVersions.length !== 1 || websocketVersions[0] !== WEBSOCKET_VERSION) {
     throw new ProxyError('WEBSOCKET_VERSION', 'a WebSocket handshake of another version')
   }
@@ -272,7 +270,7 @@ function singleAuthority(head: RequestHead, hosts: readonly string[]): string {
   const [host] = hosts
   const authority = head.authority ?? host
   if (authority === undefined) throw new ProxyError('BAD_HOST', 'no Host')
-  // RFC 9113 8.3.1: Host, if there, must agree with :authority.
+  // RFC 9113 8.3.1: Host, if present, must equal :authority.
   if (host !== undefined && host.toLowerCase() !== authority.toLowerCase()) {
     throw new ProxyError('BAD_HOST', 'Host and :authority differ')
   }
@@ -284,11 +282,11 @@ function expectsContinue(head: RequestHead, expectations: readonly string[]): bo
   if (expectations.length > 1 || expectations[0]?.toLowerCase() !== '100-continue') {
     throw new ProxyError('EXPECTATION_FAILED', 'an expectation other than 100-continue')
   }
-  // RFC 9110 10.1.1: from HTTP/1.0 it is to be ignored.
+  // RFC 9110 10.1.1: it is ignored in HTTP/1.0.
   return head.protocol !== 'http/1.0'
 }
 
-/** `keep-alive` alone is left out: no header of that name passes anyway. */
+/** Without `keep-alive`, since a field of that name is never forwarded. */
 function connectionOptions(values: readonly string[]): readonly string[] {
   if (values.length === 0 || (values.length === 1 && values[0] === 'keep-alive')) return NO_VALUES
   const options = values

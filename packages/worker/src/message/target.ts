@@ -5,16 +5,16 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 export interface Authority {
   /** Lower case, no port, no trailing dot; an IPv6 literal in its brackets. */
   readonly host: string
-  /** '' if none was given. */
+  /** '' if there is none. */
   readonly port: string
 }
 
-// RFC 3986 3.2.2, without what no certificate can name: percent-encodings and sub-delims. A name with
-// an underscore is allowed to find out that nobody serves it.
+// RFC 3986 3.2.2, without percent-encodings and sub-delims, which no certificate can name. An underscore is allowed; the
+// router then finds no site of that name.
 const AUTHORITY = /^([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{0,5}))?$/
 const ABSOLUTE_FORM = /^(https?):\/\/([^/?#]*)(.*)$/i
-// Everything a path and a query may be made of: no control byte, no space, no fragment, and nothing
-// beyond ASCII, which RFC 3986 2 has encoded (and the runtime's parser of HTTP/1 does not let pass).
+// The characters of a path and a query: no control byte, no space, no fragment, and nothing beyond ASCII, which RFC 3986
+// 2 requires to be encoded.
 const VISIBLE = /^[\u0021\u0022\u0024-\u007e]+$/
 const MAX_PORT = 65_535
 
@@ -25,15 +25,15 @@ const MAX_PORT = 65_535
 export function parseAuthority(text: string): Authority {
   const match = AUTHORITY.exec(text.toLowerCase())
   const [, name = '', port = ''] = match ?? []
-  // The root alone is no host.
+  // The root of the name space alone is no host.
   if (name === '' || name === '.') throw new ProxyError('BAD_HOST', 'malformed host')
   if (Number(port) > MAX_PORT) throw new ProxyError('BAD_HOST', 'port out of range')
   return { host: name.endsWith('.') ? name.slice(0, -1) : name, port }
 }
 
 /**
- * Path and query to send upstream, byte for byte as the client sent them.
- * `target` is in origin-form or, as RFC 9112 3.2.2 has every server accept, in absolute-form.
+ * Returns path and query for the upstream, byte for byte as the client sent them. `target` is in origin-form or, as RFC
+ * 9112 3.2.2 requires every server to accept, in absolute-form.
  * @throws ProxyError BAD_TARGET; BAD_HOST if an absolute-form names another authority than Host
  */
 export function parseTarget(target: string, authority: Authority): string {

@@ -1,5 +1,5 @@
-// Compiles the sites of one listener and their routes, each with its handler and its filters. A reload keeps the upstream
-// of every site and route that stays, which keeps what it can of its connections.
+// Compiles the sites of one listener and their routes, each with its handler and its filters. A reload keeps the
+// upstream of every site and route that stays, which keeps what it can of its connections.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Limits, ProxyAction, RouteSettings, Site } from '@reverse-proxy/shared/config/config'
 import { siteNameOf } from '@reverse-proxy/shared/config/sites'

@@ -1,4 +1,4 @@
-// Rules about who may come in: networks, trusted proxies, and keys that need one another.
+// Rules about access: networks, trusted proxies, and keys that require each other.
 import { isToken } from '../../http-token.ts'
 import { parseIpNetwork, PRIVATE } from '../../ip-networks.ts'
 import { configIssue, type ConfigIssue, type ConfigPath } from '../issues.ts'

@@ -1,11 +1,10 @@
-// Rules about what is done with a request: each site has one action, each route one at most, and what is written for it
-// makes sense.
+// Rules about actions: each site has one, each route one at most, and the values of each are valid.
 import { ACTION_KEYS, inherit } from '../sites/inherit.ts'
 import { configIssue } from '../issues.ts'
 import { parseRedirect } from '../sites/redirect.ts'
 import { everySettingsOf, everySiteOf, type Rule } from './rule.ts'
 
-/** 6, and that there are not two actions in one table. */
+/** Each site has an action, and no table has two. */
 export const ruleActions: Rule = function* (file) {
   for (const { value, at } of everySettingsOf(file)) {
     const [first, second] = ACTION_KEYS.filter((key) => Object.hasOwn(value, key))

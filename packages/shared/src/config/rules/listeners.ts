@@ -21,7 +21,7 @@ function bindAddrHint(text: string): string {
   return 'write an address such as "203.0.113.10" or "::1", not a name'
 }
 
-/** 2 */
+/** No wildcard address, unless it is allowed. */
 export const ruleWildcardBind: Rule = function* (file, { allowWildcardBind }) {
   if (allowWildcardBind || (file.allow_wildcard_bind ?? false)) return
   for (const listener of listenersOf(file)) {
@@ -34,7 +34,7 @@ export const ruleWildcardBind: Rule = function* (file, { allowWildcardBind }) {
   }
 }
 
-/** 3 and 10: one issue for two addresses in conflict, however many ports they share. */
+/** No two listeners bind the same address and port. One issue for two addresses, however many ports they share. */
 export const rulePorts: Rule = function* (file) {
   const bound: Bound[] = []
   for (const listener of listenersOf(file)) {
@@ -74,7 +74,7 @@ function clashHint(isSameListener: boolean): string {
     : 'give one of them another address or port, or put the sites of both under one listener'
 }
 
-/** 11 */
+/** http_port and https_port differ. */
 export const ruleSamePorts: Rule = function* (file) {
   for (const { value, at } of listenersOf(file)) {
     if (value.http_port === undefined || value.http_port !== value.https_port || isPlain(value)) continue
@@ -104,14 +104,14 @@ export const rulePlainPorts: Rule = function* (file) {
   }
 }
 
-/** It cannot be told whether that was written. */
+/** The default. A written 443 looks the same. */
 const DEFAULT_HTTPS_PORT = 443
 
 function isPlain({ tls }: Valid<ListenerFile>): boolean {
   return tls?.mode === 'off'
 }
 
-/** 14 */
+/** No listener binds the port of the health check. */
 export const ruleHealthPort: Rule = function* (file) {
   const { health_check_port: port } = file
   if (port === undefined || port === 0) return

@@ -1,9 +1,9 @@
-// Every path that a configuration may hold, in one list, and the rule that needs nothing but their text.
+// Every key of a configuration that holds a path, in one list, and the rule about the text of paths.
 import { configIssue, type ConfigPath } from '../issues.ts'
 import { everySettingsOf, tlsOf, type Rule } from './rule.ts'
 import type { ConfigFile, Valid } from '../schema.ts'
 
-/** `read`: files of others; the rest is made or written by the proxy. */
+/** `read`: the proxy only reads it. It creates or writes the other kinds. */
 export type PathUse = 'log' | 'socket' | 'cache' | 'state' | 'read'
 
 export interface WrittenPath {
@@ -12,7 +12,7 @@ export interface WrittenPath {
   readonly use: PathUse
 }
 
-/** Every path as it is written; one that is empty is none. */
+/** Every path as written, without empty ones. */
 export function* writtenPathsOf(file: Valid<ConfigFile>): Generator<WrittenPath> {
   for (const path of candidatesOf(file)) {
     if (path.text !== undefined && path.text !== '') yield { ...path, text: path.text }
@@ -42,7 +42,7 @@ function* candidatesOf(file: Valid<ConfigFile>): Generator<Candidate> {
 
 const TILDE = /^~[\w.-]*(?:\/|$)/u
 
-/** A file is not a command line: `~/x` would be a directory that is called `~`. */
+/** No shell expands the file: `~/x` would mean a directory named `~`. */
 export const ruleTilde: Rule = function* (file) {
   for (const { at, text } of writtenPathsOf(file)) {
     if (!TILDE.test(text)) continue

@@ -1,4 +1,4 @@
-// Rules about routes: the path and the conditions of each, and that no two of a site are for the same requests.
+// Rules about routes: valid paths and conditions, and no two routes of a site that match the same requests.
 import { isToken } from '../../http-token.ts'
 import { normalPath } from '../../url-path.ts'
 import { configIssue, formatPath, type ConfigIssue, type ConfigPath } from '../issues.ts'
@@ -60,7 +60,7 @@ function* conditionFaults({ value, at }: Located<Valid<RouteFile>>): Generator<C
   }
 }
 
-/** Two routes of one path, with as many conditions, that could be for the same request. */
+/** No two routes with the same path and number of conditions match the same request. */
 export const ruleAmbiguousRoutes: Rule = function* (file) {
   for (const site of everySiteOf(file)) {
     const groups = new Map<string, { match: ReturnType<typeof toRouteMatch>; at: ConfigPath }[]>()

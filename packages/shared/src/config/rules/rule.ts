@@ -14,13 +14,13 @@ import type {
 export interface RuleContext {
   /** The command line's --allow-wildcard-bind. */
   readonly allowWildcardBind: boolean
-  /** A path of the file as an absolute one. */
+  /** Makes a path of the file absolute. */
   readonly resolvePath: (path: string) => string
-  /** A name with letters outside ASCII in its `xn--` form; '' when it has none. */
+  /** Converts a name with letters outside ASCII to its `xn--` form; '' if it has none. */
   readonly toAscii: (name: string) => string
 }
 
-/** Yields every breach; has no opinion on what is undefined. */
+/** Yields every violation; ignores values that are undefined. */
 export type Rule = (file: Valid<ConfigFile>, context: RuleContext) => Iterable<ConfigIssue>
 
 export interface Located<T> {
@@ -51,7 +51,7 @@ export function* routesOf(site: Located<Valid<SiteFile>>): Generator<Located<Val
 }
 
 export interface Settings extends Located<Valid<SettingsFile>> {
-  /** With what it inherits. */
+  /** The table with the keys that it inherits. */
   readonly inherited: Valid<SettingsFile>
 }
 

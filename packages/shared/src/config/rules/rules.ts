@@ -1,6 +1,5 @@
-// The rules that need no file, in one list; each yields every violation it finds.
-// They are given what is sound of a file (schema.ts) and have no opinion on the rest, so that a
-// mistake in one place hides none in another. Rules 1, 8, 9, 12, 13, 18 and 22 are the schema's.
+// Every rule that needs no other file. Each yields all violations that it finds. Rules get a configuration in which
+// every value that breaks the schema is undefined, and ignore those, so that one mistake does not hide another.
 import type { ConfigIssue } from '../issues.ts'
 import type { Rule, RuleContext } from './rule.ts'
 import { ruleForwardAuthorization, ruleNetworks, ruleTrustedProxies } from './access.ts'

@@ -1,4 +1,4 @@
-// Rules about one site: its host, its upstream, and keys that do nothing where they stand.
+// Rules about sites: hosts, upstreams, and keys that have no effect.
 import { parseBalance } from '../balancing.ts'
 import { parseHostName } from '../host-name.ts'
 import { configIssue, formatPath, type ConfigIssue } from '../issues.ts'
@@ -16,7 +16,7 @@ import {
 import type { SettingsFile, SiteFile, Valid } from '../schema.ts'
 import { parseUpstream } from '../upstream.ts'
 
-/** 6, 15 and 16 */
+/** Each host of a site is a valid host name. */
 export const ruleHosts: Rule = function* (file, { toAscii }) {
   for (const { value, at } of everyHostOf(file)) {
     const name = parseHostName(value, toAscii)
@@ -24,7 +24,7 @@ export const ruleHosts: Rule = function* (file, { toAscii }) {
   }
 }
 
-/** 7 */
+/** No host occurs twice, over all listeners. */
 export const ruleUniqueHosts: Rule = function* (file) {
   const first = new Map<string, string>()
   for (const site of everySiteOf(file)) {
@@ -42,7 +42,7 @@ export const ruleUniqueHosts: Rule = function* (file) {
   }
 }
 
-/** 6 and 17 */
+/** Each upstream is `host:port`, with the scheme in a key of its own. */
 export const ruleUpstreams: Rule = function* (file) {
   for (const { value, at } of everySettingsOf(file)) {
     for (const { value: upstream, at: key } of upstreamsOf({ value, at })) {

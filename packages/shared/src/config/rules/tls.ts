@@ -10,7 +10,7 @@ const MAILTO = /^mailto:[^\s@,?]+@[^\s@,?]+$/iu
 const HTTPS_URL = /^https:\/\/[^\s/?#@]+(?:[/?][^\s#]*)?$/iu
 const PUBLIC_DIRECTORIES: readonly string[] = ['production', 'staging']
 
-// Keys with a default are left out: it cannot be told whether they were written.
+// Without the keys that have a default: a written one looks the same as the default.
 const KEYS_OF_MODE: Readonly<Record<TlsFile['mode'], readonly TlsKey[]>> = {
   acme: [
     'acme_domains',
@@ -27,7 +27,7 @@ const KEYS_OF_MODE: Readonly<Record<TlsFile['mode'], readonly TlsKey[]>> = {
   off: [],
 }
 
-/** 4, and what else a mode requires or has no use for. */
+/** Each mode has the keys that it requires, and none that has no effect in it. */
 export const ruleModeKeys: Rule = function* (file) {
   for (const tls of tlsOf(file)) {
     const { mode } = tls.value
@@ -87,7 +87,7 @@ function missingKey(at: ConfigPath, key: TlsKey, owner: string, example: string)
 const NAMES_PER_CERTIFICATE = 100
 const NAMES_BY_PROFILE: Readonly<Record<string, number>> = { tlsserver: 25, shortlived: 25 }
 
-/** 4: no CA would issue it. */
+/** A certificate has no more names than a CA allows. */
 export const ruleAcmeDomainCount: Rule = function* (file) {
   for (const { value, at } of tlsOf(file)) {
     if (value.mode !== 'acme') continue
@@ -103,7 +103,7 @@ export const ruleAcmeDomainCount: Rule = function* (file) {
   }
 }
 
-/** 16 for names of a certificate, and 21 */
+/** Each name of a certificate is a valid host name and no wildcard. */
 export const ruleAcmeDomains: Rule = function* (file, { toAscii }) {
   for (const { value, at } of tlsOf(file)) {
     if (value.mode !== 'acme') continue
@@ -121,7 +121,7 @@ export const ruleAcmeDomains: Rule = function* (file, { toAscii }) {
   }
 }
 
-/** 19, and the other things the CA is told. */
+/** Contact, directory and external account are usable. */
 export const ruleAcmeAccount: Rule = function* (file) {
   for (const { value, at } of tlsOf(file)) {
     if (value.mode !== 'acme') continue
@@ -151,7 +151,7 @@ export const ruleAcmeAccount: Rule = function* (file) {
   }
 }
 
-/** 20 */
+/** No two listeners share a cache directory. */
 export const ruleCacheDirs: Rule = function* (file, { resolvePath }) {
   const first = new Map<string, string>()
   for (const { value, at } of tlsOf(file)) {
@@ -172,7 +172,7 @@ export const ruleCacheDirs: Rule = function* (file, { resolvePath }) {
   }
 }
 
-/** 23 for ACME; manual certificates have to be read first. */
+/** Certificates of ACME cover every site of their listener. Manual ones are checked when they are read. */
 export const ruleCoverage: Rule = function* (file, { toAscii }) {
   for (const listener of listenersOf(file)) {
     const { tls } = listener.value
@@ -191,7 +191,7 @@ export const ruleCoverage: Rule = function* (file, { toAscii }) {
   }
 }
 
-/** The issue of a site's host that none of `names` covers; nothing for a host that is no host name. */
+/** Yields an issue if none of `names` covers the host of a site. Yields nothing for an invalid host. */
 export function* uncoveredHost(
   { value, at }: Located<string>,
   names: ReadonlySet<string>,
@@ -204,7 +204,7 @@ export function* uncoveredHost(
   yield configIssue('HOST_NOT_COVERED', at, message, hint)
 }
 
-/** 24 and 25 */
+/** The CA can reach the port of the challenge. */
 export const ruleAcmeChallenge: Rule = function* (file) {
   for (const { value, at } of listenersOf(file)) {
     const { tls, http_port: httpPort, https_port: httpsPort } = value

@@ -65,7 +65,7 @@ export function headerFault(name: string, value: string, use: HeaderUse): Header
   return { message: `${BRACED.exec(unknown)?.[0]} is not a placeholder`, hint: `known are ${known}` }
 }
 
-/** The pieces of a value, in order. What is no placeholder stays text. */
+/** Splits a value into its pieces, in order. Text that is no placeholder stays as it is. */
 export function parseTemplate(value: string): readonly TemplatePart[] {
   return value
     .split(/(\{(?:client_ip|host|scheme|request_id)\})/u)

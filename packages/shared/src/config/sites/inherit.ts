@@ -1,9 +1,9 @@
 // Inheritance between the tables that share their keys: [defaults], a site, a route. Pure.
 
-/** A table has one of them at most; one that is written in an inner table replaces whichever the outer has. */
+/** A table has at most one of them. The one of an inner table replaces that of the outer table. */
 export const ACTION_KEYS = ['upstream', 'redirect', 'respond'] as const
 
-/** `inner` with the keys that only `outer` has. Tables are merged key by key, but for actions. */
+/** Adds to `inner` the keys that only `outer` has. Merges sub-tables key by key, except actions. */
 export function inherit<Outer extends object, Inner extends object>(
   outer: Outer,
   inner: Inner,

@@ -1,4 +1,4 @@
-// The target of a redirect as it is written, and what of the request goes with it. Pure.
+// Parses the target of a redirect, and which part of the request is appended to it. Pure.
 import type { RedirectAction } from '../config.ts'
 
 interface RedirectFault {
@@ -6,11 +6,11 @@ interface RedirectFault {
   readonly hint: string
 }
 
-// RFC 3986 2: what may stand in a URL, unencoded.
+// RFC 3986 2: the characters that a URL may have without encoding.
 const VISIBLE = /^[!#-;=?-[\]_a-z~]+$/u
 const ABSOLUTE = /^https?:\/\/[^/?#@\s]+(?<rest>[/?#].*)?$/iu
 
-/** Which of the three forms `text` has, or what is wrong with it. */
+/** @returns the parsed target in one of three forms, or the fault */
 export function parseRedirect(text: string): Pick<RedirectAction, 'target' | 'keeps'> | RedirectFault {
   const shape = 'write an absolute URL such as "https://example.com", or a path such as "/new/*"'
   if (!VISIBLE.test(text)) {

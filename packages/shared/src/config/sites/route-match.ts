@@ -1,4 +1,4 @@
-// The conditions of a route in the form in which they are compared, and whether two routes can be told apart. Pure.
+// The conditions of a route in the form in which they are compared. Says whether two routes exclude each other. Pure.
 import type { FieldCondition, RouteMatch } from '../config.ts'
 import type { RouteFile, Valid } from '../schema.ts'
 
@@ -27,12 +27,12 @@ function toBytes(text: string): string {
   return String.fromCharCode(...new TextEncoder().encode(text))
 }
 
-/** Among routes of one path, the one with most of them wins. */
+/** Among routes with the same path, the one with the most conditions wins. */
 export function conditionCount({ methods, headers, query }: RouteMatch): number {
   return (methods.length > 0 ? 1 : 0) + headers.length + query.length
 }
 
-/** No request meets the conditions of both. */
+/** True if no request meets the conditions of both. */
 export function canTellApart(a: RouteMatch, b: RouteMatch): boolean {
   const hasMethods = a.methods.length > 0 && b.methods.length > 0
   if (hasMethods && !a.methods.some((method) => b.methods.includes(method))) return true

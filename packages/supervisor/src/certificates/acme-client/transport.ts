@@ -59,7 +59,7 @@ export class AcmeTransport {
   readonly #pacer: CaPacer
   /** Unset where nothing is signed. */
   #accountKey: string | undefined
-  /** Of that key; created when it first signs. */
+  /** The signer of that key; made at its first use. */
   #client: acme.Client | undefined
   #directory: Readonly<Record<string, unknown>> | undefined
   #nonce: string | undefined

@@ -127,7 +127,7 @@ function lockedError(cause: unknown): Error {
 export interface LockState {
   /** Equal if nothing was touched, added or removed; empty if there is no lock. */
   readonly identity: string
-  /** Whom each file in it names: the living holder, and what overtaken processes left behind. */
+  /** The process that each file in it names: the present holder, and earlier ones that left their file behind. */
   readonly holders: readonly (Holder | undefined)[]
   /** Last time that it was touched, by the clock of the toucher. */
   readonly touchedMs: number
