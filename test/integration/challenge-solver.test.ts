@@ -11,7 +11,7 @@ import { AccountStore } from '../../packages/supervisor/src/certificates/acme/ac
 import { OrderStore } from '../../packages/supervisor/src/certificates/acme/order-store.ts'
 import type { OrderRequest } from '../../packages/supervisor/src/certificates/acme-client/order-request.ts'
 import { placeOrder } from '../../packages/supervisor/src/certificates/acme-client/order.ts'
-import { ACME_LIMITS } from '../../packages/supervisor/src/certificates/acme-client/time-limits.ts'
+import { ACME_LIMITS } from '../../packages/supervisor/src/certificates/acme-client/transport/time-limits.ts'
 import { openFileStorage } from '../../packages/supervisor/src/certificates/storage/file-storage.ts'
 import { withTimers } from '../../packages/supervisor/src/os/waitable-clock.ts'
 import type { Challenge, ChallengeSolver } from '../../packages/supervisor/src/certificates/solvers/solver.ts'

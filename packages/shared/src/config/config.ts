@@ -90,7 +90,7 @@ export interface RespondAction {
   readonly contentType: string
 }
 
-/** What happens to a request that passes all stages. Another kind is a member here, and a handler in the worker. */
+/** The action for a request that passes all stages. Another kind is a member here, and a handler in the worker. */
 export type Action = ProxyAction | RedirectAction | RespondAction
 
 /** A header field that is set, with placeholders in its value. */

@@ -89,7 +89,7 @@ export interface WorkerStart {
   readonly challenges: readonly ListenerChallenges[]
   readonly ticketKeys: Uint8Array
   readonly inheritedSockets: readonly InheritedSocket[]
-  /** Who is banned now; packed as in ban-changes.ts. */
+  /** The clients that are banned now; packed as in ban-changes.ts. */
   readonly bans: Uint32Array
 }
 

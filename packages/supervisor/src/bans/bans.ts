@@ -1,4 +1,4 @@
-// Who is banned: counts the offences that workers report over the whole proxy, decides, and tells every worker. Bans
+// Decides which clients are banned: counts the offences that all workers report, and sends bans to every worker. Bans
 // outlive workers and reloads, but not the supervisor.
 import { packBanList, packBans } from '@reverse-proxy/shared/bans/ban-changes'
 import { BanList, clientIdOf, clientKeyOf, type ClientId } from '@reverse-proxy/shared/bans/ban-list'

@@ -1,9 +1,9 @@
 // How fast a CA is asked: by a clock that only the test moves.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { CaPacer } from '../../src/certificates/acme-client/pacer.ts'
-import { persist } from '../../src/certificates/acme-client/patience.ts'
-import { AcmeError } from '../../src/certificates/acme-client/problem.ts'
+import { CaPacer } from '../../src/certificates/acme-client/transport/pacer.ts'
+import { persist } from '../../src/certificates/acme-client/transport/patience.ts'
+import { AcmeError } from '../../src/certificates/acme-client/transport/problem.ts'
 
 const NEVER = new AbortController().signal
 

@@ -2,15 +2,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
-import type { AcmeResponse } from '../../src/certificates/acme-client/response.ts'
-import { connectionHint, hintFor } from '../../src/certificates/acme-client/response.ts'
+import type { AcmeResponse } from '../../src/certificates/acme-client/transport/response.ts'
+import { connectionHint, hintFor } from '../../src/certificates/acme-client/transport/response.ts'
 import { poll } from '../../src/certificates/acme-client/polling.ts'
 import {
   AcmeError,
   describeProblem,
   parseProblem,
   parseRetryAfter,
-} from '../../src/certificates/acme-client/problem.ts'
+} from '../../src/certificates/acme-client/transport/problem.ts'
 
 const NOW_MS = Date.UTC(2026, 0, 1)
 const signal = new AbortController().signal

@@ -15,8 +15,8 @@ import { isRecord } from '@reverse-proxy/shared/json'
 import { temporaryDirectory } from '../../../../test/harness/directory.ts'
 import { listen } from '../../../../test/harness/ports.ts'
 import { waitFor } from '../../../../test/harness/wait.ts'
-import { signedBody } from '../../src/certificates/acme-client/signature.ts'
-import { loadAcmeClient } from '../../src/certificates/acme-client/library.ts'
+import { signedBody } from '../../src/certificates/acme-client/transport/signature.ts'
+import { loadAcmeClient } from '../../src/certificates/acme-client/transport/library.ts'
 
 const TEST = { timeout: 30_000 }
 const ORDER_URL = 'https://ca.example/new-order'

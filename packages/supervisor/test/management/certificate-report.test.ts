@@ -7,7 +7,7 @@ import { CertificateCounts } from '../../src/certificates/status.ts'
 import { ExpiryWatch } from '../../src/certificates/renewal/expiry-log.ts'
 import type { FailureRecord } from '../../src/certificates/renewal/failure-record.ts'
 import { failureAsOf, nextFailure } from '../../src/certificates/renewal/failure-record.ts'
-import { AcmeError } from '../../src/certificates/acme-client/problem.ts'
+import { AcmeError } from '../../src/certificates/acme-client/transport/problem.ts'
 import type { ListenerStatus } from '../../src/certificates/status.ts'
 
 const NOW_MS = Date.parse('2026-01-01T00:00:00Z')

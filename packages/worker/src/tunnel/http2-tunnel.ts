@@ -156,7 +156,7 @@ class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
       this.#halfOpen()
     })
     upstream.on('close', () => {
-      // What the client still sends is not read. Without an end before it, this is a reset.
+      // Bytes that the client still sends are not read. Without an end before it, this is a reset.
       if (upstream.readableEnded) exchange.end([])
       this.#cut()
     })

@@ -4,9 +4,9 @@ import { isRecord } from '@reverse-proxy/shared/json'
 import type { ChallengeSolver } from '../solvers/solver.ts'
 import type { OrderRequest } from './order-request.ts'
 import { poll, stateOf } from './polling.ts'
-import { AcmeError, describeProblem, parseProblem } from './problem.ts'
-import type { AcmeResponse } from './response.ts'
-import type { AcmeTransport } from './transport.ts'
+import { AcmeError, describeProblem, parseProblem } from './transport/problem.ts'
+import type { AcmeResponse } from './transport/response.ts'
+import type { AcmeTransport } from './transport/transport.ts'
 
 /** One name that the CA wants proved. */
 export interface PendingAuthorization {

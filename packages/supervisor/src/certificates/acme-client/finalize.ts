@@ -1,12 +1,12 @@
 // The end of an order, from `ready` to a certificate that has been checked: RFC 8555 7.4. The order is recorded
 // before it is finalized. One unexpected response does not end it: the state of the order at the CA decides.
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import type { AcmeResponse } from './response.ts'
+import type { AcmeResponse } from './transport/response.ts'
 import type { OrderRecord, OrderRequest } from './order-request.ts'
 import type { Pausing, PolledState } from './polling.ts'
 import { pauseAfter, poll, retryRead, RETRY_AFTER_CEILING_MS, stateOf, readUntilThere } from './polling.ts'
-import { AcmeError, describeProblem, parseProblem } from './problem.ts'
-import type { AcmeTransport, PostOptions } from './transport.ts'
+import { AcmeError, describeProblem, parseProblem } from './transport/problem.ts'
+import type { AcmeTransport, PostOptions } from './transport/transport.ts'
 import type { StoredCertificate } from '../certificate.ts'
 import { certificateBlocks, rootNameOf } from '../crypto/inspect.ts'
 import type { IssuedInspection } from '../crypto/issued-chain.ts'

@@ -4,7 +4,7 @@ import { readSmallFile } from '../../os/read-file.ts'
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { ExternalAccount } from './signature.ts'
+import type { ExternalAccount } from './transport/signature.ts'
 
 /** Reads the external account binding (RFC 8555 7.3.4). @throws ProxyError CONFIG */
 export async function readExternalAccount({ eab }: AcmeSettings): Promise<ExternalAccount | undefined> {

@@ -5,7 +5,7 @@ import type { CertificateJobs } from '../crypto/jobs.ts'
 import type { OrderStep } from '../services.ts'
 import type { ChallengeSolver } from '../solvers/solver.ts'
 import type { ListenerAccounts, MachineAccounts } from './account.ts'
-import type { AcmeLimits } from './time-limits.ts'
+import type { AcmeLimits } from './transport/time-limits.ts'
 import type { WaitableClock } from '../../os/waitable-clock.ts'
 
 export interface OrderRequest {

@@ -1,7 +1,7 @@
 // Asks the CA again and again how far it is, at the pace it wants: RFC 8555 7.5.1 and 7.4.
-import type { AcmeResponse } from './response.ts'
-import { isPassing } from './patience.ts'
-import { AcmeError } from './problem.ts'
+import type { AcmeResponse } from './transport/response.ts'
+import { isPassing } from './transport/patience.ts'
+import { AcmeError } from './transport/problem.ts'
 import { isRecord } from '@reverse-proxy/shared/json'
 import type { WaitableClock } from '../../os/waitable-clock.ts'
 

@@ -5,9 +5,9 @@ import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { Account, AccountId, ListenerAccounts, MachineAccounts } from './account.ts'
 import { accountIdOf } from './account.ts'
-import type { AcmeResponse } from './response.ts'
-import { AcmeError } from './problem.ts'
-import type { AcmeTransport, PostOptions } from './transport.ts'
+import type { AcmeResponse } from './transport/response.ts'
+import { AcmeError } from './transport/problem.ts'
+import type { AcmeTransport, PostOptions } from './transport/transport.ts'
 import type { CertificateJobs } from '../crypto/jobs.ts'
 
 export interface RegistrationOptions {

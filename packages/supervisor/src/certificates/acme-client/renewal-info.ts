@@ -1,8 +1,8 @@
 // Asks a CA when it would like a certificate to be renewed: RFC 9773 4. Nothing is signed, nothing counts.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { readCaRoots } from './operator-files.ts'
-import type { AcmeLimits } from './time-limits.ts'
-import { AcmeTransport } from './transport.ts'
+import type { AcmeLimits } from './transport/time-limits.ts'
+import { AcmeTransport } from './transport/transport.ts'
 import type { WaitableClock } from '../../os/waitable-clock.ts'
 import type { CertificateJobs } from '../crypto/jobs.ts'
 

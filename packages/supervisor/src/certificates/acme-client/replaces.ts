@@ -1,6 +1,6 @@
 // Whether an order says which certificate it replaces (RFC 9773 5), which spares it the CA's rate limits,
 // and whether a refusal may be for that. It must never be the reason for which a renewal fails.
-import { AcmeError } from './problem.ts'
+import { AcmeError } from './transport/problem.ts'
 import type { StoredCertificate } from '../certificate.ts'
 
 /** RFC 6585 4 */

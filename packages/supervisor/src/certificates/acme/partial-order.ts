@@ -2,7 +2,7 @@
 // within the same attempt, where that is worth an order.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import { AcmeError, combineErrors } from '../acme-client/problem.ts'
+import { AcmeError, combineErrors } from '../acme-client/transport/problem.ts'
 import type { AcmeReporter } from './reporter.ts'
 import type { RenewalClock } from '../renewal/renewal-clock.ts'
 import type { RetryState } from '../renewal/retry-state.ts'

@@ -1,7 +1,7 @@
 // The last failed attempt: what is known of it, and when the next is due. Pure; kept on disk by failure-store.ts.
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { LastFailure } from '../status.ts'
-import { AcmeError } from '../acme-client/problem.ts'
+import { AcmeError } from '../acme-client/transport/problem.ts'
 import type { Validity } from '../crypto/inspect.ts'
 import { obeyedWaitMs, retryAtMs } from './schedule.ts'
 

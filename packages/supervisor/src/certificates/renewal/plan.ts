@@ -4,7 +4,7 @@
 import { isoTime } from '@reverse-proxy/shared/clock'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { AcmeError } from '../acme-client/problem.ts'
+import { AcmeError } from '../acme-client/transport/problem.ts'
 import type { RenewalResponse } from '../acme-client/renewal-info.ts'
 import type { RenewalInfo } from './ari.ts'
 import { chooseTime, longestPauseMs, parseRenewalInfo, pauseMs } from './ari.ts'

@@ -2,7 +2,7 @@
 // Makes no attempt. Waits are measured by the monotonic clock, so setting the clock does not change them.
 import type { AcmeSettings } from '@reverse-proxy/shared/config/config'
 import { messageOf } from '@reverse-proxy/shared/error-text'
-import { AcmeError } from '../acme-client/problem.ts'
+import { AcmeError } from '../acme-client/transport/problem.ts'
 import type { OrderTrigger } from './order-trigger.ts'
 import { assertDue } from './order-trigger.ts'
 import type { RenewalClock } from './renewal-clock.ts'

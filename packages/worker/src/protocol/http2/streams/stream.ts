@@ -105,7 +105,7 @@ export class Http2Stream implements BodyCredit {
     return this.#hasContent ? this.sendWindow > 0 : this.#isEnding
   }
 
-  /** What it sends next needs window of the connection. */
+  /** Its next frame needs window of the connection. */
   get needsWindow(): boolean {
     return this.#heads.length === 0 && this.#hasContent
   }

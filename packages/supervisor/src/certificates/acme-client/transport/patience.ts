@@ -1,6 +1,6 @@
 // Which errors of a CA are temporary, and when a request is sent again after one.
 import { AcmeError } from './problem.ts'
-import type { WaitableClock } from '../../os/waitable-clock.ts'
+import type { WaitableClock } from '../../../os/waitable-clock.ts'
 
 /** How often one request is sent, at most. */
 export const REQUEST_TRIES = 4

@@ -1,7 +1,7 @@
 // How fast this process asks one CA, whatever the number of listeners: CAs count requests for a machine, not for a
 // listener. Ten requests a second with a burst of ten stays below a limit of 20 a second in any second. A CA that
 // says it is busy is asked more slowly for a while, and not at all for the time that it asks for.
-import type { WaitableClock } from '../../os/waitable-clock.ts'
+import type { WaitableClock } from '../../../os/waitable-clock.ts'
 
 const BASE_INTERVAL_MS = 100
 const BURST = 10

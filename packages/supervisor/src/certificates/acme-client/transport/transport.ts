@@ -3,7 +3,7 @@
 // keep what the CA said. One transport per attempt.
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import type acme from 'acme-client'
-import { version } from '../../os/version.ts'
+import { version } from '../../../os/version.ts'
 import type { AcmeLimits } from './time-limits.ts'
 import type { AcmeResponse, RawResponse } from './response.ts'
 import {
@@ -23,7 +23,7 @@ import type { ExternalAccount, Signer } from './signature.ts'
 import { signedBody } from './signature.ts'
 import { createCaAgent } from './ca-agent.ts'
 import { loadAcmeClient } from './library.ts'
-import type { WaitableClock } from '../../os/waitable-clock.ts'
+import type { WaitableClock } from '../../../os/waitable-clock.ts'
 import { isRecord } from '@reverse-proxy/shared/json'
 
 const RESPONSE_BYTES = 1024 * 1024
