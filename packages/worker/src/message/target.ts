@@ -18,17 +18,26 @@ const ABSOLUTE_FORM = /^(https?):\/\/([^/?#]*)(.*)$/i
 const VISIBLE = /^[\u0021\u0022\u0024-\u007e]+$/
 const MAX_PORT = 65_535
 
+/** The requests of a connection, and most others, are for the same host. */
+let newest: { readonly text: string | undefined; readonly authority: Authority } = {
+  text: undefined,
+  authority: { host: '', port: '' },
+}
+
 /**
  * The value of a Host header or an `:authority`.
  * @throws ProxyError BAD_HOST, also for userinfo and for an empty value
  */
 export function parseAuthority(text: string): Authority {
+  if (text === newest.text) return newest.authority
   const match = AUTHORITY.exec(text.toLowerCase())
   const [, name = '', port = ''] = match ?? []
   // The root of the name space alone is no host.
   if (name === '' || name === '.') throw new ProxyError('BAD_HOST', 'malformed host')
   if (Number(port) > MAX_PORT) throw new ProxyError('BAD_HOST', 'port out of range')
-  return { host: name.endsWith('.') ? name.slice(0, -1) : name, port }
+  const authority = { host: name.endsWith('.') ? name.slice(0, -1) : name, port }
+  newest = { text, authority }
+  return authority
 }
 
 /**

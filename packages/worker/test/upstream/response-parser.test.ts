@@ -119,6 +119,29 @@ for (const [name, text, body] of SAMPLES) {
   })
 }
 
+test('a field line means the same however often it has come', () => {
+  const line = fc.tuple(
+    fc.constantFrom('Content-Type', 'content-type', 'X-Same', 'x-same', 'Set-Cookie', 'ETag'),
+    fc.constantFrom(':', ': ', ':\t ', ':  '),
+    fc.constantFrom('', 'a', 'b: c', '\xe4', 'x'.repeat(300)),
+    fc.constantFrom('', ' ', '\t'),
+    fc.constantFrom('\r\n', '\n'),
+  )
+  fc.assert(
+    fc.property(fc.array(line, { maxLength: 8 }), (lines) => {
+      const head = `HTTP/1.1 204 x\r\n${lines.map((parts) => parts.join('')).join('')}\r\n`
+      const fields = lines.flatMap(([name, , value]) => [name.toLowerCase(), value])
+      for (let times = 0; times < 4; times++)
+        assert.deepEqual(parse([bytesOf(head)]).responses[0]?.fields, fields)
+    }),
+  )
+})
+
+test('a line that is refused is refused every time', () => {
+  for (let times = 0; times < 4; times++)
+    assert.throws(() => parse([bytesOf('HTTP/1.1 204 x\r\nX-Bad : a\r\n\r\n')]), { code: 'UPSTREAM_PROTOCOL' })
+})
+
 test('many short heads in one read cost about the same whichever way their lines end', () => {
   shortHeadsMs('\r\n')
   const crlfMs = Math.max(shortHeadsMs('\r\n'), shortHeadsMs('\r\n'))

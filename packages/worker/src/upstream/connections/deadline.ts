@@ -1,10 +1,13 @@
-// A deadline that is set again for every request, with one timer for all of them. Setting the deadline moves the timer;
-// without a deadline it keeps running and does nothing, because creating and clearing a timer costs more.
+// A deadline that is set anew for every request. Setting it writes down a time; the timer that runs anyway finds out, when
+// it fires, how much of that is left. To move the timer each time would cost more than all else about a deadline.
+import { nowMs } from '../../node/timers.ts'
 
 export class Deadline {
   readonly #onExpired: () => void
   #timer: NodeJS.Timeout | undefined
-  #timeoutMs = 0
+  /** When the timer fires. */
+  #firesMs = 0
+  #dueMs = 0
   #isOn = false
 
   constructor(onExpired: () => void) {
@@ -14,17 +17,10 @@ export class Deadline {
   /** Sets the deadline to `timeoutMs` from now; replaces an earlier one. */
   set(timeoutMs: number): void {
     this.#isOn = true
-    if (this.#timer !== undefined && this.#timeoutMs === timeoutMs) {
-      this.#timer.refresh()
-      return
-    }
+    this.#dueMs = nowMs() + timeoutMs
+    if (this.#timer !== undefined && this.#firesMs <= this.#dueMs) return
     clearTimeout(this.#timer)
-    this.#timeoutMs = timeoutMs
-    this.#timer = setTimeout(() => {
-      if (!this.#isOn) return
-      this.#isOn = false
-      this.#onExpired()
-    }, timeoutMs)
+    this.#start(timeoutMs)
   }
 
   off(): void {
@@ -35,5 +31,20 @@ export class Deadline {
   close(): void {
     this.#isOn = false
     clearTimeout(this.#timer)
+  }
+
+  #start(delayMs: number): void {
+    this.#firesMs = this.#dueMs
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined
+      if (!this.#isOn) return
+      const leftMs = this.#dueMs - nowMs()
+      if (leftMs > 0) {
+        this.#start(leftMs)
+        return
+      }
+      this.#isOn = false
+      this.#onExpired()
+    }, delayMs)
   }
 }

@@ -2,11 +2,10 @@
 // in CRLF or in LF alone (RFC 9112 2.2).
 import { badResponse } from './bad-response.ts'
 
-const EMPTY_LINE = '\r\n\r\n'
+/** CR LF CR LF. */
+const EMPTY_LINE_BYTES = 4
 const MAX_BYTES = 65_536
 const FIRST_BYTES = 4_096
-/** How far to look for the usual end of a section: longer ones are rare, and a read may bring many short ones. */
-const USUAL_BYTES = 4_096
 const CR = 0x0d
 const LF = 0x0a
 const EXCERPT_BYTES = 80
@@ -46,24 +45,14 @@ export class HeaderSection {
   take(chunk: Buffer, at: number): number {
     if (this.#length === 0) {
       // Nearly always one read has all of it.
-      const usual = chunk.length - at > USUAL_BYTES ? chunk.subarray(0, at + USUAL_BYTES) : chunk
-      const end = usual.indexOf(EMPTY_LINE, at, 'latin1')
-      if (end !== -1) {
-        const text = chunk.toString('latin1', at, end + 2)
-        // An empty line after a line that ends in LF alone may come before it.
-        if (!text.includes('\n\n') && !text.includes('\n\r\n')) {
-          this.#text = text
-          return end + EMPTY_LINE.length
-        }
-      }
-      const lf = lastLineEnd(chunk, at, Math.min(chunk.length, at + MAX_BYTES + EMPTY_LINE.length))
+      const lf = lastLineEnd(chunk, at, Math.min(chunk.length, at + MAX_BYTES + EMPTY_LINE_BYTES))
       if (lf !== -1) {
         this.#text = chunk.toString('latin1', at, lf + 1)
         return lf + (chunk[lf + 1] === LF ? 2 : 3)
       }
     }
     const before = this.#length
-    const taken = Math.min(chunk.length - at, MAX_BYTES + EMPTY_LINE.length - before)
+    const taken = Math.min(chunk.length - at, MAX_BYTES + EMPTY_LINE_BYTES - before)
     this.#reserve(before + taken)
     chunk.copy(this.#bytes, before, at, at + taken)
     this.#length = before + taken
@@ -89,7 +78,8 @@ export class HeaderSection {
 
 /** The position of the LF before an empty line; -1 if there is none between `from` and `end`. */
 function lastLineEnd(bytes: Buffer, from: number, end: number): number {
-  for (let lf = bytes.indexOf(LF, from); lf !== -1 && lf + 1 < end; lf = bytes.indexOf(LF, lf + 1)) {
+  for (let lf = from; lf + 1 < end; lf++) {
+    if (bytes[lf] !== LF) continue
     if (bytes[lf + 1] === LF) return lf
     if (bytes[lf + 1] === CR && lf + 2 < end && bytes[lf + 2] === LF) return lf
   }

@@ -3,6 +3,7 @@
 import { isFieldName, lowerFieldName } from '../../message/field-names.ts'
 import { isContentLength, isFieldValue } from '../../message/field-values.ts'
 import { badResponse } from './bad-response.ts'
+import { KnownLines } from './known-lines.ts'
 
 export interface ParsedResponseHead {
   readonly status: number
@@ -24,7 +25,11 @@ const SPACE = 0x20
 const TAB = 0x09
 const DIGIT_0 = 0x30
 const CR = 0x0d
+const LF = 0x0a
+const HASH_FACTOR = 31
 const KEEP_ALIVE_TIMEOUT = /(?:^|[\s,;])timeout=([0-9]{1,6})(?:$|[\s,;])/i
+
+const knownLines = new KnownLines()
 
 /**
  * @param text all lines before the empty one, each with its CRLF or LF
@@ -78,27 +83,39 @@ export function parseResponseHead(text: string): ParsedResponseHead {
 }
 
 /**
- * @param text field lines, each with its CRLF or LF, from `at` on
+ * @param text field lines, each with its CRLF or LF, from `at` on; a character for each byte
  * @returns name, value, name, value ...; names in lower case
  * @throws ProxyError UPSTREAM_PROTOCOL
  */
 export function parseFieldLines(text: string, at: number): string[] {
   const fields: string[] = []
   while (at < text.length) {
-    const lf = text.indexOf('\n', at)
-    const lineEnd = endOfLine(text, lf)
-    const colon = text.indexOf(':', at)
-    if (colon === -1 || colon > lineEnd)
-      throw badResponse('field line without a colon', text.slice(at, lineEnd))
-    const name = text.slice(at, colon)
-    const value = trimmed(text, colon + 1, lineEnd)
-    // RFC 9112 5.1 and 5.2: neither a space before the colon nor a folded line is a name; nor is a CR alone a value.
-    if (!isFieldName(name)) throw badResponse('field name', text.slice(at, lineEnd))
-    if (!isFieldValue(value)) throw badResponse('field value', text.slice(at, lineEnd))
-    fields.push(lowerFieldName(name), value)
+    let hash = 0
+    let lf = at
+    for (; lf < text.length && text.charCodeAt(lf) !== LF; lf++)
+      hash = (Math.imul(hash, HASH_FACTOR) + text.charCodeAt(lf)) | 0
+    const known = knownLines.find(hash, text, at, lf)
+    if (known === undefined) {
+      const { name, value } = parseLine(text, at, lf)
+      knownLines.add(hash, text, at, lf, name, value)
+      fields.push(name, value)
+    } else fields.push(known.name, known.value)
     at = lf + 1
   }
   return fields
+}
+
+function parseLine(text: string, at: number, lf: number): { name: string; value: string } {
+  const lineEnd = endOfLine(text, lf)
+  const colon = text.indexOf(':', at)
+  if (colon === -1 || colon > lineEnd)
+    throw badResponse('field line without a colon', text.slice(at, lineEnd))
+  const name = text.slice(at, colon)
+  const value = trimmed(text, colon + 1, lineEnd)
+  // RFC 9112 5.1 and 5.2: neither a space before the colon nor a folded line is a name; nor is a CR alone a value.
+  if (!isFieldName(name)) throw badResponse('field name', text.slice(at, lineEnd))
+  if (!isFieldValue(value)) throw badResponse('field value', text.slice(at, lineEnd))
+  return { name: lowerFieldName(name), value }
 }
 
 /** RFC 9112 2.2: a line may end in LF alone. @param lf where it is @returns where the line's own text ends */
