@@ -76,8 +76,11 @@ const NO_OPTIONS: readonly string[] = []
  */
 const CONNECTION_SCHEME = /(?:^|[\s,])(?:NTLM|Negotiate|Nego2|Kerberos)(?:$|[\s,])/i
 
-// Expect, to which the proxy has responded; Trailer, because request trailers are dropped.
-const NOT_FROM_CLIENT: ReadonlySet<string> = new Set([
+/**
+ * Fields of a client that no upstream gets, in lower case; among them Expect, to which the proxy has responded, and
+ * Trailer, because request trailers are dropped.
+ */
+export const NOT_FROM_CLIENT: ReadonlySet<string> = new Set([
   ...HOP_BY_HOP,
   ...FORWARDING,
   'expect',

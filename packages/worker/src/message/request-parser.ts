@@ -23,6 +23,11 @@ export interface RequestHead {
   readonly scheme: string | undefined
   /** Name, value, name, value ...; in the client's order and case, without pseudo-headers. */
   readonly rawHeaders: readonly string[]
+  /**
+   * The lines of all fields that an upstream may get, as they came, each with its CRLF. Undefined: some of the fields have to
+   * be looked at, see `upstreamRequestHeaders`.
+   */
+  readonly passedLines?: string | undefined
   /** HTTP/2: END_STREAM came with the header section, so there is no body. */
   readonly endsWithHead: boolean
   /**

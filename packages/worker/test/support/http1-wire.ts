@@ -112,7 +112,9 @@ export async function serveOwn(pieces: readonly Buffer[], answer = answerOk): Pr
 /** The request as it would go up, once it is complete. */
 function takeRequest(exchange: Exchange, done: (sent: string) => void): void {
   const { request, head } = exchange
-  const { list } = upstreamRequestHeaders(head.rawHeaders, {
+  // Split reads take the other way, and must come to the same.
+  const passedLines = request.connectionOptions.length === 0 ? head.passedLines : undefined
+  const { list } = upstreamRequestHeaders(passedLines === undefined ? head.rawHeaders : [], {
     client: { ip: '127.0.0.1', scheme: 'https' },
     authority: request.authority,
     connectionOptions: request.connectionOptions,
@@ -120,7 +122,7 @@ function takeRequest(exchange: Exchange, done: (sent: string) => void): void {
     user: undefined,
     dropsAuthorization: false,
   })
-  const text = requestHeadText(head.method, request.path, list, request.body, false)
+  const text = requestHeadText(head.method, request.path, list, request.body, false, passedLines)
   if (request.body.kind === 'none') {
     done(text)
     return

@@ -139,7 +139,9 @@ test('a field line means the same however often it has come', () => {
 
 test('a line that is refused is refused every time', () => {
   for (let times = 0; times < 4; times++)
-    assert.throws(() => parse([bytesOf('HTTP/1.1 204 x\r\nX-Bad : a\r\n\r\n')]), { code: 'UPSTREAM_PROTOCOL' })
+    assert.throws(() => parse([bytesOf('HTTP/1.1 204 x\r\nX-Bad : a\r\n\r\n')]), {
+      code: 'UPSTREAM_PROTOCOL',
+    })
 })
 
 test('many short heads in one read cost about the same whichever way their lines end', () => {

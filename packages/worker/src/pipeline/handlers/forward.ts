@@ -40,6 +40,7 @@ const MAX_HINT_BYTES = 65_536
 /** A reason phrase that we may send. */
 const PLAIN_PHRASE = /^[\t\u0020-\u007e]*$/
 const NO_TRAILERS: readonly string[] = []
+const NO_FIELDS: readonly string[] = []
 
 /**
  * Starts to forward; callbacks of `exchange` and of the connection do the rest.
@@ -70,9 +71,11 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
     this.#deps = deps
     const { body } = exchange.request
     const path = route.rewrite?.apply(exchange.request.path) ?? exchange.request.path
-    const { method, rawHeaders } = exchange.head
+    const { method } = exchange.head
     const { bodyLimitBytes: limitBytes } = route.settings
-    const { list, bindsConnection } = upstreamRequestHeaders(rawHeaders, forwardedOf(exchange))
+    const passedLines = passedLinesOf(exchange, route)
+    const fields = passedLines === undefined ? exchange.head.rawHeaders : NO_FIELDS
+    const { list, bindsConnection } = upstreamRequestHeaders(fields, forwardedOf(exchange))
     route.requestHeaders?.apply(list, exchange)
     this.client = exchange.connection
     this.authenticates = bindsConnection
@@ -84,7 +87,7 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
     this.#request = {
       method,
       isRepeatable: body.kind === 'none' && IDEMPOTENT.has(method),
-      head: requestHeadText(method, path, list, body, closes),
+      head: requestHeadText(method, path, list, body, closes, passedLines),
       body: body.kind === 'none' ? null : new RequestBody(exchange, { limitBytes, stallTimeoutMs }),
       contentLength: body.kind === 'length' ? body.bytes : undefined,
       isLast,
@@ -216,4 +219,9 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
       ...(excerpt !== undefined && { excerpt }),
     })
   }
+}
+
+/** The client's field lines, if none of its fields has to be looked at or changed. */
+function passedLinesOf({ head, request }: Exchange, { requestHeaders }: Route): string | undefined {
+  return requestHeaders === undefined && request.connectionOptions.length === 0 ? head.passedLines : undefined
 }

@@ -1,8 +1,9 @@
 // Parses the head of a request over HTTP/1 (RFC 9112 2 to 5) and checks each byte in the same pass. Continues where it
 // stopped when a read ends within a head, and never looks at more bytes than a head may have.
-import { COLON, CR, DIGIT_0, hashOn, LF, SPACE, TARGET, TOKEN, VALUE } from './characters.ts'
+import { COLON, CR, DIGIT_0, hashOn, isBlank, LF, SPACE, TARGET, TOKEN, VALUE } from './characters.ts'
 import { expect } from './fault.ts'
-import { Http1RequestHead, mayBeReported } from './request-head.ts'
+import { COOKIE, fieldKind, LOOKED_AT, PassedLines, PLAIN, REPORTED } from './passed-lines.ts'
+import { Http1RequestHead } from './request-head.ts'
 
 const EMPTY_LINE = 0
 const EMPTY_LINE_LF = 1
@@ -39,6 +40,7 @@ export class HeadParser {
   #fieldAt = 0
   #hash = 0
   readonly #reported: number[] = []
+  readonly #passed = new PassedLines()
   #head: Http1RequestHead | undefined
 
   /** At least one byte of a head has arrived. */
@@ -122,6 +124,7 @@ export class HeadParser {
           break
         case FIELD:
           if (bytes[at] === CR) {
+            this.#passed.end(at + base)
             this.#state = END_LF
             at += 1
           } else {
@@ -135,6 +138,7 @@ export class HeadParser {
           while (at < end && VALUE[bytes[at]!] !== 0) at += 1
           if (at === end) break
           expect(bytes[at] === CR, 'INVALID_FIELD_VALUE')
+          if (at === from || isBlank(bytes[at - 1]!)) this.#passed.refuse()
           this.#state = LINE_LF
           at += 1
           break
@@ -168,6 +172,7 @@ export class HeadParser {
     this.#fields += 1
     expect(this.#fields <= maxFields, 'HEAD_TOO_LARGE')
     this.#fieldAt = position
+    this.#passed.beginLine(position)
     this.#hash = 0
     this.#state = NAME
   }
@@ -183,18 +188,32 @@ export class HeadParser {
     this.#hash = hash
     if (at === end) return at
     expect(bytes[at] === COLON && at + base > this.#fieldAt, 'INVALID_FIELD_NAME')
-    if (mayBeReported(hash)) this.#reported.push(hash, this.#fieldAt)
+    const kind = fieldKind(hash)
+    if (kind !== PLAIN) this.#onSpecial(kind, hash)
+    // Lines that are passed look like those of ours: a space, and none around the value.
+    if (at + 2 >= end || bytes[at + 1] !== SPACE || isBlank(bytes[at + 2]!)) this.#passed.refuse()
     this.#state = IN_VALUE
     return at + 1
   }
 
-  #complete(text: string): void {
+  #onSpecial(kind: number, hash: number): void {
+    if ((kind & REPORTED) !== 0) {
+      this.#reported.push(hash, this.#fieldAt)
+      this.#passed.cut(this.#fieldAt)
+    }
+    if ((kind & COOKIE) !== 0) this.#passed.cookie()
+    if ((kind & LOOKED_AT) !== 0) this.#passed.refuse()
+  }
+
+  #complete(rest: string): void {
+    const text = this.#text === '' ? rest : this.#text + rest
     this.#head = new Http1RequestHead(
-      this.#text === '' ? text : this.#text + text,
+      text,
       [this.#methodAt, this.#methodEnd, this.#targetAt, this.#targetEnd, this.#fieldsAt],
       this.#minorVersion,
       this.#fields,
       this.#reported,
+      this.#passed.take(text),
     )
     this.#state = EMPTY_LINE
     this.#text = ''

@@ -25,11 +25,6 @@ type Reported = (typeof REPORTED)[number]
 
 const BY_HASH: ReadonlyMap<number, Reported> = new Map(REPORTED.map((name) => [hashOf(name), name]))
 
-/** Whether a name with this hash may be one that decides about framing or routing. */
-export function mayBeReported(hash: number): boolean {
-  return BY_HASH.has(hash)
-}
-
 export class Http1RequestHead implements RequestHead {
   readonly protocol: Protocol
   readonly method: string
@@ -43,6 +38,7 @@ export class Http1RequestHead implements RequestHead {
   /** The client expects to send another request on the connection. */
   readonly keepsAlive: boolean
   readonly framing: RequestFraming
+  readonly passedLines: string | undefined
   readonly #text: string
   readonly #fieldsAt: number
   #rawHeaders: readonly string[] | undefined
@@ -51,6 +47,7 @@ export class Http1RequestHead implements RequestHead {
    * @param text the whole head, a character for each byte, with its empty line
    * @param lines the positions of [request line's method start, method end, target start, target end, first field line]
    * @param reported for each field that may be reported: the hash of its name, and where its line begins
+   * @param passedLines without the reported ones, if each of those is what its hash says
    */
   constructor(
     text: string,
@@ -58,6 +55,7 @@ export class Http1RequestHead implements RequestHead {
     minorVersion: number,
     fields: number,
     reported: readonly number[],
+    passedLines: string | undefined,
   ) {
     const [methodAt, methodEnd, targetAt, targetEnd, fieldsAt] = lines
     this.#text = text
@@ -69,16 +67,21 @@ export class Http1RequestHead implements RequestHead {
     // Without the empty line.
     const facts = newFraming(text.length - fieldsAt - 2, fields)
     let hasUpgrade = false
+    let isEachKnown = true
     for (let i = 0; i < reported.length; i += 2) {
       const name = BY_HASH.get(reported[i]!)
       const start = reported[i + 1]!
       // Another name with the same hash, or one with an underscore.
-      if (name === undefined || !isNamed(text, start, name)) continue
+      if (name === undefined || !isNamed(text, start, name)) {
+        isEachKnown = false
+        continue
+      }
       const value = valueAt(text, start + name.length + 1)
       if (name === 'upgrade') hasUpgrade = true
       else addToFraming(facts, name, value)
     }
     this.framing = facts
+    this.passedLines = isEachKnown ? passedLines : undefined
     const { connection } = facts
     this.keepsAlive =
       minorVersion === 0

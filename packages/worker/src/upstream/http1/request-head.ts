@@ -1,5 +1,6 @@
 // The head of a request to an upstream as text (RFC 9112 3 to 6), framed from the parsed message and never from the
-// client's own bytes. Checks once more that no value can end a line or a name. Pure.
+// client's own fields. Checks once more that no value can end a line or a name; lines that pass as they came have been
+// checked byte by byte. Pure.
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import { isToken } from '@reverse-proxy/shared/http-token'
 import { isFieldName } from '../../message/field-names.ts'
@@ -14,6 +15,7 @@ const UNSAFE_TARGET = /[^\u0021-\u007e\u0080-\u00ff]/
 /**
  * @param fields name, value, name, value ...; without any that frame the message or concern its connection
  * @param isLast the connection takes no other request after this one
+ * @param passedLines more field lines, checked by their parser, that come behind the first field
  * @returns a character for each byte
  * @throws ProxyError BAD_FRAMING
  */
@@ -23,6 +25,7 @@ export function requestHeadText(
   fields: readonly string[],
   body: BodyFraming,
   isLast: boolean,
+  passedLines = '',
 ): string {
   if (!isToken(method) || UNSAFE_TARGET.test(target)) throw unsendable()
   let text = `${method} ${target} HTTP/1.1\r\n`
@@ -31,6 +34,7 @@ export function requestHeadText(
     const value = fields[i + 1]!
     if (!isFieldName(name) || !isFieldValue(value)) throw unsendable()
     text += `${name}: ${value}\r\n`
+    if (i === 0) text += passedLines
   }
   if (body.kind === 'length') text += `Content-Length: ${body.bytes}\r\n`
   else if (body.kind === 'unknown') text += 'Transfer-Encoding: chunked\r\n'
