@@ -379,7 +379,7 @@ test("the system's roots are trusted towards a CA", TEST, async (t) => {
   const { ca } = await Machine.start(t)
   const script = `
     import https from 'node:https'
-    import { createCaAgent } from ${JSON.stringify(join(import.meta.dirname, '../../packages/supervisor/src/certificates/acme-client/ca-agent.ts'))}
+    import { createCaAgent } from ${JSON.stringify(join(import.meta.dirname, '../../packages/supervisor/src/certificates/acme-client/transport/ca-agent.ts'))}
     const agent = createCaAgent(undefined, () => {})
     https.get(${JSON.stringify(ca.directoryUrl)}, { agent }, ({ statusCode }) => {
       console.log(statusCode)
