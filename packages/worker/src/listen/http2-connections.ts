@@ -8,6 +8,7 @@ import { retireSession, type ClientConnections } from '../connection/client-conn
 import { Http2Connection } from '../connection/client-connection.ts'
 import type { ConnectionInfo } from '../connection/connection-info.ts'
 import { destroyAfter, LINGER_MS } from '../connection/lingering-close.ts'
+import { readShared } from '../node/shared-reads.ts'
 import { nowMs } from '../node/timers.ts'
 import type { EventCounter } from '../observability/metrics.ts'
 import type { Exchange, ExchangeDeps } from '../protocol/exchange.ts'
@@ -78,7 +79,7 @@ class ServedSession implements SessionOwner {
     this.#connection = new Http2Connection(info)
     const session = new Http2Session(socket, this, () => all.sessionLimits, nowMs)
     this.session = session
-    socket.on('data', (chunk: Buffer) => session.receive(chunk))
+    readShared(socket, (bytes) => session.receive(bytes))
     socket.on('drain', () => session.onDrain())
     socket.on('end', () => session.onTransportClosed())
     socket.on('error', (error) => this.#onError(error))

@@ -5,8 +5,8 @@ import type { ProxyError } from '@reverse-proxy/shared/errors'
 /** Receives a body piece by piece. `onBodyEnd` or `onBodyGone` is the last call. */
 export interface BodySink {
   /**
-   * Content without its framing: `bytes` from `from` to `to`, at least one byte. That memory is never written again, so
-   * it may be passed to a socket without a copy. It may be part of a larger read, so copy what you keep for long.
+   * Content without its framing: `bytes` from `from` to `to`, at least one byte. That memory is the source's again when
+   * this returns: copy what you keep.
    * @returns false: send no more until the sink calls `resume` of the source
    */
   onBody(bytes: Buffer, from: number, to: number): boolean

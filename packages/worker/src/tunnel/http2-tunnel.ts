@@ -104,7 +104,7 @@ class StreamTunnel implements ResponseSource, BodySink, OpeningTunnel, Tunnel {
     const upstream = this.#upstream
     this.#silence?.refresh()
     // Data that arrives after the upstream has ended is dropped.
-    return upstream?.writable !== true || upstream.write(bytes.subarray(from, to))
+    return upstream?.writable !== true || upstream.write(Buffer.copyBytesFrom(bytes, from, to - from))
   }
 
   onBodyEnd(): void {

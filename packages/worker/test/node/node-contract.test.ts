@@ -9,6 +9,7 @@ import { test, type TestContext } from 'node:test'
 import tls, { createSecureContext, type TLSSocket } from 'node:tls'
 import httpProxy from 'http-proxy'
 import { createTlsServer } from '../../src/node/tls-server.ts'
+import { readShared, stopReadingShared } from '../../src/node/shared-reads.ts'
 import { surviveWriteErrors } from '../../src/node/socket-errors.ts'
 import { acceptedSocketOf } from '../../src/node/tls-socket.ts'
 import { LIMITS, testCertificate } from '../support/site-server.ts'
@@ -64,6 +65,50 @@ test('TLSSocket._parent is the accepted socket, also after both have closed', TI
   await once(socket, 'close')
   assert.equal(acceptedSocketOf(socket), accepted[0])
 })
+
+for (const kind of ['plain', 'TLS'] as const) {
+  test(
+    `kBuffer, kBufferCb and useUserBuffer of a ${kind} socket: reads share one buffer, also with pauses, until it ends`,
+    TIMEOUT,
+    async (t) => {
+      const { server, port, accepted } = await start(t)
+      const plain = net.createServer((socket) => accepted.push(socket))
+      const [client, socket] =
+        kind === 'TLS'
+          ? [connectTls(t, port, 'http/1.1'), await next<TLSSocket>(server, 'secureConnection')]
+          : [net.connect(await listen(t, plain), '127.0.0.1'), await next<net.Socket>(plain, 'connection')]
+      t.after(() => client.destroy())
+      const memory = new Set<ArrayBufferLike>()
+      const texts: string[] = []
+      const onBytes = (bytes: Buffer): void => {
+        memory.add(bytes.buffer)
+        texts.push(bytes.toString('latin1'))
+      }
+      const read = async (count: number): Promise<void> => {
+        while (texts.join('').length < count) await new Promise((resolve) => setImmediate(resolve))
+      }
+      const ended = once(socket, 'end')
+      readShared(socket, onBytes)
+      client.write('one')
+      await read(3)
+      socket.pause()
+      client.write('two')
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      assert.equal(texts.join(''), 'one')
+      socket.resume()
+      await read(6)
+      assert.equal(memory.size, 1)
+      // An ordinary stream afterwards, whose bytes are its own.
+      stopReadingShared(socket, onBytes)
+      client.end('three')
+      const [chunk] = await once(socket.resume(), 'data')
+      assert.equal(String(chunk), 'three')
+      assert.ok(!memory.has(chunk.buffer))
+      await ended
+      assert.equal(texts.join(''), 'onetwo')
+    },
+  )
+}
 
 test(
   '_readableState.autoDestroy = false: what has arrived is read after a failed write',

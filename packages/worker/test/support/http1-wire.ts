@@ -165,11 +165,15 @@ export function summaryOf(method: string, target: string, body: string): string 
   return `${method} ${target} ${body}`
 }
 
+const POISON = 0xdb
+
 async function feed(wire: Wire, pieces: readonly Buffer[]): Promise<string> {
   for (const piece of pieces) {
     if (wire.destroyed || wire.readableEnded) break
-    // Nobody's memory but the reader's from now on.
-    wire.push(Buffer.from(piece))
+    const read = Buffer.from(piece)
+    wire.push(read)
+    // The memory of a read is used again once it has been taken: what was kept of it without a copy goes bad.
+    if (wire.readableLength === 0) read.fill(POISON)
     if (wire.listenerCount('data') === 0) break
   }
   await turns()

@@ -6,6 +6,7 @@ import type { SiteContext } from '../../connection/connection-info.ts'
 import { clientOf, type Client } from '../../connection/client-connection.ts'
 import { closeLingering, destroyAfter, destroyWhenSent, LINGER_MS } from '../../connection/lingering-close.ts'
 import { OutBuffer } from '../../io/out-buffer.ts'
+import { readShared, stopReadingShared } from '../../node/shared-reads.ts'
 import { rawErrorResponse } from '../error-response.ts'
 import { UpgradeExchange } from './upgrade-exchange.ts'
 import { BodyDecoder } from './body-decoder.ts'
@@ -62,8 +63,8 @@ export class Http1Connection implements ExchangeCarrier {
     this.out = new OutBuffer(socket)
     this.#host = host
     this.#sinceMs = host.deps.nowMs()
+    readShared(socket, this.#onData)
     socket
-      .on('data', this.#onData)
       .on('end', this.#onEnd)
       .on('error', ignore)
       .on('drain', () => this.#exchange?.onDrained())
@@ -225,7 +226,8 @@ export class Http1Connection implements ExchangeCarrier {
   /** Gives the socket to a handshake, which may become a tunnel. @returns the bytes that were read and not parsed */
   #giveAway(): Buffer {
     this.#state = 'given-away'
-    this.socket.off('data', this.#onData).off('end', this.#onEnd).pause()
+    stopReadingShared(this.socket, this.#onData)
+    this.socket.off('end', this.#onEnd)
     this.out.flush()
     return this.#read.takeAll()
   }

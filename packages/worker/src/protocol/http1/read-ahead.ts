@@ -1,8 +1,6 @@
-// Bytes of an HTTP/1 client that have arrived and are not parsed yet. They stay in the buffer of their read, or, if they
-// wait for longer, in a copy that grows. Bytes that have been handed on are never overwritten.
+// Bytes of an HTTP/1 client that have arrived and are not parsed yet. They stay in the buffer of their read until that
+// is used again, and then in a copy that grows.
 
-/** Fewer kept bytes are copied: they pin the memory of their whole read, which other connections share. */
-const LARGE_BYTES = 16_384
 const FIRST_BYTES = 1_024
 const NOTHING = Buffer.alloc(0)
 
@@ -31,10 +29,10 @@ export class ReadAhead {
     this.end += piece.length
   }
 
-  /** Call when the rest will wait for more bytes: copies it if it is small. */
+  /** Call before the read ends, whose buffer serves the next one: copies the rest. */
   keep(): void {
     if (this.at === this.end) this.clear()
-    else if (!this.#isOwn && this.length < LARGE_BYTES) this.#copyTo(this.length)
+    else if (!this.#isOwn) this.#copyTo(this.length)
   }
 
   takeAll(): Buffer {

@@ -2,6 +2,7 @@
 // the upstream reads.
 import type { Socket } from 'node:net'
 import { ProxyError } from '@reverse-proxy/shared/errors'
+import { OutBuffer } from '../../io/out-buffer.ts'
 import type { BodySink, BodySource } from '../../protocol/body.ts'
 
 export interface UploadEvents {
@@ -13,7 +14,7 @@ export interface UploadEvents {
 }
 
 export class BodyUpload implements BodySink {
-  readonly #socket: Socket
+  readonly #out: OutBuffer
   readonly #body: BodySource
   /** As the head declares it; undefined: in chunks. */
   readonly #contentLength: number | undefined
@@ -22,7 +23,7 @@ export class BodyUpload implements BodySink {
   #isHeldUp = false
 
   constructor(socket: Socket, body: BodySource, contentLength: number | undefined, events: UploadEvents) {
-    this.#socket = socket
+    this.#out = new OutBuffer(socket)
     this.#body = body
     this.#contentLength = contentLength
     this.#events = events
@@ -35,9 +36,7 @@ export class BodyUpload implements BodySink {
 
   /** @param head is written first, together with the part of the body that has arrived */
   start(head: string): void {
-    this.#socket.cork()
-    setImmediate(uncork, this.#socket)
-    this.#socket.write(head, 'latin1')
+    this.#out.text(head)
     this.#body.flowTo(this)
   }
 
@@ -53,23 +52,27 @@ export class BodyUpload implements BodySink {
   }
 
   onBody(bytes: Buffer, from: number, to: number): boolean {
-    this.#bytes += to - from
+    const length = to - from
+    this.#bytes += length
     // A byte beyond the length would be the start of another request.
     if (this.#contentLength !== undefined && this.#bytes > this.#contentLength) {
       this.#fail()
       return true
     }
-    const content = from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to)
-    const mayContinue =
-      this.#contentLength === undefined ? this.#writeChunk(content) : this.#socket.write(content)
-    if (mayContinue) return true
+    const out = this.#out
+    if (this.#contentLength === undefined) out.text(`${length.toString(16)}\r\n`)
+    out.bytes(bytes, from, to)
+    if (this.#contentLength === undefined) out.text('\r\n')
+    if (!out.isBlocked) return true
     this.#isHeldUp = true
     this.#events.onHeldUp()
     return false
   }
 
   onBodyEnd(): void {
-    if (this.#contentLength === undefined) this.#socket.write('0\r\n\r\n', 'latin1')
+    if (this.#contentLength === undefined) this.#out.text('0\r\n\r\n')
+    // Now: the next request of this connection is not written through this buffer.
+    this.#out.flush()
     if (this.#contentLength === undefined || this.#bytes === this.#contentLength) this.#events.onUploaded()
     else this.#fail()
   }
@@ -78,25 +81,9 @@ export class BodyUpload implements BodySink {
     this.#events.onUploadFailed(error)
   }
 
-  #writeChunk(content: Buffer): boolean {
-    const socket = this.#socket
-    // A chunk without bytes would be the last chunk.
-    if (content.length === 0) return true
-    socket.cork()
-    socket.write(`${content.length.toString(16)}\r\n`, 'latin1')
-    socket.write(content)
-    const mayContinue = socket.write('\r\n', 'latin1')
-    socket.uncork()
-    return mayContinue
-  }
-
   /** A safeguard: the parser for clients has rejected such a body before. */
   #fail(): void {
     this.#body.stop()
     this.#events.onUploadFailed(new ProxyError('BAD_FRAMING', 'a body of another length than declared'))
   }
-}
-
-function uncork(socket: Socket): void {
-  socket.uncork()
 }

@@ -16,6 +16,8 @@ export interface PeerOptions {
   readonly greeting?: Buffer
 }
 
+const POISON = 0xdb
+
 export class Http2Peer {
   readonly session: Http2Session
   readonly requests: Http2Stream[] = []
@@ -50,7 +52,10 @@ export class Http2Peer {
 
   /** In one read. */
   send(...parts: readonly Uint8Array[]): void {
-    this.session.receive(Buffer.concat(parts))
+    const read = Buffer.concat(parts)
+    this.session.receive(read)
+    // The memory of a read is used again: what was kept of it without a copy goes bad.
+    read.fill(POISON)
   }
 
   /** The newest request. */

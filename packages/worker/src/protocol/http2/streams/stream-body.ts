@@ -1,8 +1,7 @@
 // The body of a request on one stream: passed to its sink as it arrives, or kept while the sink takes no more. The
 // window of the stream bounds its memory, because the client may send more only when the sink has taken something.
 //
-// Ownership: bytes that pass straight through belong to the sink, as body.ts says. Kept bytes are copied, because they
-// may be a small part of a large read.
+// Ownership: bytes that pass straight through are the sink's during the call, as body.ts says. Kept bytes are copied.
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { BodySink, BodySource } from '../../body.ts'
 
