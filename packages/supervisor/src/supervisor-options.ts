@@ -60,6 +60,6 @@ export interface CoreView {
   readonly reloads: Pick<Reloads, 'outcome'>
   readonly traffic: Pick<TrafficTotals, 'sites' | 'events'>
   readonly rateLimits: Pick<LocalRateLimitAuthority, 'size' | 'leases'>
-  readonly bans: Pick<Bans, 'size' | 'list' | 'leftMsOf'>
+  readonly bans: Pick<Bans, 'size' | 'list' | 'of'>
   readonly intents: { push(intent: Intent): void }
 }

@@ -1,13 +1,15 @@
 // Bans over the whole proxy: counted over four workers, known to every worker, kept over fresh workers and reloads, listed
 // and lifted by command.
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import https from 'node:https'
 import { test } from 'node:test'
+import { promisify } from 'node:util'
 import { runCommand } from '../../harness/admin.ts'
 import { request } from '../../harness/clients/request.ts'
 import { HttpOrigin } from '../../harness/http-origin.ts'
 import { freePort } from '../../harness/ports.ts'
-import { startProxy, writeConfig } from '../../harness/proxy.ts'
+import { PROGRAM, startProxy, writeConfig } from '../../harness/proxy.ts'
 import { TestCa } from '../../harness/tls-material.ts'
 import { waitFor } from '../../harness/wait.ts'
 
@@ -79,6 +81,23 @@ test('who fails ten times over four workers is refused by all of them, until the
   const { status, bans, total } = JSON.parse((await runCommand(proxy, 'bans', '--json')).stdout)
   assert.deepEqual([status, total, bans.length, bans[0].address], ['ok', 1, 1, CLIENT])
 
+  // Without --config, explain asks the running proxy.
+  const explain = async (from: string): Promise<string> => {
+    const args = [PROGRAM, 'explain', `https://${HOST}:${port}/x`, '--from', from]
+    const env = { ...process.env, REVERSE_PROXY_CONFIG: proxy.configPath }
+    return (await promisify(execFile)(process.execPath, args, { env })).stdout
+  }
+  assert.match(await explain(CLIENT), /\nconnection +NO +127\.0\.0\.5, is banned: closed at once\n/u)
+  const forwarded = await explain('127.0.0.6')
+  assert.match(forwarded, /\ncertificate +yes +serial [0-9A-F]+, valid until \S+, for site\.test\n/u)
+  assert.match(
+    forwarded,
+    new RegExp(`\nTo http://${origin.upstream}:\n  GET /x\n  Host: site\\.test:${port}\n`, 'iu'),
+  )
+  assert.match((await runCommand(proxy, 'bans', CLIENT)).stdout, /\n127\.0\.0\.5 /u)
+  assert.equal((await runCommand(proxy, 'bans', '127.0.0.6')).stdout, 'no bans\n')
+  assert.equal(JSON.parse((await runCommand(proxy, 'config')).stdout).ban.after, 3)
+
   assert.equal((await runCommand(proxy, 'unban', CLIENT)).stdout, 'the ban is lifted\n')
   await waitFor('every worker to serve the client', async () => (await refusals()) === 0, 60_000)
   await proxy.stdout.waitForLine(/ INFO UNBAN client_ip=127\.0\.0\.5/u)
@@ -87,7 +106,7 @@ test('who fails ten times over four workers is refused by all of them, until the
     [twice.code, twice.stderr],
     [1, 'error: 127.0.0.5 is not banned; bans lists who is banned\n'],
   )
-  assert.equal((await runCommand(proxy, 'bans')).stdout, 'nobody is banned\n')
+  assert.equal((await runCommand(proxy, 'bans')).stdout, 'no bans\n')
 
   // The rule of the reload holds; without a rule there are no bans.
   await fail(3)

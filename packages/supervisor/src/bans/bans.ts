@@ -63,15 +63,14 @@ export class Bans {
 
   /** @returns undefined if the ban is lifted */
   unban(address: string): UnbanFault | undefined {
-    const parsed = parseIpAddress(address.endsWith('/64') ? address.slice(0, -'/64'.length) : address)
-    const client = parsed && clientKey(parsed.text)
-    const id = client === undefined ? undefined : clientIdOf(client)
-    if (client === undefined || id === undefined) return 'no-address'
+    const client = clientOf(address)
+    if (client === undefined) return 'no-address'
+    const { id, key } = client
     const { nowMs, log, publish } = this.#options
     if (this.#list.endMsOf(id, nowMs()) === undefined) return 'not-banned'
     this.#list.delete(id)
-    this.#counts.forget(client)
-    log.info('UNBAN', { client_ip: client })
+    this.#counts.forget(key)
+    log.info('UNBAN', { client_ip: key })
     publish(packBans([{ ...id, leftMs: 0 }]))
     return undefined
   }
@@ -88,12 +87,14 @@ export class Bans {
     for (const ban of this.#list.entries(nowMs)) yield { client: clientKeyOf(ban), leftMs: ban.endMs - nowMs }
   }
 
-  /** Undefined: not banned. @param address of the client; anything else is not banned */
-  leftMsOf(address: string): number | undefined {
+  /** The ban of a client; undefined: not banned, or no address. */
+  of(address: string): Ban | undefined {
+    const client = clientOf(address)
     const nowMs = this.#options.nowMs()
-    const id = clientIdOf(clientKey(address))
-    const endMs = id && this.#list.endMsOf(id, nowMs)
-    return endMs === undefined ? undefined : endMs - nowMs
+    const endMs = client && this.#list.endMsOf(client.id, nowMs)
+    return client === undefined || endMs === undefined
+      ? undefined
+      : { client: client.key, leftMs: endMs - nowMs }
   }
 
   /** For a worker that starts; packed. */
@@ -130,4 +131,13 @@ export class Bans {
     this.#isFull = true
     return false
   }
+}
+
+/** @param address of a client, or its IPv6 /64 */
+function clientOf(address: string): { readonly key: string; readonly id: ClientId } | undefined {
+  const parsed = parseIpAddress(address.endsWith('/64') ? address.slice(0, -'/64'.length) : address)
+  if (parsed === undefined) return undefined
+  const key = clientKey(parsed.text)
+  const id = clientIdOf(key)
+  return id && { key, id }
 }

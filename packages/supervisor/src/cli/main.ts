@@ -47,6 +47,7 @@ export async function main(args: readonly string[]): Promise<number> {
     allowWildcardBind: values['allow-wildcard-bind'] ?? false,
     json: values.json ?? false,
     dns: values.dns,
+    request: { method: values.method, from: values.from, headers: values.header ?? [] },
   })
   await (name === 'run' ? Promise.race([flushOutput(), sleep(RUN_FLUSH_MS)]) : flushOutput())
   return code
@@ -83,6 +84,10 @@ async function perform(name: CommandName, operands: readonly string[], args: Com
       const { doctor } = await import('./commands/doctor.ts')
       return await doctor(args)
     }
+    case 'explain': {
+      const { explainRequest } = await import('./commands/explain.ts')
+      return await explainRequest(operands, args)
+    }
     case 'completion': {
       const { completion } = await import('./commands/completion.ts')
       return completion(operands)
@@ -109,7 +114,7 @@ function usageError(
   const row = COMMANDS.get(name)
   if (row === undefined) return undefined
   const expected = row.operand === undefined ? 0 : 1
-  if (operands.length < expected)
+  if (operands.length < expected && row.operand?.startsWith('[') === false)
     return `missing argument ${row.operand}: reverse-proxy ${usageOf(name, row)}`
   if (operands.length > expected) return `unexpected argument "${operands[expected]}" after ${name}`
   const useless = optionRows().find(([option, { isFor }]) => options.includes(option) && !isFor(name))

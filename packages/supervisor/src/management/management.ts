@@ -68,7 +68,8 @@ function createAdminHandlers({ reports, intents }: AdminHandlerOptions): AdminHa
     status: async () => reports.status(),
     workers: async () => reports.workers(),
     certs: async () => reports.certs(),
-    bans: async () => reports.bans(),
+    config: async () => reports.config(),
+    bans: async ([address]) => reports.bans(address),
     unban: async ([address = '']) => {
       const outcome = await ask<Outcome>((reply) => ({ type: 'unban', address, reply }))
       if (outcome.status === 'error') throw new CommandError(outcome.message)

@@ -17,11 +17,12 @@ const FLAGS = optionRows().map(([name]) => `--${name}`)
 
 /** The options that mean nothing to a command; one that asks the proxy that runs is like `status`. */
 const USELESS: readonly (readonly [command: CommandName, options: string])[] = [
-  ['run', 'validate dns json'],
-  ['validate', 'dns'],
-  ['doctor', 'validate'],
-  ['completion', 'config allow-wildcard-bind validate dns json'],
-  ['status', 'allow-wildcard-bind validate dns'],
+  ['run', 'validate dns method from header json'],
+  ['validate', 'dns method from header'],
+  ['doctor', 'validate method from header'],
+  ['explain', 'validate dns'],
+  ['completion', 'config allow-wildcard-bind validate dns method from header json'],
+  ['status', 'allow-wildcard-bind validate dns method from header'],
 ]
 
 test('every command and option is in --help, in each completion and in the manual page', () => {

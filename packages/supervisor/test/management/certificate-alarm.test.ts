@@ -50,7 +50,7 @@ sites = [{ host = "a.test", upstream = "127.0.0.1:1" }]
   await registry.load(config)
   const reports = new ReportBuilder({
     pid: 1,
-    bans: { size: 0, list: function* () {}, leftMsOf: () => undefined },
+    bans: { size: 0, list: function* () {}, of: () => undefined },
     clock,
     fleet: {
       size: 1,

@@ -29,6 +29,7 @@ const HANDLERS: AdminHandlers = {
   status: async () => STATUS,
   workers: async () => ({ workers: [], unexpected_exits: 0 }),
   certs: async () => ({ certificates: [] }),
+  config: async () => await Promise.reject(new Error('not asked')),
   bans: async () => ({ bans: [], total: 0 }),
   unban: async () => ({}),
   reload: async () => RELOADED,

@@ -96,13 +96,7 @@ export class RedirectServer {
   configure(settings: RedirectSettings): void {
     this.#settings = settings
     const { sites, limits, httpsPort } = settings
-    const handler = new HttpsRedirectHandler(httpsPort)
-    this.#router = new Router(
-      sites.flatMap((site) => {
-        const own = { siteName: siteNameOf(site), settings: site, filters: filtersOf(site, true), handler }
-        return site.hosts.map((host) => [host, { own, routes: undefined }] as const)
-      }),
-    )
+    this.#router = new Router(redirectedSites(sites, httpsPort))
     this.#http1.configure(limits)
   }
 
@@ -127,6 +121,18 @@ export class RedirectServer {
     sendText(exchange, 503)
     return DONE
   }
+}
+
+/** Every host with its site, which redirects to HTTPS whatever it does there. */
+export function redirectedSites(
+  sites: readonly Site[],
+  httpsPort: number,
+): readonly (readonly [host: string, site: ServedSite])[] {
+  const handler = new HttpsRedirectHandler(httpsPort)
+  return sites.flatMap((site) => {
+    const own = { siteName: siteNameOf(site), settings: site, filters: filtersOf(site, true), handler }
+    return site.hosts.map((host) => [host, { own, routes: undefined }] as const)
+  })
 }
 
 /** No body is read here. */

@@ -15,17 +15,11 @@ import type { ConnectionLimits } from '../connection/connection-limits.ts'
 import type { ConnectionLimitLog } from '../connection/connection-limit-log.ts'
 import { ProxyHandler } from '../pipeline/handlers/proxy.ts'
 import { Pipeline } from '../pipeline/pipeline.ts'
-import { BodyLimitStage } from '../pipeline/stages/body-limit.ts'
-import { DispatchStage } from '../pipeline/stages/dispatch.ts'
-import { AccessStage } from '../pipeline/stages/access.ts'
-import { AuthenticateStage } from '../pipeline/stages/authenticate.ts'
-import { ClientStage } from '../pipeline/stages/client.ts'
+import { createStages } from '../pipeline/stage-order.ts'
 import type { Bans } from '../access/bans.ts'
 import type { PasswordChecks } from '../access/password-checks.ts'
 import type { TrustedProxies } from '../access/trusted-proxies.ts'
-import { ParseStage } from '../pipeline/stages/parse.ts'
-import { RateLimitStage, type RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
-import { RouteStage } from '../pipeline/stages/route.ts'
+import type { RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
 import type { ConnectionInfo } from '../connection/connection-info.ts'
 import type { AccessLog } from '../observability/access-log-entry.ts'
 import { ClientConnections } from '../connection/client-connections.ts'
@@ -92,16 +86,13 @@ export class SiteServer {
     this.#routes.configure(settings.sites, settings.limits)
     const resume = (exchange: Exchange): void => this.#pipeline.resume(exchange)
     this.#pipeline = new Pipeline(
-      [
-        new ParseStage(limits),
-        new ClientStage(() => this.#proxies),
-        new RouteStage(() => this.#routes.router),
-        new AccessStage(deps.bans),
-        new RateLimitStage(deps.rateLimiter, log, deps.metrics, resume),
-        new AuthenticateStage(deps.passwords, log, deps.metrics, resume),
-        new BodyLimitStage(),
-        new DispatchStage(),
-      ],
+      createStages({
+        ...deps,
+        limits,
+        proxies: () => this.#proxies,
+        router: () => this.#routes.router,
+        resume,
+      }).map(({ stage }) => stage),
       log,
     )
     this.#stalls = new WriteTimeouts(() => this.#limits.bodyStallTimeoutMs, nowMs, log, deps.metrics)

@@ -3,11 +3,10 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { ClientRequest, IncomingMessage } from 'node:http'
 import type { AccessLog } from '../observability/access-log-entry.ts'
-import { forwardedOf, type Exchange } from '../protocol/exchange.ts'
+import type { Exchange } from '../protocol/exchange.ts'
 import { sendError } from '../protocol/error-response.ts'
-import { upstreamRequestHeaders } from '../message/headers.ts'
 import { upstreamFault } from '../upstream/connections/errors.ts'
-import type { Route } from '../upstream/route.ts'
+import { upstreamHeadersOf, upstreamPathOf, type Route } from '../upstream/route.ts'
 
 /** RFC 6455 1.3. */
 const ACCEPT_GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
@@ -25,11 +24,9 @@ export function newWebSocketKey(): string {
  * @param key instead of the client's
  */
 export function writeHandshake(request: ClientRequest, exchange: Exchange, route: Route, key?: string): void {
-  const { head, request: parsed } = exchange
-  request.path = route.rewrite?.apply(parsed.path) ?? parsed.path
+  request.path = upstreamPathOf(exchange, route)
   for (const name of request.getHeaderNames()) request.removeHeader(name)
-  const { list: headers } = upstreamRequestHeaders(head.rawHeaders, forwardedOf(exchange))
-  route.requestHeaders?.apply(headers, exchange)
+  const { list: headers } = upstreamHeadersOf(exchange, route, exchange.head.rawHeaders)
   headers.push('Connection', 'Upgrade', 'Upgrade', 'websocket')
   for (let i = 0; i < headers.length; i += 2) {
     if (key !== undefined && headers[i]!.toLowerCase() === KEY_NAME) continue

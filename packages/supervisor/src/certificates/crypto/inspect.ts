@@ -86,6 +86,12 @@ export function rootNameOf(certPem: string): string | undefined {
   return last === undefined ? undefined : issuerOf(new X509Certificate(last))
 }
 
+/** The names of the first certificate of a file. @throws Error for one that is none */
+export function namesOfLeaf(pem: string): readonly string[] {
+  const { subjectAltName } = new X509Certificate(certificateBlocks(pem)[0] ?? pem)
+  return parseAlternativeNames(subjectAltName ?? '')
+}
+
 /** Reads Node's text form of a subjectAltName: `DNS:a.example, IP Address:192.0.2.1`. */
 function parseAlternativeNames(text: string): string[] {
   const names: string[] = []

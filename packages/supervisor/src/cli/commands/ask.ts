@@ -1,4 +1,4 @@
-// `status`, `workers`, `certs`, `reload`, `restart`, `renew`, `reopen-logs`: sends the command to the running proxy over
+// `status`, `bans`, `reload` and every other command for the running proxy: sends the command to the running proxy over
 // its admin socket and prints the reply, for people or, with `json`, for programs.
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
@@ -28,12 +28,7 @@ export async function ask(
   { configFlag, json }: Pick<CommandArgs, 'configFlag' | 'json'>,
 ): Promise<number> {
   try {
-    const file = await findConfig({ flag: configFlag, env: process.env, cwd: process.cwd() })
-    const { path, fault } = await findAdminSocketPath(file, processEnvironment())
-    const timeout = ADMIN_COMMANDS[command].changes ? {} : { timeoutMs: REPLY_TIMEOUT_MS }
-    const reply = await askAdmin(path, command, operands, timeout).catch((error: unknown) => {
-      throw fault === undefined ? error : guessedWrong(fault, error)
-    })
+    const reply = await askRunning(command, operands, configFlag)
     print(command, reply, json)
     return reply.status === 'ok' ? EXIT_OK : EXIT_FAILURE
   } catch (error) {
@@ -42,6 +37,20 @@ export async function ask(
     else process.stderr.write(renderFailure(error))
     return EXIT_FAILURE
   }
+}
+
+/** @throws ProxyError ADMIN when no proxy replies */
+export async function askRunning<Command extends AdminCommand>(
+  command: Command,
+  operands: readonly string[],
+  configFlag: string | undefined,
+): Promise<AdminReply<Command>> {
+  const file = await findConfig({ flag: configFlag, env: process.env, cwd: process.cwd() })
+  const { path, fault } = await findAdminSocketPath(file, processEnvironment())
+  const timeout = ADMIN_COMMANDS[command].changes ? {} : { timeoutMs: REPLY_TIMEOUT_MS }
+  return await askAdmin(path, command, operands, timeout).catch((error: unknown) => {
+    throw fault === undefined ? error : guessedWrong(fault, error)
+  })
 }
 
 /** There is no reply at the socket that the file names, and the file has an error: report that error first. */

@@ -6,7 +6,7 @@ export const SHELLS = ['bash', 'zsh', 'fish'] as const
 export type Shell = (typeof SHELLS)[number]
 
 export interface CommandRow {
-  /** The argument as usage shows it; undefined if the command takes none. */
+  /** The argument as usage shows it, in brackets if it may be left out; undefined if the command takes none. */
   readonly operand: string | undefined
   /** Every value of the operand, if they are known. */
   readonly values?: readonly string[]
@@ -27,6 +27,12 @@ export const LOCAL_COMMANDS = {
     operand: undefined,
     by: 'itself',
     summary: 'check DNS names, ports, CAA, the CA, clock, cache and certificates; order nothing',
+  },
+  explain: {
+    operand: 'URL',
+    by: 'itself',
+    summary:
+      'say what happens to a request and why, without sending it; with --config by that file, else by the running proxy',
   },
   passwd: {
     operand: 'USER',
@@ -58,6 +64,8 @@ interface OptionRow {
   /** The value as usage shows it; undefined for a switch. */
   readonly value?: string
   readonly short?: string
+  /** It may be given several times. */
+  readonly multiple?: true
   /** Whether the option is valid for a command. */
   readonly isFor: (command: CommandName) => boolean
   readonly summary: string
@@ -73,7 +81,7 @@ export const OPTIONS = {
   },
   'allow-wildcard-bind': {
     type: 'boolean',
-    isFor: (command) => command === 'run' || command === 'validate' || command === 'doctor',
+    isFor: (command) => ['run', 'validate', 'doctor', 'explain'].includes(command),
     summary: 'permit listeners on 0.0.0.0 and ::',
   },
   validate: {
@@ -86,6 +94,25 @@ export const OPTIONS = {
     value: 'ADDRESS',
     isFor: (command) => command === 'doctor',
     summary: "the name server for doctor, instead of this machine's: 9.9.9.9, 127.0.0.1:5353",
+  },
+  method: {
+    type: 'string',
+    value: 'METHOD',
+    isFor: (command) => command === 'explain',
+    summary: 'the method of the request that explain is about; GET without it',
+  },
+  from: {
+    type: 'string',
+    value: 'ADDRESS',
+    isFor: (command) => command === 'explain',
+    summary: 'the address from which it comes; without it 192.0.2.1, which nobody has',
+  },
+  header: {
+    type: 'string',
+    value: "'NAME: VALUE'",
+    multiple: true,
+    isFor: (command) => command === 'explain',
+    summary: 'a header field of it; may be given several times',
   },
   json: {
     type: 'boolean',
@@ -105,6 +132,14 @@ export function optionRows(): readonly (readonly [name: OptionName, row: OptionR
   return Object.entries(rows) as [OptionName, OptionRow][]
 }
 
+/** The request that `explain` is about. */
+export interface RequestFlags {
+  readonly method: string | undefined
+  readonly from: string | undefined
+  /** `NAME: VALUE` */
+  readonly headers: readonly string[]
+}
+
 /** The parsed options, as every command takes them. */
 export interface CommandArgs {
   readonly configFlag: string | undefined
@@ -112,6 +147,7 @@ export interface CommandArgs {
   readonly json: boolean
   /** The name server that `doctor` uses instead of this machine's. */
   readonly dns?: string | undefined
+  readonly request?: RequestFlags
 }
 
 /** Signals and exit codes as help and the manual page describe them. */

@@ -4,6 +4,7 @@ import type { IssueReport } from '../../config/report.ts'
 import type {
   BansReport,
   CertsReport,
+  ConfigReport,
   ReloadReport,
   RenewReport,
   StatusReport,
@@ -14,7 +15,7 @@ import type {
 export const COMMAND_BYTES = 4096
 
 interface CommandRow {
-  /** The argument as usage shows it; undefined if the command takes none. */
+  /** The argument as usage shows it, in brackets if it may be left out; undefined if the command takes none. */
   readonly operand: string | undefined
   /** It changes something: each use is logged, and it may take long. */
   readonly changes: boolean
@@ -30,7 +31,16 @@ export const ADMIN_COMMANDS = {
   },
   workers: { operand: undefined, changes: false, summary: 'list the worker processes' },
   certs: { operand: undefined, changes: false, summary: 'list the certificates: names, days left, failures' },
-  bans: { operand: undefined, changes: false, summary: 'list who is banned, and for how long' },
+  config: {
+    operand: undefined,
+    changes: false,
+    summary: 'print the configuration in force as workers have it, as JSON',
+  },
+  bans: {
+    operand: '[ADDRESS]',
+    changes: false,
+    summary: 'list who is banned and for how long, or whether ADDRESS is',
+  },
   unban: { operand: 'ADDRESS', changes: true, summary: 'lift the ban of ADDRESS' },
   reload: { operand: undefined, changes: true, summary: 'apply the configuration file' },
   restart: { operand: undefined, changes: true, summary: 'replace every worker, one at a time' },
@@ -45,6 +55,7 @@ export interface AdminReports {
   status: StatusReport
   workers: WorkersReport
   certs: CertsReport
+  config: ConfigReport
   bans: BansReport
   unban: Readonly<Record<string, never>>
   reload: ReloadReport
@@ -90,7 +101,8 @@ export function parseCommand(line: string): ParsedCommand {
   const [name = '', ...args] = line.trim().split(/\s+/u)
   if (!isAdminCommand(name)) throw new CommandError('unknown command')
   const { operand }: CommandRow = ADMIN_COMMANDS[name]
-  if (args.length !== (operand === undefined ? 0 : 1))
+  const isOptional = operand?.startsWith('[') === true
+  if (args.length !== (operand === undefined ? 0 : 1) && !(isOptional && args.length === 0))
     throw new CommandError(`usage: ${[name, operand].filter(Boolean).join(' ')}`)
   return { name, args }
 }

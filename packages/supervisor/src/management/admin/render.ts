@@ -29,6 +29,7 @@ const RENDERERS: {
   status: renderStatus,
   workers: renderWorkers,
   certs: renderCertificates,
+  config: ({ config }) => `${JSON.stringify(config, undefined, 2)}\n`,
   bans: renderBans,
   unban: () => 'the ban is lifted\n',
   reload: (report) => renderReload('configuration applied', report),
@@ -126,7 +127,7 @@ function renderCertificates({ certificates }: CertsReport, nowMs: number): strin
 }
 
 function renderBans({ bans, total }: BansReport, nowMs: number): string {
-  if (total === 0) return 'nobody is banned\n'
+  if (total === 0) return 'no bans\n'
   const table = renderTable<BanReport>(
     [
       { title: 'ADDRESS', text: ({ address }) => address },

@@ -4,6 +4,7 @@ import type { Clock } from '@reverse-proxy/shared/clock'
 import { isoTime } from '@reverse-proxy/shared/clock'
 import type { ReloadOutcome } from '../../reload.ts'
 import { reportIssue } from '../../config/report.ts'
+import { toWorkerConfig } from '../../config/worker-config.ts'
 import { siteCount } from '../../config/counts.ts'
 import { version } from '../../os/version.ts'
 import type { CoreView } from '../../supervisor-options.ts'
@@ -13,6 +14,7 @@ import type {
   BansReport,
   CertificateReport,
   CertsReport,
+  ConfigReport,
   ReloadOutcomeReport,
   StatusReport,
   WorkerReport,
@@ -90,13 +92,20 @@ export class ReportBuilder {
     return { certificates: this.#certificates() }
   }
 
-  bans(): BansReport {
+  config(): ConfigReport {
+    return { config: { ...toWorkerConfig(this.#sources.config()), upstreamRoots: [] } }
+  }
+
+  /** @param address undefined: of all */
+  bans(address: string | undefined): BansReport {
     const { bans, clock } = this.#sources
     const nowMs = clock.nowMs()
-    const listed = [...bans.list().take(LISTED_BANS)].toSorted((a, b) => a.leftMs - b.leftMs)
+    const ban = address === undefined ? undefined : bans.of(address)
+    const all = address === undefined ? [...bans.list().take(LISTED_BANS)] : ban === undefined ? [] : [ban]
+    const listed = all.toSorted((a, b) => a.leftMs - b.leftMs)
     return {
       bans: listed.map(({ client, leftMs }) => ({ address: client, until: isoTime(nowMs + leftMs) })),
-      total: bans.size,
+      total: address === undefined ? bans.size : listed.length,
     }
   }
 

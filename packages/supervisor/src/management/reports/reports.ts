@@ -1,6 +1,7 @@
 // The replies of the admin commands, in addition to `"status":"ok"`: JSON for programs; admin/render.ts renders them
 // for people. Times are ISO 8601 in UTC.
 import type { EventCounts } from '../../certificates/status.ts'
+import type { WorkerConfig } from '@reverse-proxy/shared/ipc/messages'
 import type { IssueReport } from '../../config/report.ts'
 import type { ReloadSuccess } from '../../reload.ts'
 import type { RollState } from '../../workers/fleet.ts'
@@ -106,6 +107,11 @@ export interface WorkerSerials {
 
 export interface CertsReport {
   readonly certificates: readonly CertificateReport[]
+}
+
+/** Without the keys and the files that only the supervisor has, and without the system's root certificates. */
+export interface ConfigReport {
+  readonly config: WorkerConfig
 }
 
 export interface BanReport {

@@ -5,18 +5,13 @@ import type { Limits } from '@reverse-proxy/shared/config/config'
 import { ERRORS, type ProxyError } from '@reverse-proxy/shared/errors'
 import type { AccessLog } from '../../observability/access-log-entry.ts'
 import type { ClientConnection } from '../../connection/client-connection.ts'
-import { forwardedOf, type ResponseSource, type Exchange } from '../../protocol/exchange.ts'
+import type { ResponseSource, Exchange } from '../../protocol/exchange.ts'
 import { sendError } from '../../protocol/error-response.ts'
-import {
-  clientResponseHeaders,
-  clientTrailers,
-  RESET_CONTENT,
-  upstreamRequestHeaders,
-} from '../../message/headers.ts'
+import { clientResponseHeaders, clientTrailers, RESET_CONTENT } from '../../message/headers.ts'
 import { RequestBody } from '../../protocol/request-body.ts'
 import { requestHeadText } from '../../upstream/http1/request-head.ts'
 import type { ParsedResponseHead } from '../../upstream/http1/response-head.ts'
-import type { Route } from '../../upstream/route.ts'
+import { upstreamHeadersOf, upstreamPathOf, type Route } from '../../upstream/route.ts'
 import type { UpstreamConnection } from '../../upstream/connections/connection.ts'
 import { upstreamFault, type UpstreamFault } from '../../upstream/connections/errors.ts'
 import { badResponse, excerptOf } from '../../upstream/http1/bad-response.ts'
@@ -70,13 +65,12 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
     this.#peer = route.upstream.pick(exchange)
     this.#deps = deps
     const { body } = exchange.request
-    const path = route.rewrite?.apply(exchange.request.path) ?? exchange.request.path
+    const path = upstreamPathOf(exchange, route)
     const { method } = exchange.head
     const { bodyLimitBytes: limitBytes } = route.settings
     const passedLines = passedLinesOf(exchange, route)
     const fields = passedLines === undefined ? exchange.head.rawHeaders : NO_FIELDS
-    const { list, bindsConnection } = upstreamRequestHeaders(fields, forwardedOf(exchange))
-    route.requestHeaders?.apply(list, exchange)
+    const { list, bindsConnection } = upstreamHeadersOf(exchange, route, fields)
     this.client = exchange.connection
     this.authenticates = bindsConnection
     // If an upstream sends a body with its response to HEAD, we would take that for the next response.
