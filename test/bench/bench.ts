@@ -28,7 +28,7 @@ const QUICK_PEERS: ReadonlySet<Peer> = new Set(['ours', 'nginx', 'caddy'])
 const words = process.argv.slice(2).filter((word) => word !== '--')
 const isQuick = words.includes('--quick')
 const filters = words.filter((word) => word !== '--quick')
-const rounds = isQuick ? 1 : 3
+const rounds = isQuick ? 1 : 7
 
 const missing = NEEDED.filter((program) => findProgram(program) === undefined)
 if (missing.length > 0) {
@@ -89,8 +89,9 @@ async function measure(scenario: Scenario): Promise<Row[]> {
   const contenders: Contender[] = []
   for (const peer of peers) contenders.push(await start(scenario, peer))
   try {
+    const warmUp = scenario.warmUp ?? scenario.run
     for (const { running, scene } of contenders)
-      await scenario.run(running, scene, isQuick ? QUICK_SECS : WARM_UP_SECS)
+      await warmUp(running, scene, isQuick ? QUICK_SECS : WARM_UP_SECS)
     for (let round = 0; round < rounds; round++) {
       for (const contender of contenders) await measureOnce(scenario, contender)
     }

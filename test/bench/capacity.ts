@@ -9,7 +9,7 @@ import type { BenchCertificate } from './certificates.ts'
 import { issueCertificate } from './certificates.ts'
 import { h2load, holdIdle } from './load.ts'
 import type { Peer, Running, Scene } from './peers.ts'
-import { HOST, PEERS, startPeer } from './peers.ts'
+import { HOST, HTTP2_PEERS, PEERS, startPeer } from './peers.ts'
 import { treeCpuUs, treePssBytes } from './process-tree.ts'
 
 export interface CapacityOptions {
@@ -25,15 +25,20 @@ export type Facts = Readonly<Record<string, string>>
 export async function measureIdle(options: CapacityOptions): Promise<Facts> {
   const [first, more] = options.isQuick ? [100, 500] : [500, 5_000]
   const facts: Record<string, string> = {}
-  for (const name of PEERS) {
-    const peer = await start(name, options, 1)
-    const closers = [await holdIdle(peer.port, first)]
-    const before = treePssBytes(peer.pid)
-    closers.push(await holdIdle(peer.port, more))
-    const eachBytes = (treePssBytes(peer.pid) - before) / more
-    facts[`${name}, KB each of ${more}`] = (eachBytes / 1024).toFixed(1)
-    for (const close of closers) close()
-    await peer.stop()
+  for (const [protocol, title, peers] of [
+    ['h1', 'HTTP/1.1', PEERS],
+    ['h2', 'HTTP/2', HTTP2_PEERS],
+  ] as const) {
+    for (const name of peers) {
+      const peer = await start(name, options, 1)
+      const closers = [await holdIdle(peer.port, first, protocol)]
+      const before = treePssBytes(peer.pid)
+      closers.push(await holdIdle(peer.port, more, protocol))
+      const eachBytes = (treePssBytes(peer.pid) - before) / more
+      facts[`${name}, ${title}, KB each of ${more}`] = (eachBytes / 1024).toFixed(1)
+      for (const close of closers) close()
+      await peer.stop()
+    }
   }
   return facts
 }

@@ -32,12 +32,15 @@ export interface H2loadOptions {
   readonly rate?: number
   /** Sent as the body of a POST. */
   readonly bodyPath?: string
+  /** `name: value`, besides those of h2load. */
+  readonly headers?: readonly string[]
   /** To keep each request's latency in. */
   readonly directory?: string
 }
 
 export async function h2load(options: H2loadOptions): Promise<LoadResult> {
   const { port, path, protocol, connections, streams = 1, seconds, rate, bodyPath, directory } = options
+  const { headers = [] } = options
   const logPath = directory === undefined ? undefined : join(directory, 'h2load.tsv')
   const { stdout } = await execute(
     'h2load',
@@ -48,6 +51,7 @@ export async function h2load(options: H2loadOptions): Promise<LoadResult> {
       `--max-concurrent-streams=${streams}`,
       `--duration=${seconds}`,
       ...(rate === undefined ? [] : [`--rps=${rate / connections}`]),
+      ...headers.map((header) => `--header=${header}`),
       ...(bodyPath === undefined ? [] : [`--data=${bodyPath}`]),
       ...(logPath === undefined ? [] : [`--log-file=${logPath}`]),
       `--connect-to=127.0.0.1:${port}`,
@@ -195,10 +199,39 @@ export async function webSocketEcho(port: number, connections: number, seconds: 
   return { units, seconds, failed }
 }
 
+/** The preface of HTTP/2, empty SETTINGS, and on stream 1 `GET /` by indexes of HPACK and a literal `:authority`. */
+function http2Request(): Buffer {
+  const block = Buffer.concat([
+    Buffer.from([0x82, 0x84, 0x87, 0x01, HOST.length]),
+    Buffer.from(HOST, 'latin1'),
+  ])
+  return Buffer.concat([
+    Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1'),
+    Buffer.from([0, 0, 0, 4, 0, 0, 0, 0, 0]),
+    // HEADERS with END_STREAM and END_HEADERS.
+    Buffer.from([0, 0, block.length, 1, 0x05, 0, 0, 0, 1]),
+    block,
+  ])
+}
+
+/** The response has begun, or the connection has gone. */
+async function answered(socket: tls.TLSSocket, protocol: 'h1' | 'h2'): Promise<void> {
+  await new Promise<void>((resolve) => {
+    let received = 0
+    socket.once('close', resolve)
+    socket.on('data', (chunk: Buffer) => {
+      received += chunk.length
+      // The upstream's content alone is longer than what a server says of itself.
+      if (protocol === 'h1' || received > 500) resolve()
+    })
+  })
+}
+
 /** Opens `count` connections that say nothing after one request; resolves with what closes them. */
-export async function holdIdle(port: number, count: number): Promise<() => void> {
+export async function holdIdle(port: number, count: number, protocol: 'h1' | 'h2'): Promise<() => void> {
   const sockets: tls.TLSSocket[] = []
   const context = tls.createSecureContext()
+  const request = protocol === 'h1' ? Buffer.from(`GET / HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`) : http2Request()
   const open = async (): Promise<void> => {
     while (sockets.length < count) {
       const socket = tls.connect({
@@ -207,13 +240,13 @@ export async function holdIdle(port: number, count: number): Promise<() => void>
         servername: HOST,
         rejectUnauthorized: false,
         secureContext: context,
-        ALPNProtocols: ['http/1.1'],
+        ALPNProtocols: [protocol === 'h1' ? 'http/1.1' : 'h2'],
       })
       sockets.push(socket)
       socket.on('error', () => {})
       await new Promise((resolve) => socket.once('secureConnect', resolve).once('close', resolve))
-      socket.write(`GET / HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`)
-      await new Promise((resolve) => socket.once('data', resolve).once('close', resolve))
+      socket.write(request)
+      await answered(socket, protocol)
     }
   }
   await Promise.all(Array.from({ length: 20 }, open))

@@ -1,5 +1,6 @@
 // The proxies that are compared, configured alike: TLS 1.2 and 1.3 with the same certificate, HTTP/2 where they have
-// it, the same headers to the upstream, kept-alive upstream connections, an access log line for each request.
+// it, the same headers to the upstream, kept-alive upstream connections, an access log line for each request, which nginx
+// gathers as we do.
 import { spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -76,7 +77,7 @@ const LAUNCH = {
        worker_rlimit_nofile 65536;
        events { worker_connections 20000; }
        http {
-         access_log ${scene.directory}/access.log combined;
+         access_log ${scene.directory}/access.log combined buffer=64k flush=1s;
          client_body_temp_path ${scene.directory}/body; proxy_temp_path ${scene.directory}/proxy;
          fastcgi_temp_path ${scene.directory}/f; uwsgi_temp_path ${scene.directory}/u; scgi_temp_path ${scene.directory}/s;
          keepalive_requests 100000000; client_max_body_size 0; proxy_request_buffering off; proxy_max_temp_file_size 0;
@@ -161,6 +162,8 @@ const LAUNCH = {
 
 export type Peer = keyof typeof LAUNCH
 export const PEERS: readonly Peer[] = ['ours', 'nginx', 'haproxy', 'caddy', 'http-proxy']
+
+export const HTTP2_PEERS = PEERS.filter((peer) => peer !== 'http-proxy')
 
 /** Resolves when it accepts connections, and ours when every worker does. */
 export async function startPeer(peer: Peer, scene: Scene, options: PeerOptions): Promise<Running> {

@@ -26,7 +26,7 @@ const LOADS = {
   h1: async (port: number) =>
     await h2load({ port, path: '/', protocol: 'h1', connections: 32, seconds: SECONDS }),
   h2: async (port: number) =>
-    await h2load({ port, path: '/', protocol: 'h2', connections: 8, streams: 16, seconds: SECONDS }),
+    await h2load({ port, path: '/', protocol: 'h2', connections: 8, streams: 10, seconds: SECONDS }),
   handshake: async (port: number) => await freshConnections(port, 400, SECONDS),
 } as const
 
