@@ -4,7 +4,7 @@ import type { RouteSettings } from '@reverse-proxy/shared/config/config'
 import { upstreamsOf } from '@reverse-proxy/shared/config/sites'
 import type { WorkerConfig } from '@reverse-proxy/shared/ipc/messages'
 import { normalPath } from '@reverse-proxy/shared/url-path'
-import type { StageName } from '../pipeline/stage-order.ts'
+import type { StageName } from '../listen/stage-order.ts'
 import { servedRouteOf } from '../protocol/exchange.ts'
 import type { DryExchange } from './dry-exchange.ts'
 

@@ -1,6 +1,6 @@
 // What an explanation is made from, and what it says.
 import type { WorkerConfig } from '@reverse-proxy/shared/ipc/messages'
-import type { StageName } from '../pipeline/stage-order.ts'
+import type { StageName } from '../listen/stage-order.ts'
 
 export interface ExplainedRequest {
   readonly url: string
