@@ -121,8 +121,7 @@ export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded:
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!
     const lowerName = lowerFieldName(name)
-    if (NOT_FROM_CLIENT.has(lowerName) || connectionOptions.includes(lowerName) || isDisguised(lowerName))
-      continue
+    if (!mayPass(lowerName) || connectionOptions.includes(lowerName)) continue
     const value = rawHeaders[i + 1]!
     if (lowerName === 'cookie') {
       // RFC 9113 8.2.3: they become a single field outside HTTP/2.
@@ -220,6 +219,11 @@ export function removeFields(list: string[], from: number, isRemoved: (lowerName
     kept += 2
   }
   list.length = kept
+}
+
+/** Whether a client's field with this name may go to an upstream, as far as the name decides. */
+export function mayPass(lowerName: string): boolean {
+  return !NOT_FROM_CLIENT.has(lowerName) && !isDisguised(lowerName)
 }
 
 /** CGI and WSGI do not tell `-` from `_`: `X_Forwarded_For` would be read as ours, `Transfer_Encoding` as framing. */

@@ -4,9 +4,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import * as fc from 'fast-check'
 import { NOT_FROM_CLIENT, upstreamRequestHeaders } from '../../src/message/headers.ts'
-import { parseRequest } from '../../src/message/request-parser.ts'
+import { parseRequest, type RequestHead } from '../../src/message/request-parser.ts'
 import { HeadParser } from '../../src/protocol/http1/head-parser.ts'
 import type { Http1RequestHead } from '../../src/protocol/http1/request-head.ts'
+import { fieldOf } from '../../src/protocol/http2/hpack/field.ts'
+import { requestHeadOf } from '../../src/protocol/http2/streams/request-head.ts'
 import { requestHeadText } from '../../src/upstream/http1/request-head.ts'
 
 const LIMITS = { maxBytes: 65_536, maxFields: 200 }
@@ -31,7 +33,7 @@ function parse(lines: readonly string[], cutAt = 0): Http1RequestHead {
   return head
 }
 
-function upstreamHead(head: Http1RequestHead, passedLines?: string): string {
+function upstreamHead(head: RequestHead, passedLines?: string): string {
   const { authority, connectionOptions, body } = parseRequest(head, { headerBytes: 65_536, headerCount: 200 })
   const { list } = upstreamRequestHeaders(passedLines === undefined ? head.rawHeaders : [], {
     client: { ip: '192.0.2.1', scheme: 'https' },
@@ -88,4 +90,34 @@ test('an upstream gets the same head, passed or put together, wherever the reads
     }),
     { numRuns: 3_000 },
   )
+})
+
+test('over HTTP/2 an upstream gets the same head, with the crumbs of its cookies joined', () => {
+  const plain = ['accept', 'cookie', 'x-a', 'priority', 'te', 'authorization', 'host', 'content-length']
+  const names = [...plain, ...NOT_FROM_CLIENT].map((name) => name.toLowerCase())
+  const name = fc
+    .constantFrom(...names)
+    .chain((one) => fc.constantFrom(one, one, one.replace('-', '_')))
+    .filter((one) => one !== 'expect')
+  const value = fc.constantFrom('a', 'a b', '', '\xff', '0', 'trailers', 'a.test')
+  const pseudo = [
+    [':method', 'GET'],
+    [':scheme', 'https'],
+    [':authority', 'a.test'],
+    [':path', '/'],
+  ] as const
+  let passed = 0
+  fc.assert(
+    fc.property(fc.array(fc.tuple(name, value), { maxLength: 8 }), (fields) => {
+      const head = requestHeadOf(
+        [...pseudo, ...fields].map(([one, its]) => fieldOf(one, its)),
+        true,
+      )
+      if (head?.passedLines === undefined || fields.some(([one]) => one === 'host')) return
+      passed += 1
+      assert.equal(upstreamHead(head, head.passedLines), upstreamHead(head))
+    }),
+    { numRuns: 3_000 },
+  )
+  assert.ok(passed > 300, `${passed} heads`)
 })

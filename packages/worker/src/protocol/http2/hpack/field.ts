@@ -1,6 +1,7 @@
 // One field line of a request as HPACK gives it, checked once when it is made, however often its table entry is used.
 // Says whether the line alone is malformed (RFC 9113 8.2); streams/request-head.ts checks the fields together. Pure.
 import { isToken } from '@reverse-proxy/shared/http-token'
+import { mayPass } from '../../../message/headers.ts'
 import { isContentLength, isFieldValue } from '../../../message/field-values.ts'
 import { STATIC_NAMES } from './static-table.ts'
 
@@ -53,12 +54,19 @@ export class Field {
   readonly kind: number
   /** Size of the entry in HPACK (RFC 7541 4.1). */
   readonly size: number
+  #passedLine: string | undefined
 
   constructor(name: string, value: string, kind: number) {
     this.name = name
     this.value = value
     this.kind = kind
     this.size = name.length + value.length + OVERHEAD_BYTES
+  }
+
+  /** The line that an upstream gets, with its CRLF; '': none. Made once, however often a table entry is used. */
+  get passedLine(): string {
+    this.#passedLine ??= mayPass(this.name) ? `${this.name}: ${this.value}\r\n` : ''
+    return this.#passedLine
   }
 }
 

@@ -28,9 +28,12 @@ export function requestHeadOf(fields: readonly Field[], endsWithHead: boolean): 
   let contentLength: number | undefined
   let priority: string | undefined
   const rawHeaders: string[] = []
-  for (const { kind, name, value } of fields) {
+  const passed = new PassedLines()
+  for (const field of fields) {
+    const { kind, name, value } = field
     if (kind === KIND.plain) {
       rawHeaders.push(name, value)
+      passed.add(field)
       continue
     }
     switch (kind) {
@@ -64,6 +67,7 @@ export function requestHeadOf(fields: readonly Field[], endsWithHead: boolean): 
         break
       case KIND.priority:
         priority = priority === undefined ? value : `${priority},${value}`
+        passed.add(field)
         break
       default:
         return undefined
@@ -89,10 +93,36 @@ export function requestHeadOf(fields: readonly Field[], endsWithHead: boolean): 
     authority,
     scheme,
     rawHeaders,
+    passedLines: passed.text,
     endsWithHead,
     upgrade: method === CONNECT && protocol === WEBSOCKET,
     contentLength: method === CONNECT ? undefined : contentLength,
     priority,
+  }
+}
+
+/** The lines that an upstream gets, with one line for all crumbs of cookies (RFC 9113 8.2.3) in the place of the first. */
+class PassedLines {
+  #lines = ''
+  #cookies: string | undefined
+  #linesBehind = ''
+  #hasCredentials = false
+
+  add(field: Field): void {
+    if (field.name === 'cookie') {
+      this.#cookies = this.#cookies === undefined ? field.value : `${this.#cookies}; ${field.value}`
+    } else {
+      if (field.name === 'authorization') this.#hasCredentials = true
+      if (this.#cookies === undefined) this.#lines += field.passedLine
+      else this.#linesBehind += field.passedLine
+    }
+  }
+
+  /** Undefined: the credentials have to be read. */
+  get text(): string | undefined {
+    if (this.#hasCredentials) return undefined
+    if (this.#cookies === undefined) return this.#lines
+    return `${this.#lines}cookie: ${this.#cookies}\r\n${this.#linesBehind}`
   }
 }
 
