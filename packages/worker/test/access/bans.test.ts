@@ -79,6 +79,15 @@ test(
   },
 )
 
+test('a request that is no HTTP is an offence of the general rule', TIMEOUT, async (t) => {
+  const { port, offences } = await start(t, { ...RULE, statuses: [400] })
+  const raw = await connectRaw(t, port)
+  raw.send('GET / HTTP/1.1\r\nHost : a.example\r\n\r\n')
+  assert.equal((await raw.response()).status, 400)
+  await waitFor('the report', () => offences.length > 0)
+  assert.deepEqual(offences, [{ key: '127.0.0.1', count: 1 }])
+})
+
 test(
   'a banned client: an open connection gets 403 and ends, a new one is closed at once',
   TIMEOUT,

@@ -11,7 +11,7 @@ import { siteOf, startSiteServer } from '../support/site-server.ts'
 import { listen } from '../../../../test/harness/ports.ts'
 import { waitFor } from '../../../../test/harness/wait.ts'
 
-const TIMEOUT = { timeout: 20_000 }
+const TIMEOUT = { timeout: 60_000 }
 const GET = 'GET /login?x HTTP/1.1\r\nHost: a.example\r\n\r\n'
 const WEBSOCKET =
   'GET /ws HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n' +

@@ -238,6 +238,7 @@ export class Http1Connection implements ExchangeCarrier {
     this.isClosing = true
     this.#host.onFault(fault, this.client)
     if (exchange === undefined) {
+      this.#host.deps.bans?.note(this.client, fault.status, undefined)
       this.out.text(rawErrorResponse(fault.status))
       this.#close()
     } else if (!exchange.isRequestComplete) {
