@@ -14,6 +14,8 @@ export const ISSUES = {
   TOML_SYNTAX: { rules: [], severity: 'error' },
   VARIABLE_INVALID: { rules: [], severity: 'error' },
   NOT_TOML: { rules: [], severity: 'error' },
+  INCLUDE_INVALID: { rules: [], severity: 'error' },
+  INCLUDE_EMPTY: { rules: [], severity: 'warning' },
   // The shape: schema.ts.
   KEY_UNKNOWN: { rules: [22], severity: 'error' },
   KEY_MISSING: { rules: [], severity: 'error' },
@@ -41,6 +43,7 @@ export const ISSUES = {
   TRUSTED_PROXIES_MISSING: { rules: [], severity: 'error' },
   PASSWORD_FILE_INVALID: { rules: [], severity: 'error' },
   // Sites.
+  LISTENER_UNKNOWN: { rules: [], severity: 'error' },
   SITES_EMPTY: { rules: [6], severity: 'error' },
   HOST_MISSING: { rules: [6], severity: 'error' },
   HOST_DUPLICATE: { rules: [7], severity: 'error' },

@@ -187,7 +187,10 @@ const listener = table(
       description:
         'Connections begin with a PROXY protocol header, version 1 or 2; only trusted proxies may connect.',
     }),
-    sites: Type.Array(site, { minItems: 1, description: 'The sites of this listener.' }),
+    sites: Type.Array(site, {
+      default: [],
+      description: 'The sites of this listener; included files add to them.',
+    }),
   },
   { description: 'Addresses and ports, the certificates shown there, and the sites served there.' },
 )
@@ -217,6 +220,12 @@ export const configSchema = table(
     ),
     shutdown_timeout_secs: seconds('Time for requests in flight to end when a worker stops.', 30),
     logging,
+    include: Type.Array(Type.String({ minLength: 1 }), {
+      default: [],
+      description:
+        'Files of [[sites]], each with listener = "address:port", or without if there is one listener. A pattern names files of one directory.',
+      examples: [['sites/*.toml']],
+    }),
     rate_limit: table(rateLimit, { description: 'What one client may ask of the whole proxy.' }),
     ban: Type.Optional(
       table(ban, {

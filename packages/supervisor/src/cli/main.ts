@@ -6,6 +6,7 @@ import { assertNever } from '@reverse-proxy/shared/assert-never'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
 import { closest } from 'fastest-levenshtein'
+import { STANDARD_INPUT } from '../config/find.ts'
 import { isAdminCommand } from '../management/admin/protocol.ts'
 import { renderHelp, usageOf } from './usage/help.ts'
 import {
@@ -18,6 +19,8 @@ import {
 } from './usage/table.ts'
 import { version } from '../os/version.ts'
 
+/** Commands for which `--config -` means standard input. */
+const READS_STANDARD_INPUT: readonly CommandName[] = ['run', 'validate', 'doctor']
 /** How long a proxy that ends waits for a stalled reader of its output. */
 const RUN_FLUSH_MS = 1_000
 
@@ -42,6 +45,11 @@ export async function main(args: readonly string[]): Promise<number> {
   if (values.config === '') return fail('--config is empty', 'name a file, or leave --config out')
   const error = usageError(name, operands, Object.keys(values))
   if (error !== undefined) return fail(error)
+  if (values.config === STANDARD_INPUT && !READS_STANDARD_INPUT.includes(name))
+    return fail(
+      `--config - is not valid for '${name}'`,
+      'name the file of the running proxy; a proxy that read standard input cannot reload: start it again',
+    )
   const code = await perform(name, operands, {
     configFlag: values.config,
     allowWildcardBind: values['allow-wildcard-bind'] ?? false,

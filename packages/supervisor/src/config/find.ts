@@ -3,6 +3,14 @@ import { stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 
+/** The path that stands for standard input, as --config only: a file of this name is `./-`. */
+export const STANDARD_INPUT = '-'
+
+/** The name of a configuration in reports. */
+export function displayName(path: string): string {
+  return path === STANDARD_INPUT ? 'standard input' : path
+}
+
 const PACKAGE = '@reverse-proxy/supervisor'
 
 export interface FindOptions {
@@ -14,11 +22,12 @@ export interface FindOptions {
 }
 
 /**
- * Returns the absolute path of the file; undefined for the built-in local profile. A file that was named explicitly is
+ * Returns the absolute path of the file, or STANDARD_INPUT; undefined for the built-in local profile. A file that was named explicitly is
  * returned even if it does not exist: reading it reports that.
  */
 export async function findConfig(options: FindOptions): Promise<string | undefined> {
   const { flag, env, cwd, systemPath = '/etc/reverse-proxy/config.toml' } = options
+  if (flag === STANDARD_INPUT) return STANDARD_INPUT
   const base = runsAsScript(env) ? (env['INIT_CWD'] ?? cwd) : cwd
   const named = flag ?? env['REVERSE_PROXY_CONFIG']
   if (named !== undefined && named !== '') return resolve(base, named)

@@ -14,9 +14,11 @@ import { adviseAccount, checkMachine } from './machine.ts'
 import { toConfig } from './normalise.ts'
 import { decodeText, parseToml } from './parse.ts'
 import { expandVariables } from './document/variables.ts'
-import { locator } from './document/positions.ts'
+import { displayName, STANDARD_INPUT } from './find.ts'
+import { includeSites, type Included } from './include/include.ts'
+import { IssueLocator } from './locate.ts'
 import { checkPaths } from './path-clashes.ts'
-import { READ_HINTS, readConfigFile, ReadError } from '../os/read-file.ts'
+import { READ_HINTS, readConfigFile, ReadError, readStandardInput } from '../os/read-file.ts'
 import { checkDocument } from './schema/check.ts'
 
 export interface LoadOptions {
@@ -33,12 +35,18 @@ export interface LoadedConfig {
 
 /** Reads and checks everything, changes nothing. Throws ConfigErrors. */
 export async function loadConfig(path: string, options: LoadOptions): Promise<LoadedConfig> {
-  const text = decodeText(path, await readConfig(path))
+  const isFile = path !== STANDARD_INPUT
+  const file = displayName(path)
+  const text = decodeText(file, await readConfig(path, file))
   const { allowWildcardBindFlag, environment, checksCaches = false } = options
-  const directory = dirname(resolve(path))
+  const directory = isFile ? dirname(resolve(path)) : process.cwd()
   const resolvePath = (name: string) => resolve(directory, name)
-  const document = parseToml(path, text)
-  const variableIssues = await expandVariables(document, { env: environment.env, resolvePath })
+  const document = parseToml(file, text)
+  const locator = new IssueLocator({ file, text })
+  const sources = { env: environment.env, resolvePath }
+  const variableIssues = await expandVariables(document, sources)
+  const ownPath = isFile ? resolve(path) : undefined
+  const included = await includeSites(document, { ...sources, ownPath, locator })
   const { issues: breaches, valid, complete } = checkDocument(document)
 
   const context = { allowWildcardBind: allowWildcardBindFlag, resolvePath, toAscii: domainToASCII }
@@ -51,9 +59,15 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
   const cacheIssues = checksCaches ? await checkCaches(valid, context) : []
 
   const rules = checkRules(valid, context)
-  const pathIssues = await checkPaths(valid, { environment, configPath: resolve(path), resolvePath })
+  const pathIssues = await checkPaths(valid, {
+    environment,
+    configPath: ownPath,
+    includedPaths: included.paths,
+    resolvePath,
+  })
   const found = [
     ...variableIssues,
+    ...included.issues,
     ...breaches,
     ...rules,
     ...pathIssues,
@@ -63,9 +77,10 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
     ...sharedCaches,
     ...cacheIssues,
   ]
-  const issues = await located(path, text, withoutConsequences(found))
+  const located = await locator.locate(withoutConsequences(found, included))
+  const issues = [...located, ...included.located]
   if (complete === undefined || issues.some(({ severity }) => severity === 'error')) {
-    throw new ConfigErrors(path, issues)
+    throw new ConfigErrors(file, issues)
   }
   const config = toConfig(complete, {
     environment,
@@ -75,21 +90,24 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
     passwordFiles,
   })
   const advice = adviseAccount(complete.user, environment.isRoot)
-  return { config, warnings: [...(await located(path, text, advice)), ...issues] }
+  return { config, warnings: [...(await locator.locate(advice)), ...issues] }
 }
 
 /** Codes of issues that say all there is to say about a path. */
 const FINAL_CODES: readonly IssueCode[] = ['PATH_TILDE', 'VARIABLE_INVALID']
 
-/** Drops further issues of a path that is wrong as a whole. */
-function withoutConsequences(issues: readonly ConfigIssue[]): readonly ConfigIssue[] {
+/** Drops further issues of a path that is wrong as a whole, and a lack of sites that could not be included. */
+function withoutConsequences(issues: readonly ConfigIssue[], included: Included): readonly ConfigIssue[] {
   const wrong = new Set(issues.filter(({ code }) => FINAL_CODES.includes(code)).map(({ path }) => path))
-  return issues.filter(({ code, path }) => FINAL_CODES.includes(code) || !wrong.has(path))
+  const isIncomplete = [...included.issues, ...included.located].some(({ severity }) => severity === 'error')
+  return issues
+    .filter(({ code, path }) => FINAL_CODES.includes(code) || !wrong.has(path))
+    .filter(({ code }) => code !== 'SITES_EMPTY' || !isIncomplete)
 }
 
-async function readConfig(path: string): Promise<Buffer> {
+async function readConfig(path: string, file: string): Promise<Buffer> {
   try {
-    return await readConfigFile(path)
+    return path === STANDARD_INPUT ? await readStandardInput() : await readConfigFile(path)
   } catch (error) {
     if (!(error instanceof ReadError)) throw error
     const { fault, message } = error
@@ -99,19 +117,14 @@ async function readConfig(path: string): Promise<Buffer> {
         : fault === 'too-large'
           ? 'CONFIG_TOO_LARGE'
           : 'CONFIG_UNREADABLE'
-    // The hint in READ_HINTS is for paths inside the file.
+    // Some hints in READ_HINTS are for paths inside the file.
     const hint =
-      fault === 'missing' ? 'check the spelling of --config or $REVERSE_PROXY_CONFIG' : READ_HINTS[fault]
+      fault === 'missing'
+        ? 'check the spelling of --config or $REVERSE_PROXY_CONFIG'
+        : path === STANDARD_INPUT && fault === 'failed'
+          ? 'start the proxy with --config FILE to be able to reload, or start it again with the new configuration'
+          : READ_HINTS[fault]
     const issue = configIssue(code, [], message, hint)
-    throw fileError(path, issue, { cause: error })
+    throw fileError(file, issue, { cause: error })
   }
-}
-
-/** Returns the issues with their positions, in the order of the file. */
-async function located(file: string, text: string, issues: readonly ConfigIssue[]): Promise<LocatedIssue[]> {
-  if (issues.length === 0) return []
-  const locate = await locator(text)
-  return issues
-    .map((issue) => ({ ...issue, file, ...locate(issue.at) }))
-    .toSorted((a, b) => a.line - b.line || a.column - b.column)
 }

@@ -22,15 +22,17 @@ interface Place extends Omit<WrittenPath, 'text'> {
 
 export interface ClashContext extends Pick<RuleContext, 'resolvePath'> {
   readonly environment: Environment
-  /** The configuration file itself. */
-  readonly configPath: string
+  /** Undefined: standard input. */
+  readonly configPath: string | undefined
+  readonly includedPaths: readonly string[]
 }
 
 export async function checkPaths(file: Valid<ConfigFile>, context: ClashContext): Promise<ConfigIssue[]> {
-  const { environment, configPath, resolvePath } = context
+  const { environment, configPath, includedPaths, resolvePath } = context
   const written = [...writtenPathsOf(file)]
   const places = await Promise.all([
-    placeOf({ at: [], text: configPath, use: 'read' }, 'the configuration file'),
+    ...(configPath === undefined ? [] : [readPlace(configPath, 'the configuration file')]),
+    ...includedPaths.map(async (path) => readPlace(path, `the included file ${path}`)),
     ...written.map(async (path) => placeOf({ ...path, text: resolvePath(path.text) }, formatPath(path.at))),
   ])
   const issues = written.filter(({ use }) => use === 'socket').flatMap((path) => tooLong(path, resolvePath))
@@ -44,6 +46,10 @@ export async function checkPaths(file: Valid<ConfigFile>, context: ClashContext)
     'the directory of the internal CA',
   )
   return [...issues, ...clashes([...places, secrets])]
+}
+
+async function readPlace(text: string, name: string): Promise<Place> {
+  return await placeOf({ at: [], text, use: 'read' }, name)
 }
 
 async function placeOf({ at, text, use }: WrittenPath, name: string): Promise<Place> {

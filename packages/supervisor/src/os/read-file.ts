@@ -54,6 +54,25 @@ export async function readConfigFile(path: string): Promise<Buffer> {
   return await readSmallFile(path, undefined, MAX_CONFIG_BYTES)
 }
 
+/** The configuration on standard input, up to its end. Throws ReadError: it can be read once only. */
+export async function readStandardInput(input: NodeJS.ReadStream = process.stdin): Promise<Buffer> {
+  if (input.readableEnded) throw new ReadError('failed', 'standard input can be read only once')
+  const chunks: Buffer[] = []
+  let bytes = 0
+  try {
+    for await (const chunk of input) {
+      const part = Buffer.from(chunk)
+      bytes += part.length
+      if (bytes > MAX_CONFIG_BYTES)
+        throw new ReadError('too-large', `standard input has more than ${MAX_CONFIG_BYTES} bytes`)
+      chunks.push(part)
+    }
+  } catch (error) {
+    throw error instanceof ReadError ? error : readError('standard input', error)
+  }
+  return Buffer.concat(chunks)
+}
+
 function isSame(a: BigIntStats, b: BigIntStats): boolean {
   return (
     a.dev === b.dev &&

@@ -15,7 +15,14 @@ import { ruleActions, rulePrefixes, ruleRedirects, ruleResponds } from './action
 import { ruleHeaderChanges } from './headers.ts'
 import { ruleAmbiguousRoutes, ruleRouteConditions, ruleRoutePaths } from './routes.ts'
 import { ruleTilde } from './paths.ts'
-import { ruleHosts, rulePeers, ruleUniqueHosts, ruleUnusedKeys, ruleUpstreams } from './sites.ts'
+import {
+  ruleHosts,
+  ruleListenerSites,
+  rulePeers,
+  ruleUniqueHosts,
+  ruleUnusedKeys,
+  ruleUpstreams,
+} from './sites.ts'
 import {
   ruleAcmeAccount,
   ruleAcmeChallenge,
@@ -37,6 +44,7 @@ const RULES: readonly Rule[] = [
   ruleNetworks,
   ruleTrustedProxies,
   ruleForwardAuthorization,
+  ruleListenerSites, // 6
   ruleHosts, // 6, 15, 16
   ruleUniqueHosts, // 7
   rulePeers,

@@ -8,6 +8,7 @@ import {
   everySettingsOf,
   everySiteOf,
   hostsOf,
+  listenersOf,
   routesOf,
   upstreamsOf,
   type Located,
@@ -15,6 +16,15 @@ import {
 } from './rule.ts'
 import type { SettingsFile, SiteFile, Valid } from '../schema.ts'
 import { parseUpstream } from '../upstream.ts'
+
+/** Each listener has a site. */
+export const ruleListenerSites: Rule = function* (file) {
+  for (const { value, at } of listenersOf(file)) {
+    if (value.sites?.length !== 0) continue
+    const hint = 'add a [[listeners.sites]] table, or a file of [[sites]] that the key include names'
+    yield configIssue('SITES_EMPTY', [...at, 'sites'], 'the listener has no sites', hint)
+  }
+}
 
 /** Each host of a site is a valid host name. */
 export const ruleHosts: Rule = function* (file, { toAscii }) {

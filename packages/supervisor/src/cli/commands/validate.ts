@@ -4,7 +4,7 @@ import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
 import { plural, siteCount } from '../../config/counts.ts'
 import { ConfigErrors, type LocatedIssue } from '../../config/config-errors.ts'
 import { processEnvironment } from '../../config/environment.ts'
-import { findConfig } from '../../config/find.ts'
+import { displayName, findConfig } from '../../config/find.ts'
 import { loadConfigOrProfile } from '../../config/local-profile.ts'
 import { renderConfigIssues, reportIssue } from '../../config/report.ts'
 import type { CommandArgs } from '../usage/table.ts'
@@ -45,5 +45,5 @@ export async function validate(
 /** `2 listeners, 5 sites (/etc/reverse-proxy/config.toml)` */
 function summarise(path: string | undefined, { listeners }: Config): string {
   const counts = `${plural(listeners.length, 'listener')}, ${plural(siteCount({ listeners }), 'site')}`
-  return `${counts} (${path ?? 'no file: the built-in local profile'})`
+  return `${counts} (${path === undefined ? 'no file: the built-in local profile' : displayName(path)})`
 }

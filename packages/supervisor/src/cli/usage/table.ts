@@ -77,7 +77,7 @@ export const OPTIONS = {
     value: 'PATH',
     isFor: (command) => command !== 'completion' && command !== 'passwd',
     summary:
-      'the configuration file; without it $REVERSE_PROXY_CONFIG, then /etc/reverse-proxy/config.toml, then the built-in local profile',
+      'the configuration file, or - for standard input (run, validate, doctor); without it $REVERSE_PROXY_CONFIG, then /etc/reverse-proxy/config.toml, then the built-in local profile',
   },
   'allow-wildcard-bind': {
     type: 'boolean',

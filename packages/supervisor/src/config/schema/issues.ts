@@ -20,7 +20,6 @@ const CODES: Readonly<Record<string, PathCodes>> = {
   listeners: { missing: 'LISTENERS_EMPTY' },
   'listeners[].http_port': { invalid: 'HTTP_PORT_INVALID' },
   'listeners[].https_port': { invalid: 'HTTPS_PORT_INVALID' },
-  'listeners[].sites': { missing: 'SITES_EMPTY' },
   'listeners[].sites[].host': { missing: 'HOST_MISSING' },
   'listeners[].sites[].upstream_scheme': { invalid: 'UPSTREAM_SCHEME_INVALID' },
   'listeners[].tls.acme_domains': { missing: 'ACME_DOMAINS_EMPTY' },
@@ -119,6 +118,8 @@ const SHOWN_LENGTH = 60
 
 function show(data: unknown): string {
   if (typeof data === 'number') return String(data)
+  // A string whose variable is at fault; that is reported already.
+  if (data === undefined) return 'nothing'
   const text = JSON.stringify(data)
   return text.length > SHOWN_LENGTH ? `${text.slice(0, SHOWN_LENGTH)}...` : text
 }
