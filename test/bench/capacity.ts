@@ -1,5 +1,5 @@
 // What is not a rate: the memory of idle connections, and what a very large configuration costs.
-import { X509Certificate } from 'node:crypto'
+import { randomBytes, X509Certificate } from 'node:crypto'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Router } from '../../packages/worker/dist/pipeline/router.js'
@@ -117,7 +117,7 @@ function lookupNames(
   pairs: readonly (readonly [certPath: string, keyPath: string])[],
   hosts: readonly string[],
 ): (count: number) => void {
-  const contexts = new SiteContexts()
+  const contexts = new SiteContexts(randomBytes(48))
   contexts.replace(
     pairs.map(([certPath, keyPath]) => {
       const certPem = readFileSync(certPath, 'utf8')

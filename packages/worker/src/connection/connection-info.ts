@@ -1,8 +1,6 @@
-// Keeps what is known of a connection for the HTTP layer, which sees only the TLSSocket that Node makes around the
-// accepted socket. Owns that association and nothing else.
+// The facts about a TLS connection before its first byte of HTTP.
 import type { Socket } from 'node:net'
-import type { SecureContext, TLSSocket } from 'node:tls'
-import { acceptedSocketOf } from '../node/tls-socket.ts'
+import type { SecureContext } from 'node:tls'
 
 /** One certificate, ready to serve. A connection keeps the one it began with. */
 export interface SiteContext {
@@ -24,22 +22,4 @@ export interface ConnectionInfo {
   readonly clientIp: string
   /** Monotonic. */
   readonly acceptedMs: number
-}
-
-const infoByAcceptedSocket = new WeakMap<Socket, ConnectionInfo>()
-
-/** Call it before the accepted socket is handed to a TLS server. */
-export function attachConnectionInfo(raw: Socket, peeked: ConnectionInfo): void {
-  infoByAcceptedSocket.set(raw, peeked)
-}
-
-/**
- * Works from inside SNICallback on, and after the socket has closed.
- * @throws TypeError if the connection did not come through the acceptor
- */
-export function connectionInfoOf(socket: TLSSocket): ConnectionInfo {
-  const raw = acceptedSocketOf(socket)
-  const peeked = raw && infoByAcceptedSocket.get(raw)
-  if (peeked === undefined) throw new TypeError('a TLS socket that the acceptor never saw')
-  return peeked
 }

@@ -1,51 +1,41 @@
 // Performs the TLS handshakes of one listener's sites, on connections that the acceptor has accepted, and hands them to
-// the site server. Owns the TLS server, which never listens.
+// the site server.
 import type { Socket } from 'node:net'
-import type { Server, TLSSocket } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
 import type { Limits } from '@reverse-proxy/shared/config/config'
 import { codeOf } from '@reverse-proxy/shared/error-text'
 import type { Log } from '@reverse-proxy/shared/log-fields'
-import { connectionInfoOf, type ConnectionInfo } from '../connection/connection-info.ts'
+import type { ConnectionInfo } from '../connection/connection-info.ts'
 import { nowMs } from '../node/timers.ts'
-import { createTlsServer } from '../node/tls-server.ts'
+import { checkTlsInternals, protocolList, startHandshake } from '../node/tls-server.ts'
 import type { EventCounter } from '../observability/metrics.ts'
-import { SESSION_ID_CONTEXT, TLS_OPTIONS } from '../tls/policy.ts'
 import type { SiteServer } from './site-server.ts'
 
 export interface TlsServerDeps {
   readonly log: Log
   readonly metrics: EventCounter
-  /** 48 bytes, the same in all workers. */
-  readonly ticketKeys: Uint8Array
   readonly sites: Pick<SiteServer, 'track' | 'serveHttp1' | 'serveHttp2'>
 }
 
+/** HTTP/1.0 is for a client that offers nothing else. */
+const PROTOCOLS = protocolList(['h2', 'http/1.1', 'http/1.0'])
+
 export class HttpsServer {
   readonly #deps: TlsServerDeps
-  readonly #server: Server
   readonly #handshakes = new Map<ConnectionInfo, NodeJS.Timeout>()
   #limits: Limits
 
+  /** @throws Error if the runtime is not one that we can serve TLS with */
   constructor(limits: Limits, deps: TlsServerDeps) {
+    checkTlsInternals()
     this.#limits = limits
     this.#deps = deps
-    this.#server = createTlsServer({
-      limits,
-      ticketKeys: deps.ticketKeys,
-      sessionIdContext: SESSION_ID_CONTEXT,
-      tls: TLS_OPTIONS,
-      contextOf: (socket) => connectionInfoOf(socket).context.secureContext,
-    })
-    this.#server.on('secureConnection', (socket) => this.#onSecure(socket))
-    this.#server.prependListener('tlsClientError', (error, socket) => this.#onTlsError(error, socket))
-    this.#server.on('error', (error) => deps.log.error('INTERNAL_ERROR', { error: error.message }))
   }
 
   /** A socket from the acceptor: nothing but the ClientHello has been read, and that has been put back. */
   adopt(socket: Socket, peeked: ConnectionInfo): void {
     const { log, metrics, sites } = this.#deps
     sites.track(socket)
-    // The runtime's own handshake timeout starts again with every byte.
     const leftMs = peeked.acceptedMs + this.#limits.tlsHandshakeTimeoutMs - nowMs()
     const timer = setTimeout(() => {
       metrics.count('tls_rejected', 'timeout')
@@ -55,7 +45,14 @@ export class HttpsServer {
     this.#handshakes.set(peeked, timer)
     socket.once('close', () => this.#endHandshake(peeked))
     socket.on('error', ignore)
-    this.#server.emit('connection', socket)
+    startHandshake(
+      socket,
+      { context: peeked.context.secureContext, protocols: PROTOCOLS },
+      {
+        onSecure: (secured) => this.#onSecure(secured, peeked),
+        onFailed: (error) => this.#onFailed(error, peeked),
+      },
+    )
   }
 
   /** The deadline of handshakes applies from the next connection on. */
@@ -63,17 +60,12 @@ export class HttpsServer {
     this.#limits = limits
   }
 
-  setTicketKeys(ticketKeys: Uint8Array): void {
-    this.#server.setTicketKeys(Buffer.from(ticketKeys))
-  }
-
   #endHandshake(peeked: ConnectionInfo): void {
     clearTimeout(this.#handshakes.get(peeked))
     this.#handshakes.delete(peeked)
   }
 
-  #onSecure(socket: TLSSocket): void {
-    const peeked = connectionInfoOf(socket)
+  #onSecure(socket: TLSSocket, peeked: ConnectionInfo): void {
     this.#endHandshake(peeked)
     const resumed = socket.isSessionReused()
     const { log, metrics, sites } = this.#deps
@@ -83,15 +75,13 @@ export class HttpsServer {
     else sites.serveHttp1(socket, peeked)
   }
 
-  #onTlsError(cause: Error, socket: TLSSocket): void {
-    const clientIp = connectionInfoOf(socket).clientIp
+  #onFailed(cause: Error, { clientIp }: ConnectionInfo): void {
     const error = codeOf(cause) ?? cause.message
     // A client that just hangs up is not worth an info line.
     const level = error.startsWith('ERR_SSL') ? 'info' : 'debug'
     const { log, metrics } = this.#deps
     metrics.count('tls_failed', error)
     log[level]('TLS_FAILED', { client_ip: clientIp, error })
-    socket.destroy()
   }
 }
 

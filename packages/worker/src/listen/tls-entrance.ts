@@ -1,4 +1,4 @@
-// The TLS part of a listener: certificates and challenges, the acceptor that reads each ClientHello, the TLS server
+// The TLS part of a listener: certificates and challenges, the acceptor that reads each ClientHello, the handshakes
 // behind it, and the redirect on the plain-HTTP port.
 import type { Socket } from 'node:net'
 import type { Limits, Site } from '@reverse-proxy/shared/config/config'
@@ -43,7 +43,7 @@ export interface TlsEntranceDeps {
 }
 
 export class TlsEntrance {
-  readonly #contexts = new SiteContexts()
+  readonly #contexts: SiteContexts
   readonly #challengeContexts = new ChallengeContexts()
   #keyAuthorizations: ReadonlyMap<string, string> = new Map()
   readonly #acceptor: TlsAcceptor
@@ -54,6 +54,7 @@ export class TlsEntrance {
   constructor(settings: TlsEntranceSettings, deps: TlsEntranceDeps) {
     const { limits } = settings
     const { log, metrics, accessLog, rateLimiter, bans } = deps
+    this.#contexts = new SiteContexts(deps.ticketKeys)
     this.#https = new HttpsServer(limits, deps)
     this.#acceptor = new TlsAcceptor({
       contexts: this.#contexts,
@@ -120,7 +121,7 @@ export class TlsEntrance {
   }
 
   setTicketKeys(ticketKeys: Uint8Array): void {
-    this.#https.setTicketKeys(ticketKeys)
+    this.#contexts.setTicketKeys(ticketKeys)
   }
 
   /** Resolves when the redirects are over; handshakes become connections of the site server, or are cut by `close`. */

@@ -1,5 +1,5 @@
 // Accepts the TLS connections of one listener: reads the ClientHello, then hands the
-// connection to the HTTP server, to the challenge server, or rejects it with an alert. Performs no handshake itself.
+// connection to the HTTPS server, to the challenge server, or rejects it with an alert. Performs no handshake itself.
 import type { Socket } from 'node:net'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { EventCounter } from '../observability/metrics.ts'
@@ -15,7 +15,7 @@ import {
 } from './sni-policy.ts'
 import { endLingering } from '../connection/lingering-close.ts'
 import { readClientHello, type ClientHelloOutcome } from './read-client-hello.ts'
-import { attachConnectionInfo, type ConnectionInfo } from '../connection/connection-info.ts'
+import type { ConnectionInfo } from '../connection/connection-info.ts'
 
 type Rejection = ClientHelloRejection | ClientHelloFault | 'timeout'
 
@@ -30,8 +30,8 @@ export interface TlsAcceptorOptions {
   /** From accept to the end of the ClientHello; the server of the connection counts from accept as well. */
   readonly handshakeTimeoutMs: number
   /**
-   * Takes over a socket whose ClientHello is accepted. Must emit it as a 'connection' of the HTTP server in the same
-   * tick. The bytes that were read are back in the socket.
+   * Takes over a socket whose ClientHello is accepted. Must begin the handshake in the same tick. The bytes that were
+   * read are back in the socket.
    */
   readonly serve: (socket: Socket, info: ConnectionInfo) => void
 }
@@ -119,7 +119,6 @@ export class TlsAcceptor {
     }
     const { serverName, context } = decision
     const info = { serverName, context, socket, ...accepted }
-    attachConnectionInfo(socket, info)
     socket.unshift(bytes)
     if (decision.kind === 'challenge') {
       this.#answerChallenge(socket, info)
@@ -129,10 +128,11 @@ export class TlsAcceptor {
     this.#options.serve(socket, info)
   }
 
-  #answerChallenge(socket: Socket, { clientIp, serverName }: ConnectionInfo): void {
+  #answerChallenge(socket: Socket, info: ConnectionInfo): void {
+    const { clientIp, serverName } = info
     const fields = { status: 'challenged', client_ip: clientIp, server_name: serverName }
     this.#options.log.info('CERT_ORDER', fields)
-    this.#challengeServer.answer(socket, this.#handshakeTimeoutMs)
+    this.#challengeServer.answer(socket, info, this.#handshakeTimeoutMs)
   }
 
   #onRejected(clientIp: string, reason: Rejection, serverName?: string): void {

@@ -1,11 +1,12 @@
 // The certificates of one listener, by server name: those that it serves and those that answer challenges. Kept in
 // memory only. sni-policy.ts decides which client sees which.
 import { X509Certificate } from 'node:crypto'
-import { createSecureContext } from 'node:tls'
+import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { SiteContext } from '../connection/connection-info.ts'
-import { TLS_OPTIONS } from './policy.ts'
+import { setTicketKeys } from '../node/tls-server.ts'
+import { SESSION_ID_CONTEXT, TLS_OPTIONS } from './policy.ts'
 
 interface LoadedCertificate {
   readonly names: readonly string[]
@@ -24,6 +25,18 @@ interface LoadedCertificate {
 export class SiteContexts {
   #loaded: ReadonlyMap<string, LoadedCertificate> = new Map()
   #byName: ReadonlyMap<string, LoadedCertificate> = new Map()
+  #ticketKeys: Uint8Array
+
+  /** @param ticketKeys 48 bytes, the same in all workers; a ticket is good for every certificate */
+  constructor(ticketKeys: Uint8Array) {
+    this.#ticketKeys = ticketKeys
+  }
+
+  /** Tickets that were issued before lead to full handshakes. */
+  setTicketKeys(ticketKeys: Uint8Array): void {
+    this.#ticketKeys = ticketKeys
+    for (const { context } of this.#loaded.values()) setTicketKeys(context.secureContext, ticketKeys)
+  }
 
   /**
    * Serves exactly `certificates` from the next handshake on. A certificate that was served before keeps its context.
@@ -33,10 +46,16 @@ export class SiteContexts {
     const loaded = new Map<string, LoadedCertificate>()
     for (const certificate of certificates) {
       const { certPem, names } = certificate
-      loaded.set(certPem, { ...(this.#loaded.get(certPem) ?? load(certificate)), names })
+      loaded.set(certPem, { ...(this.#loaded.get(certPem) ?? this.#load(certificate)), names })
     }
     this.#byName = indexByName(loaded.values())
     this.#loaded = loaded
+  }
+
+  #load(certificate: PushedCertificate): LoadedCertificate {
+    const loaded = load(certificate, { sessionIdContext: SESSION_ID_CONTEXT })
+    setTicketKeys(loaded.context.secureContext, this.#ticketKeys)
+    return loaded
   }
 
   /** Serial numbers of the leaves that are served. */
@@ -72,9 +91,12 @@ export class ChallengeContexts {
   }
 }
 
-function load({ names, certPem, keyPem }: Omit<PushedCertificate, 'serial'>): LoadedCertificate {
+function load(
+  { names, certPem, keyPem }: Omit<PushedCertificate, 'serial'>,
+  options: SecureContextOptions = {},
+): LoadedCertificate {
   try {
-    const secureContext = createSecureContext({ ...TLS_OPTIONS, cert: certPem, key: keyPem })
+    const secureContext = createSecureContext({ ...TLS_OPTIONS, ...options, cert: certPem, key: keyPem })
     const { serialNumber: serial, validToDate } = new X509Certificate(certPem)
     const nameSet = new Set(names)
     const covers = (host: string) => nameSet.has(host) || nameSet.has(wildcardOf(host))

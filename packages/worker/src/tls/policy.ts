@@ -1,5 +1,4 @@
-// The TLS options of every secure context and every TLS server. A server needs them as well as its contexts, because
-// versions and options are fixed before the server name selects a context.
+// The TLS options of every secure context with which a client is served.
 import { constants } from 'node:crypto'
 import type { SecureContextOptions } from 'node:tls'
 import { TLS_POLICY } from '@reverse-proxy/shared/tls-policy'

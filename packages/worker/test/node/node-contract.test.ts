@@ -8,39 +8,33 @@ import net from 'node:net'
 import { test, type TestContext } from 'node:test'
 import tls, { createSecureContext, type TLSSocket } from 'node:tls'
 import httpProxy from 'http-proxy'
-import { createTlsServer } from '../../src/node/tls-server.ts'
+import { codeOf } from '@reverse-proxy/shared/error-text'
+import { checkTlsInternals, protocolList, setTicketKeys, startHandshake } from '../../src/node/tls-server.ts'
 import { readShared, stopReadingShared } from '../../src/node/shared-reads.ts'
 import { surviveWriteErrors } from '../../src/node/socket-errors.ts'
-import { acceptedSocketOf } from '../../src/node/tls-socket.ts'
-import { LIMITS, testCertificate } from '../support/site-server.ts'
+import { testCertificate } from '../support/site-server.ts'
 import { listen } from '../../../../test/harness/ports.ts'
 import { next } from '../support/sockets.ts'
 
 const TIMEOUT = { timeout: 20_000 }
 
 interface Running {
-  readonly server: tls.Server
   readonly port: number
-  readonly accepted: net.Socket[]
+  readonly secured: Promise<TLSSocket>
+  readonly failed: Promise<Error>
 }
 
-/** The runtime's server behind a listener of our own, as the product uses it. */
+/** Handshakes on accepted sockets, as the product makes them. */
 async function start(t: TestContext): Promise<Running> {
   const { certPem: cert, keyPem: key } = testCertificate()
   const context = createSecureContext({ cert, key })
-  const server = createTlsServer({
-    limits: LIMITS,
-    ticketKeys: randomBytes(48),
-    sessionIdContext: 'test',
-    tls: {},
-    contextOf: () => context,
-  })
-  const accepted: net.Socket[] = []
+  const protocols = protocolList(['h2', 'http/1.1'])
+  const secured = Promise.withResolvers<TLSSocket>()
+  const failed = Promise.withResolvers<Error>()
   const listener = net.createServer((socket) => {
-    accepted.push(socket)
-    server.emit('connection', socket)
+    startHandshake(socket, { context, protocols }, { onSecure: secured.resolve, onFailed: failed.resolve })
   })
-  return { server, port: await listen(t, listener), accepted }
+  return { port: await listen(t, listener), secured: secured.promise, failed: failed.promise }
 }
 
 function connectTls(t: TestContext, port: number, protocol: string): TLSSocket {
@@ -55,15 +49,56 @@ function connectTls(t: TestContext, port: number, protocol: string): TLSSocket {
   return socket
 }
 
-test('TLSSocket._parent is the accepted socket, also after both have closed', TIMEOUT, async (t) => {
-  const { server, port, accepted } = await start(t)
-  const secured = next<TLSSocket>(server, 'secureConnection')
+test("TLSSocket 'secure' comes when the handshake is done, with the protocol", TIMEOUT, async (t) => {
+  const { port, secured } = await start(t)
   const client = connectTls(t, port, 'http/1.1')
   const socket = await secured
-  assert.equal(acceptedSocketOf(socket), accepted[0])
-  client.destroy()
-  await once(socket, 'close')
-  assert.equal(acceptedSocketOf(socket), accepted[0])
+  assert.equal(socket.alpnProtocol, 'http/1.1')
+  socket.end('hello')
+  assert.equal((await next<Buffer>(client, 'data')).toString(), 'hello')
+})
+
+test('TLSSocket._releaseControl: errors of TLS after the handshake are events', TIMEOUT, async (t) => {
+  const { port, secured } = await start(t)
+  // The client sends a record that is no TLS once the handshake is done.
+  const raw = net.connect(port, '127.0.0.1')
+  t.after(() => raw.destroy())
+  const client = tls.connect({ socket: raw, servername: 'a.example', rejectUnauthorized: false })
+  client.on('error', () => {})
+  const socket = await secured
+  const error = next<Error>(socket, 'error')
+  socket.resume()
+  raw.write(Buffer.from([23, 3, 3, 0, 20, ...new Uint8Array(20)]))
+  assert.match(codeOf(await error) ?? '', /^ERR_SSL/u)
+})
+
+test('a handshake that fails, or whose client hangs up, is told once', TIMEOUT, async (t) => {
+  const refused = await start(t)
+  connectTls(t, refused.port, 'spdy/1').on('error', () => {})
+  assert.equal(codeOf(await refused.failed), 'ERR_SSL_NO_APPLICATION_PROTOCOL')
+  const left = await start(t)
+  net.connect(left.port, '127.0.0.1', function onConnect(this: net.Socket) {
+    this.end()
+  })
+  assert.equal(codeOf(await left.failed), 'ECONNRESET')
+})
+
+test(
+  'TLSSocket.secureConnecting is over with the handshake: the HTTP/2 of the runtime waits for it',
+  TIMEOUT,
+  async (t) => {
+    const { port, secured } = await start(t)
+    connectTls(t, port, 'h2')
+    assert.equal(Reflect.get(await secured, 'secureConnecting'), false)
+  },
+)
+
+test('SecureContext.context.setTicketKeys is there, and checked at the start', () => {
+  const context = createSecureContext()
+  setTicketKeys(context, randomBytes(48))
+  assert.throws(() => setTicketKeys(context, randomBytes(47)), RangeError)
+  checkTlsInternals()
+  assert.throws(() => setTicketKeys({ context: {} }, randomBytes(48)), /has no setTicketKeys for TLS/u)
 })
 
 for (const kind of ['plain', 'TLS'] as const) {
@@ -71,11 +106,11 @@ for (const kind of ['plain', 'TLS'] as const) {
     `kBuffer, kBufferCb and useUserBuffer of a ${kind} socket: reads share one buffer, also with pauses, until it ends`,
     TIMEOUT,
     async (t) => {
-      const { server, port, accepted } = await start(t)
-      const plain = net.createServer((socket) => accepted.push(socket))
+      const { secured, port } = await start(t)
+      const plain = net.createServer()
       const [client, socket] =
         kind === 'TLS'
-          ? [connectTls(t, port, 'http/1.1'), await next<TLSSocket>(server, 'secureConnection')]
+          ? [connectTls(t, port, 'http/1.1'), await secured]
           : [net.connect(await listen(t, plain), '127.0.0.1'), await next<net.Socket>(plain, 'connection')]
       t.after(() => client.destroy())
       const memory = new Set<ArrayBufferLike>()

@@ -1,9 +1,11 @@
-// A worker's TLS side in one process: net.Server -> TlsAcceptor -> an HTTP server that never listens.
+// A worker's TLS side in one process: net.Server -> TlsAcceptor -> handshake -> an HTTP server that never listens.
 import assert from 'node:assert/strict'
-import http2, { type Http2SecureServer } from 'node:http2'
+import { randomBytes } from 'node:crypto'
+import http from 'node:http'
+import http2 from 'node:http2'
 import net from 'node:net'
 import type { TestContext } from 'node:test'
-import { TLSSocket } from 'node:tls'
+import type { TLSSocket } from 'node:tls'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { Log, LogFields } from '@reverse-proxy/shared/log-fields'
 import { ConnectionLimits, type ConnectionCaps } from '../../src/connection/connection-limits.ts'
@@ -14,8 +16,8 @@ import { ConnectionLimitLog } from '../../src/connection/connection-limit-log.ts
 import { systemTimers } from '../../src/node/timers.ts'
 import { Arrivals } from '../../src/listen/arrivals.ts'
 import { TlsAcceptor } from '../../src/tls/acceptor.ts'
-import { connectionInfoOf } from '../../src/connection/connection-info.ts'
-import { SESSION_ID_CONTEXT, TLS_OPTIONS } from '../../src/tls/policy.ts'
+import type { ConnectionInfo } from '../../src/connection/connection-info.ts'
+import { protocolList, startHandshake } from '../../src/node/tls-server.ts'
 import { listen } from '../../../../test/harness/ports.ts'
 
 export interface FrontOptions {
@@ -24,6 +26,8 @@ export interface FrontOptions {
   readonly caps?: ConnectionCaps
   readonly mode?: ServingMode
   readonly handshakeTimeoutMs?: number
+  /** 48 bytes. */
+  readonly ticketKeys?: Uint8Array
 }
 
 export interface RunningFront {
@@ -40,6 +44,7 @@ export interface RunningFront {
 
 interface Served {
   readonly socket: TLSSocket
+  readonly info: ConnectionInfo
   readonly resumed: boolean
 }
 
@@ -50,7 +55,7 @@ export interface Logged extends LogFields {
 
 /** Answers every request with `<server name> <certificate serial> <client address>`. */
 export async function startFront(t: TestContext, options: FrontOptions): Promise<RunningFront> {
-  const contexts = new SiteContexts()
+  const contexts = new SiteContexts(options.ticketKeys ?? randomBytes(48))
   contexts.replace(options.certificates ?? [])
   const challenges = new ChallengeContexts()
   challenges.replace(options.challenges ?? [])
@@ -60,7 +65,7 @@ export async function startFront(t: TestContext, options: FrontOptions): Promise
   const logged: Logged[] = []
   const metrics = new TrafficMetrics()
   const served: Served[] = []
-  const httpServer = siteServer(served)
+  const serve = siteServer(served)
   const front = new TlsAcceptor({
     contexts,
     challenges,
@@ -68,7 +73,7 @@ export async function startFront(t: TestContext, options: FrontOptions): Promise
     metrics,
     mode: options.mode ?? 'serve',
     handshakeTimeoutMs: options.handshakeTimeoutMs ?? 10_000,
-    serve: (socket) => httpServer.emit('connection', socket),
+    serve,
   })
   const arrivals = new Arrivals(
     { proxies: undefined, proxyProtocol: false, headerTimeoutMs: 10_000 },
@@ -96,27 +101,37 @@ export async function startFront(t: TestContext, options: FrontOptions): Promise
   return { port, front, contexts, connections, logged, served, openSockets }
 }
 
-function siteServer(served: Served[]): Http2SecureServer {
-  const server = http2.createSecureServer({
-    ...TLS_OPTIONS,
-    allowHTTP1: true,
-    sessionIdContext: SESSION_ID_CONTEXT,
-    SNICallback(this: TLSSocket, _serverName, done) {
-      done(null, connectionInfoOf(this).context.secureContext)
-    },
-  })
-  server.on('secureConnection', (socket: TLSSocket) =>
-    served.push({ socket, resumed: socket.isSessionReused() }),
-  )
-  server.on('tlsClientError', (_error, socket: TLSSocket) => socket.destroy())
-  server.on('request', (request, response) => {
-    const socket = request.httpVersionMajor === 2 ? request.stream.session?.socket : request.socket
-    assert.ok(socket instanceof TLSSocket)
-    const { serverName, context, clientIp } = connectionInfoOf(socket)
-    response.end(`${serverName} ${context.serial} ${clientIp}`)
-  })
-  server.emit('listening')
-  return server
+function siteServer(served: Served[]): (socket: net.Socket, info: ConnectionInfo) => void {
+  const infoBySocket = new WeakMap<net.Socket, ConnectionInfo>()
+  const answer = (socket: net.Socket): string => {
+    const info = infoBySocket.get(socket)
+    assert.ok(info !== undefined)
+    return `${info.serverName} ${info.context.serial} ${info.clientIp}`
+  }
+  const http1Server = http.createServer((request, response) => response.end(answer(request.socket)))
+  const serveHttp2 = (socket: TLSSocket): void => {
+    const session = http2.performServerHandshake(socket)
+    session.on('error', () => {})
+    session.on('stream', (stream) => {
+      stream.respond()
+      stream.end(answer(socket))
+    })
+  }
+  const protocols = protocolList(['h2', 'http/1.1'])
+  return (socket, info) =>
+    startHandshake(
+      socket,
+      { context: info.context.secureContext, protocols },
+      {
+        onSecure: (secured) => {
+          infoBySocket.set(secured, info)
+          served.push({ socket: secured, info, resumed: secured.isSessionReused() })
+          if (secured.alpnProtocol === 'h2') serveHttp2(secured)
+          else http1Server.emit('connection', secured)
+        },
+        onFailed: () => {},
+      },
+    )
 }
 
 export function recordingLog(logged: Logged[]): Log {

@@ -177,8 +177,8 @@ export async function startSiteServer(
       connectionLimitLog,
     },
   )
-  const https = new HttpsServer(allLimits, { log, metrics, ticketKeys: randomBytes(48), sites: server })
-  const contexts = new SiteContexts()
+  const https = new HttpsServer(allLimits, { log, metrics, sites: server })
+  const contexts = new SiteContexts(randomBytes(48))
   contexts.replace([testCertificate()])
   const front = new TlsAcceptor({
     contexts,

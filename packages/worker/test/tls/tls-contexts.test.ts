@@ -1,5 +1,6 @@
 // Which certificate a name gets, and what becomes of a client by its ClientHello: no sockets here.
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { before, test } from 'node:test'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import { ChallengeContexts, SiteContexts } from '../../src/tls/contexts.ts'
@@ -16,7 +17,7 @@ before(() => {
 })
 
 function contextsOf(...certificates: readonly PushedCertificate[]): SiteContexts {
-  const contexts = new SiteContexts()
+  const contexts = new SiteContexts(randomBytes(48))
   contexts.replace(certificates)
   return contexts
 }

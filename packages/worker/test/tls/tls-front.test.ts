@@ -1,13 +1,12 @@
 // What the front serves, over real sockets: node, curl and openssl as clients.
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import http2 from 'node:http2'
-import net from 'node:net'
 import { text } from 'node:stream/consumers'
 import { before, test } from 'node:test'
 import tls from 'node:tls'
 import type { PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
-import { connectionInfoOf } from '../../src/connection/connection-info.ts'
 import { makeCertificate } from '../support/certificates.ts'
 import { curl, getOverHttp1, getOverHttp2, sClient } from '../support/clients.ts'
 import { startFront } from '../support/front.ts'
@@ -126,13 +125,49 @@ test('a resumed TLS 1.2 connection is known by the name in its hello', TIMEOUT, 
 test('what was peeked outlives the connection', TIMEOUT, async (t) => {
   const { port, served } = await startFront(t, { certificates: [site] })
   await getOverHttp1(port, { servername: 'a.example' })
-  const socket = served[0]?.socket
-  assert.ok(socket !== undefined)
-  if (!socket.closed) await once(socket, 'close')
-  assert.equal(socket.remoteAddress, undefined)
-  assert.equal(connectionInfoOf(socket).clientIp, '127.0.0.1')
+  const last = served[0]
+  assert.ok(last !== undefined)
+  if (!last.socket.closed) await once(last.socket, 'close')
+  assert.equal(last.socket.remoteAddress, undefined)
+  assert.equal(last.info.clientIp, '127.0.0.1')
 })
 
-test('a TLS socket from elsewhere has nothing peeked', () => {
-  assert.throws(() => connectionInfoOf(new tls.TLSSocket(new net.Socket())), TypeError)
-})
+test(
+  'a session resumes in another worker, on a renewed certificate, until the ticket keys change',
+  TIMEOUT,
+  async (t) => {
+    const ticketKeys = randomBytes(48)
+    const one = await startFront(t, { certificates: [site], ticketKeys })
+    const other = await startFront(t, { certificates: [site], ticketKeys })
+    const connect = async (running: typeof one, options: tls.ConnectionOptions): Promise<boolean> => {
+      const body = await getOverHttp1(running.port, { servername: 'a.example', ...options })
+      assert.match(body, /^a\.example /u)
+      return running.served.at(-1)?.resumed === true
+    }
+    for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
+      for (const { contexts } of [one, other]) {
+        contexts.replace([site])
+        contexts.setTicketKeys(ticketKeys)
+      }
+      const first = tls.connect({
+        servername: 'a.example',
+        maxVersion,
+        port: one.port,
+        host: '127.0.0.1',
+        rejectUnauthorized: false,
+      })
+      const session = await next<Buffer>(first, 'session')
+      first.destroy()
+      assert.equal(await connect(other, { maxVersion, session }), true, maxVersion)
+
+      other.contexts.replace([makeCertificate(['a.example'])])
+      assert.equal(await connect(other, { maxVersion, session }), true, maxVersion)
+
+      const nextKeys = randomBytes(48)
+      other.contexts.setTicketKeys(nextKeys)
+      assert.equal(await connect(other, { maxVersion, session }), false, maxVersion)
+      other.contexts.setTicketKeys(ticketKeys)
+      assert.equal(await connect(other, { maxVersion, session }), true, maxVersion)
+    }
+  },
+)
