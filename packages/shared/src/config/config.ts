@@ -133,6 +133,22 @@ export interface BasicAuthSettings {
   readonly forwardsAuthorization: boolean
 }
 
+/** A service that is asked whether a request may go on. */
+export interface ForwardAuthSettings {
+  readonly scheme: 'http' | 'https'
+  /** Name or address, IPv6 without brackets. */
+  readonly host: string
+  readonly port: number
+  /** As the URL has it, with the port if that is not the scheme's. */
+  readonly authority: string
+  /** Path and query. */
+  readonly path: string
+  /** Fields of its answer that are set on the request; lower case. */
+  readonly copyHeaders: readonly string[]
+  /** For the whole answer. */
+  readonly timeoutMs: number
+}
+
 /** The settings of a site or route after inheritance: `[defaults]`, then site, then route. */
 export interface RouteSettings {
   readonly action: Action
@@ -145,6 +161,8 @@ export interface RouteSettings {
   readonly access?: AccessSettings | undefined
   /** Unset: no password is asked for. */
   readonly basicAuth?: BasicAuthSettings | undefined
+  /** Unset: no service is asked. */
+  readonly forwardAuth?: ForwardAuthSettings | undefined
   /** Changes to the request that goes upstream. No name occurs twice. */
   readonly requestHeaders: readonly HeaderChange[]
   /** Changes to every response. No name occurs twice. */

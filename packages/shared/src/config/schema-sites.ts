@@ -46,14 +46,44 @@ function strings(description: string, examples: readonly unknown[]) {
   return Type.Optional(Type.Record(Type.String(), Type.String(), { description, examples }))
 }
 
+const forwardAuth = table(
+  {
+    url: Type.String({
+      description:
+        'URL that is asked for each request, by GET with the fields of the request and X-Forwarded-Method, -Proto, -Host, -Uri and -For. An answer of 2xx lets the request go on, any other is the answer. "" in a site or route: nobody is asked there.',
+      examples: ['http://127.0.0.1:9091/api/authz/forward-auth'],
+    }),
+    copy_headers: Type.Optional(
+      Type.Array(Type.String(), {
+        description:
+          'Fields of an answer of 2xx that are set on the request; those that the client sent are removed.',
+        examples: [['Remote-User', 'Remote-Groups', 'Remote-Email', 'Remote-Name']],
+      }),
+    ),
+    timeout_secs: Type.Optional(
+      Type.Number({
+        exclusiveMinimum: 0,
+        maximum: SECONDS_MAX,
+        description: 'Time for the whole answer, 5 unless said; then 502.',
+        examples: [5],
+      }),
+    ),
+  },
+  { description: 'Asks a service such as Authelia whether a request may go on.' },
+)
+
 /** Keys about access to a site or route. */
 const access = {
   allow: networks('Networks that may use it; empty: everyone. Others get 403.', '10.0.0.0/8'),
   deny: networks('Networks that may not use it, whatever allow says.', '203.0.113.0/24'),
-  basic_auth_file: text(
-    'File of users and password hashes (argon2id, scrypt, bcrypt); a user and password are asked for.',
-    '/etc/reverse-proxy/users',
+  basic_auth_file: Type.Optional(
+    Type.String({
+      description:
+        'File of users and password hashes (argon2id, scrypt, bcrypt); a user and password are asked for. "" in a site or route: not there.',
+      examples: ['/etc/reverse-proxy/users'],
+    }),
   ),
+  forward_auth: Type.Optional(forwardAuth),
   forward_authorization: Type.Boolean({
     default: false,
     description: 'With basic_auth_file: the upstream gets the Authorization field, too.',
@@ -96,6 +126,7 @@ const settings = {
   allow: inherited(access.allow),
   deny: inherited(access.deny),
   basic_auth_file: access.basic_auth_file,
+  forward_auth: access.forward_auth,
   forward_authorization: inherited(access.forward_authorization),
 }
 

@@ -5,6 +5,7 @@ import type {
   AccessSettings,
   Action,
   BasicAuthSettings,
+  ForwardAuthSettings,
   HeaderChange,
   Route,
   RouteSettings,
@@ -13,12 +14,15 @@ import type {
   Upstream,
 } from '@reverse-proxy/shared/config/config'
 import type { ConfigFile, RouteFile, SettingsFile, SiteFile } from '@reverse-proxy/shared/config/schema'
+import { parseAuthUrl } from '@reverse-proxy/shared/config/sites/forward-auth'
 import { inherit } from '@reverse-proxy/shared/config/sites/inherit'
 import { parseRedirect } from '@reverse-proxy/shared/config/sites/redirect'
 import { toRouteMatch } from '@reverse-proxy/shared/config/sites/route-match'
 import { siteNameOf } from '@reverse-proxy/shared/config/sites'
 import { parseUpstream } from '@reverse-proxy/shared/config/upstream'
 import { refuse, toBanRule, toMs, toRateLimit, type NormaliseContext } from './normal-values.ts'
+
+const DEFAULT_AUTH_SECS = 5
 
 /** A table with what it inherits. */
 type Inherited = SettingsFile
@@ -71,6 +75,7 @@ function toSettings(
     rateLimit: toScopedRateLimit(file, scope),
     access: toAccess(file),
     basicAuth: toBasicAuth(file, context),
+    forwardAuth: toForwardAuth(file),
     requestHeaders: toHeaderChanges(file.request_headers),
     responseHeaders: toHeaderChanges(file.response_headers),
   }
@@ -129,7 +134,15 @@ function toAccess({ allow, deny }: Inherited): AccessSettings | undefined {
 
 function toBasicAuth(file: Inherited, { resolvePath }: NormaliseContext): BasicAuthSettings | undefined {
   const { basic_auth_file: path, forward_authorization: forwardsAuthorization } = file
-  return path === undefined ? undefined : { file: resolvePath(path), forwardsAuthorization }
+  return path === undefined || path === '' ? undefined : { file: resolvePath(path), forwardsAuthorization }
+}
+
+function toForwardAuth({ forward_auth: file }: Inherited): ForwardAuthSettings | undefined {
+  if (file === undefined || file.url === '') return undefined
+  const url = parseAuthUrl(file.url)
+  if ('message' in url) return refuse(file.url)
+  const copyHeaders = (file.copy_headers ?? []).map((name) => name.toLowerCase())
+  return { ...url, copyHeaders, timeoutMs: toMs(file.timeout_secs ?? DEFAULT_AUTH_SECS) }
 }
 
 function toScopedRateLimit({ rate_limit: limit }: Inherited, scope: string): ScopedRateLimit | undefined {

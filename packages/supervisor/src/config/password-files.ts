@@ -18,7 +18,7 @@ export async function checkPasswordFiles(
   const issues: ConfigIssue[] = []
   const passwordFiles = new Map<string, string>()
   for (const { value, at: siteAt } of everySettingsOf(file)) {
-    if (value.basic_auth_file === undefined) continue
+    if (value.basic_auth_file === undefined || value.basic_auth_file === '') continue
     const at = [...siteAt, 'basic_auth_file']
     const path = resolvePath(value.basic_auth_file)
     // Many sites may name the same file.

@@ -2,7 +2,7 @@
 // trusted certificates are part of it.
 import { getCACertificates } from 'node:tls'
 import type { Config } from '@reverse-proxy/shared/config/config'
-import { proxyActionsOf } from '@reverse-proxy/shared/config/sites'
+import { proxyActionsOf, settingsOf } from '@reverse-proxy/shared/config/sites'
 import type { WorkerConfig } from '@reverse-proxy/shared/ipc/messages'
 
 export function toWorkerConfig(config: Config): WorkerConfig {
@@ -25,8 +25,11 @@ export function toWorkerConfig(config: Config): WorkerConfig {
 }
 
 function hasVerifiedUpstream({ listeners }: Config): boolean {
-  return listeners.some(({ sites }) =>
-    [...proxyActionsOf(sites)].some(({ upstream }) => upstream.kind === 'tcp' && upstream.scheme === 'https'),
+  return listeners.some(
+    ({ sites }) =>
+      [...proxyActionsOf(sites)].some(
+        ({ upstream }) => upstream.kind === 'tcp' && upstream.scheme === 'https',
+      ) || [...settingsOf(sites)].some(({ forwardAuth }) => forwardAuth?.scheme === 'https'),
   )
 }
 

@@ -80,6 +80,7 @@ export class SiteServer {
     this.#routes = new CompiledSites(
       deps.isPlain,
       deps.resolveWelcome,
+      accessLog,
       deps.upstreams,
       (route) => new ProxyHandler(route, proxyDeps),
     )

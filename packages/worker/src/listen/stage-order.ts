@@ -14,6 +14,7 @@ import { AuthenticateStage } from '../pipeline/stages/authenticate.ts'
 import { BodyLimitStage } from '../pipeline/stages/body-limit.ts'
 import { ClientStage } from '../pipeline/stages/client.ts'
 import { DispatchStage } from '../pipeline/stages/dispatch.ts'
+import { GateStage } from '../pipeline/stages/gate.ts'
 import { ParseStage } from '../pipeline/stages/parse.ts'
 import { RateLimitStage, type RateLimitDecisions } from '../pipeline/stages/rate-limit.ts'
 import { RouteStage } from '../pipeline/stages/route.ts'
@@ -39,6 +40,7 @@ export type StageName =
   | 'access'
   | 'rate-limit'
   | 'authenticate'
+  | 'forward-auth'
   | 'body-limit'
   | 'action'
 
@@ -56,6 +58,7 @@ export function createStages(deps: StageDeps): readonly NamedStage[] {
     { name: 'access', stage: new AccessStage(deps.bans) },
     { name: 'rate-limit', stage: new RateLimitStage(rateLimiter, log, metrics, resume) },
     { name: 'authenticate', stage: new AuthenticateStage(passwords, log, metrics, resume) },
+    { name: 'forward-auth', stage: new GateStage(resume) },
     { name: 'body-limit', stage: new BodyLimitStage() },
     { name: 'action', stage: new DispatchStage() },
   ]

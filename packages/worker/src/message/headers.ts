@@ -3,6 +3,14 @@
 // `Connection` and have it removed.
 import { lowerFieldName } from './field-names.ts'
 
+/** Fields that replace those of the client. */
+export interface CopiedFields {
+  /** Lower case, with hyphens. */
+  readonly names: ReadonlySet<string>
+  /** Name, value, name, value ...; only of fields that have one. */
+  readonly list: readonly string[]
+}
+
 export interface Forwarded {
   readonly client: ForwardedClient
   /** Host or `:authority` as the client wrote it. */
@@ -13,6 +21,8 @@ export interface Forwarded {
   readonly user: string | undefined
   /** The credentials are for us alone, and are not forwarded. */
   readonly dropsAuthorization: boolean
+  /** Undefined: the client's own fields go up. */
+  readonly copied?: CopiedFields | undefined
 }
 
 /** The facts about the client for the upstream. */
@@ -114,7 +124,7 @@ const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
 
 /** The header section for the upstream without framing. Cookie crumbs of HTTP/2 are joined. */
 export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded: Forwarded): RequestHeaders {
-  const { client, authority, connectionOptions, requestId, user, dropsAuthorization } = forwarded
+  const { client, authority, connectionOptions, requestId, user, dropsAuthorization, copied } = forwarded
   const list = ['Host', authority]
   let cookieAt = -1
   let bindsConnection = false
@@ -122,6 +132,7 @@ export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded:
     const name = rawHeaders[i]!
     const lowerName = lowerFieldName(name)
     if (!mayPass(lowerName) || connectionOptions.includes(lowerName)) continue
+    if (copied?.names.has(lowerName.replaceAll('_', '-')) === true) continue
     const value = rawHeaders[i + 1]!
     if (lowerName === 'cookie') {
       // RFC 9113 8.2.3: they become a single field outside HTTP/2.
@@ -140,6 +151,7 @@ export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded:
   list.push('X-Forwarded-Proto', client.scheme, 'X-Forwarded-Host', client.forwarded?.host ?? authority)
   list.push('X-Request-Id', requestId)
   if (user !== undefined) list.push('Remote-User', user)
+  if (copied !== undefined) list.push(...copied.list)
   return { list, bindsConnection }
 }
 

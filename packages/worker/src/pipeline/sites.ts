@@ -1,16 +1,24 @@
 // Compiles the sites of one listener and their routes, each with its handler and its filters. A reload keeps the
 // upstream of every site and route that stays, which keeps what it can of its connections.
 import { assertNever } from '@reverse-proxy/shared/assert-never'
-import type { Limits, ProxyAction, RouteSettings, Site } from '@reverse-proxy/shared/config/config'
+import type {
+  ForwardAuthSettings,
+  Limits,
+  ProxyAction,
+  RouteSettings,
+  Site,
+} from '@reverse-proxy/shared/config/config'
 import { siteNameOf } from '@reverse-proxy/shared/config/sites'
 import { AccessList } from '../access/access-list.ts'
 import { PathRewrite } from '../message/path-rewrite.ts'
-import type { Handler, ResponseFilter, ServedRoute } from '../protocol/exchange.ts'
+import type { Gate, Handler, ResponseFilter, ServedRoute } from '../protocol/exchange.ts'
 import { RequestHeaderChanges } from '../protocol/request-headers.ts'
+import type { AccessLog } from '../observability/access-log-entry.ts'
 import type { PeerAddress } from '../upstream/peer.ts'
 import type { Route } from '../upstream/route.ts'
 import { Upstream, type UpstreamDeps, type UpstreamSettings } from '../upstream/upstream.ts'
 import { PlainHttpFilter } from './filters/plain-http.ts'
+import { ForwardAuth } from './gates/forward-auth.ts'
 import { SiteHeadersFilter } from './filters/site-headers.ts'
 import { RedirectHandler } from './handlers/redirect.ts'
 import { RespondHandler } from './handlers/respond.ts'
@@ -42,6 +50,7 @@ const PLAIN_HTTP = new PlainHttpFilter()
 export class CompiledSites {
   readonly #resolveWelcome: () => WelcomeAddress
   readonly #isPlain: boolean
+  readonly #accessLog: AccessLog
   readonly #upstreamDeps: UpstreamDeps
   readonly #handlerOf: (route: Route) => Handler
   /** By site and route. Routes of a site with the same upstream share the one of the first. */
@@ -52,11 +61,13 @@ export class CompiledSites {
   constructor(
     isPlain: boolean,
     resolveWelcome: () => WelcomeAddress,
+    accessLog: AccessLog,
     upstreamDeps: UpstreamDeps,
     handlerOf: (route: Route) => Handler,
   ) {
     this.#isPlain = isPlain
     this.#resolveWelcome = resolveWelcome
+    this.#accessLog = accessLog
     this.#upstreamDeps = upstreamDeps
     this.#handlerOf = handlerOf
   }
@@ -105,11 +116,12 @@ export class CompiledSites {
       this.#upstreams.set(key, upstream)
       return upstream
     }
-    const own = this.#serveRoute(siteName, site, SITE_PATH, (action) => upstreamOf('', action))
+    const gateOf = (settings: ForwardAuthSettings): Gate => this.#gateOf(siteName, settings, limits, before)
+    const own = this.#serveRoute(siteName, site, SITE_PATH, (action) => upstreamOf('', action), gateOf)
     if (site.routes.length === 0) return { own, routes: undefined }
     const routes = site.routes.map((route) => {
       const upstreamFor: UpstreamFor = (action) => upstreamOf(JSON.stringify(route.match), action)
-      return [route.match, this.#serveRoute(siteName, route, route.match.path, upstreamFor)] as const
+      return [route.match, this.#serveRoute(siteName, route, route.match.path, upstreamFor, gateOf)] as const
     })
     return { own, routes: new RouteTable(own, routes) }
   }
@@ -119,10 +131,36 @@ export class CompiledSites {
     settings: RouteSettings,
     path: string,
     upstreamFor: UpstreamFor,
+    gateOf: (settings: ForwardAuthSettings) => Gate,
   ): ServedRoute {
     const handler = this.#newHandler(settings, path, upstreamFor)
+    const gate = settings.forwardAuth && gateOf(settings.forwardAuth)
     const access = settings.access && new AccessList(settings.access)
-    return { siteName, settings, access, filters: filtersOf(settings, this.#isPlain), handler }
+    return { siteName, settings, access, gate, filters: filtersOf(settings, this.#isPlain), handler }
+  }
+
+  /** The routes of a site that ask the same service share its connections. */
+  #gateOf(
+    siteName: string,
+    settings: ForwardAuthSettings,
+    limits: UpstreamLimits,
+    before: ReadonlyMap<string, Upstream>,
+  ): Gate {
+    const { scheme, host, port, timeoutMs } = settings
+    const peers = [{ scheme, host, port, caPem: undefined, weight: 1, isBackup: false }]
+    const upstreamSettings = {
+      ...ASKED_ONCE,
+      peers,
+      maxAwaitingHead: limits.upstreamConnectionsPerSite,
+      maxConnections: limits.upstreamMaxConnections ?? Infinity,
+      connectTimeoutMs: timeoutMs,
+    }
+    const key = `${siteName} auth ${scheme}://${host}:${port}`
+    let upstream = this.#upstreams.get(key) ?? before.get(key)
+    if (upstream === undefined) upstream = new Upstream(upstreamSettings, this.#upstreamDeps)
+    else upstream.configure(upstreamSettings)
+    this.#upstreams.set(key, upstream)
+    return new ForwardAuth(settings, upstream, this.#accessLog)
   }
 
   #newHandler(settings: RouteSettings, path: string, upstreamFor: UpstreamFor): Handler {

@@ -7,7 +7,7 @@ import type { BodySource } from './body.ts'
 import type { WriteTimeouts, PendingResponse } from './write-timeouts.ts'
 import { STATUS_CLIENT_GONE, type AccessLog } from '../observability/access-log-entry.ts'
 import type { Client, ClientConnection } from '../connection/client-connection.ts'
-import type { Forwarded } from '../message/headers.ts'
+import type { CopiedFields, Forwarded } from '../message/headers.ts'
 import { newRequestId } from '../message/request-id.ts'
 import type { ParsedRequest, RequestHead } from '../message/request-parser.ts'
 
@@ -49,6 +49,12 @@ export interface ResponseFilter {
   onHead(exchange: Exchange, head: ResponseHead): void
 }
 
+/** Asks somebody else whether a request may go on. */
+export interface Gate {
+  /** Calls `goOn` if it may, and otherwise sees to it that it gets a response. Calls nothing if the client goes. */
+  ask(exchange: Exchange, goOn: () => void): void
+}
+
 /** A site, or one of its routes, as it is served. */
 export interface ServedRoute {
   /** The first host of the site; its name in metrics. */
@@ -56,6 +62,8 @@ export interface ServedRoute {
   readonly settings: RouteSettings
   /** Unset: every address may use it. */
   readonly access?: AccessList | undefined
+  /** Unset: nobody else is asked. */
+  readonly gate?: Gate | undefined
   /** In the order in which they see a response. */
   readonly filters: readonly ResponseFilter[]
   readonly handler: Handler
@@ -70,6 +78,8 @@ export abstract class Exchange implements PendingResponse {
   stagesRun = 0
   /** The user who has authenticated; set by the authentication stage. */
   user: string | undefined
+  /** Set by the gate of the route. */
+  copied: CopiedFields | undefined
   /** Set by the route stage. */
   route: ServedRoute | undefined
   source: ResponseSource | undefined
@@ -228,8 +238,8 @@ export function servedRouteOf(exchange: Exchange): ServedRoute {
 
 /** The facts that the upstream gets in addition to the client's own fields. */
 export function forwardedOf(exchange: Exchange): Forwarded {
-  const { client, user, request, requestId } = exchange
+  const { client, user, request, requestId, copied } = exchange
   const { authority, connectionOptions } = request
   const dropsAuthorization = exchange.route?.settings.basicAuth?.forwardsAuthorization === false
-  return { client, authority, connectionOptions, requestId, user, dropsAuthorization }
+  return { client, authority, connectionOptions, requestId, user, dropsAuthorization, copied }
 }

@@ -1,6 +1,8 @@
 // Rules about access: networks, trusted proxies, and keys that require each other.
 import { isToken } from '../../http-token.ts'
 import { parseIpNetwork, PRIVATE } from '../../ip-networks.ts'
+import { parseAuthUrl } from '../sites/forward-auth.ts'
+import { headerFault } from '../sites/header-changes.ts'
 import { configIssue, type ConfigIssue, type ConfigPath } from '../issues.ts'
 import { everySettingsOf, listenersOf, type Rule } from './rule.ts'
 
@@ -45,15 +47,41 @@ export const ruleTrustedProxies: Rule = function* (file) {
   }
 }
 
+export const ruleForwardAuth: Rule = function* (file) {
+  for (const { value, at } of everySettingsOf(file)) {
+    const { url, copy_headers: names = [] } = value.forward_auth ?? {}
+    if (url !== undefined && url !== '') {
+      const parsed = parseAuthUrl(url)
+      if ('message' in parsed)
+        yield configIssue('VALUE_INVALID', [...at, 'forward_auth', 'url'], parsed.message, parsed.hint)
+    }
+    for (const [index, name] of names.entries()) {
+      const fault = name === undefined ? undefined : headerFault(name, 'x', 'request')
+      if (fault === undefined) continue
+      yield configIssue(
+        'HEADER_INVALID',
+        [...at, 'forward_auth', 'copy_headers', index],
+        fault.message,
+        fault.hint,
+      )
+    }
+  }
+}
+
 export const ruleForwardAuthorization: Rule = function* (file) {
   for (const { value, inherited, at } of everySettingsOf(file)) {
-    if (value.forward_authorization !== true || Object.hasOwn(inherited, 'basic_auth_file')) continue
+    if (value.forward_authorization !== true || hasPasswords(inherited)) continue
     // A site may have the file.
     if (at[0] === 'defaults') continue
     const message =
       'forward_authorization does nothing without basic_auth_file: Authorization is passed on anyway'
     yield configIssue('KEY_UNUSED', [...at, 'forward_authorization'], message, 'remove it')
   }
+}
+
+/** `""` removes what is inherited. */
+function hasPasswords(settings: { readonly basic_auth_file?: string | undefined }): boolean {
+  return Object.hasOwn(settings, 'basic_auth_file') && settings.basic_auth_file !== ''
 }
 
 function* networkIssues(

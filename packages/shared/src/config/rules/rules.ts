@@ -2,7 +2,7 @@
 // every value that breaks the schema is undefined, and ignore those, so that one mistake does not hide another.
 import type { ConfigIssue } from '../issues.ts'
 import type { Rule, RuleContext } from './rule.ts'
-import { ruleForwardAuthorization, ruleNetworks, ruleTrustedProxies } from './access.ts'
+import { ruleForwardAuth, ruleForwardAuthorization, ruleNetworks, ruleTrustedProxies } from './access.ts'
 import {
   ruleBindAddresses,
   ruleHealthPort,
@@ -43,6 +43,7 @@ const RULES: readonly Rule[] = [
   ruleHealthPort, // 14
   ruleNetworks,
   ruleTrustedProxies,
+  ruleForwardAuth,
   ruleForwardAuthorization,
   ruleListenerSites, // 6
   ruleHosts, // 6, 15, 16

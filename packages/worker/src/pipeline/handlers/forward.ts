@@ -216,6 +216,8 @@ class ForwardedRequest implements ConnectionWaiter, ResponseReceiver, ResponseSo
 }
 
 /** The client's field lines, if none of its fields has to be looked at or changed. */
-function passedLinesOf({ head, request }: Exchange, { requestHeaders }: Route): string | undefined {
-  return requestHeaders === undefined && request.connectionOptions.length === 0 ? head.passedLines : undefined
+function passedLinesOf({ head, request, copied }: Exchange, { requestHeaders }: Route): string | undefined {
+  const isUnchanged =
+    requestHeaders === undefined && copied === undefined && request.connectionOptions.length === 0
+  return isUnchanged ? head.passedLines : undefined
 }
