@@ -33,6 +33,8 @@ export function describeStage(stage: StageName, exchange: DryExchange, config: W
     }
     case 'authenticate':
       return describeAuthentication(exchange)
+    case 'forward-auth':
+      return describeForwardAuth(servedRouteOf(exchange).settings)
     case 'body-limit':
       return `bodies up to ${servedRouteOf(exchange).settings.bodyLimitBytes} bytes`
     case 'action':
@@ -58,6 +60,12 @@ function describeAuthentication(exchange: DryExchange): string {
   return exchange.user === undefined
     ? `a user and password of ${basicAuth.file} are asked for`
     : `would check the password of ${exchange.user} in ${basicAuth.file}; here it is taken for right`
+}
+
+function describeForwardAuth({ forwardAuth }: RouteSettings): string {
+  if (forwardAuth === undefined) return 'no service is asked'
+  const { scheme, authority, path } = forwardAuth
+  return `would ask ${scheme}://${authority}${path}; here its answer is taken for 2xx`
 }
 
 function describeAction(exchange: DryExchange): string {

@@ -110,9 +110,17 @@ function compile(
     (route) => ({
       handle: (exchange) => onForward(exchange, route),
     }),
+    ({ copyHeaders }) => ({ ask: (exchange) => takeForAllowed(exchange, copyHeaders) }),
   )
   compiled.configure(sites, limits)
   return compiled
+}
+
+/** A service that is not asked: the fields of its answer are named in their places. */
+function takeForAllowed(exchange: Exchange, copyHeaders: readonly string[]): boolean {
+  const list = copyHeaders.flatMap((name) => [name, '(as the service answers)'])
+  exchange.copied = { names: new Set(copyHeaders), list }
+  return true
 }
 
 function newExchange(

@@ -13,6 +13,7 @@ import { Tunnels } from '../tunnel/tunnels.ts'
 import type { UpstreamDeps } from '../upstream/upstream.ts'
 import type { ConnectionLimits } from '../connection/connection-limits.ts'
 import type { ConnectionLimitLog } from '../connection/connection-limit-log.ts'
+import { ForwardAuth } from '../pipeline/gates/forward-auth.ts'
 import { ProxyHandler } from '../pipeline/handlers/proxy.ts'
 import { Pipeline } from '../pipeline/pipeline.ts'
 import { createStages } from './stage-order.ts'
@@ -80,9 +81,9 @@ export class SiteServer {
     this.#routes = new CompiledSites(
       deps.isPlain,
       deps.resolveWelcome,
-      accessLog,
       deps.upstreams,
       (route) => new ProxyHandler(route, proxyDeps),
+      (auth, upstream) => new ForwardAuth(auth, upstream, accessLog),
     )
     this.#routes.configure(settings.sites, settings.limits)
     const resume = (exchange: Exchange): void => this.#pipeline.resume(exchange)

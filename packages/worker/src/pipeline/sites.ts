@@ -13,12 +13,10 @@ import { AccessList } from '../access/access-list.ts'
 import { PathRewrite } from '../message/path-rewrite.ts'
 import type { Gate, Handler, ResponseFilter, ServedRoute } from '../protocol/exchange.ts'
 import { RequestHeaderChanges } from '../protocol/request-headers.ts'
-import type { AccessLog } from '../observability/access-log-entry.ts'
 import type { PeerAddress } from '../upstream/peer.ts'
 import type { Route } from '../upstream/route.ts'
 import { Upstream, type UpstreamDeps, type UpstreamSettings } from '../upstream/upstream.ts'
 import { PlainHttpFilter } from './filters/plain-http.ts'
-import { ForwardAuth } from './gates/forward-auth.ts'
 import { SiteHeadersFilter } from './filters/site-headers.ts'
 import { RedirectHandler } from './handlers/redirect.ts'
 import { RespondHandler } from './handlers/respond.ts'
@@ -44,15 +42,18 @@ type UpstreamLimits = Pick<Limits, 'upstreamConnectionsPerSite' | 'upstreamMaxCo
 type UpstreamFor = (action: ProxyAction) => Upstream
 
 /** The path that `strip_prefix` of a site removes, since a site has no path of its own. */
+/** Creates the gate that asks a service. */
+type GateFactory = (settings: ForwardAuthSettings, upstream: Upstream) => Gate
+
 const SITE_PATH = '/'
 const PLAIN_HTTP = new PlainHttpFilter()
 
 export class CompiledSites {
   readonly #resolveWelcome: () => WelcomeAddress
   readonly #isPlain: boolean
-  readonly #accessLog: AccessLog
   readonly #upstreamDeps: UpstreamDeps
   readonly #handlerOf: (route: Route) => Handler
+  readonly #gateOf: GateFactory
   /** By site and route. Routes of a site with the same upstream share the one of the first. */
   #upstreams = new Map<string, Upstream>()
   #router = new Router<ServedSite>([])
@@ -61,15 +62,15 @@ export class CompiledSites {
   constructor(
     isPlain: boolean,
     resolveWelcome: () => WelcomeAddress,
-    accessLog: AccessLog,
     upstreamDeps: UpstreamDeps,
     handlerOf: (route: Route) => Handler,
+    gateOf: GateFactory,
   ) {
     this.#isPlain = isPlain
     this.#resolveWelcome = resolveWelcome
-    this.#accessLog = accessLog
     this.#upstreamDeps = upstreamDeps
     this.#handlerOf = handlerOf
+    this.#gateOf = gateOf
   }
 
   get router(): Router<ServedSite> {
@@ -116,7 +117,7 @@ export class CompiledSites {
       this.#upstreams.set(key, upstream)
       return upstream
     }
-    const gateOf = (settings: ForwardAuthSettings): Gate => this.#gateOf(siteName, settings, limits, before)
+    const gateOf = (settings: ForwardAuthSettings): Gate => this.#newGate(siteName, settings, limits, before)
     const own = this.#serveRoute(siteName, site, SITE_PATH, (action) => upstreamOf('', action), gateOf)
     if (site.routes.length === 0) return { own, routes: undefined }
     const routes = site.routes.map((route) => {
@@ -140,7 +141,7 @@ export class CompiledSites {
   }
 
   /** The routes of a site that ask the same service share its connections. */
-  #gateOf(
+  #newGate(
     siteName: string,
     settings: ForwardAuthSettings,
     limits: UpstreamLimits,
@@ -160,7 +161,7 @@ export class CompiledSites {
     if (upstream === undefined) upstream = new Upstream(upstreamSettings, this.#upstreamDeps)
     else upstream.configure(upstreamSettings)
     this.#upstreams.set(key, upstream)
-    return new ForwardAuth(settings, upstream, this.#accessLog)
+    return this.#gateOf(settings, upstream)
   }
 
   #newHandler(settings: RouteSettings, path: string, upstreamFor: UpstreamFor): Handler {

@@ -51,8 +51,11 @@ export interface ResponseFilter {
 
 /** Asks somebody else whether a request may go on. */
 export interface Gate {
-  /** Calls `goOn` if it may, and otherwise sees to it that it gets a response. Calls nothing if the client goes. */
-  ask(exchange: Exchange, goOn: () => void): void
+  /**
+   * Calls `goOn` later if it may, and otherwise sees to it that it gets a response. Calls nothing if the client goes.
+   * @returns true: it may already, and `goOn` is not called
+   */
+  ask(exchange: Exchange, goOn: () => void): boolean
 }
 
 /** A site, or one of its routes, as it is served. */

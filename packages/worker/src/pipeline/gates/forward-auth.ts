@@ -55,8 +55,9 @@ export class ForwardAuth implements Gate {
     this.names = new Set(settings.copyHeaders.map((name) => name.replaceAll('_', '-')))
   }
 
-  ask(exchange: Exchange, goOn: () => void): void {
+  ask(exchange: Exchange, goOn: () => void): boolean {
     new Question(exchange, this, goOn).start()
+    return false
   }
 }
 

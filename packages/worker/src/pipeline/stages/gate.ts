@@ -13,7 +13,6 @@ export class GateStage implements Stage {
   run(exchange: Exchange): StageResult {
     const { gate } = servedRouteOf(exchange)
     if (gate === undefined) return NEXT
-    gate.ask(exchange, () => this.#resume(exchange))
-    return WAIT
+    return gate.ask(exchange, () => this.#resume(exchange)) ? NEXT : WAIT
   }
 }
