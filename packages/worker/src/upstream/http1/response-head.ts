@@ -25,8 +25,6 @@ const SPACE = 0x20
 const TAB = 0x09
 const DIGIT_0 = 0x30
 const CR = 0x0d
-const LF = 0x0a
-const HASH_FACTOR = 31
 const KEEP_ALIVE_TIMEOUT = /(?:^|[\s,;])timeout=([0-9]{1,6})(?:$|[\s,;])/i
 
 const knownLines = new KnownLines()
@@ -90,14 +88,11 @@ export function parseResponseHead(text: string): ParsedResponseHead {
 export function parseFieldLines(text: string, at: number): string[] {
   const fields: string[] = []
   while (at < text.length) {
-    let hash = 0
-    let lf = at
-    for (; lf < text.length && text.charCodeAt(lf) !== LF; lf++)
-      hash = (Math.imul(hash, HASH_FACTOR) + text.charCodeAt(lf)) | 0
-    const known = knownLines.find(hash, text, at, lf)
+    const lf = text.indexOf('\n', at)
+    const known = knownLines.find(text, at, lf)
     if (known === undefined) {
       const { name, value } = parseLine(text, at, lf)
-      knownLines.add(hash, text, at, lf, name, value)
+      knownLines.add(text, at, lf, name, value)
       fields.push(name, value)
     } else fields.push(known.name, known.value)
     at = lf + 1
