@@ -15,6 +15,8 @@ export interface RequestOptions {
   readonly ca: string
   /** The address to connect to. */
   readonly address?: string
+  /** The address to connect from. */
+  readonly from?: string
   readonly method?: string
   readonly path?: string
   readonly headers?: OutgoingHttpHeaders
@@ -46,6 +48,7 @@ export async function request(options: RequestOptions): Promise<Answer> {
   const sent = https.request({
     host: options.address ?? '127.0.0.1',
     port: options.port,
+    ...(options.from !== undefined && { localAddress: options.from }),
     servername: options.host,
     ca: options.ca,
     method: options.method ?? 'GET',
@@ -82,11 +85,12 @@ export async function request2(options: RequestOptions): Promise<Answer> {
 
 /** The session carries errors to the streams; a caller that keeps it closes it. */
 export function connect2(
-  { host, port, ca, address = '127.0.0.1' }: RequestOptions,
+  { host, port, ca, address = '127.0.0.1', from }: RequestOptions,
   options: http2.SecureClientSessionOptions = {},
 ): ClientHttp2Session {
   const authority = address.includes(':') ? `[${address}]` : address
-  const session = http2.connect(`https://${authority}:${port}`, { servername: host, ca, ...options })
+  const connection = { servername: host, ca, ...options, ...(from !== undefined && { localAddress: from }) }
+  const session = http2.connect(`https://${authority}:${port}`, connection)
   session.on('error', () => {})
   return session
 }

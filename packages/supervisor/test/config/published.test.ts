@@ -30,9 +30,13 @@ test('every key of the schema is described', () => {
 test('every example is valid without a warning and names its schema', async (t) => {
   const names = (await readdir(EXAMPLES)).filter((name) => name.endsWith('.toml'))
   assert.deepEqual(names.toSorted(), [
+    'behind-cloudflare.toml',
+    'behind-load-balancer.toml',
+    'behind-tunnel.toml',
     'company-site.toml',
     'dedicated-ips.toml',
     'local.toml',
+    'office-network.toml',
     'shared-ip.toml',
   ])
   for (const name of names) {
