@@ -1,4 +1,4 @@
-// Counts of a configuration, and counts in words.
+// Counts of a configuration.
 import { availableParallelism } from 'node:os'
 import type { Config } from '@reverse-proxy/shared/config/config'
 
@@ -9,9 +9,4 @@ export function siteCount({ listeners }: Pick<Config, 'listeners'>): number {
 
 export function workerCount({ workers }: Pick<Config, 'workers'>): number {
   return workers === 'auto' ? availableParallelism() : workers
-}
-
-/** `1 site`, `2 sites` */
-export function plural(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
 }

@@ -1,6 +1,6 @@
 // How the issues of a configuration are shown: to people on a terminal, to programs as JSON, and in one line.
 import { styleText } from 'node:util'
-import { countIssues, type LocatedIssue } from './config-errors.ts'
+import { countIssues, type LocatedIssue } from './document/config-errors.ts'
 
 interface RenderOptions {
   readonly color: boolean

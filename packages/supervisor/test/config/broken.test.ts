@@ -4,7 +4,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { ISSUES, type IssueCode } from '@reverse-proxy/shared/config/issues'
-import { ConfigErrors, type LocatedIssue } from '../../src/config/config-errors.ts'
+import { ConfigErrors, type LocatedIssue } from '../../src/config/document/config-errors.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { makeDirectory, OPTIONS, writeCertificates, writeConfig } from '../support/config-directory.ts'
 

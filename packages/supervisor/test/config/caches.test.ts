@@ -6,7 +6,7 @@ import { chmod, mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { validate } from '../../src/cli/commands/validate.ts'
-import { ConfigErrors, type LocatedIssue } from '../../src/config/config-errors.ts'
+import { ConfigErrors, type LocatedIssue } from '../../src/config/document/config-errors.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { HEAD, makeDirectory, OPTIONS, writeConfig } from '../support/config-directory.ts'
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { mkdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test, type TestContext } from 'node:test'
-import { ConfigErrors } from '../../src/config/config-errors.ts'
+import { ConfigErrors } from '../../src/config/document/config-errors.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { HEAD, makeDirectory, OPTIONS, writeConfig } from '../support/config-directory.ts'
 

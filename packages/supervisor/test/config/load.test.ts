@@ -5,7 +5,7 @@ import { appendFile, link, mkdir, rename, symlink, truncate, writeFile } from 'n
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { isSocketPathTooLong } from '../../src/os/socket-file.ts'
-import { ConfigErrors, type LocatedIssue } from '../../src/config/config-errors.ts'
+import { ConfigErrors, type LocatedIssue } from '../../src/config/document/config-errors.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { ReadError, readSmallFile } from '../../src/os/read-file.ts'
 import { HEAD, makeDirectory, OPTIONS, writeCertificates, writeConfig } from '../support/config-directory.ts'
@@ -107,6 +107,7 @@ test('what is not written has the documented default', TIMEOUT, async (t) => {
             rateLimit: undefined,
             access: undefined,
             basicAuth: undefined,
+            forwardAuth: undefined,
           },
         ],
       },

@@ -1,6 +1,6 @@
 // `doctor`: checks everything that commonly goes wrong before anything is ordered, and prints what to do.
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
-import { ConfigErrors, type LocatedIssue } from '../../config/config-errors.ts'
+import { ConfigErrors, type LocatedIssue } from '../../config/document/config-errors.ts'
 import { processEnvironment } from '../../config/environment.ts'
 import { findConfig } from '../../config/find.ts'
 import type { LoadedConfig } from '../../config/load.ts'

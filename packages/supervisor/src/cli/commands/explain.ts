@@ -17,7 +17,7 @@ import type {
   Field,
 } from '@reverse-proxy/worker/explain/explanation'
 import { namesOfLeaf } from '../../certificates/crypto/inspect.ts'
-import { ConfigErrors } from '../../config/config-errors.ts'
+import { ConfigErrors } from '../../config/document/config-errors.ts'
 import { processEnvironment } from '../../config/environment.ts'
 import { findConfig } from '../../config/find.ts'
 import { loadConfigOrProfile } from '../../config/local-profile.ts'

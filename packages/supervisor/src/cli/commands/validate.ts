@@ -1,8 +1,9 @@
 // `validate`: prints every error of the configuration, or a summary of it. Changes nothing, binds nothing.
 import type { Config } from '@reverse-proxy/shared/config/config'
 import { EXIT_FAILURE, EXIT_OK } from '@reverse-proxy/shared/exit-codes'
-import { plural, siteCount } from '../../config/counts.ts'
-import { ConfigErrors, type LocatedIssue } from '../../config/config-errors.ts'
+import { siteCount } from '../../config/counts.ts'
+import { plural } from '@reverse-proxy/shared/plural'
+import { ConfigErrors, type LocatedIssue } from '../../config/document/config-errors.ts'
 import { processEnvironment } from '../../config/environment.ts'
 import { displayName, findConfig } from '../../config/find.ts'
 import { loadConfigOrProfile } from '../../config/local-profile.ts'

@@ -1,5 +1,5 @@
 // One finding of `doctor`, and how findings are printed: one line each, with a hint below. Pure.
-import { plural } from '../../config/counts.ts'
+import { plural } from '@reverse-proxy/shared/plural'
 import { printable } from '../../management/reports/table.ts'
 
 /** warn: often a mistake, but may be intended. fail: the start or the order will fail. */

@@ -7,10 +7,10 @@ import {
   type IssueCode,
 } from '@reverse-proxy/shared/config/issues'
 import { READ_HINTS, readConfigFile, ReadError } from '../../os/read-file.ts'
-import { ConfigErrors, type LocatedIssue } from '../config-errors.ts'
+import { ConfigErrors, type LocatedIssue } from '../document/config-errors.ts'
 import { expandVariables, type VariableSources } from '../document/variables.ts'
-import { IssueLocator, type TextSource } from '../locate.ts'
-import { decodeText, parseToml } from '../parse.ts'
+import { IssueLocator, type TextSource } from '../document/locate.ts'
+import { decodeText, parseToml } from '../document/parse.ts'
 import { findIncluded, type FoundFile } from './find.ts'
 import { isTable, placeSites } from './place-sites.ts'
 

@@ -1,7 +1,7 @@
 // Renders the replies of the admin socket for people; `--json` prints the reply itself. Pure.
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from '@reverse-proxy/shared/time-units'
 import { renderConfigIssues } from '../../config/report.ts'
-import { plural } from '../../config/counts.ts'
+import { plural } from '@reverse-proxy/shared/plural'
 import type { RollState } from '../../workers/fleet.ts'
 import type { AdminCommand, AdminReports } from './protocol.ts'
 import type {

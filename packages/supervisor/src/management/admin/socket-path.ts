@@ -3,9 +3,9 @@
 import { dirname, resolve } from 'node:path'
 import { messageOf } from '@reverse-proxy/shared/error-text'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { ConfigErrors } from '../../config/config-errors.ts'
+import { ConfigErrors } from '../../config/document/config-errors.ts'
 import { defaultAdminSocketPath, defaultStateDir, type Environment } from '../../config/environment.ts'
-import { decodeText, parseToml } from '../../config/parse.ts'
+import { decodeText, parseToml } from '../../config/document/parse.ts'
 import { readConfigFile } from '../../os/read-file.ts'
 
 export interface AdminSocketPlace {

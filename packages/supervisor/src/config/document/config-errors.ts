@@ -1,7 +1,7 @@
 // The error that loading a configuration throws: every issue of the file with its position.
 import type { ConfigIssue } from '@reverse-proxy/shared/config/issues'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import { plural } from './counts.ts'
+import { plural } from '@reverse-proxy/shared/plural'
 
 /** An issue with its position in the file, if it has one. */
 export interface LocatedIssue extends ConfigIssue {

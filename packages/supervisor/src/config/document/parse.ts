@@ -2,8 +2,8 @@
 import { configIssue } from '@reverse-proxy/shared/config/issues'
 import { parse, TomlError } from 'smol-toml'
 import { fileError } from './config-errors.ts'
-import { findLongKey } from './document/key-parts.ts'
-import { lookAlike } from './document/look-alike.ts'
+import { findLongKey } from './key-parts.ts'
+import { lookAlike } from './look-alike.ts'
 
 const MAX_DEPTH = 32
 

@@ -2,7 +2,7 @@
 // that knows positions runs only for a file that has an issue.
 import { formatPath, type ConfigIssue, type ConfigPath } from '@reverse-proxy/shared/config/issues'
 import type { LocatedIssue } from './config-errors.ts'
-import { locator, type Locate } from './document/positions.ts'
+import { locator, type Locate } from './positions.ts'
 
 export interface TextSource {
   /** The name of the file in reports. */
