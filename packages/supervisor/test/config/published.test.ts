@@ -36,6 +36,7 @@ test('every example is valid without a warning and names its schema', async (t) 
     'company-site.toml',
     'dedicated-ips.toml',
     'local.toml',
+    'login-page.toml',
     'office-network.toml',
     'shared-ip.toml',
   ])

@@ -52,7 +52,8 @@ export async function sharedWorker(): Promise<WorkerProcess> {
 }
 
 export async function startTarget(t: TestContext, options: TargetOptions = {}): Promise<Target> {
-  const upstream = await startUpstream(t, options.behave ?? answering(answerTo))
+  const raw = await startUpstream(t, options.behave ?? answering(answerTo))
+  const upstream = { ...raw, received: () => withoutIds(raw.received()) }
   const limits = { ...LIMITS, ...options.limits }
   return { upstream, ...(await startProxyFor([siteOf(upstream.port, options.site)], limits)) }
 }
@@ -68,7 +69,12 @@ function answerTo({ line }: { readonly line: string }): string {
   return line.startsWith('HEAD') ? OK.slice(0, -'ok'.length) : OK
 }
 
-/** A request as the upstream gets it, byte for byte. @param line without the version */
+/** Without the identifier that the proxy gives each request. */
+export function withoutIds(text: string): string {
+  return text.replaceAll(/\r\nX-Request-Id: [0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}(?=\r\n)/gu, '')
+}
+
+/** A request as the upstream gets it, byte for byte, after `withoutIds`. @param line without the version */
 export function forwarded(line: string, options: Forwarded = {}): string {
   const { fields = '', body, isChunked = false, closes = false, host = 'a.example' } = options
   const ours = `X-Real-IP: 127.0.0.1\r\nX-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: ${host}\r\n`
