@@ -231,6 +231,14 @@ export interface NoTlsSettings {
 export type CertificateSettings = AcmeSettings | ManualSettings | InternalSettings
 export type TlsSettings = CertificateSettings | NoTlsSettings
 
+/** Certificates that clients show (RFC 8446 4.3.2). */
+export interface ClientAuthSettings {
+  /** `require`: without one there is no connection. `request`: one that is shown has to be valid. */
+  readonly mode: 'require' | 'request'
+  /** PEM of the roots that issue them, already read (workers read no files). */
+  readonly caPem: string
+}
+
 /** How a listener determines the client of a connection or a request. */
 export interface ClientSettings {
   /** Networks, or `private`, of proxies whose statement of the client is trusted. */
@@ -250,6 +258,8 @@ export interface Listener {
   /** 0: no TLS. */
   readonly httpsPort: number
   readonly tls: TlsSettings
+  /** Unset: clients are not asked for certificates. */
+  readonly clientAuth?: ClientAuthSettings | undefined
   /** Unset: every client is the peer of its connection. */
   readonly clients?: ClientSettings | undefined
   readonly sites: readonly Site[]

@@ -178,6 +178,17 @@ const listener = table(
       'Networks of proxies in front of this one, or "private": their X-Forwarded fields are believed.',
       '203.0.113.0/24',
     ),
+    client_ca_file: text(
+      'PEM of the roots that issue the certificates of clients; read at start and at each reload. Subject and SHA-256 fingerprint go upstream as X-Client-Cert-Subject and X-Client-Cert-Fingerprint.',
+      '/etc/reverse-proxy/clients.pem',
+    ),
+    client_auth: Type.Optional(
+      Type.Enum(['require', 'request'], {
+        description:
+          'With client_ca_file: require (unless said otherwise) refuses clients without a certificate; request lets them in without the two fields. One that is shown has to be valid.',
+        examples: ['require'],
+      }),
+    ),
     client_ip_header: text(
       'Field in which a trusted proxy names the client, instead of X-Forwarded-For.',
       'CF-Connecting-IP',

@@ -4,6 +4,7 @@ import type { TrafficCounts } from '../traffic-counts.ts'
 import type {
   BanRule,
   ChallengeType,
+  ClientAuthSettings,
   ClientSettings,
   Limits,
   Logging,
@@ -19,6 +20,7 @@ export interface WorkerListener {
   readonly httpPort: number
   /** 0: no TLS. */
   readonly httpsPort: number
+  readonly clientAuth?: ClientAuthSettings | undefined
   readonly clients?: ClientSettings | undefined
   readonly sites: readonly Site[]
 }

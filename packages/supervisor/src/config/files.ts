@@ -26,6 +26,8 @@ export interface CheckedFiles {
   readonly issues: readonly ConfigIssue[]
   /** Contents by absolute path. */
   readonly upstreamCaPem: ReadonlyMap<string, string>
+  /** The same of every `client_ca_file`. */
+  readonly clientCaPem: ReadonlyMap<string, string>
 }
 
 type FileContext = Pick<RuleContext, 'resolvePath' | 'toAscii'>
@@ -34,6 +36,7 @@ type FileContext = Pick<RuleContext, 'resolvePath' | 'toAscii'>
 export async function checkFiles(file: Valid<ConfigFile>, context: FileContext): Promise<CheckedFiles> {
   const issues: ConfigIssue[] = []
   const upstreamCaPem = new Map<string, string>()
+  const clientCaPem = new Map<string, string>()
   for (const listener of listenersOf(file)) {
     if (listener.value.tls?.mode === 'manual') issues.push(...(await checkManual(listener, context)))
   }
@@ -43,6 +46,12 @@ export async function checkFiles(file: Valid<ConfigFile>, context: FileContext):
     if (roots !== undefined) issues.push(...pemIssues(certificateFault(roots.text), roots))
     const hmac = await readText(value.acme_eab_hmac_file, [...at, 'acme_eab_hmac_file'], context, issues)
     if (hmac !== undefined) issues.push(...hmacIssues(hmac))
+  }
+  for (const { value, at } of listenersOf(file)) {
+    const roots = await readText(value.client_ca_file, [...at, 'client_ca_file'], context, issues)
+    if (roots === undefined) continue
+    issues.push(...pemIssues(certificateFault(roots.text), roots))
+    clientCaPem.set(roots.path, roots.text)
   }
   for (const { value, at } of everySettingsOf(file)) {
     // Many sites may name the same file.
@@ -56,7 +65,7 @@ export async function checkFiles(file: Valid<ConfigFile>, context: FileContext):
     issues.push(...pemIssues(certificateFault(root.text), root))
     upstreamCaPem.set(root.path, root.text)
   }
-  return { issues, upstreamCaPem }
+  return { issues, upstreamCaPem, clientCaPem }
 }
 
 /** Checks each pair; if all of them are valid, checks that every site is covered. */

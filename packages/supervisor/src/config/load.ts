@@ -50,7 +50,7 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
   const { issues: breaches, valid, complete } = checkDocument(document)
 
   const context = { allowWildcardBind: allowWildcardBindFlag, resolvePath, toAscii: domainToASCII }
-  const { issues: fileIssues, upstreamCaPem } = await checkFiles(valid, context)
+  const { issues: fileIssues, upstreamCaPem, clientCaPem } = await checkFiles(valid, context)
 
   const { issues: passwordIssues, passwordFiles } = await checkPasswordFiles(valid, context)
 
@@ -87,6 +87,7 @@ export async function loadConfig(path: string, options: LoadOptions): Promise<Lo
     allowWildcardBindFlag,
     resolvePath,
     upstreamCaPem,
+    clientCaPem,
     passwordFiles,
   })
   const advice = adviseAccount(complete.user, environment.isRoot)

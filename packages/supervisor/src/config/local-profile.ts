@@ -31,6 +31,7 @@ export function localProfile(environment: Environment): Config {
     allowWildcardBindFlag: false,
     resolvePath: (path) => path,
     upstreamCaPem: new Map(),
+    clientCaPem: new Map(),
     passwordFiles: new Map(),
   })
   return {

@@ -10,6 +10,8 @@ export interface NormaliseContext {
   readonly resolvePath: (path: string) => string
   /** Contents by absolute path. */
   readonly upstreamCaPem: ReadonlyMap<string, string>
+  /** The same of every `client_ca_file`. */
+  readonly clientCaPem: ReadonlyMap<string, string>
   /** Contents by absolute path. */
   readonly passwordFiles: ReadonlyMap<string, string>
 }

@@ -3,6 +3,7 @@
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type {
   AcmeSettings,
+  ClientAuthSettings,
   ClientSettings,
   Config,
   Limits,
@@ -67,9 +68,18 @@ function toListener(file: ListenerFile, whole: ConfigFile, context: NormaliseCon
     httpPort: file.http_port,
     httpsPort: isPlain ? 0 : file.https_port,
     tls: toTls(file.tls, context),
+    clientAuth: toClientAuth(file, context),
     clients: toClients(file),
     sites: file.sites.map((site) => toSite(site, whole, context)),
   }
+}
+
+function toClientAuth(
+  { client_ca_file: path, client_auth: mode = 'require' }: ListenerFile,
+  { resolvePath, clientCaPem }: NormaliseContext,
+): ClientAuthSettings | undefined {
+  if (path === undefined) return undefined
+  return { mode, caPem: clientCaPem.get(resolvePath(path)) ?? refuse(path) }
 }
 
 function toClients(file: ListenerFile): ClientSettings | undefined {

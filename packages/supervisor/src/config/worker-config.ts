@@ -13,11 +13,12 @@ export function toWorkerConfig(config: Config): WorkerConfig {
     ban: config.ban,
     limits: config.limits,
     upstreamRoots: hasVerifiedUpstream(config) ? systemRoots() : [],
-    listeners: config.listeners.map(({ id, bindAddrs, httpPort, httpsPort, clients, sites }) => ({
+    listeners: config.listeners.map(({ id, bindAddrs, httpPort, httpsPort, clientAuth, clients, sites }) => ({
       id,
       bindAddrs,
       httpPort,
       httpsPort,
+      clientAuth,
       clients,
       sites,
     })),

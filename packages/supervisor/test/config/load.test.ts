@@ -81,6 +81,7 @@ test('what is not written has the documented default', TIMEOUT, async (t) => {
         httpPort: 80,
         httpsPort: 443,
         tls: { mode: 'internal' },
+        clientAuth: undefined,
         clients: undefined,
         sites: [
           {

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net'
 import { clientKey } from '@reverse-proxy/shared/client-key'
 import type { SiteContext } from '../connection/connection-info.ts'
-import type { ConnectionInfo } from './connection-info.ts'
+import type { ClientCertificate, ConnectionInfo } from './connection-info.ts'
 
 /** The client that limits, access rules and logs apply to. */
 export interface Client {
@@ -28,21 +28,25 @@ export interface ClientConnection {
   readonly socket: Socket
   /** Undefined where there is no TLS. */
   readonly certificate: Pick<SiteContext, 'covers'> | undefined
+  /** Undefined: the client has shown none. */
+  readonly clientCertificate: ClientCertificate | undefined
 }
 
 /** An HTTP/2 connection. Its streams end with it by themselves. */
 export class Http2Connection implements ClientConnection {
   readonly client: Client
   readonly certificate: Pick<SiteContext, 'covers'>
+  readonly clientCertificate: ClientCertificate | undefined
   /** Below TLS. */
   readonly socket: Socket
   /** When it last sent something. */
   lastWroteMs = 0
 
-  constructor(client: Pick<ConnectionInfo, 'clientIp' | 'context' | 'socket'>) {
+  constructor(client: Pick<ConnectionInfo, 'clientIp' | 'context' | 'socket' | 'clientCertificate'>) {
     this.socket = client.socket
     this.client = clientOf(client.clientIp, 'https')
     this.certificate = client.context
+    this.clientCertificate = client.clientCertificate
   }
 }
 

@@ -11,6 +11,14 @@ export interface SiteContext {
   covers(host: string): boolean
 }
 
+/** A valid certificate that a client has shown. */
+export interface ClientCertificate {
+  /** RFC 4514; UTF-8 with a character for each byte. */
+  readonly subject: string
+  /** SHA-256 of the certificate, lower-case hex. */
+  readonly fingerprint: string
+}
+
 export interface ConnectionInfo {
   /** The name the client sent, lower case. Node's own `servername` is false on a resumed TLS 1.2 connection. */
   readonly serverName: string
@@ -22,4 +30,6 @@ export interface ConnectionInfo {
   readonly clientIp: string
   /** Monotonic. */
   readonly acceptedMs: number
+  /** Set by the handshake; unset where none was shown. */
+  readonly clientCertificate?: ClientCertificate | undefined
 }

@@ -144,6 +144,7 @@ function newExchange(
     {
       client: clientOf(from, scheme),
       certificate: names && { covers: (host) => names.lookup(host) !== undefined },
+      clientCertificate: undefined,
     },
   )
 }

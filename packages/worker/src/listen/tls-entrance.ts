@@ -1,7 +1,7 @@
 // The TLS part of a listener: certificates and challenges, the acceptor that reads each ClientHello, the handshakes
 // behind it, and the redirect on the plain-HTTP port.
 import type { Socket } from 'node:net'
-import type { Limits, Site } from '@reverse-proxy/shared/config/config'
+import type { ClientAuthSettings, Limits, Site } from '@reverse-proxy/shared/config/config'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { Log } from '@reverse-proxy/shared/log-fields'
 import type { Bans } from '../access/bans.ts'
@@ -27,6 +27,7 @@ export interface TlsEntranceSettings {
   readonly sites: readonly Site[]
   readonly limits: Limits
   readonly httpsPort: number
+  readonly clientAuth?: ClientAuthSettings | undefined
   /** Undefined: no proxy in front is trusted. */
   readonly proxies: TrustedProxies | undefined
 }
@@ -52,10 +53,10 @@ export class TlsEntrance {
 
   /** Answers challenges only until it has certificates. */
   constructor(settings: TlsEntranceSettings, deps: TlsEntranceDeps) {
-    const { limits } = settings
+    const { limits, clientAuth } = settings
     const { log, metrics, accessLog, rateLimiter, bans } = deps
-    this.#contexts = new SiteContexts(deps.ticketKeys)
-    this.#https = new HttpsServer(limits, deps)
+    this.#contexts = new SiteContexts(deps.ticketKeys, clientAuth?.caPem)
+    this.#https = new HttpsServer(limits, clientAuth?.mode, deps)
     this.#acceptor = new TlsAcceptor({
       contexts: this.#contexts,
       challenges: this.#challengeContexts,
@@ -96,9 +97,10 @@ export class TlsEntrance {
   }
 
   configure(settings: TlsEntranceSettings): void {
-    const { limits } = settings
+    const { limits, clientAuth } = settings
     this.#redirect.configure(settings)
-    this.#https.configure(limits)
+    this.#contexts.setClientCa(clientAuth?.caPem)
+    this.#https.configure(limits, clientAuth?.mode)
     this.#acceptor.setHandshakeTimeout(limits.tlsHandshakeTimeoutMs)
   }
 

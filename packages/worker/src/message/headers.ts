@@ -21,6 +21,8 @@ export interface Forwarded {
   readonly user: string | undefined
   /** The credentials are for us alone, and are not forwarded. */
   readonly dropsAuthorization: boolean
+  /** Undefined: the client has shown none. */
+  readonly clientCertificate?: { readonly subject: string; readonly fingerprint: string } | undefined
   /** Undefined: the client's own fields go up. */
   readonly copied?: CopiedFields | undefined
 }
@@ -75,6 +77,9 @@ const FORWARDING = [
   // Names the authenticated user; upstreams trust it.
   'remote-user',
   'x-request-id',
+  // They name the certificate that the client has shown.
+  'x-client-cert-subject',
+  'x-client-cert-fingerprint',
 ] as const
 
 /** Limit on the options of `Connection`, because every field is compared with each of them. */
@@ -124,7 +129,16 @@ const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
 
 /** The header section for the upstream without framing. Cookie crumbs of HTTP/2 are joined. */
 export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded: Forwarded): RequestHeaders {
-  const { client, authority, connectionOptions, requestId, user, dropsAuthorization, copied } = forwarded
+  const {
+    client,
+    authority,
+    connectionOptions,
+    requestId,
+    user,
+    dropsAuthorization,
+    copied,
+    clientCertificate,
+  } = forwarded
   const list = ['Host', authority]
   let cookieAt = -1
   let bindsConnection = false
@@ -151,6 +165,10 @@ export function upstreamRequestHeaders(rawHeaders: readonly string[], forwarded:
   list.push('X-Forwarded-Proto', client.scheme, 'X-Forwarded-Host', client.forwarded?.host ?? authority)
   list.push('X-Request-Id', requestId)
   if (user !== undefined) list.push('Remote-User', user)
+  if (clientCertificate !== undefined) {
+    const { subject, fingerprint } = clientCertificate
+    list.push('X-Client-Cert-Subject', subject, 'X-Client-Cert-Fingerprint', fingerprint)
+  }
   if (copied !== undefined) list.push(...copied.list)
   return { list, bindsConnection }
 }

@@ -1,19 +1,26 @@
 // The server's side of TLS on an accepted socket, without a TLS server of the runtime: the certificate is chosen before.
-// Relies on the event 'secure', _releaseControl and secureConnecting of TLSSocket, and on setTicketKeys of what a
-// SecureContext holds in `context`.
+// Relies on the event 'secure', _releaseControl and secureConnecting of TLSSocket, on verifyError of its handle, and on
+// setTicketKeys of what a SecureContext holds in `context`.
+import type { X509Certificate } from 'node:crypto'
 import type { Socket } from 'node:net'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 import { createSecureContext, TLSSocket, type SecureContext } from 'node:tls'
 
 export interface HandshakeOptions {
   readonly context: SecureContext
   /** In the order of our preference; a client that offers others only gets the alert no_application_protocol. */
   readonly protocols: ProtocolList
+  /** Unset: the client is not asked for a certificate. The roots are those of the context. */
+  readonly clientAuth?: ClientAuth | undefined
 }
+
+/** `require`: without a certificate the handshake fails. One that is shown has to be valid either way. */
+export type ClientAuth = 'require' | 'request'
 
 /** Exactly one of the two is called, once. */
 export interface HandshakeOutcome {
   /** Errors of the socket are ignored unless it listens for them. */
-  readonly onSecure: (socket: TLSSocket) => void
+  readonly onSecure: (socket: TLSSocket, clientCertificate: X509Certificate | undefined) => void
   /** The connection is being destroyed. An alert has been sent if there is one for the error. */
   readonly onFailed: (error: Error) => void
 }
@@ -36,10 +43,16 @@ export function protocolList(names: readonly string[]): ProtocolList {
  */
 export function startHandshake(
   raw: Socket,
-  { context, protocols }: HandshakeOptions,
+  { context, protocols, clientAuth }: HandshakeOptions,
   { onSecure, onFailed }: HandshakeOutcome,
 ): void {
-  const socket = new TLSSocket(raw, { isServer: true, secureContext: context, ALPNProtocols: protocols })
+  const socket = new TLSSocket(raw, {
+    isServer: true,
+    secureContext: context,
+    ALPNProtocols: protocols,
+    requestCert: clientAuth !== undefined,
+    rejectUnauthorized: clientAuth === 'require',
+  })
   const end = (): void => void socket.off('secure', secured).off('error', fail).off('close', closed)
   const fail = (error: Error): void => {
     end()
@@ -50,14 +63,39 @@ export function startHandshake(
   const closed = (): void => fail(Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' }))
   const secured = (): void => {
     if (socket.destroyed) return
+    let shown: X509Certificate | undefined
+    try {
+      if (clientAuth !== undefined) shown = validCertificateOf(socket, clientAuth)
+    } catch (error) {
+      fail(error instanceof Error ? error : new Error(String(error)))
+      return
+    }
     end()
     socket.on('error', ignore)
     // Errors of TLS are events from now on; before, the runtime keeps them to itself.
     call(socket, RELEASE_CONTROL)
     Reflect.set(socket, 'secureConnecting', false)
-    onSecure(socket)
+    onSecure(socket, shown)
   }
   socket.on('secure', secured).on('error', fail).on('close', closed)
+}
+
+/**
+ * The certificate that the client has shown. The runtime verifies it, but leaves the decision to us.
+ * @throws Error if it is not valid, or missing and required
+ */
+function validCertificateOf(socket: TLSSocket, clientAuth: ClientAuth): X509Certificate | undefined {
+  const shown = socket.getPeerX509Certificate()
+  if (shown === undefined) {
+    if (clientAuth === 'require') throw new Error(`${CLIENT_CERTIFICATE}: none`)
+    return undefined
+  }
+  const handle: unknown = Reflect.get(socket, '_handle')
+  if (typeof handle !== 'object' || handle === null) throw new Error(`${CLIENT_CERTIFICATE}: not verified`)
+  const fault: unknown = Reflect.apply(methodOf(handle, VERIFY_ERROR), handle, [])
+  if (fault !== null && fault !== undefined)
+    throw new Error(`${CLIENT_CERTIFICATE}: ${codeOf(fault) ?? 'not valid'}`)
+  return shown
 }
 
 /**
@@ -76,7 +114,10 @@ export function checkTlsInternals(): void {
   methodOf(createSecureContext().context, SET_TICKET_KEYS)
 }
 
+/** How the messages of errors about it begin. */
+export const CLIENT_CERTIFICATE = 'client certificate'
 const TICKET_KEYS_BYTES = 48
+const VERIFY_ERROR = 'verifyError'
 const RELEASE_CONTROL = '_releaseControl'
 const SET_TICKET_KEYS = 'setTicketKeys'
 

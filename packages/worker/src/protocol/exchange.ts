@@ -241,8 +241,18 @@ export function servedRouteOf(exchange: Exchange): ServedRoute {
 
 /** The facts that the upstream gets in addition to the client's own fields. */
 export function forwardedOf(exchange: Exchange): Forwarded {
-  const { client, user, request, requestId, copied } = exchange
+  const { client, connection, user, request, requestId, copied } = exchange
+  const { clientCertificate } = connection
   const { authority, connectionOptions } = request
   const dropsAuthorization = exchange.route?.settings.basicAuth?.forwardsAuthorization === false
-  return { client, authority, connectionOptions, requestId, user, dropsAuthorization, copied }
+  return {
+    client,
+    authority,
+    connectionOptions,
+    requestId,
+    user,
+    dropsAuthorization,
+    copied,
+    clientCertificate,
+  }
 }

@@ -6,7 +6,7 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { ArmedChallenge, PushedCertificate } from '@reverse-proxy/shared/ipc/messages'
 import type { SiteContext } from '../connection/connection-info.ts'
 import { setTicketKeys } from '../node/tls-server.ts'
-import { SESSION_ID_CONTEXT, TLS_OPTIONS } from './policy.ts'
+import { NOT_RESUMED, SESSION_ID_CONTEXT, TLS_OPTIONS } from './policy.ts'
 
 interface LoadedCertificate {
   readonly names: readonly string[]
@@ -26,10 +26,24 @@ export class SiteContexts {
   #loaded: ReadonlyMap<string, LoadedCertificate> = new Map()
   #byName: ReadonlyMap<string, LoadedCertificate> = new Map()
   #ticketKeys: Uint8Array
+  #clientCaPem: string | undefined
+  #certificates: readonly PushedCertificate[] = []
 
-  /** @param ticketKeys 48 bytes, the same in all workers; a ticket is good for every certificate */
-  constructor(ticketKeys: Uint8Array) {
+  /**
+   * @param ticketKeys 48 bytes, the same in all workers; a ticket is good for every certificate
+   * @param clientCaPem roots of the certificates of clients; undefined: they show none
+   */
+  constructor(ticketKeys: Uint8Array, clientCaPem?: string) {
     this.#ticketKeys = ticketKeys
+    this.#clientCaPem = clientCaPem
+  }
+
+  /** From the next handshake on. */
+  setClientCa(clientCaPem: string | undefined): void {
+    if (clientCaPem === this.#clientCaPem) return
+    this.#clientCaPem = clientCaPem
+    this.#loaded = new Map()
+    this.replace(this.#certificates)
   }
 
   /** Tickets that were issued before lead to full handshakes. */
@@ -50,10 +64,15 @@ export class SiteContexts {
     }
     this.#byName = indexByName(loaded.values())
     this.#loaded = loaded
+    this.#certificates = certificates
   }
 
   #load(certificate: PushedCertificate): LoadedCertificate {
-    const loaded = load(certificate, { sessionIdContext: SESSION_ID_CONTEXT })
+    const ca = this.#clientCaPem
+    const loaded = load(certificate, {
+      sessionIdContext: SESSION_ID_CONTEXT,
+      ...(ca !== undefined && { ca, secureOptions: NOT_RESUMED }),
+    })
     setTicketKeys(loaded.context.secureContext, this.#ticketKeys)
     return loaded
   }

@@ -11,5 +11,11 @@ export const TLS_OPTIONS = {
   secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
 } as const satisfies SecureContextOptions
 
+/**
+ * Where clients show certificates: a resumed session would not be verified again, and a ticket of another listener would
+ * do without one.
+ */
+export const NOT_RESUMED = TLS_OPTIONS.secureOptions | constants.SSL_OP_NO_TICKET
+
 /** A session ticket is valid in every worker only if all use the same ticket keys and the same value of this. */
 export const SESSION_ID_CONTEXT = 'reverse-proxy'

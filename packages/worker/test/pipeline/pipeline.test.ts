@@ -52,6 +52,7 @@ class RecordedExchange extends Exchange {
         client: { ip: '192.0.2.1', key: '192.0.2.1', scheme: 'https' },
         socket: new Socket(),
         certificate: undefined,
+        clientCertificate: undefined,
       },
       {
         accessLog: { request: () => {}, upstreamError: () => {}, upstreamRetried: () => {} },

@@ -177,7 +177,7 @@ export async function startSiteServer(
       connectionLimitLog,
     },
   )
-  const https = new HttpsServer(allLimits, { log, metrics, sites: server })
+  const https = new HttpsServer(allLimits, undefined, { log, metrics, sites: server })
   const contexts = new SiteContexts(randomBytes(48))
   contexts.replace([testCertificate()])
   const front = new TlsAcceptor({

@@ -47,6 +47,20 @@ export const ruleTrustedProxies: Rule = function* (file) {
   }
 }
 
+export const ruleClientAuth: Rule = function* (file) {
+  for (const { value, at } of listenersOf(file)) {
+    const hasRoots = Object.hasOwn(value, 'client_ca_file')
+    if (Object.hasOwn(value, 'client_auth') && !hasRoots) {
+      const hint = 'add client_ca_file = "/etc/reverse-proxy/clients.pem"'
+      yield configIssue('KEY_MISSING', [...at, 'client_ca_file'], 'client_auth requires client_ca_file', hint)
+    }
+    if (hasRoots && value.tls?.mode === 'off') {
+      const message = 'client_ca_file has no effect with tls.mode = "off"'
+      yield configIssue('KEY_UNUSED', [...at, 'client_ca_file'], message, 'remove it')
+    }
+  }
+}
+
 export const ruleForwardAuth: Rule = function* (file) {
   for (const { value, at } of everySettingsOf(file)) {
     const { url, copy_headers: names = [] } = value.forward_auth ?? {}

@@ -1,6 +1,6 @@
 // Every key of a configuration that holds a path, in one list, and the rule about the text of paths.
 import { configIssue, type ConfigPath } from '../issues.ts'
-import { everySettingsOf, tlsOf, type Rule } from './rule.ts'
+import { everySettingsOf, listenersOf, tlsOf, type Rule } from './rule.ts'
 import type { ConfigFile, Valid } from '../schema.ts'
 
 /** `read`: the proxy only reads it. It creates or writes the other kinds. */
@@ -34,6 +34,8 @@ function* candidatesOf(file: Valid<ConfigFile>): Generator<Candidate> {
         yield { at: [...at, 'certificates', index, key], text: pair?.[key], use: 'read' }
     }
   }
+  for (const { value, at } of listenersOf(file))
+    yield { at: [...at, 'client_ca_file'], text: value.client_ca_file, use: 'read' }
   for (const { value, at } of everySettingsOf(file)) {
     for (const key of ['upstream_ca_file', 'basic_auth_file'] as const)
       yield { at: [...at, key], text: value[key], use: 'read' }

@@ -2,7 +2,13 @@
 // every value that breaks the schema is undefined, and ignore those, so that one mistake does not hide another.
 import type { ConfigIssue } from '../issues.ts'
 import type { Rule, RuleContext } from './rule.ts'
-import { ruleForwardAuth, ruleForwardAuthorization, ruleNetworks, ruleTrustedProxies } from './access.ts'
+import {
+  ruleClientAuth,
+  ruleForwardAuth,
+  ruleForwardAuthorization,
+  ruleNetworks,
+  ruleTrustedProxies,
+} from './access.ts'
 import {
   ruleBindAddresses,
   ruleHealthPort,
@@ -43,6 +49,7 @@ const RULES: readonly Rule[] = [
   ruleHealthPort, // 14
   ruleNetworks,
   ruleTrustedProxies,
+  ruleClientAuth,
   ruleForwardAuth,
   ruleForwardAuthorization,
   ruleListenerSites, // 6

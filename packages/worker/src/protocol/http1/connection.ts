@@ -2,7 +2,7 @@
 // overlap, and one client could then take all upstream connections. Reads one head, and then bytes up to a bound, ahead
 // of the open exchange. Closes after an exchange that has to be its last.
 import type { Socket } from 'node:net'
-import type { SiteContext } from '../../connection/connection-info.ts'
+import type { ClientCertificate, SiteContext } from '../../connection/connection-info.ts'
 import { clientOf, type Client } from '../../connection/client-connection.ts'
 import { closeLingering, destroyAfter, destroyWhenSent, LINGER_MS } from '../../connection/lingering-close.ts'
 import { OutBuffer } from '../../io/out-buffer.ts'
@@ -29,11 +29,13 @@ export interface Http1Client {
   readonly clientIp: string
   /** Undefined where there is no TLS. */
   readonly context?: Pick<SiteContext, 'covers'>
+  readonly clientCertificate?: ClientCertificate | undefined
 }
 
 export class Http1Connection implements ExchangeCarrier {
   readonly client: Client
   readonly certificate: Pick<SiteContext, 'covers'> | undefined
+  readonly clientCertificate: ClientCertificate | undefined
   readonly socket: Socket
   readonly out: OutBuffer
   /** The open exchange is the last; the bytes behind it are not read as requests. */
@@ -60,6 +62,7 @@ export class Http1Connection implements ExchangeCarrier {
     this.socket = socket
     this.client = clientOf(client.clientIp, client.context === undefined ? 'http' : 'https')
     this.certificate = client.context
+    this.clientCertificate = client.clientCertificate
     this.out = new OutBuffer(socket)
     this.#host = host
     this.#sinceMs = host.deps.nowMs()
