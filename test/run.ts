@@ -80,8 +80,11 @@ function select(pattern: string): string[] {
 }
 
 function longestFirst(files: readonly string[]): string[] {
-  const isLongest = (file: string): boolean => LONGEST.some((name) => file.includes(name))
   return [...files.filter(isLongest), ...files.filter((file) => !isLongest(file))]
+}
+
+function isLongest(file: string): boolean {
+  return LONGEST.some((name) => file.includes(name))
 }
 
 async function runWithCoverage(files: readonly string[]): Promise<Totals> {
