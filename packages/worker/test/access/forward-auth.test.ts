@@ -203,6 +203,22 @@ test(
 )
 
 test(
+  'forward auth: a connection that Negotiate has authenticated asks for nobody else',
+  TIMEOUT,
+  async (t) => {
+    const { port, service, asked } = await start(t, answering(ALLOWED))
+    const authenticated = await connectRaw(t, port)
+    authenticated.send(head('GET', '/x', 'Authorization: Negotiate dG9rZW4=\r\n'))
+    assert.equal((await authenticated.response()).status, 200)
+    const other = await connectRaw(t, port)
+    other.send(head('GET'))
+    assert.equal((await other.response()).status, 200)
+    assert.equal(asked().length, 2)
+    assert.equal(service?.connections.length, 2)
+  },
+)
+
+test(
   'forward auth: addresses come first, a route without it asks nobody, a client that goes ends the question',
   TIMEOUT,
   async (t) => {
