@@ -35,7 +35,10 @@ export function readingsOf(path: string): PathReadings | undefined {
     for (const decoded of decodingsOf(start, times)) {
       for (const whole of withAndWithout(decoded, withoutParameters)) {
         for (const slashed of withAndWithout(whole, withoutBackslashes)) {
-          for (const cut of withAndWithout(slashed, withoutQuery)) others.add(resolveSegments(cut))
+          // Again: a backslash may have ended a parameter.
+          for (const bare of withAndWithout(slashed, withoutParameters)) {
+            for (const cut of withAndWithout(bare, withoutQuery)) others.add(resolveSegments(cut))
+          }
         }
       }
     }

@@ -112,6 +112,8 @@ test('a path with two readings for two routes is refused; one whose readings agr
     '/admin;v=1/x',
     '/public\\..\\admin/x',
     '/public/..%5cadmin/x',
+    '/public/..;%5cadmin/x',
+    '/public/..;a\\admin/x',
     '/%2561dmin/x',
     '/%252561dmin/x',
     '/public/%252e%252e/admin/x',
