@@ -53,7 +53,7 @@ test(
     writeFileSync(usersPath, execFileSync('htpasswd', ['-nbB', '-C', '5', 'ben', 'secret']))
     const ca = await TestCa.create(t)
     const leaf = await ca.issue(['auth', 'app', 'team'].map((name) => `${name}.${DOMAIN}`))
-    await startProxy(t, {
+    const proxy = await startProxy(t, {
       workers: 1,
       listeners: [
         {
