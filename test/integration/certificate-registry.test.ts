@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { AcmeSettings, Config, Listener, TlsSettings } from '@reverse-proxy/shared/config/config'
 import type { ConfigChange } from '@reverse-proxy/shared/config/split'
 import { compareConfigs } from '@reverse-proxy/shared/config/split'
-import type { ArmedChallenge, Push } from '@reverse-proxy/shared/ipc/messages'
+import type { ArmedChallenge, WorkerUpdate } from '@reverse-proxy/shared/ipc/messages'
 import { testConfig } from '../harness/config.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import type { Pebble } from '../harness/acme/pebble.ts'
@@ -19,7 +19,7 @@ import { AcmeManager } from '../../packages/supervisor/src/certificates/acme/man
 import { CertificateRegistry } from '../../packages/supervisor/src/certificates/registry/registry.ts'
 import { pauseAfterReload } from '../../packages/supervisor/src/certificates/registry/reload-transaction.ts'
 import { withTimers } from '../../packages/supervisor/src/os/waitable-clock.ts'
-import type { Broadcast, PushOutcome } from '../../packages/supervisor/src/workers/handle.ts'
+import type { Broadcast, UpdateOutcome } from '../../packages/supervisor/src/workers/handle.ts'
 import { answerTlsAlpn, FakeHost, settingsFor } from '../harness/certificates/fake-host.ts'
 import { recordingLog } from '../../packages/supervisor/test/support/recording-log.ts'
 
@@ -30,20 +30,20 @@ const ID = '127.0.0.1:443'
 
 /** Two workers, as a registry sees them: they acknowledge when a test lets them. */
 class Workers {
-  readonly pushes: Push[] = []
-  /** Between a push and its acknowledgement. */
-  beforeAck: (push: Push) => Promise<void> | void = () => {}
-  refuses: (push: Push, slot: number) => boolean = () => false
+  readonly updates: WorkerUpdate[] = []
+  /** Between an update and its acknowledgement. */
+  beforeAck: (update: WorkerUpdate) => Promise<void> | void = () => {}
+  refuses: (update: WorkerUpdate, slot: number) => boolean = () => false
   /** Both died before they could acknowledge, and nobody is there yet in their place. */
-  areGone: (push: Push) => boolean = () => false
+  areGone: (update: WorkerUpdate) => boolean = () => false
 
-  readonly broadcast: Broadcast = async (push) => {
-    this.pushes.push(push)
-    await this.beforeAck(push)
-    if (this.areGone(push)) return [1, 2].map((slot) => ({ pid: slot, slot, result: 'gone' }))
-    return [1, 2].map((slot): PushOutcome => {
+  readonly broadcast: Broadcast = async (update) => {
+    this.updates.push(update)
+    await this.beforeAck(update)
+    if (this.areGone(update)) return [1, 2].map((slot) => ({ pid: slot, slot, result: 'gone' }))
+    return [1, 2].map((slot): UpdateOutcome => {
       const error = 'the certificate cannot be loaded'
-      return this.refuses(push, slot)
+      return this.refuses(update, slot)
         ? { pid: slot, slot, result: 'refused', error }
         : { pid: slot, slot, result: 'done' }
     })
@@ -51,15 +51,16 @@ class Workers {
 
   get challenges(): readonly ArmedChallenge[] {
     return (
-      this.pushes.flatMap((push) => (push.type === 'challenges' ? [push.listener.challenges] : [])).at(-1) ??
-      []
+      this.updates
+        .flatMap((update) => (update.type === 'challenges' ? [update.listener.challenges] : []))
+        .at(-1) ?? []
     )
   }
 
   /** Serial numbers of the certificates published, one for each time. */
   get serials(): string[] {
-    return this.pushes.flatMap((push) =>
-      push.type === 'certificates' ? [push.listener.certificates.map(({ serial }) => serial).join()] : [],
+    return this.updates.flatMap((update) =>
+      update.type === 'certificates' ? [update.listener.certificates.map(({ serial }) => serial).join()] : [],
     )
   }
 }
@@ -295,7 +296,7 @@ describe('certificate registry', { concurrency: 3 }, () => {
     TEST,
     async (t) => {
       const { pebble, registry, workers } = await prepare(t, false)
-      workers.refuses = (push) => push.type === 'challenges' && push.listener.challenges.length > 0
+      workers.refuses = (update) => update.type === 'challenges' && update.listener.challenges.length > 0
       await settle(registry)
       assert.match(String(registry.hopelessness), /a worker cannot answer the challenge/u)
       assert.equal(pebble.requests('challenge'), 0)
@@ -310,8 +311,9 @@ describe('certificate registry', { concurrency: 3 }, () => {
       const { pebble, registry, workers } = await prepare(t, false)
       let deaths = 2
       let toldTooEarly = 0
-      workers.areGone = (push) => {
-        if (push.type !== 'challenges' || push.listener.challenges.length === 0 || deaths === 0) return false
+      workers.areGone = (update) => {
+        if (update.type !== 'challenges' || update.listener.challenges.length === 0 || deaths === 0)
+          return false
         deaths--
         toldTooEarly += pebble.requests('challenge')
         return true
@@ -326,13 +328,13 @@ describe('certificate registry', { concurrency: 3 }, () => {
   test('a worker that boots while others are told begins with the same', TEST, async (t) => {
     const { registry, workers } = await prepare(t, false)
     const seen = { challenges: 0, certificates: 0 }
-    workers.beforeAck = (push) => {
-      if (push.type === 'challenges') {
-        assert.deepEqual(registry.challenges, [push.listener])
+    workers.beforeAck = (update) => {
+      if (update.type === 'challenges') {
+        assert.deepEqual(registry.challenges, [update.listener])
         seen.challenges++
       }
-      if (push.type === 'certificates') {
-        assert.deepEqual(registry.certificates, [push.listener])
+      if (update.type === 'certificates') {
+        assert.deepEqual(registry.certificates, [update.listener])
         seen.certificates++
       }
     }

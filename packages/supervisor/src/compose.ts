@@ -87,7 +87,7 @@ export class Components {
       stateDir: config.stateDir,
       clock: withTimers(clock),
       log,
-      broadcast: async (push) => await this.fleet.broadcast(push),
+      broadcast: async (update) => await this.fleet.broadcast(update),
       progress: options.onProgress,
       onSettled: () => this.intents.push({ type: 'listener-settled' }),
     })

@@ -1,4 +1,4 @@
-// The life of a worker: booting -> serving -> draining -> stopped. Applies the pushes of the supervisor one after the
+// The life of a worker: booting -> serving -> draining -> stopped. Applies the updates of the supervisor one after the
 // other and acknowledges each.
 import { randomInt } from 'node:crypto'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -9,11 +9,11 @@ import { ProxyError } from '@reverse-proxy/shared/errors'
 import { EXIT_OK, EXIT_WORKER_BOOT } from '@reverse-proxy/shared/exit-codes'
 import type {
   BootFailure,
-  Push,
   SupervisorToWorker,
   WorkerConfig,
   WorkerStart,
   WorkerToSupervisor,
+  WorkerUpdate,
 } from '@reverse-proxy/shared/ipc/messages'
 import { openLogs, type Logs } from '@reverse-proxy/shared/log/logs'
 import { rateLimitsOf } from '@reverse-proxy/shared/rate-limit/rate-limits'
@@ -131,8 +131,8 @@ export class WorkerLifecycle {
       case 'start':
         this.#enqueue(async () => await this.#start(message.start))
         break
-      case 'push':
-        this.#enqueue(() => this.#acknowledge(message.seq, message.push))
+      case 'update':
+        this.#enqueue(() => this.#acknowledge(message.seq, message.update))
         break
       case 'drain':
         this.#enqueue(() => this.#drain(message.timeoutMs))
@@ -229,47 +229,47 @@ export class WorkerLifecycle {
     this.#budget.configure(config.limits.upstreamConnectionsPerWorker ?? Infinity)
   }
 
-  #acknowledge(seq: number, push: Push): void {
+  #acknowledge(seq: number, update: WorkerUpdate): void {
     let error: string | undefined
     try {
       // A client whose ClientHello arrives during the drain is still served, with the new state.
-      if (this.#phase === 'serving' || this.#phase === 'draining') this.#apply(push)
+      if (this.#phase === 'serving' || this.#phase === 'draining') this.#apply(update)
     } catch (cause) {
       error = explain(cause)
     }
     this.#process.send({ type: 'ack', seq, error })
   }
 
-  #apply(push: Push): void {
-    switch (push.type) {
+  #apply(update: WorkerUpdate): void {
+    switch (update.type) {
       case 'configure':
-        this.#config = push.config
-        this.#connections?.configure(push.config.limits)
-        this.#rateLimiter?.configure(rateLimitsOf(push.config))
+        this.#config = update.config
+        this.#connections?.configure(update.config.limits)
+        this.#rateLimiter?.configure(rateLimitsOf(update.config))
         this.#passwords.forget()
-        this.#bans.configure(push.config)
-        this.#configureUpstreams(push.config)
-        for (const config of push.config.listeners)
-          this.#listeners.get(config.id)?.configure(config, push.config)
+        this.#bans.configure(update.config)
+        this.#configureUpstreams(update.config)
+        for (const config of update.config.listeners)
+          this.#listeners.get(config.id)?.configure(config, update.config)
         break
       case 'certificates':
-        this.#listeners.get(push.listener.listenerId)?.setCertificates(push.listener.certificates)
+        this.#listeners.get(update.listener.listenerId)?.setCertificates(update.listener.certificates)
         this.#sendServed()
         break
       case 'challenges':
-        this.#listeners.get(push.listener.listenerId)?.setChallenges(push.listener.challenges)
+        this.#listeners.get(update.listener.listenerId)?.setChallenges(update.listener.challenges)
         break
       case 'ticket-keys':
-        for (const listener of this.#listeners.values()) listener.setTicketKeys(push.ticketKeys)
+        for (const listener of this.#listeners.values()) listener.setTicketKeys(update.ticketKeys)
         break
       case 'bans':
-        this.#bans.apply(push.changes)
+        this.#bans.apply(update.changes)
         break
       case 'reopen-logs':
         this.#logs?.reopen()
         break
       default:
-        assertNever(push)
+        assertNever(update)
     }
   }
 

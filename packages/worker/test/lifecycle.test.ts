@@ -54,8 +54,8 @@ async function startWorker(certificate: PushedCertificate): Promise<RunningWorke
   let seq = 0
   const publish = async (certificates: readonly PushedCertificate[]): Promise<string | undefined> => {
     const mine = ++seq
-    const push = { type: 'certificates', listener: { listenerId: ID, certificates } } as const
-    worker.onMessage({ type: 'push', seq: mine, push })
+    const update = { type: 'certificates', listener: { listenerId: ID, certificates } } as const
+    worker.onMessage({ type: 'update', seq: mine, update })
     const isMine = (message: WorkerToSupervisor): boolean => message.type === 'ack' && message.seq === mine
     await waitFor('the acknowledgement', () => told.some(isMine))
     const ack = told.find(isMine)

@@ -96,7 +96,7 @@ export interface WorkerStart {
 }
 
 /** A change of state for a running worker, which acknowledges it with an `ack` of the same `seq`. */
-export type Push =
+export type WorkerUpdate =
   | { readonly type: 'configure'; readonly config: WorkerConfig }
   | { readonly type: 'certificates'; readonly listener: ListenerCertificates }
   | { readonly type: 'challenges'; readonly listener: ListenerChallenges }
@@ -107,7 +107,7 @@ export type Push =
 
 export type SupervisorToWorker =
   | { readonly type: 'start'; readonly start: WorkerStart }
-  | { readonly type: 'push'; readonly seq: number; readonly push: Push }
+  | { readonly type: 'update'; readonly seq: number; readonly update: WorkerUpdate }
   /** Stop accepting, finish the requests in flight within `timeoutMs`, exit 0. Repeated to shorten the time. */
   | { readonly type: 'drain'; readonly timeoutMs: number }
   | LeaseGrant
@@ -127,7 +127,7 @@ export type WorkerToSupervisor =
   | { readonly type: 'heartbeat'; readonly load: WorkerLoad; readonly counts: TrafficCounts }
   /** Drains: accepts no more connections and finishes the requests in flight. */
   | { readonly type: 'stopped-accepting' }
-  /** The certificates that it serves; sent before `ready`, and before the `ack` of every push that changes them. */
+  /** The certificates that it serves; sent before `ready`, and before the `ack` of every update that changes them. */
   | { readonly type: 'certificates-served'; readonly listeners: readonly ServedSerials[] }
   | LeaseRequest
   | PasswordCheck

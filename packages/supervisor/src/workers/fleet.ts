@@ -3,13 +3,13 @@
 import { assertNever } from '@reverse-proxy/shared/assert-never'
 import type { Clock } from '@reverse-proxy/shared/clock'
 import { ProxyError } from '@reverse-proxy/shared/errors'
-import type { Push } from '@reverse-proxy/shared/ipc/messages'
+import type { WorkerUpdate } from '@reverse-proxy/shared/ipc/messages'
 import { describeBootFailure } from './boot-failure.ts'
 import type { Exit } from './exit-log.ts'
 import { ExitLog } from './exit-log.ts'
 import { forkWorker } from './worker-process.ts'
 import { isCurrent, planWorkers, type Action } from './plan.ts'
-import type { PushOutcome, WorkerHandle } from './handle.ts'
+import type { UpdateOutcome, WorkerHandle } from './handle.ts'
 import type { MessageHandlerOptions } from './message-handler.ts'
 import { MessageHandler } from './message-handler.ts'
 import { RollingRestart } from './rolling-restart.ts'
@@ -151,9 +151,9 @@ export class Fleet {
   }
 
   /** See Broadcast. */
-  async broadcast(push: Push): Promise<readonly PushOutcome[]> {
+  async broadcast(update: WorkerUpdate): Promise<readonly UpdateOutcome[]> {
     const running = [...this.#handles.values()].filter((handle) => handle.started && !handle.killed)
-    return await Promise.all(running.map(async (handle) => await handle.push(push)))
+    return await Promise.all(running.map(async (handle) => await handle.update(update)))
   }
 
   /** Takes effect with the next `converge`. */

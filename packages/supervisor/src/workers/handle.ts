@@ -1,26 +1,26 @@
-// One worker process as the supervisor knows it: its stage, its deadlines and the pushes it has not acknowledged.
+// One worker process as the supervisor knows it: its stage, its deadlines and the updates it has not acknowledged.
 // Decides nothing; workers/plan.ts does.
 import type { Worker } from 'node:cluster'
 import type {
   BootFailure,
   LeaseGrant,
   PasswordAnswer,
-  Push,
   ServedSerials,
   SupervisorToWorker,
   WorkerLoad,
   WorkerStart,
+  WorkerUpdate,
 } from '@reverse-proxy/shared/ipc/messages'
 import type { WorkerStage, WorkerView } from './worker-view.ts'
 
-/** The outcome of one push. `gone`: the worker died first, and its replacement starts with the new state. */
-export type PushOutcome = { readonly pid: number; readonly slot: number } & (
+/** The outcome of one update. `gone`: the worker died first, and its replacement starts with the new state. */
+export type UpdateOutcome = { readonly pid: number; readonly slot: number } & (
   | { readonly result: 'done' | 'gone' }
   | { readonly result: 'refused'; readonly error: string }
 )
 
 /** Brings every running worker to the same state; a worker that starts later begins with the state as it is then. */
-export type Broadcast = (push: Push) => Promise<readonly PushOutcome[]>
+export type Broadcast = (update: WorkerUpdate) => Promise<readonly UpdateOutcome[]>
 
 export class WorkerHandle implements WorkerView {
   readonly slot: number
@@ -41,11 +41,11 @@ export class WorkerHandle implements WorkerView {
   load: WorkerLoad | undefined
   /** The certificates that it reports to serve. */
   served: readonly ServedSerials[] = []
-  /** It has been sent `start` and accepts pushes. */
+  /** It has been sent `start` and accepts updates. */
   started = false
 
   readonly #worker: Worker
-  readonly #pending = new Map<number, (outcome: PushOutcome) => void>()
+  readonly #pending = new Map<number, (outcome: UpdateOutcome) => void>()
   #seq = 0
 
   constructor(worker: Worker, slot: number, generation: number, bornAtMs: number, bootTimeoutMs: number) {
@@ -78,11 +78,11 @@ export class WorkerHandle implements WorkerView {
   }
 
   /** Resolves when the worker has applied it, refused it, or is gone; never rejects. */
-  async push(push: Push): Promise<PushOutcome> {
+  async update(update: WorkerUpdate): Promise<UpdateOutcome> {
     const seq = ++this.#seq
-    return await new Promise<PushOutcome>((resolve) => {
+    return await new Promise<UpdateOutcome>((resolve) => {
       this.#pending.set(seq, resolve)
-      this.#send({ type: 'push', seq, push })
+      this.#send({ type: 'update', seq, update })
     })
   }
 

@@ -71,9 +71,9 @@ export async function startWorkerProcess(preload: readonly string[] = []): Promi
     httpsPort,
     async configure(sites, limits) {
       tell({
-        type: 'push',
+        type: 'update',
         seq: seq++,
-        push: { type: 'configure', config: configOf(sites, limits, httpsPort) },
+        update: { type: 'configure', config: configOf(sites, limits, httpsPort) },
       })
       await heard('ack')
     },
