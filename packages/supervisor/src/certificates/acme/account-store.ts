@@ -13,9 +13,8 @@ import type {
   LockedOptions,
   MachineAccounts,
 } from '../acme-client/account.ts'
-import { againIfLost, LockLostError } from '../storage/lock.ts'
 import type { CertificateStorage, HeldLock, OnQuarantined } from '../storage/storage.ts'
-import { readValue } from '../storage/storage.ts'
+import { againIfLost, LockLostError, readValue } from '../storage/storage.ts'
 
 /** The accounts of one listener; the caller holds the lock of its storage. */
 export class AccountStore implements ListenerAccounts {

@@ -15,16 +15,7 @@ import { takeHostLock } from './host-lock.ts'
 import type { LockState } from './lock-file.ts'
 import { describeHolder, LOCK_UPDATE_MS, LockFile, readLock, removeLock } from './lock-file.ts'
 import type { HeldLock, LockOptions } from './storage.ts'
-
-/** Another process has taken the lock away from this one. */
-export class LockLostError extends ProxyError {
-  constructor(directory: string, cause: unknown) {
-    super('CACHE', `the lock on ${directory} was lost to another process`, {
-      cause,
-      hint: 'this process stood still for too long, or somebody removed the lock; it tries again by itself',
-    })
-  }
-}
+import { LockLostError } from './storage.ts'
 
 /** Four updates missed. */
 const STALE_MS = 10_000
@@ -34,8 +25,6 @@ const SECOND_LOOK_MS = LOCK_UPDATE_MS + 500
 const GUARD_LIMIT_MS = 60_000
 const POLL_MS = 250
 const LOCK_WAIT_LIMIT_MS = 10 * 60_000
-/** In a row, by a process that is stopped again and again. */
-const LOSSES_TOLERATED = 3
 
 /** Throws CACHE when the directory cannot be locked, or the holder outlasts the limit. */
 export async function lockDirectory(directory: string, options: LockOptions): Promise<HeldLock> {
@@ -47,17 +36,6 @@ export async function lockDirectory(directory: string, options: LockOptions): Pr
     await attempt.release()
     if (error instanceof ProxyError || options.signal.aborted) throw error
     throw cacheError(directory, error)
-  }
-}
-
-/** Runs `work`; once more when that has lost the lock: it then waits for the winner, and finds its result. */
-export async function againIfLost<Result>(work: () => Promise<Result>): Promise<Result> {
-  for (let losses = 0; ; losses++) {
-    try {
-      return await work()
-    } catch (error) {
-      if (!(error instanceof LockLostError) || losses === LOSSES_TOLERATED) throw error
-    }
   }
 }
 

@@ -1,5 +1,6 @@
 // The storage that keeps and locks the certificates of a machine; files are the first implementation. Keys are
 // '/'-separated; a value is UTF-8 text that a reader finds whole, the old one or the new. Knows nothing of CAs.
+import { ProxyError } from '@reverse-proxy/shared/errors'
 import type { StoredCertificate } from '../certificate.ts'
 import type { Inspection } from '../crypto/inspect.ts'
 
@@ -23,6 +24,30 @@ export interface LockOptions {
 interface Locker {
   /** Locks everything in this storage. Throws CACHE when that fails, or the holder outlasts the limit. */
   lock(options: LockOptions): Promise<HeldLock>
+}
+
+/** Another process has taken the lock away from this one. */
+export class LockLostError extends ProxyError {
+  constructor(place: string, cause: unknown) {
+    super('CACHE', `the lock on ${place} was lost to another process`, {
+      cause,
+      hint: 'this process stood still for too long, or somebody removed the lock; it tries again by itself',
+    })
+  }
+}
+
+/** In a row, by a process that is stopped again and again. */
+const LOSSES_TOLERATED = 3
+
+/** Runs `work`, and again if that loses its lock: it then waits for the new holder and finds its result. */
+export async function againIfLost<Result>(work: () => Promise<Result>): Promise<Result> {
+  for (let losses = 0; ; losses++) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof LockLostError) || losses === LOSSES_TOLERATED) throw error
+    }
+  }
 }
 
 export interface CertificateStorage extends Locker {
