@@ -2,6 +2,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { existsSync, lstatSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { codeOf } from '@reverse-proxy/shared/error-text'
 
 /** Serial numbers of the complete generations, each with a key that matches its certificate. */
 export function completeSerials(cacheDir: string): string[] {
@@ -28,9 +29,9 @@ export function serialOfPair(certPem: string, keyPem: string): string {
 /** What others could read or change. */
 export function openToOthers(cacheDir: string): string[] {
   return entriesOf(cacheDir).filter((path) => {
-    const stats = lstatSync(path)
-    const expected = stats.isDirectory() ? 0o700 : 0o600
-    return !stats.isSymbolicLink() && (stats.mode & 0o777) !== expected
+    const stats = lstatSync(path, { throwIfNoEntry: false })
+    const expected = stats?.isDirectory() === true ? 0o700 : 0o600
+    return stats !== undefined && !stats.isSymbolicLink() && (stats.mode & 0o777) !== expected
   })
 }
 
@@ -49,6 +50,12 @@ export function quarantined(cacheDir: string): string[] {
 
 function entriesOf(directory: string): string[] {
   if (!existsSync(directory)) return []
-  const below = readdirSync(directory, { recursive: true, encoding: 'utf8' })
-  return [directory, ...below.map((name) => join(directory, name))]
+  try {
+    const below = readdirSync(directory, { recursive: true, encoding: 'utf8' })
+    return [directory, ...below.map((name) => join(directory, name))]
+  } catch (error) {
+    // Of a process that ends its work, such as the lock.
+    if (codeOf(error) === 'ENOENT') return entriesOf(directory)
+    throw error
+  }
 }

@@ -151,7 +151,10 @@ export async function readLock(directory: string): Promise<LockState> {
 /** Removes the lock, whatever it is, unless it has changed since it was read. */
 export async function removeLock(directory: string, { identity }: LockState): Promise<void> {
   if ((await readLock(directory)).identity !== identity) return
-  await rm(lockPathOf(directory), { recursive: true, force: true })
+  await rm(lockPathOf(directory), { recursive: true, force: true }).catch((error: unknown) => {
+    // Another process has entered it meanwhile: the caller looks again.
+    if (codeOf(error) !== 'ENOTEMPTY') throw error
+  })
 }
 
 /** `process 123 on a.example, since 2026-01-02T03:04:05.678Z` */
