@@ -113,7 +113,8 @@ for (const [seed, task] of (['renew', 'acquire'] as const).entries()) {
       processes.push(scene.process())
       const finalized = scene.pebble.requests('finalize')
       const outcome = await scene.run(process, task, cacheDir, { at, action: { kind: 'kill' } })
-      assert.equal(outcome === undefined, at <= calls.length, `killed before call ${at}`)
+      // Beyond the rehearsal: a slow one touches its lock more often, and is killed there, too.
+      if (at <= calls.length) assert.equal(outcome, undefined, `killed before call ${at}`)
       process.kill()
       const isIssued = scene.pebble.requests('finalize') > finalized
       const served = await restart(course, cacheDir)
